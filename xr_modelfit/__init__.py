@@ -1,0 +1,25 @@
+"""Fit astropy models along named dimensions of xarray objects.
+
+Importing registers the accessor ``.modelfit`` on DataArray and Dataset.
+"""
+
+from importlib.metadata import version
+
+from xr_modelfit.accessor import ModelfitDataArray, ModelfitDataset
+from xr_modelfit.fitting import FitError, FitWarning, fit
+from xr_modelfit.record import RecordError
+from xr_modelfit.report import FitReport
+from xr_modelfit.status import FitStatus
+
+__all__ = [
+    "FitError",
+    "FitReport",
+    "FitStatus",
+    "FitWarning",
+    "ModelfitDataArray",
+    "ModelfitDataset",
+    "RecordError",
+    "fit",
+]
+
+__version__ = version("xr_modelfit")

@@ -1,0 +1,292 @@
+"""Fit a Gaussian line at every position of a spectral cube, simulated unless a FILE is given.
+
+Prints the status report, writes ``fit.nc`` and ``maps.png``. Run it with ``python -m xr_modelfit [FILE]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import xarray as xr
+from astropy import units as u
+from astropy.io import fits
+from astropy.modeling.models import Gaussian1D
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS
+
+import xr_modelfit  # noqa: F401  (registers .modelfit)
+from xr_modelfit import tutorial
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SPECTRAL_KINDS = {"speed": "velocity", "frequency": "frequency", "length": "wavelength", "energy": "energy"}
+SPECTRAL_NAMES = ("vel", "freq", "wave", "lambda", "energy", "spec")
+SIGNIFICANT = 5  # times its error: an amplitude that is no noise
+BLANK = "0.75"  # grey of positions without a fit
+STATUS_COLOURS = {
+    "converged": "#2a7f62",
+    "converged_at_bound": "#8fd0b3",
+    "not_attempted": "white",
+    "max_iterations": "#d95f02",
+    "no_progress": "#e6a817",
+    "degenerate": "#c51b7d",
+    "too_few_points": "#7570b3",
+    "no_data": BLANK,
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m xr_modelfit", description=__doc__.splitlines()[0])
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="FITS cube or netCDF file [simulated cube]")
+    parser.add_argument("--dim", help="dimension to fit along [the spectral one]")
+    parser.add_argument("--variable", help="variable of the netCDF file, or name of the FITS extension")
+    parser.add_argument("--output-dir", type=Path, default=Path("."), metavar="DIR", help="where the results go [.]")
+    options = parser.parse_args(arguments)
+    _require("matplotlib", "plot", "maps.png")
+    _require("netCDF4", "io", "fit.nc")
+
+    cube = tutorial.line_cube() if options.file is None else read_cube(options.file, options.variable, options.dim)
+    dim = spectral_dim(cube, options.dim)
+    cube = with_two_other_dims(cube, dim).assign_coords({dim: cube[dim]})  # without a coordinate: 0, 1, 2, ...
+    fit = fit_line(cube, dim)
+    print(fit.modelfit.report())
+
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    fit.to_netcdf(options.output_dir / "fit.nc")
+    title = "simulated cube" if options.file is None else options.file.name
+    draw_maps(fit, title).savefig(options.output_dir / "maps.png", dpi=150)
+    print(f"wrote {options.output_dir / 'fit.nc'} and {options.output_dir / 'maps.png'}")
+
+
+def fit_line(cube: xr.DataArray, dim: str) -> xr.Dataset:
+    """Fit a Gaussian along `dim`, from a start at the peak of each spectrum, and say what is done."""
+    coordinate = cube[dim]
+    low, high = float(coordinate.min()), float(coordinate.max())
+    channel = float(np.abs(np.diff(coordinate)).min())
+    noise = noise_rms(cube, dim)
+    units = cube.attrs.get("units", "")
+    n_fits = cube.size // cube.sizes[dim]
+    print(f"{n_fits} spectra of {cube.sizes[dim]} samples along {dim!r}, noise {noise:.3g} {units}".rstrip())
+
+    begin = time.perf_counter()
+    fit = cube.modelfit(
+        Gaussian1D(),
+        dim=dim,
+        p0=line_starts(cube, dim),
+        bounds={"mean": (low, high), "stddev": (channel / 2, (high - low) / 2)},
+        sigma=noise or None,  # data without noise: unweighted
+        errors="ignore",  # the report follows
+    )
+    print(f"fitted in {time.perf_counter() - begin:.1f} s\n")
+    for name, source in (("amplitude", cube), ("mean", coordinate), ("stddev", coordinate)):
+        for variable in (fit[name], fit[f"{name}_stderr"]):
+            if "units" in source.attrs:
+                variable.attrs.setdefault("units", source.attrs["units"])
+    return fit
+
+
+def line_starts(cube: xr.DataArray, dim: str) -> dict[str, xr.DataArray]:
+    """Return start maps: height and place of the peak, and its width at half height.
+
+    The peak is that of the running median of three samples, so that no single spike poses as the line.
+    """
+    smooth = cube.astype(float).rolling({dim: 3}, center=True, min_periods=1).median()
+    peak = smooth.max(dim)
+    coordinate = cube[dim].astype(float)
+    step = xr.DataArray(np.abs(np.gradient(coordinate.values)), dims=dim, coords={dim: coordinate})
+    width = step.where(smooth > peak / 2).sum(dim) / 2.355  # full width at half maximum -> standard deviation
+    span = float(coordinate.max() - coordinate.min())
+    return {"amplitude": peak, "mean": smooth.idxmax(dim), "stddev": width.clip(float(step.min()), span / 4)}
+
+
+def noise_rms(cube: xr.DataArray, dim: str) -> float:
+    """Return the rms noise from the differences of neighbours, which neither lines nor spikes disturb."""
+    return 1.4826 * float(np.abs(cube.diff(dim)).median()) / np.sqrt(2)
+
+
+# Input
+
+
+def read_cube(path: Path, variable: str | None, dim: str | None) -> xr.DataArray:
+    """Return the cube in `path`, with its samples in memory."""
+    if not path.exists():
+        _stop(f"no such file: {path}")
+    if any(suffix in (".fits", ".fit", ".fts") for suffix in path.suffixes):
+        return read_fits(path, variable)
+    try:
+        with xr.open_dataset(path) as dataset:
+            return choose_variable(dataset, variable, dim).load()
+    except ValueError as error:  # no engine of xarray knows it
+        _stop(f"{path} is neither FITS, by its suffix, nor a file that xarray opens: {str(error).splitlines()[0]}")
+
+
+def choose_variable(dataset: xr.Dataset, variable: str | None, dim: str | None) -> xr.DataArray:
+    """Return the named variable, or else the only one that is a cube of numbers."""
+    cubes = [str(name) for name, array in dataset.items() if array.ndim >= 3 and array.dtype.kind in "iuf"]
+    if dim is not None:
+        cubes = [name for name in cubes if dim in dataset[name].dims]
+    if variable is None and not cubes:
+        _stop("no variable has three dimensions and numbers" + (f" along {dim!r}" if dim else ""))
+    if variable is None and len(cubes) > 1:
+        _stop(f"several variables could be the cube, {', '.join(cubes)}: name one with --variable")
+    name = cubes[0] if variable is None else variable
+    if name not in dataset:
+        _stop(f"no variable {name!r}, there are {', '.join(map(str, dataset))}")
+    return dataset[name]
+
+
+def read_fits(path: Path, extension: str | None) -> xr.DataArray:
+    """Return the first image with three or more axes, or the named one, with the spectral axis as coordinate."""
+    with warnings.catch_warnings(), fits.open(path) as hdus:
+        warnings.simplefilter("ignore", AstropyWarning)  # headers in the wild are seldom to the letter
+        for hdu in hdus:
+            if hdu.is_image and hdu.header["NAXIS"] >= 3 and extension in (None, hdu.name):
+                return label_fits(np.array(hdu.data), hdu.header)
+    _stop(f"{path} has no image of three or more axes" + (f" named {extension!r}" if extension else ""))
+
+
+def label_fits(data: np.ndarray, header: fits.Header) -> xr.DataArray:
+    """Name the axes: the spectral one by its unit, the others ..., z, y, x."""
+    wcs = WCS(header)
+    physical_types = [_spectral_kind(unit) for unit in wcs.world_axis_units]
+    alone = wcs.axis_correlation_matrix.sum(axis=1) == 1  # depends on one pixel axis only
+    spectral = [axis for axis, kind in enumerate(physical_types) if kind and alone[axis]]
+    if wcs.wcs.spec in spectral:
+        spectral = [wcs.wcs.spec]
+    if len(spectral) != 1:
+        axes = ", ".join(f"{name or '?'} [{unit}]" for name, unit in zip(wcs.wcs.ctype, wcs.wcs.cunit, strict=True))
+        _stop(f"the FITS axes are {axes}: need one in units of velocity, frequency, wavelength or energy")
+    axis, kind = spectral[0], physical_types[spectral[0]]
+
+    dims = [f"axis{number}" for number in range(data.ndim - 1, 3, -1)] + ["z", "y", "x"][-(data.ndim - 1) :]
+    dims.insert(data.ndim - 1 - axis, str(kind))  # FITS counts axes from the last
+    own = wcs.sub([axis + 1])
+    values = np.asarray(own.pixel_to_world_values(np.arange(data.shape[dims.index(str(kind))])), dtype=float)
+    coords: dict[str, Any] = {
+        name: (name, np.arange(size), {"units": "pixel"}) for name, size in zip(dims, data.shape, strict=True)
+    }
+    coords[str(kind)] = (kind, values, {"units": u.Unit(own.world_axis_units[0]).to_string("fits")})
+    attrs = {"units": str(header["BUNIT"]).strip()} if header.get("BUNIT") else {}
+    return xr.DataArray(data, dims=dims, coords=coords, attrs=attrs)
+
+
+def _spectral_kind(unit: str) -> str | None:
+    types = u.Unit(unit, parse_strict="silent").physical_type
+    return next((kind for physical_type, kind in SPECTRAL_KINDS.items() if physical_type in types), None)
+
+
+def spectral_dim(cube: xr.DataArray, dim: str | None) -> str:
+    """Return `dim`, or else the dimension whose name says that it is the spectral one; check its coordinate."""
+    dims = [str(name) for name in cube.dims]
+    named = [name for name in dims if name.lower().startswith(SPECTRAL_NAMES)] if dim is None else [dim]
+    if len(named) != 1 or named[0] not in dims:
+        _stop(f"the dimensions are {', '.join(dims)}: name the one to fit along with --dim")
+    if cube[named[0]].dtype.kind not in "iuf":
+        _stop(f"{named[0]!r} holds {cube[named[0]].dtype} values: only plain numbers can be fitted along here")
+    return named[0]
+
+
+def with_two_other_dims(cube: xr.DataArray, dim: str) -> xr.DataArray:
+    """Return the cube without dimensions of size 1; maps need exactly two besides `dim`."""
+    cube = cube.squeeze([name for name in cube.dims if name != dim and cube.sizes[name] == 1])
+    if cube.ndim != 3 or cube.sizes[dim] < 3:
+        sizes = ", ".join(f"{name}: {size}" for name, size in cube.sizes.items())
+        _stop(f"the cube has the sizes ({sizes}): maps need two dimensions besides {dim!r}, the fit three samples")
+    return cube
+
+
+# Maps
+
+
+def draw_maps(fit: xr.Dataset, title: str) -> Figure:
+    """Draw amplitude, mean, stddev and status."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 8), layout="compressed")
+    figure.suptitle(f"Gaussian1D, {title}")
+    figure.supxlabel(f"grey: no fit      white: amplitude less than {SIGNIFICANT} times its error", fontsize="medium")
+    axes = figure.subplots(2, 2, sharex=True, sharey=True)
+    significant = fit.modelfit.ok & (fit["amplitude"] > SIGNIFICANT * fit["amplitude_stderr"])
+    draw_parameter(axes[0, 0], fit["amplitude"], significant, hide=False)
+    draw_parameter(axes[0, 1], fit["mean"], significant, cmap="RdYlBu_r")
+    draw_parameter(axes[1, 0], fit["stddev"], significant)
+    draw_status(axes[1, 1], fit["fit_status"])
+    for ax in axes.flat:
+        ax.label_outer()
+    return figure
+
+
+def draw_parameter(
+    ax: Axes, values: xr.DataArray, significant: xr.DataArray, *, hide: bool = True, cmap: str = "viridis"
+) -> None:
+    """Draw one parameter, in colours chosen for significant fits, not for what a fit makes of noise."""
+    chosen = values.where(significant)
+    low, high = chosen.quantile([0.01, 0.99]).values if chosen.notnull().any() else (None, None)
+    if hide:
+        _draw_map(ax, values.where(values.isnull(), 1.0), cmap="binary_r", vmin=0, vmax=1)
+    image = _draw_map(ax, chosen if hide else values, cmap=cmap, vmin=low, vmax=high)
+    ax.figure.colorbar(image, ax=ax, extend="both", label=values.attrs.get("units"))
+    ax.set_title(str(values.name))
+
+
+def draw_status(ax: Axes, status: xr.DataArray) -> None:
+    """Draw which status each fit has, with the number of fits in the legend."""
+    from matplotlib.colors import ListedColormap
+
+    words = dict(zip(status.attrs["flag_values"], str(status.attrs["flag_meanings"]).split(), strict=True))
+    present, rank = np.unique(status.values, return_inverse=True)
+    counts = np.bincount(rank.ravel())
+    colours = ListedColormap([STATUS_COLOURS.get(words[value], "#a50f15") for value in present])
+    ranks = status.copy(data=rank.reshape(status.shape))
+    image = _draw_map(ax, ranks, cmap=colours, vmin=-0.5, vmax=len(present) - 0.5)
+    bar = ax.figure.colorbar(image, ax=ax, ticks=range(len(present)))
+    bar.ax.set_yticklabels([f"{words[value]}\n{count}" for value, count in zip(present, counts, strict=True)])
+    bar.ax.minorticks_off()
+    ax.set_title("fit_status")
+
+
+def _draw_map(ax: Axes, values: xr.DataArray, **options: Any) -> Any:
+    y, x = (values[name] for name in values.dims)
+    ax.set_facecolor(BLANK)
+    image = ax.pcolormesh(_cell_centres(x), _cell_centres(y), values.values, shading="nearest", **options)
+    ax.set(xlabel=_label(x), ylabel=_label(y))
+    if x.attrs.get("units") == y.attrs.get("units"):
+        ax.set_aspect("equal")
+    return image
+
+
+def _cell_centres(coordinate: xr.DataArray) -> np.ndarray:
+    """Return the coordinate where it can be an axis, else 0, 1, 2, ..."""
+    index = coordinate.to_index()
+    numbers = coordinate.dtype.kind in "iuf" and (index.is_monotonic_increasing or index.is_monotonic_decreasing)
+    return coordinate.values if numbers else np.arange(coordinate.size)
+
+
+def _label(coordinate: xr.DataArray) -> str:
+    units = coordinate.attrs.get("units")
+    return f"{coordinate.name} [{units}]" if units else str(coordinate.name)
+
+
+# Faults
+
+
+def _require(module: str, extra: str, product: str) -> None:
+    if find_spec(module) is None:
+        _stop(f"{product} needs {module}: pip install 'xr_modelfit[{extra}]'")
+
+
+def _stop(message: str) -> NoReturn:
+    raise SystemExit(f"xr_modelfit: {message}")
+
+
+if __name__ == "__main__":  # the fits may run in other processes, which import this file
+    main()

@@ -1,0 +1,158 @@
+"""``.modelfit`` on DataArray and Dataset: forwards, nothing else."""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+import inspect
+from collections.abc import Hashable, Iterable
+from types import EllipsisType
+from typing import Any, Unpack
+
+import xarray as xr
+from astropy.modeling import Model
+
+from xr_modelfit import evaluation, fitting
+from xr_modelfit.report import FitReport
+from xr_modelfit.selection import all_fits, one_fit, parameters_of, succeeded
+
+__all__ = ["ModelfitDataArray", "ModelfitDataset"]
+
+Dim = Hashable | Iterable[Hashable] | EllipsisType | None
+
+
+def _as_fit(method: Any) -> Any:
+    """Give ``__call__`` the documentation and signature of `xr_modelfit.fit`."""
+    method.__doc__ = fitting.fit.__doc__
+    signature = inspect.signature(fitting.fit)
+    first, *others = signature.parameters.values()
+    method.__signature__ = signature.replace(parameters=[first.replace(name="self"), *others])
+    return method
+
+
+@xr.register_dataarray_accessor("modelfit")
+class ModelfitDataArray:
+    """Fit astropy models along named dims; see `xr_modelfit.fit`."""
+
+    def __init__(self, obj: xr.DataArray) -> None:
+        self._obj = obj
+
+    @_as_fit
+    def __call__(self, model: Model, dim: Dim = None, **options: Unpack[fitting.FitOptions]) -> xr.Dataset:
+        return fitting.fit(self._obj, model, dim, **options)
+
+
+@xr.register_dataset_accessor("modelfit")
+class ModelfitDataset:
+    """Fit astropy models along named dims, and question the results; see `xr_modelfit.fit`."""
+
+    def __init__(self, obj: xr.Dataset) -> None:
+        self._obj = obj
+
+    @_as_fit
+    def __call__(self, model: Model, dim: Dim = None, **options: Unpack[fitting.FitOptions]) -> xr.Dataset:
+        return fitting.fit(self._obj, model, dim, **options)
+
+    @property
+    def ok(self) -> xr.DataArray | xr.Dataset:
+        """Where the fit succeeded: bool, over the remaining dims.
+
+        A result of several fits gives a Dataset, one variable for each.
+        """
+        return succeeded(self._obj)
+
+    @property
+    def params(self) -> xr.Dataset:
+        """The parameters alone, without errors and statistics."""
+        return parameters_of(self._obj)
+
+    def report(self) -> FitReport:
+        """Count how the fits ended; its ``str`` is a short text. Computes a lazy ``fit_status``.
+
+        Examples
+        --------
+        >>> import numpy as np, xarray as xr, xr_modelfit
+        >>> from astropy.modeling.models import Linear1D
+        >>> data = xr.DataArray([[0.0, 1.0, 2.0], [np.nan] * 3], dims=("y", "t"))
+        >>> print(data.modelfit(Linear1D(), dim="t").modelfit.report())
+        2 fits, 1 successful (50.0 %)
+          1  converged           The fit converged.
+          1  no_data             There is no valid sample.
+        """
+        return all_fits(self._obj)
+
+    def evaluate(
+        self,
+        data: xr.DataArray | xr.Dataset | None = None,
+        *,
+        fit: str | None = None,
+        model: Model | None = None,
+        **coords: Any,
+    ) -> xr.DataArray:
+        """The fitted model at the coordinates of ``data``, or at coordinates given by name.
+
+        Parameters
+        ----------
+        data : DataArray or Dataset, optional
+            Something with the coordinates that the fit read; positions are matched by label.
+        fit : str, optional
+            Which fit of a result of several: the name of the variable that was fitted.
+        model : astropy.modeling.Model, optional
+            The model that was fitted, where the record alone cannot give it (custom classes,
+            read from a file).
+        **coords : DataArray, sequence of numbers, or number
+            Coordinates by name, ``velocity=[1, 2, 3]``; each by its own name or its input's.
+
+        Returns
+        -------
+        xarray.DataArray
+            Over the remaining dims and those of the coordinates; in the data's order where data
+            is given. NaN where the fit failed. Lazy where the result or the coordinates are.
+
+        Raises
+        ------
+        RecordError
+            The Dataset does not say enough about its fit.
+        ValueError, TypeError
+            Coordinates are missing or do not match.
+
+        Examples
+        --------
+        >>> import xarray as xr, xr_modelfit
+        >>> from astropy.modeling.models import Linear1D
+        >>> data = xr.DataArray([1.0, 3.0, 5.0], dims="t", coords={"t": [0.0, 1.0, 2.0]})
+        >>> fit = data.modelfit(Linear1D(), dim="t")
+        >>> fit.modelfit.evaluate(t=[10.0]).round(6).values.tolist()
+        [21.0]
+        """
+        return evaluation.evaluate(self._obj, one_fit(self._obj, fit), data, coords, model)
+
+    def to_model(self, *, fit: str | None = None, model: Model | None = None) -> Model:
+        """The fitted astropy model; parameters are arrays over the remaining dims, in order.
+
+        For one position, select it first: ``result.isel(y=3, x=5).modelfit.to_model()``.
+
+        Parameters
+        ----------
+        fit : str, optional
+            Which fit of a result of several: the name of the variable that was fitted.
+        model : astropy.modeling.Model, optional
+            The model that was fitted, where the record alone cannot give it.
+
+        Returns
+        -------
+        astropy.modeling.Model
+            With constraints, domain and window; ties only where they are known in this process.
+
+        Raises
+        ------
+        RecordError
+            The Dataset does not say enough about its fit.
+
+        Examples
+        --------
+        >>> import xarray as xr, xr_modelfit
+        >>> from astropy.modeling.models import Linear1D
+        >>> data = xr.DataArray([1.0, 3.0, 5.0], dims="t")
+        >>> float(data.modelfit(Linear1D(), dim="t").modelfit.to_model()(10.0).round(6))
+        21.0
+        """
+        return evaluation.to_model(self._obj, one_fit(self._obj, fit), model)

@@ -1,0 +1,76 @@
+"""Masks, errors and weights of a call, matched to the data by name."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy.units import Quantity
+
+from xr_modelfit.coords import Labels, bare
+from xr_modelfit.fitters.block import Role
+
+__all__ = ["Companions", "resolve_companions"]
+
+
+@dataclass
+class Companions:
+    """Arrays that go with the samples, and how the weights are meant.
+
+    ``sigma``: the array holds standard errors. ``scalar_weight``: one weight for all samples.
+    ``absolute``: errors of the parameters are not rescaled by the residuals.
+    """
+
+    maps: dict[Role, xr.Variable] = field(default_factory=dict)
+    sigma: bool = False
+    scalar_weight: float | None = None
+    absolute: bool = False
+
+
+def resolve_companions(labels: Labels, where: Any, sigma: Any, weights: Any, absolute_sigma: bool | None) -> Companions:
+    """Check and match ``where``, ``sigma`` and ``weights``.
+
+    Raises
+    ------
+    ValueError
+        Both sigma and weights, a number that is not positive, dims or indexes that do not match.
+    TypeError
+        An array without names, or of the wrong type.
+    """
+    if sigma is not None and weights is not None:
+        raise ValueError(
+            "sigma and weights are both given; they exclude each other. sigma is the standard error of each sample, "
+            "weights multiply the residuals (1 / sigma up to a factor)."
+        )
+    out = Companions(absolute=sigma is not None if absolute_sigma is None else bool(absolute_sigma))
+    if where is not None:
+        out.maps[Role("where")] = _mask(labels, where)
+    for argument, value in (("sigma", sigma), ("weights", weights)):
+        if value is None:
+            continue
+        out.sigma = argument == "sigma"
+        if isinstance(value, Quantity):
+            raise TypeError(f"{argument} is a Quantity; units are not supported yet. Give numbers in the data's unit.")
+        if not isinstance(value, str | xr.DataArray) and np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iufb":
+            number = float(value)
+            if not (np.isfinite(number) and number > 0):
+                raise ValueError(f"{argument} is {number}; a positive, finite number is needed.")
+            out.scalar_weight = 1.0 / number if out.sigma else number
+        else:
+            array = labels.find(argument, value)
+            if array.dtype.kind not in "iuf":
+                raise TypeError(f"{argument} holds {array.dtype}; real numbers are needed.")
+            out.maps[Role("weights")] = bare(labels.data, array, argument, labels.data.dims)
+    return out
+
+
+def _mask(labels: Labels, where: Any) -> xr.Variable:
+    if isinstance(where, bool | np.bool_):
+        raise TypeError(f"where is {where}; pass a boolean DataArray, True where a sample is to be used.")
+    array = labels.find("where", where)
+    if array.dtype.kind != "b":
+        raise TypeError(
+            f"where holds {array.dtype}; it must be boolean, True where a sample is to be used. "
+            "Make it so: where=quality == 0, for one."
+        )
+    return bare(labels.data, array, "where", labels.data.dims)

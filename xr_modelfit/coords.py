@@ -1,0 +1,263 @@
+"""Dims and coordinates by name: what each fit consumes, and what each model input reads.
+
+Companions of the data (masks, errors, weights, start and bound maps, coordinates) are checked
+and stripped of their own labels here, so that only the data's labels reach the result.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from types import EllipsisType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xr_modelfit.messages import listed, suggestion
+
+__all__ = ["Labels", "ModelInput", "bare", "fitted_dims", "model_inputs", "require_same_index"]
+
+DimArg = Hashable | Iterable[Hashable] | EllipsisType | None
+CoordsArg = Hashable | xr.DataArray | Mapping[str, Hashable | xr.DataArray] | None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The data to fit, and what names in a call may stand for.
+
+    Parameters
+    ----------
+    data : xarray.DataArray
+    variables : mapping of Hashable to DataArray
+        Coordinates of the data, and the variables of its Dataset where there is one.
+    """
+
+    data: xr.DataArray
+    variables: Mapping[Any, xr.DataArray]
+
+    def find(self, argument: str, value: Any) -> xr.DataArray:
+        """The array that ``value``, a name or an array, stands for."""
+        if isinstance(value, xr.DataArray):
+            return value
+        if isinstance(value, xr.Variable | xr.Dataset | np.ndarray | list | tuple) and not _is_name(value):
+            raise TypeError(
+                f"{argument} is a {type(value).__name__}; it must be a DataArray or a name, so that it can be "
+                f"matched by the names of its dims. Wrap it: xr.DataArray(values, dims={list(self.data.dims)!r})."
+            )
+        if value in self.variables:
+            return self.variables[value]
+        raise ValueError(
+            f"{argument} names {value!r}, which is not there; known names are {listed(self.variables)}."
+            f"{suggestion(value, self.variables)}"
+        )
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """One input of the model and the coordinate that it reads.
+
+    ``values`` has no labels of its own; ``coordinate`` is its name, ``dims`` are its dims.
+    """
+
+    name: str
+    coordinate: Hashable
+    values: xr.Variable
+
+
+def _is_name(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return not isinstance(value, list | np.ndarray | xr.Variable | xr.Dataset)
+
+
+def fitted_dims(labels: Labels, dim: DimArg, coords: CoordsArg) -> tuple[Hashable, ...]:
+    """The dims that each fit consumes, in the data's order.
+
+    Raises
+    ------
+    ValueError
+        A dim is unknown or given twice, or ``dim`` is missing and ``coords`` does not tell.
+    """
+    data = labels.data
+    if dim is None:
+        asked = _dims_of_coords(labels, coords)
+    elif isinstance(dim, EllipsisType):
+        asked = list(data.dims)
+    elif _is_name(dim) and (dim in data.dims or isinstance(dim, str) or not isinstance(dim, Iterable)):
+        asked = [dim]
+    else:
+        asked = list(dim)  # type: ignore[arg-type]
+    unknown = [d for d in asked if d not in data.dims]
+    if unknown:
+        raise ValueError(
+            f"dim is {dim!r}, but the data has dims {tuple(data.dims)}: no dim {unknown[0]!r}."
+            f"{suggestion(unknown[0], data.dims)}"
+        )
+    if len(set(asked)) != len(asked):
+        raise ValueError(f"dim is {dim!r}: each dim can be given once only.")
+    if not asked:
+        raise ValueError(f"dim is {dim!r}: name at least one of the data's dims {tuple(data.dims)}.")
+    return tuple(d for d in data.dims if d in asked)
+
+
+def _dims_of_coords(labels: Labels, coords: CoordsArg) -> list[Hashable]:
+    data = labels.data
+    ask = f"Say which dims each fit consumes: dim={data.dims[-1]!r}, for one, of {tuple(data.dims)}." if data.dims else ""
+    if coords is None:
+        raise ValueError(f"dim is missing. {ask}")
+    given = list(coords.values()) if isinstance(coords, Mapping) else [coords]
+    asked: list[Hashable] = []
+    for value in given:
+        array = _coordinate(labels, "coords", value)
+        if array.ndim != 1:
+            raise ValueError(
+                f"dim is missing, and the coordinate {value if _is_name(value) else array.name!r} has dims {array.dims}: "
+                f"only 1-D coordinates tell the dim. {ask}"
+            )
+        asked += [d for d in array.dims if d not in asked]
+    return asked
+
+
+def model_inputs(
+    labels: Labels, fitted: tuple[Hashable, ...], coords: CoordsArg, inputs: tuple[str, ...]
+) -> list[ModelInput]:
+    """What each input of the model reads.
+
+    Raises
+    ------
+    ValueError
+        An input is left without a coordinate, or a coordinate does not match the data.
+    TypeError
+        A coordinate does not hold real numbers.
+    """
+    given = _given_coords(coords, inputs)
+    return [_model_input(labels, fitted, name, given.get(name), inputs) for name in inputs]
+
+
+def _given_coords(coords: CoordsArg, inputs: tuple[str, ...]) -> dict[str, Any]:
+    if coords is None:
+        return {}
+    if not isinstance(coords, Mapping):
+        if len(inputs) != 1:
+            raise ValueError(
+                f"coords is {coords if _is_name(coords) else 'an array'!r}, but the model has {len(inputs)} inputs. "
+                f"Say which input reads what: coords={{{', '.join(f'{i!r}: ...' for i in inputs)}}}."
+            )
+        return {inputs[0]: coords}
+    unknown = [name for name in coords if name not in inputs]
+    if unknown:
+        raise ValueError(
+            f"coords has the key {unknown[0]!r}, but the model's inputs are {listed(inputs)}. "
+            f"Keys are inputs of the model, values are coordinates: coords={{{inputs[0]!r}: {unknown[0]!r}}}."
+        )
+    return dict(coords)
+
+
+def _model_input(
+    labels: Labels, fitted: tuple[Hashable, ...], name: str, value: Any, inputs: tuple[str, ...]
+) -> ModelInput:
+    data = labels.data
+    if value is None:
+        if len(inputs) == 1 and len(fitted) == 1:
+            value = fitted[0]
+        elif len(inputs) > 1 and (name in fitted or _on_fitted(data, name, fitted)):
+            value = name
+        else:
+            on_dims = [*fitted, *(c for c in data.coords if c not in fitted and _on_fitted(data, c, fitted))]
+            raise ValueError(
+                f"The model's input {name!r} has no coordinate: the fitted dims are {tuple(fitted)}, and none is taken "
+                f"by guess. Say what it reads: coords={{{name!r}: ...}}, with one of {listed(on_dims)}."
+            )
+    argument = f"The coordinate of the model's input {name!r}"
+    array = _coordinate(labels, argument, value)
+    shown = array.name if array.name is not None else name
+    _require_numbers(array, fitted, name, value)
+    values = bare(labels.data, array, f"The coordinate {shown!r}", array.dims)
+    return ModelInput(name, shown if not _is_name(value) else value, values)
+
+
+def _on_fitted(data: xr.DataArray, name: Hashable, fitted: tuple[Hashable, ...]) -> bool:
+    return name in data.coords and any(d in fitted for d in data.coords[name].dims)
+
+
+def _coordinate(labels: Labels, argument: str, value: Any) -> xr.DataArray:
+    data = labels.data
+    if not isinstance(value, xr.DataArray) and _is_name(value) and value in data.dims and value not in data.coords:
+        return xr.DataArray(np.arange(data.sizes[value], dtype=float), dims=[value], name=value)
+    return labels.find(argument, value)
+
+
+def _require_numbers(array: xr.DataArray, fitted: tuple[Hashable, ...], name: str, value: Any) -> None:
+    kind = array.dtype.kind
+    if kind in "iuf":
+        return
+    shown = value if _is_name(value) else array.name
+    dim = array.dims[0] if array.dims else None
+    index = array.indexes.get(dim) if dim is not None else None
+    if isinstance(index, pd.MultiIndex):
+        levels = [str(level) for level in index.names]
+        raise TypeError(
+            f"The coordinate {shown!r} is a MultiIndex with levels {listed(levels)}; the model's input {name!r} reads "
+            f"numbers. Take one level: coords={{{name!r}: {levels[0]!r}}}."
+        )
+    if kind in "mM" or _is_cftime(array):
+        raise TypeError(
+            f"The coordinate {shown!r} holds times ({array.dtype}); the model's input {name!r} reads numbers. "
+            f"Convert it, for one with (t - t[0]) / np.timedelta64(1, 'D'), and pass coords={{{name!r}: converted}}."
+        )
+    raise TypeError(
+        f"The coordinate {shown!r} holds {array.dtype}, not real numbers, which the model's input {name!r} reads. "
+        f"Name a numeric coordinate on {tuple(fitted)}: coords={{{name!r}: ...}}."
+    )
+
+
+def _is_cftime(array: xr.DataArray) -> bool:
+    return array.ndim == 1 and isinstance(array.indexes.get(array.dims[0]), xr.CFTimeIndex)
+
+
+def bare(data: xr.DataArray, companion: xr.DataArray, argument: str, allowed: Iterable[Hashable]) -> xr.Variable:
+    """A companion of the data without labels, after its dims and indexes were found to match.
+
+    Raises
+    ------
+    ValueError
+        It has a dim that the data lacks or that is not allowed, another size, or another index.
+    """
+    allowed = tuple(allowed)
+    for dim in companion.dims:
+        if dim not in data.dims:
+            raise ValueError(
+                f"{argument} has dims {companion.dims}, the data {tuple(data.dims)}: no dim {dim!r}."
+                f"{suggestion(dim, data.dims)} Rename it, or select one position of it."
+            )
+        if dim not in allowed:
+            raise ValueError(
+                f"{argument} has the dim {dim!r}, which each fit consumes; it can vary from fit to fit only, over "
+                f"{allowed}. Reduce it over {dim!r} first."
+            )
+        if companion.sizes[dim] != data.sizes[dim]:
+            raise ValueError(
+                f"{argument} has {companion.sizes[dim]} positions along {dim!r}, the data {data.sizes[dim]}. "
+                f"Select the same positions of both."
+            )
+        if dim in companion.indexes and dim in data.indexes:
+            require_same_index(companion.indexes[dim], data.indexes[dim], argument, dim)
+    return companion.variable
+
+
+def require_same_index(
+    theirs: pd.Index, ours: pd.Index, argument: str, dim: Hashable, other: str = "data"
+) -> None:
+    """Raise a ValueError that tells how two indexes along ``dim`` differ, if they do."""
+    if ours.equals(theirs):
+        return
+    try:
+        difference = f" by up to {np.max(np.abs(np.asarray(theirs) - np.asarray(ours)))}"
+    except (TypeError, ValueError):
+        difference = ""
+    raise ValueError(
+        f"{argument} has another index along {dim!r} than the {other}: they differ{difference}. "
+        f"Where they mean the same positions, use .reindex_like({other}, method='nearest', tolerance=...) first."
+    )

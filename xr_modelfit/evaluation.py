@@ -1,0 +1,233 @@
+"""The model of a result at any coordinates, and as an astropy model."""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy.modeling import Model
+
+from xr_modelfit.coords import require_same_index
+from xr_modelfit.execution import chunked_like, is_lazy, map_blocks
+from xr_modelfit.messages import listed
+from xr_modelfit.problem import evaluate_tree, result_names, with_values
+from xr_modelfit.record import FitRecord, RecordError, build_model
+
+__all__ = ["evaluate", "to_model"]
+
+Source = xr.DataArray | xr.Dataset
+
+
+def to_model(result: xr.Dataset, record: FitRecord, model: Model | None = None) -> Model:
+    """The astropy model of a fit; its parameters are arrays over the remaining dims, in order."""
+    arrays = [_parameter(result, record, name).to_numpy() for name in record.names]
+    values = [a if a.ndim else float(a) for a in arrays]
+    if model is None:
+        return build_model(record.content["model"], values)
+    return with_values(_matching(model, record), values)
+
+
+def evaluate(
+    result: xr.Dataset,
+    record: FitRecord,
+    data: Source | None,
+    coords: Mapping[str, Any],
+    model: Model | None = None,
+) -> xr.DataArray:
+    """Model values of every fit of ``record``; see `xr_modelfit.accessor.ModelfitDataset.evaluate`."""
+    template = build_model(record.content["model"]) if model is None else _matching(model, record)
+    data = _one_variable(data, record)
+    inputs = _coordinates(record, data, coords)
+    parameters = [_parameter(result, record, name) for name in record.names]
+    if data is not None:
+        parameters = [_at_positions(p, data) for p in parameters]
+    _require_same_positions(parameters[0], inputs)
+    loop = parameters[0].dims
+    new = {d: x.sizes[d] for x in inputs for d in x.dims if d not in loop}
+    variables = [p.variable for p in parameters] + [x.variable for x in inputs]
+    if isinstance(data, xr.DataArray) and data.chunks is not None and not is_lazy(*variables):
+        variables = [chunked_like(data.variable, variables[0]), *variables[1:]]
+    core = [tuple(d for d in v.dims if d in new) for v in variables]
+    block = _EvaluateBlock(template, len(parameters), tuple(core), tuple(new.items()))
+    values = map_blocks(block, variables, core, new)
+    out = xr.DataArray(values, coords=_labels(values.dims, parameters[0], data, inputs), name=_name(record))
+    return _shaped_like(out, data)
+
+
+@dataclass(frozen=True)
+class _EvaluateBlock:
+    """Block function: parameters (...) and inputs (..., some new dims) to values (..., all new dims)."""
+
+    model: Model
+    n_parameters: int
+    core: tuple[tuple[Hashable, ...], ...]
+    new: tuple[tuple[Hashable, int], ...]
+
+    def __call__(self, *arrays: np.ndarray) -> np.ndarray:
+        sizes = dict(self.new)
+        leads = [a.shape[: a.ndim - len(c)] for a, c in zip(arrays, self.core, strict=True)]
+        shape = np.broadcast_shapes(*leads)
+        parameters = [np.broadcast_to(a, shape) for a in arrays[: self.n_parameters]]
+        inputs = []
+        for array, dims, lead in list(zip(arrays, self.core, leads, strict=True))[self.n_parameters :]:
+            aligned = array.reshape(*lead, *(sizes[d] if d in dims else 1 for d in sizes))
+            inputs.append(np.broadcast_to(aligned, (*shape, *sizes.values())))
+        out = np.full((*shape, *sizes.values()), np.nan)
+        model = self.model.copy()
+        for i in np.ndindex(*shape):
+            row = [p[i] for p in parameters]
+            if not out[i].size or np.any(np.isnan(row)):
+                continue
+            at = [np.array(x[i], dtype=float).ravel() for x in inputs]
+            with np.errstate(all="ignore"):
+                values = np.asarray(evaluate_tree(model, at, row))
+            out[i] = np.broadcast_to(values, at[0].shape).reshape(tuple(sizes.values()))
+        return out
+
+
+def _matching(model: Model, record: FitRecord) -> Model:
+    names = list(result_names(model))
+    if names != record.names:
+        raise RecordError(
+            f"model has the parameters {listed(names)}, but the fit had {listed(record.names)}. "
+            "Pass an instance of the model that was fitted."
+        )
+    return model
+
+
+def _parameter(result: xr.Dataset, record: FitRecord, name: str) -> xr.DataArray:
+    variable = record.variable(name)
+    if variable not in result:
+        raise RecordError(
+            f"The result has no variable {variable!r}, which its record names; it has {listed(result.data_vars)}. "
+            "Keep the parameters of a fit together, under the names that the fit gave."
+        )
+    return result[variable]
+
+
+def _one_variable(data: Any, record: FitRecord) -> Source | None:
+    if data is None or isinstance(data, xr.DataArray):
+        return data
+    if not isinstance(data, xr.Dataset):
+        raise TypeError(
+            f"evaluate takes a DataArray or Dataset with the coordinates, or coordinates by name, not a "
+            f"{type(data).__name__}: evaluate({record.inputs[0]['coordinate']}=values)."
+        )
+    name = record.content["data"]
+    return data[name] if name in data.data_vars else data
+
+
+def _coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]) -> list[xr.DataArray]:
+    """What each model input reads, from keywords or from the data."""
+    known = {key for one in record.inputs for key in (one["coordinate"], one["name"])}
+    unknown = [key for key in given if key not in known]
+    if unknown:
+        raise ValueError(
+            f"evaluate got {unknown[0]!r}, but the fit read {listed(one['coordinate'] for one in record.inputs)}."
+        )
+    found = []
+    for one in record.inputs:
+        name = one["coordinate"]
+        key = name if name in given else one["name"] if one["name"] in given else None
+        if key is not None:
+            found.append(_given_coordinate(one, given[key]))
+        elif data is not None and name in data.coords:
+            found.append(data.coords[name])
+        elif data is not None and name in data.dims:
+            found.append(xr.DataArray(np.arange(data.sizes[name], dtype=float), dims=[name]))
+        else:
+            raise ValueError(
+                f"The model's input {one['name']!r} read the coordinate {name!r}, which is not there. "
+                f"Give it: evaluate({name}=values)."
+            )
+    for one, array in zip(record.inputs, found, strict=True):
+        if array.dtype.kind not in "iuf":
+            raise TypeError(f"The coordinate {one['coordinate']!r} holds {array.dtype}; the fit read numbers.")
+    return found
+
+
+def _given_coordinate(one: Mapping[str, Any], value: Any) -> xr.DataArray:
+    if isinstance(value, xr.DataArray):
+        return value
+    values = np.asarray(value)
+    name = one["coordinate"]
+    if values.ndim == 0:
+        return xr.DataArray(values, coords={name: values})
+    if values.ndim == 1:
+        dim = one["dims"][0] if len(one["dims"]) == 1 else name
+        return xr.DataArray(values, dims=[dim], coords={name: ([dim], values)})
+    raise TypeError(
+        f"{name} is an array of shape {values.shape}; pass a DataArray, so that its dims have names: "
+        f"evaluate({name}=xr.DataArray(values, dims=[...]))."
+    )
+
+
+def _at_positions(parameter: xr.DataArray, data: Source) -> xr.DataArray:
+    """The parameter where the data is: by label, never by order."""
+    for dim in parameter.dims:
+        scalar = dim in data.coords and data.coords[dim].ndim == 0
+        if dim not in data.dims and not (scalar and dim in parameter.indexes):
+            continue
+        if dim not in parameter.indexes or (dim not in data.indexes and not scalar):
+            if dim in data.dims and data.sizes[dim] != parameter.sizes[dim]:
+                raise ValueError(
+                    f"The data has {data.sizes[dim]} positions along {dim!r}, the result {parameter.sizes[dim]}, and "
+                    "there are no labels to match them by. Select the same positions of both."
+                )
+            continue
+        if not scalar and parameter.indexes[dim].equals(data.indexes[dim]):
+            continue
+        try:
+            parameter = parameter.sel({dim: data.coords[dim]})
+        except KeyError:
+            raise ValueError(
+                f"The data has labels along {dim!r} that the result has not. Evaluate where there are fits: "
+                f"data.sel({dim}=fit[{dim!r}])."
+            ) from None
+    return parameter
+
+
+def _require_same_positions(parameter: xr.DataArray, inputs: Sequence[xr.DataArray]) -> None:
+    for array in inputs:
+        for dim in set(array.dims) & set(parameter.dims):
+            name = f"The coordinate {array.name!r}"
+            if array.sizes[dim] != parameter.sizes[dim]:
+                raise ValueError(
+                    f"{name} has {array.sizes[dim]} positions along {dim!r}, the result {parameter.sizes[dim]}. "
+                    "Select the same positions of both."
+                )
+            if dim in array.indexes and dim in parameter.indexes:
+                require_same_index(array.indexes[dim], parameter.indexes[dim], name, dim, "result")
+
+
+def _labels(
+    dims: Sequence[Hashable], parameter: xr.DataArray, data: Source | None, inputs: Sequence[xr.DataArray]
+) -> xr.Coordinates:
+    """Coordinates of the values: those of the result, of the data, and of coordinates given by name."""
+    merged = xr.Dataset()
+    for source in ([] if data is None else [data], inputs, [parameter]):
+        for array in source:
+            kept = array.coords.to_dataset()
+            kept = kept.drop_dims([d for d in kept.dims if d not in dims])
+            merged = merged.merge(kept.drop_vars([n for n in kept.variables if n in merged.variables]), join="override")
+    return merged.coords
+
+
+def _shaped_like(out: xr.DataArray, data: Source | None) -> xr.DataArray:
+    """With the data's pooled dims, in the data's order."""
+    if not isinstance(data, xr.DataArray):
+        return out
+    pooled = {d: data.sizes[d] for d in data.dims if d not in out.dims}
+    if pooled:
+        shape = {d: out.sizes.get(d, pooled.get(d)) for d in (*pooled, *out.dims)}
+        widened = xr.DataArray(out.variable.set_dims(shape), name=out.name)
+        out = widened.assign_coords(data.coords.to_dataset().drop_dims([]).coords).assign_coords(out.coords)
+    return out.transpose(*[d for d in data.dims if d in out.dims], ...)
+
+
+def _name(record: FitRecord) -> str:
+    name = record.content["data"]
+    return f"{name}_model" if name else "model"

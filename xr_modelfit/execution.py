@@ -1,0 +1,211 @@
+"""Where and in which pieces the work is done: chunks, schedulers, one ``apply_ufunc``.
+
+The only module that knows dask. Whatever is chosen here never changes a result: a block's fits
+do not see each other.
+"""
+
+import math
+import multiprocessing
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import dask
+import numpy as np
+import xarray as xr
+from dask.base import get_scheduler
+
+__all__ = ["check_scheduler", "chunked_like", "is_lazy", "map_blocks"]
+
+SCHEDULERS = ("synchronous", "threads", "processes", "distributed", "default")
+_ALIASES = {"sync": "synchronous", "single-threaded": "synchronous", "threading": "threads", "multiprocessing": "processes"}
+_MOST_FITS = 500  # in a block of computed input
+_FEW_FITS = 256  # not worth starting processes for
+_GUARD = (
+    'Processes import the script that started them: put its calls under `if __name__ == "__main__":`, '
+    'or pass scheduler="synchronous".'
+)
+
+
+def is_lazy(*variables: xr.Variable) -> bool:
+    """Whether any of the arrays is chunked by dask."""
+    return any(v.chunks is not None for v in variables)
+
+
+def check_scheduler(scheduler: Any, lazy: bool) -> None:
+    """Refuse an unknown scheduler, or one for a result that is not computed here.
+
+    Raises
+    ------
+    ValueError
+    """
+    if scheduler is None:
+        return
+    if lazy:
+        raise ValueError(
+            f"scheduler is {scheduler!r}, but the input is dask-backed, so the result is lazy and nothing runs yet. "
+            "Leave it out, and compute the result with it: fit.compute(scheduler=...)."
+        )
+    if isinstance(scheduler, str) and _ALIASES.get(scheduler, scheduler) not in SCHEDULERS:
+        raise ValueError(f"scheduler is {scheduler!r}; known are {', '.join(map(repr, SCHEDULERS))}, or a dask client.")
+    if not isinstance(scheduler, str) and not hasattr(scheduler, "get"):
+        raise ValueError(f"scheduler is a {type(scheduler).__name__}; pass a name or a distributed Client.")
+
+
+def map_blocks(
+    function: Callable[..., np.ndarray],
+    variables: Sequence[xr.Variable],
+    core_dims: Sequence[Sequence[Hashable]],
+    output_dims: Mapping[Hashable, int],
+    *,
+    scheduler: Any = None,
+    fits_per_chunk: int | None = None,
+    prefer: str = "threads",
+) -> xr.Variable:
+    """Apply a function of arrays to blocks; the first variable is the data and has all loop dims.
+
+    Parameters
+    ----------
+    function : callable
+        ``(*arrays) -> array``: leading axes of the arrays broadcast, core dims come last.
+    variables : sequence of xarray.Variable
+    core_dims : sequence of sequence of Hashable
+        Core dims of each variable.
+    output_dims : mapping of Hashable to int
+        Trailing dims of the output and their sizes.
+    scheduler, fits_per_chunk
+        As in `xr_modelfit.fit`.
+    prefer : {"threads", "processes"}
+        Scheduler for computed input where neither call nor dask's configuration names one.
+
+    Returns
+    -------
+    xarray.Variable
+        Dims are the loop dims in the data's order, then those of the output. Lazy if any
+        variable is.
+    """
+    core = {d for dims in core_dims for d in dims}
+    loop = {d: n for v in variables for d, n in v.sizes.items() if d not in core}
+    shape = tuple(loop.values())
+    lazy = is_lazy(*variables)
+
+    def apply(parts: Sequence[xr.Variable]) -> xr.Variable:
+        out: xr.Variable = xr.apply_ufunc(
+            function,
+            *parts,
+            input_core_dims=list(core_dims),
+            output_core_dims=[list(output_dims)],
+            dask="parallelized",
+            output_dtypes=[np.float64],
+            dask_gufunc_kwargs={"output_sizes": dict(output_dims)},
+            keep_attrs=False,
+        )
+        return out
+
+    if lazy and any(v.sizes[d] == 0 for v, dims in zip(variables, core_dims, strict=True) for d in dims):
+        # dask divides by the size of core dims: with no sample, every position says the same.
+        return _without_samples(apply, variables, core, loop, output_dims)
+    if lazy:
+        chunks = _loop_chunks(variables, loop, fits_per_chunk)
+        return apply([_chunked(v, chunks, core) for v in variables])
+
+    variables = [v.compute() for v in variables]
+    n_fits = math.prod(shape)
+    get, name = _resolve(scheduler, prefer, n_fits if fits_per_chunk is None else None)
+    if fits_per_chunk is None and (name == "synchronous" or n_fits <= 1) or n_fits == 0 or not _has_samples(
+        variables, core_dims
+    ):
+        return apply(variables)
+    if fits_per_chunk is None:
+        fits_per_chunk = max(1, min(_MOST_FITS, math.ceil(n_fits / (4 * (multiprocessing.cpu_count() or 1)))))
+    chunks = _split({d: (n,) for d, n in loop.items()}, fits_per_chunk)
+    lazy_out = apply([_chunked(v, chunks, core) for v in variables])
+    return _compute(lazy_out, get, name)
+
+
+def chunked_like(data: xr.Variable, variable: xr.Variable) -> xr.Variable:
+    """``variable`` in the chunks of ``data`` along the dims that they share."""
+    wanted: dict[Any, Any] = {d: data.chunksizes[d] for d in variable.dims if d in data.chunksizes}
+    return variable.chunk(wanted) if wanted else variable.chunk()
+
+
+def _has_samples(variables: Sequence[xr.Variable], core_dims: Sequence[Sequence[Hashable]]) -> bool:
+    """Whether every variable has samples along its core dims."""
+    return all(v.sizes[d] > 0 for v, dims in zip(variables, core_dims, strict=True) for d in dims)
+
+
+def _without_samples(
+    apply: Callable[[Sequence[xr.Variable]], xr.Variable],
+    variables: Sequence[xr.Variable],
+    core: set[Hashable],
+    loop: Mapping[Hashable, int],
+    output_dims: Mapping[Hashable, int],
+) -> xr.Variable:
+    import dask.array
+
+    one = [xr.Variable(v.dims, np.zeros([v.sizes[d] if d in core else 1 for d in v.dims], v.dtype)) for v in variables]
+    row = apply(one).values.reshape(tuple(output_dims.values()))
+    chunks = _loop_chunks(variables, dict(loop), None)
+    blocks = tuple(chunks[d] for d in loop) + tuple((n,) for n in output_dims.values())
+    shape = (*loop.values(), *output_dims.values())
+    filled = dask.array.broadcast_to(dask.array.from_array(row, name=False), shape, chunks=blocks)
+    return xr.Variable((*loop, *output_dims), filled)
+
+
+def _loop_chunks(
+    variables: Sequence[xr.Variable], loop: dict[Hashable, int], fits_per_chunk: int | None
+) -> dict[Hashable, tuple[int, ...]]:
+    """Chunks of each loop dim: the data's, else those of the first companion that has any."""
+    chunks: dict[Hashable, tuple[int, ...]] = {}
+    for dim, size in loop.items():
+        given = [v.chunksizes[dim] for v in variables if v.chunks is not None and dim in v.dims]
+        chunks[dim] = tuple(given[0]) if given else (size,)
+    return chunks if fits_per_chunk is None else _split(chunks, fits_per_chunk)
+
+
+def _split(chunks: dict[Hashable, tuple[int, ...]], most: int) -> dict[Hashable, tuple[int, ...]]:
+    """Split chunks, first dims first, until no block holds more than ``most`` fits."""
+    out = dict(chunks)
+    for dim in chunks:
+        others = math.prod(max(c, default=0) for d, c in out.items() if d != dim)
+        allowed = max(1, most // max(others, 1))
+        pieces: list[int] = []
+        for size in out[dim]:
+            n = math.ceil(size / allowed) if size else 1
+            pieces += [size // n + (i < size % n) for i in range(n)]
+        out[dim] = tuple(pieces)
+    return out
+
+
+def _chunked(variable: xr.Variable, chunks: Mapping[Hashable, tuple[int, ...]], core: set[Hashable]) -> xr.Variable:
+    wanted: dict[Any, Any] = {d: -1 if d in core else chunks[d] for d in variable.dims}
+    return variable.chunk(wanted) if wanted else variable
+
+
+def _resolve(scheduler: Any, prefer: str, n_fits: int | None) -> tuple[Any, str]:
+    """What to hand to ``dask.compute(scheduler=)``, and the name of it."""
+    if scheduler is not None and scheduler != "default":
+        if isinstance(scheduler, str):
+            scheduler = _ALIASES.get(scheduler, scheduler)
+            return scheduler, scheduler
+        return scheduler, "distributed"
+    if scheduler == "default" or dask.config.get("scheduler", None) is not None or get_scheduler() is not None:
+        return None, "default"
+    if multiprocessing.parent_process() is not None and prefer == "processes":
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise RuntimeError(f"A fit started while a process was being started for it. {_GUARD}")
+        return "synchronous", "synchronous"  # already one of several workers
+    if n_fits is not None and n_fits <= _FEW_FITS and prefer == "processes":
+        return "synchronous", "synchronous"
+    return prefer, prefer
+
+
+def _compute(variable: xr.Variable, scheduler: Any, name: str) -> xr.Variable:
+    try:
+        return variable.compute() if scheduler is None else variable.compute(scheduler=scheduler)
+    except BrokenProcessPool as error:
+        raise RuntimeError(f"A worker process died while fitting. {_GUARD}") from error
+    except RuntimeError as error:
+        if "bootstrapping phase" in str(error):
+            raise RuntimeError(f"A fit started while a process was being started for it. {_GUARD}") from error
+        raise

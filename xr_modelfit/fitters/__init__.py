@@ -1,0 +1,1 @@
+"""The numeric side: arrays in, arrays out."""

@@ -1,0 +1,289 @@
+"""One block of fits: arrays of the block in, one packed array out.
+
+The block is flattened to ``b`` fits of ``n`` samples, invalid samples are taken out, the fitter
+solves, and every result is judged in the same way whatever the fitter (`fitters.covariance`).
+Nothing here depends on what else is in the block.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from xr_modelfit.fitters.covariance import Assessment, assess
+from xr_modelfit.fitters.quiet import caught_warnings
+from xr_modelfit.fitters.samples import Fitter, Samples
+from xr_modelfit.problem import Problem
+from xr_modelfit.status import FitStatus
+
+__all__ = ["BlockTask", "FitError", "Layout", "Role", "fit_block"]
+
+
+class FitError(RuntimeError):
+    """A fit failed, and ``errors="raise"`` was asked for."""
+
+
+class Role(NamedTuple):
+    """What an array of a block is: its kind, and the parameter, input or dim that it belongs to."""
+
+    kind: str
+    name: str | int = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each field lies in the trailing axis of the packed array.
+
+    Parameters
+    ----------
+    n_parameters : int
+    info_names : tuple of str
+    covariance : bool
+    """
+
+    n_parameters: int
+    info_names: tuple[str, ...] = ()
+    covariance: bool = False
+
+    def fields(self) -> dict[str, slice]:
+        """Name to slice: ``parameters``, ``stderr``, each scalar, each info, ``covariance``."""
+        K = self.n_parameters
+        widths = {"parameters": K, "stderr": K}
+        widths |= dict.fromkeys(("chi2", "reduced_chi2", "dof", "n_points", "n_iter", "fit_status"), 1)
+        widths |= {f"info:{name}": 1 for name in self.info_names}
+        if self.covariance:
+            widths["covariance"] = K * K
+        stops = np.cumsum(list(widths.values()))
+        return {
+            name: slice(int(stop) - width, int(stop)) for (name, width), stop in zip(widths.items(), stops, strict=True)
+        }
+
+    @property
+    def width(self) -> int:
+        return max(s.stop for s in self.fields().values())
+
+
+@dataclass(frozen=True, eq=False)
+class BlockTask:
+    """Everything that a task needs beside its arrays; picklable, shared by all blocks of a call.
+
+    ``label`` makes the task unlike any other: results of two calls never share a dask key.
+    """
+
+    problem: Problem
+    fitter: Fitter
+    layout: Layout
+    roles: tuple[Role, ...]
+    n_fitted_dims: int
+    sigma: bool = False
+    scalar_weight: float | None = None
+    absolute: bool = False
+    skipna: bool = True
+    min_points: int | None = None
+    keep_failed: bool = False
+    raise_dims: tuple[str, ...] = ()
+    label: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __dask_tokenize__(self) -> str:
+        return self.label
+
+
+def fit_block(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
+    """Fit every position of a block.
+
+    Parameters
+    ----------
+    *arrays : ndarray, shape (..., *fitted) or (...)
+        One for each role of the task. Leading axes broadcast; those of kinds ``start``,
+        ``lower``, ``upper`` and ``position`` have no fitted axes.
+
+    Returns
+    -------
+    ndarray, shape (..., task.layout.width)
+    """
+    block = _Block(arrays, task)
+    packed = np.full((block.b, task.layout.width), np.nan)
+    if block.b:
+        _fill(packed, block, task)
+    return packed.reshape(*block.shape, task.layout.width)
+
+
+class _Block:
+    """The arrays of a block by role, flattened to fits and samples."""
+
+    def __init__(self, arrays: Sequence[np.ndarray], task: BlockTask) -> None:
+        self.task = task
+        given = dict(zip(task.roles, arrays, strict=True))
+        core = task.n_fitted_dims
+        data = given[Role("data")]
+        self.fitted = data.shape[data.ndim - core :]
+        lead = [a.shape[: a.ndim - core] if r.kind in _SAMPLED else a.shape for r, a in given.items()]
+        self.shape = np.broadcast_shapes(*lead)
+        self.b, self.n = int(np.prod(self.shape)), int(np.prod(self.fitted))
+        self.given = given
+
+    def samples(self) -> tuple[Samples, np.ndarray, np.ndarray]:
+        """Samples, which are not finite, and which are not valid for another reason; (b, n) each."""
+        task = self.task
+        y = self._sampled(Role("data"), every=True)
+        inputs = [self._sampled(r) for r in task.roles if r.kind == "input"]
+        finite = np.isfinite(y)
+        for x in inputs:
+            finite = finite & np.isfinite(x)
+        admitted = np.ones((1, 1), dtype=bool)
+        if Role("where") in self.given:
+            admitted = self._sampled(Role("where"), dtype=bool)
+        weights = None
+        if Role("weights") in self.given:
+            weights = self._sampled(Role("weights"))
+            finite = finite & np.isfinite(weights)
+            with np.errstate(all="ignore"):
+                positive = weights > 0
+                if task.sigma:
+                    weights = 1.0 / weights
+            admitted = admitted & positive & (np.isfinite(weights) | ~positive)
+        elif task.scalar_weight is not None:
+            weights = np.full((1, self.n), task.scalar_weight)
+        admitted, finite = (np.broadcast_to(a, y.shape) for a in (admitted, finite))
+        return Samples(y, inputs, weights, finite & admitted), finite, admitted
+
+    def starts_and_bounds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Starts, lower and upper bounds, (b, K) each."""
+        problem = self.task.problem
+        out = []
+        for kind, scalar in (("start", problem.start), ("lower", problem.lower), ("upper", problem.upper)):
+            table = np.tile(scalar, (self.b, 1))
+            for role, array in self.given.items():
+                if role.kind == kind:
+                    values = np.broadcast_to(np.asarray(array, dtype=float), self.shape).reshape(self.b)
+                    if kind != "start":  # a NaN bound is no bound
+                        values = np.where(np.isnan(values), -np.inf if kind == "lower" else np.inf, values)
+                    table[:, int(role.name)] = values
+            out.append(table)
+        starts, lower, upper = out
+        held = (lower == upper) & ~problem.fixed & ~problem.tied
+        starts[held] = lower[held]
+        return starts, lower, upper
+
+    def position(self, i: int) -> str:
+        """Position of fit ``i`` in words, from the index arrays."""
+        where = {
+            r.name: int(np.broadcast_to(a, self.shape).reshape(self.b)[i])
+            for r, a in self.given.items()
+            if r.kind == "position"
+        }
+        return ", ".join(f"{dim}={at}" for dim, at in where.items())
+
+    def _sampled(self, role: Role, *, every: bool = False, dtype: type = float) -> np.ndarray:
+        """An array of samples as (b, n), or (1, n) where it does not vary; native and contiguous."""
+        array = self.given[role]
+        lead = array.shape[: array.ndim - self.task.n_fitted_dims]
+        rows = self.shape if every or int(np.prod(lead)) > 1 else (1,) * len(lead)
+        full = np.broadcast_to(array, (*rows, *self.fitted))
+        return np.ascontiguousarray(full, dtype=dtype).reshape(int(np.prod(rows)), self.n)
+
+
+_SAMPLED = {"data", "input", "where", "weights"}
+
+
+def _fill(packed: np.ndarray, block: _Block, task: BlockTask) -> None:
+    problem = task.problem.private()
+    samples, finite, admitted = block.samples()
+    starts, lower, upper = block.starts_and_bounds()
+    free = problem.free & ~(lower == upper)
+    n_points = np.count_nonzero(samples.valid, axis=1)
+    status = _before(task, samples, finite, admitted, starts, lower, upper, free)
+    attempt = (status == FitStatus.CONVERGED) & free.any(axis=1)
+
+    solved = task.fitter.solve(problem, samples, attempt, starts, (lower, upper))
+    parameters = np.where(attempt[:, None], solved.parameters, np.nan)
+    status[attempt] = solved.status[attempt]
+    samples = Samples(samples.y, samples.inputs, samples.weights, solved.valid)
+    n_points = np.where(attempt, np.count_nonzero(solved.valid, axis=1), n_points)
+
+    fields = task.layout.fields()
+    stderr = np.full_like(parameters, np.nan)
+    n_free = np.count_nonzero(free, axis=1)
+    packed[:, fields["dof"]] = (n_points - n_free)[:, None]
+    packed[:, fields["n_points"]] = n_points[:, None]
+    packed[:, fields["n_iter"]] = np.where(attempt, solved.n_iter, 0.0)[:, None]
+    for name, values in solved.info.items():
+        packed[:, fields[f"info:{name}"]] = values[:, None]
+    for i in np.flatnonzero(status != FitStatus.NO_DATA):
+        all_fixed = status[i] == FitStatus.CONVERGED and not free[i].any()
+        with caught_warnings():
+            if all_fixed:
+                parameters[i] = problem.with_ties(starts[i])
+            if not np.all(np.isfinite(parameters[i])):
+                if status[i] > 0:
+                    status[i] = FitStatus.NONFINITE_MODEL
+                continue
+            inputs, y, w = samples.fit(i)
+            found = assess(problem, inputs, y, w, parameters[i], (lower[i], upper[i]), free[i], task.absolute)
+        status[i] = _after(FitStatus(int(status[i])), found, n_points[i], n_free[i])
+        packed[i, fields["chi2"]] = found.chi2
+        if n_points[i] > n_free[i]:
+            packed[i, fields["reduced_chi2"]] = found.chi2 / (n_points[i] - n_free[i])
+        if status[i] > 0:
+            stderr[i] = found.stderr
+            if task.layout.covariance:
+                packed[i, fields["covariance"]] = found.covariance.ravel()
+    if not task.keep_failed:
+        parameters[status <= 0] = np.nan
+    packed[:, fields["parameters"]] = parameters
+    packed[:, fields["stderr"]] = stderr
+    packed[:, fields["fit_status"]] = status[:, None]
+    if task.raise_dims:
+        _raise_first(status, block)
+
+
+def _before(
+    task: BlockTask,
+    samples: Samples,
+    finite: np.ndarray,
+    admitted: np.ndarray,
+    starts: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    free: np.ndarray,
+) -> np.ndarray:
+    """Status of each fit before it is tried, shape (b,); CONVERGED where it can be."""
+    problem = task.problem
+    n_points = np.count_nonzero(samples.valid, axis=1)
+    least = np.count_nonzero(free, axis=1) if task.min_points is None else task.min_points
+    outside = ~((starts >= lower) & (starts <= upper)) & ~problem.fixed
+    bad_start = (outside | ~np.isfinite(starts)) & ~problem.tied
+    status = np.full(len(starts), FitStatus.CONVERGED, dtype=np.int8)
+    status[n_points < least] = FitStatus.TOO_FEW_POINTS
+    status[bad_start.any(axis=1)] = FitStatus.INVALID_START
+    status[n_points == 0] = FitStatus.NO_DATA
+    if not task.skipna:
+        status[np.any(admitted & ~finite, axis=1)] = FitStatus.NONFINITE_DATA
+    return status
+
+
+def _after(status: FitStatus, found: Assessment, n_points: int, n_free: int) -> FitStatus:
+    """Status of a fit that was tried, from the fitter's word and our own judgement."""
+    if status in (FitStatus.FITTER_ERROR, FitStatus.NONFINITE_MODEL):
+        return FitStatus.DEGENERATE if n_points < n_free else status
+    if not found.finite:
+        return FitStatus.NONFINITE_MODEL
+    if status <= 0:
+        return status
+    if not found.full_rank:
+        return FitStatus.DEGENERATE
+    if not found.stationary:
+        return FitStatus.NO_PROGRESS
+    return FitStatus.CONVERGED_AT_BOUND if found.at_bound else FitStatus.CONVERGED
+
+
+def _raise_first(status: np.ndarray, block: _Block) -> None:
+    failed = np.flatnonzero((status <= 0) & (status != FitStatus.NO_DATA))
+    if failed.size:
+        worst = FitStatus(int(status[failed[0]]))
+        raise FitError(
+            f"The fit at position {block.position(int(failed[0]))} has status {worst.meaning}: {worst.sentence} "
+            'Use errors="warn" to get a status instead.'
+        )

@@ -1,0 +1,285 @@
+"""Any astropy fitter, one fit at a time.
+
+The fitter is used exactly as given, on raveled valid samples. What it leaves undone is done
+here: its state belongs to one task, ties are not lost in its Jacobian, its printing and its
+warnings are kept from the user and turned into a status.
+"""
+
+import copy
+import inspect
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from astropy.modeling import Model
+from astropy.modeling.fitting import (
+    FittingWithOutlierRemoval,
+    LinearLSQFitter,
+    ModelsError,
+    NonFiniteValueError,
+    SimplexLSQFitter,
+    SLSQPLSQFitter,
+)
+
+from xr_modelfit.fitters.quiet import caught_warnings
+from xr_modelfit.fitters.samples import FitArrays, Samples
+from xr_modelfit.problem import Problem, evaluate_tree
+from xr_modelfit.status import FitStatus
+
+__all__ = ["PixelwiseFitter"]
+
+_UNSUCCESSFUL = "may be unsuccessful"
+_LIMIT = re.compile(r"maximum|max_nfev|maxfev|iterations? limit|limit exceeded", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class PixelwiseFitter:
+    """An astropy fitter as a fitter of blocks.
+
+    Parameters
+    ----------
+    fitter : astropy fitter
+        Never called itself: each block works on its own deep copy.
+    keywords : dict
+        Passed to the fitter's call.
+    info_names : tuple of str
+        Numbers of the fitter's ``fit_info`` to keep.
+    """
+
+    fitter: Any
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    info_names: tuple[str, ...] = ()
+
+    def solve(
+        self,
+        problem: Problem,
+        samples: Samples,
+        attempt: np.ndarray,
+        starts: np.ndarray,
+        bounds: tuple[np.ndarray, np.ndarray],
+    ) -> FitArrays:
+        """See `xr_modelfit.fitters.samples.Fitter`."""
+        b, K = samples.y.shape[0], problem.n_parameters
+        out = FitArrays(
+            parameters=np.full((b, K), np.nan),
+            status=np.full(b, FitStatus.NOT_ATTEMPTED, dtype=np.int8),
+            n_iter=np.full(b, np.nan),
+            valid=samples.valid.copy(),
+            info={name: np.full(b, np.nan) for name in self.info_names},
+        )
+        fitter, keywords = copy.deepcopy(self.fitter), self._call_keywords(problem)
+        for i in np.flatnonzero(attempt):
+            start, low, high = (a[i if a.shape[0] > 1 else 0] for a in (starts, *bounds))
+            run = _Run(fitter, keywords, problem, start, (low, high))
+            inputs, y, w = samples.fit(i)
+            run.fit(inputs, y, w)
+            out.status[i], out.n_iter[i] = run.status, run.n_iter
+            if run.parameters is not None:
+                out.parameters[i] = run.parameters
+            if run.rejected is not None:
+                out.valid[i, np.flatnonzero(samples.valid[i])[run.rejected]] = False
+            for name in self.info_names:
+                out.info[name][i] = _number(run.info.get(name))
+        return out
+
+    def try_out(self, problem: Problem, inputs: Sequence[np.ndarray], weighted: bool) -> dict[str, Any]:
+        """One fit of the model's own values; raises what no position could survive.
+
+        Returns
+        -------
+        dict
+            The ``fit_info`` that such a fit leaves.
+
+        Raises
+        ------
+        astropy.modeling.fitting.ModelsError
+            The fitter cannot do this model or its constraints.
+        TypeError
+            The fitter does not know a keyword.
+        ValueError
+            The fitter refuses the model as such.
+        """
+        with caught_warnings():
+            try:
+                y = np.array(problem.evaluate(inputs, problem.with_ties(problem.start)), dtype=float)
+            except Exception:
+                return {}
+        y = np.where(np.isfinite(y), y, 1.0) * (1.0 + 1e-3 * np.cos(np.arange(y.size)))
+        run = _Run(
+            copy.deepcopy(self.fitter),
+            self._call_keywords(problem),
+            problem,
+            problem.start,
+            (problem.lower, problem.upper),
+        )
+        run.fit(list(inputs), y, np.ones_like(y) if weighted else None)
+        error = run.error
+        if isinstance(error, ModelsError | NotImplementedError):
+            raise error
+        if isinstance(error, TypeError) and re.search(r"unexpected keyword|multiple values|required positional", str(error)):
+            raise error
+        if isinstance(error, ValueError) and re.search(r"^Model (must|does not)|^Non-linear fitters", str(error)):
+            raise error
+        return run.info
+
+    def unknown_keywords(self) -> tuple[list[str], list[str]]:
+        """Keywords that the fitter's signature does not have, and those that it has."""
+        parameters = inspect.signature(type(self.fitter).__call__).parameters.values()
+        known = [p.name for p in parameters if p.name not in _OURS]
+        if any(p.kind is p.VAR_KEYWORD for p in parameters):
+            known = [p.name for p in parameters if p.name not in _OURS and p.kind is not p.VAR_KEYWORD]
+            return [], known
+        return [name for name in self.keywords if name not in known], known
+
+    def _call_keywords(self, problem: Problem) -> dict[str, Any]:
+        """The user's keywords, and those that make the fitter right and silent."""
+        keywords = dict(self.keywords)
+        inner = self.fitter.fitter if isinstance(self.fitter, FittingWithOutlierRemoval) else self.fitter
+        if isinstance(inner, SLSQPLSQFitter | SimplexLSQFitter):
+            keywords.setdefault("verblevel", 0)
+        misled = problem.tied.any() or problem.wrong_derivative
+        if misled and "estimate_jacobian" in inspect.signature(type(inner).__call__).parameters:
+            # astropy's analytic Jacobian leaves out what tied parameters do, and domains.
+            keywords.setdefault("estimate_jacobian", True)
+        return keywords
+
+
+_OURS = {"self", "model", "x", "y", "z", "weights", "inplace", "equivalencies", "kwargs"}
+
+
+class _Run:
+    """One call of an astropy fitter, and what came of it."""
+
+    def __init__(
+        self,
+        fitter: Any,
+        keywords: dict[str, Any],
+        problem: Problem,
+        start: np.ndarray,
+        bounds: tuple[np.ndarray, np.ndarray],
+    ) -> None:
+        self.fitter, self.keywords, self.problem = fitter, keywords, problem
+        self.start, self.bounds = start, bounds
+        self.status = FitStatus.CONVERGED
+        self.n_iter = np.nan
+        self.parameters: np.ndarray | None = None
+        self.rejected: np.ndarray | None = None
+        self.info: dict[str, Any] = {}
+        self.error: Exception | None = None
+
+    def fit(self, inputs: list[np.ndarray], y: np.ndarray, w: np.ndarray | None) -> None:
+        with caught_warnings() as caught:
+            try:
+                at_start = self.problem.evaluate(inputs, self.problem.with_ties(self.start))
+                if not np.all(np.isfinite(at_start)):
+                    self.status = FitStatus.NONFINITE_MODEL
+                    return
+                self._call(inputs, y, w)
+            except NonFiniteValueError as error:
+                self.status, self.error = FitStatus.NONFINITE_MODEL, error
+                return
+            except Exception as error:
+                self.status, self.error = FitStatus.FITTER_ERROR, error
+                return
+        self.info = _as_dict(getattr(self.fitter, "fit_info", None))
+        self.n_iter = _iterations(self.info)
+        self.status = _verdict(self.info, [str(c.message) for c in caught])
+
+    def _call(self, inputs: list[np.ndarray], y: np.ndarray, w: np.ndarray | None) -> None:
+        model = _position_model(self.problem, self.start, self.bounds)
+        keywords = self.keywords if w is None else {**self.keywords, "weights": w}
+        fitted = self.fitter(model, *inputs, y, **keywords)
+        if isinstance(fitted, tuple):  # FittingWithOutlierRemoval: (model, mask)
+            fitted, mask = fitted
+            self.rejected = np.broadcast_to(np.asarray(mask, dtype=bool), y.shape)
+        parameters = np.array(fitted.parameters, dtype=float)
+        self.parameters = self.problem.with_ties(parameters)
+
+
+def _position_model(problem: Problem, start: np.ndarray, bounds: tuple[np.ndarray, np.ndarray]) -> Model:
+    """A fresh copy of the template with the start, bounds and fixed parameters of one position."""
+    model = problem.model.copy()
+    model.parameters = problem.with_ties(start)
+    low, high = bounds
+    for j, name in enumerate(model.param_names):
+        parameter = getattr(model, name)
+        if low[j] == problem.lower[j] and high[j] == problem.upper[j]:
+            continue
+        if low[j] == high[j]:
+            parameter.fixed = True
+            parameter.bounds = (None, None)
+        else:
+            parameter.bounds = tuple(None if np.isinf(v) else float(v) for v in (low[j], high[j]))
+    _keep_domain(model)
+    if problem.careless:
+        _guard_inputs(model)
+    return model
+
+
+def _keep_domain(model: Model) -> None:
+    """Say that polynomials without a domain read the coordinate as it is.
+
+    `LinearLSQFitter` would otherwise map the samples' own range into the window, and forget it.
+    """
+    for name in ("domain", "x_domain", "y_domain"):
+        window = name.replace("domain", "window")
+        if hasattr(model, name) and getattr(model, name) is None and getattr(model, window, None) is not None:
+            setattr(model, name, getattr(model, window))
+
+
+def _guard_inputs(model: Model) -> None:
+    """Give a model that writes into its inputs copies of them."""
+    n_inputs = model.n_inputs
+    template = model.copy()
+
+    def evaluate(*args: Any) -> Any:
+        return evaluate_tree(template, [np.array(x) for x in args[:n_inputs]], args[n_inputs:])
+
+    model.evaluate = evaluate
+    model.fit_deriv = None
+
+
+def _as_dict(info: Any) -> dict[str, Any]:
+    if info is None:
+        return {}
+    if isinstance(info, Mapping):  # scipy's OptimizeResult is one
+        return dict(info)
+    return dict(vars(info)) if hasattr(info, "__dict__") else {}
+
+
+def _iterations(info: Mapping[str, Any]) -> float:
+    return next((_number(info[k]) for k in ("nit", "numiter", "nfev", "niter") if k in info), np.nan)
+
+
+def _number(value: Any) -> float:
+    """A scalar of ``fit_info`` as a float; NaN for what is no number."""
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        return np.nan
+    return float(array) if array.ndim == 0 else np.nan
+
+
+def _verdict(info: Mapping[str, Any], messages: list[str]) -> FitStatus:
+    """Status from the codes of the fitter, else from its warnings."""
+    if "ierr" in info and info["ierr"] is not None:  # MINPACK through scipy.optimize.leastsq
+        codes = {1: FitStatus.CONVERGED, 5: FitStatus.MAX_ITERATIONS}
+        code = int(info["ierr"])
+        return codes.get(1 if code in (1, 2, 3, 4) else code, FitStatus.FITTER_WARNING)
+    if "exit_mode" in info and info["exit_mode"] is not None:
+        limits = (1, 2) if "num_function_calls" in info else (9,)  # Simplex, SLSQP
+        code = int(info["exit_mode"])
+        if code == 0:
+            return FitStatus.CONVERGED
+        return FitStatus.MAX_ITERATIONS if code in limits else FitStatus.FITTER_WARNING
+    if "success" in info and "status" in info:  # scipy.optimize.least_squares
+        if info["success"]:
+            return FitStatus.CONVERGED
+        return FitStatus.MAX_ITERATIONS if info["status"] == 0 else FitStatus.FITTER_WARNING
+    complaints = [m for m in messages if _UNSUCCESSFUL in m]
+    if not complaints:
+        return FitStatus.CONVERGED
+    return FitStatus.MAX_ITERATIONS if any(_LIMIT.search(m) for m in complaints) else FitStatus.FITTER_WARNING

@@ -1,0 +1,89 @@
+"""Samples of a block of fits, and what a fitter gives back: the contract between the two.
+
+Shapes: ``b`` fits, ``n`` samples each, ``K`` parameters of the model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from xr_modelfit.problem import Problem
+
+__all__ = ["FitArrays", "Fitter", "Samples"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What the fits of a block read.
+
+    Parameters
+    ----------
+    y : ndarray, shape (b, n)
+    inputs : sequence of ndarray, shape (b, n) or (1, n)
+        One per input of the model; one row serves all fits where it does not vary.
+    weights : ndarray, shape (b, n) or (1, n), or None
+        Factors of the residuals.
+    valid : ndarray of bool, shape (b, n)
+        Which samples take part. The others may hold anything.
+    """
+
+    y: np.ndarray
+    inputs: Sequence[np.ndarray]
+    weights: np.ndarray | None
+    valid: np.ndarray
+
+    def fit(self, i: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
+        """Inputs, data and weights of fit ``i``, valid samples only, contiguous copies."""
+        keep = self.valid[i]
+        inputs = [_row(x, i)[keep] for x in self.inputs]
+        return inputs, self.y[i][keep], None if self.weights is None else _row(self.weights, i)[keep]
+
+
+def _row(array: np.ndarray, i: int) -> np.ndarray:
+    row: np.ndarray = array[i if array.shape[0] > 1 else 0]
+    return row
+
+
+@dataclass
+class FitArrays:
+    """What became of the fits of a block.
+
+    Parameters
+    ----------
+    parameters : ndarray, shape (b, K)
+        Last iterate; NaN where there is none.
+    status : ndarray of int8, shape (b,)
+        What the fitter says; `xr_modelfit.fitters.block` has the last word.
+    n_iter : ndarray, shape (b,)
+        NaN where it is not known.
+    valid : ndarray of bool, shape (b, n)
+        Samples that took part: those given, less what the fitter itself rejected.
+    info : dict of str to ndarray, shape (b,)
+        Numbers from an astropy fitter's ``fit_info``; NaN where absent.
+    """
+
+    parameters: np.ndarray
+    status: np.ndarray
+    n_iter: np.ndarray
+    valid: np.ndarray
+    info: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Fitter(Protocol):
+    """A fitter for blocks: arrays in, arrays out."""
+
+    def solve(
+        self,
+        problem: Problem,
+        samples: Samples,
+        attempt: np.ndarray,
+        starts: np.ndarray,
+        bounds: tuple[np.ndarray, np.ndarray],
+    ) -> FitArrays:
+        """Fit those of the ``b`` fits for which ``attempt`` is true.
+
+        ``starts``, ``bounds``: shape (b, K), or (1, K) where no fit has its own.
+        """
+        ...

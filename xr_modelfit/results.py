@@ -1,0 +1,167 @@
+"""The output schema: from the packed array of a fit to a labelled Dataset. Alone writes attrs."""
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xr_modelfit.fitters.block import Layout
+from xr_modelfit.status import FitStatus
+
+__all__ = ["COV_DIMS", "FIELD", "RECORD", "check_names", "frame_of", "label", "output_names"]
+
+FIELD = "_modelfit_field"
+RECORD = "modelfit_record"
+COV_DIMS = ("cov_i", "cov_j")
+
+_STATISTICS = {
+    "chi2": "sum of squared weighted residuals",
+    "reduced_chi2": "sum of squared weighted residuals per degree of freedom",
+    "dof": "degrees of freedom: valid samples less free parameters",
+    "n_points": "number of valid samples",
+    "n_iter": "number of iterations or evaluations",
+}
+_INTEGERS = {"dof", "n_points"}
+
+# Attrs that speak of one variable, not of a whole Dataset.
+_VARIABLE_ATTRS = {
+    "units", "long_name", "standard_name", "short_name", "cell_methods", "cell_measures", "ancillary_variables", "axis",
+    "positive", "coordinates", "grid_mapping", "bounds", "climatology", "calendar", "compress", "flag_masks",
+    "flag_meanings", "flag_values", "formula_terms", "scale_factor", "add_offset", "missing_value", "_FillValue",
+    "valid_min", "valid_max", "valid_range", "actual_range",
+}  # fmt: skip
+
+
+def output_names(names: Iterable[str], layout: Layout, prefix: str) -> list[str]:
+    """Every name that a fit puts on its result."""
+    parts = [*names, *(f"{n}_stderr" for n in names), *_STATISTICS, "fit_status", *layout.info_names]
+    return [prefix + part for part in parts + (["covariance"] if layout.covariance else [])]
+
+
+def check_names(frame: xr.Dataset, data: xr.DataArray, names: list[str], layout: Layout) -> None:
+    """Refuse output names that a dim or coordinate of the data has already, or that occur twice.
+
+    Raises
+    ------
+    ValueError
+    """
+    taken = {str(n) for n in [*data.coords, *data.dims]}
+    clashes = [n for n in names if n in taken]
+    if clashes:
+        raise ValueError(
+            f"The result's variable {clashes[0]!r} would have the name of a dim or coordinate of the data. Put "
+            f"something before all names, prefix='fit_' for one, or rename it: .rename({{{clashes[0]!r}: ...}})."
+        )
+    if layout.covariance and any(d in taken for d in COV_DIMS):
+        raise ValueError(
+            f"covariance=True adds the dims {COV_DIMS}, and the data has one of that name. "
+            f"Rename it: .rename({{{COV_DIMS[0]!r}: ...}})."
+        )
+    twice = {n for n in names if names.count(n) > 1}
+    if twice:
+        raise ValueError(
+            f"The result would have two variables called {sorted(twice)[0]!r}. Rename the parameter, or leave the name "
+            "out of fit_info."
+        )
+
+
+def frame_of(data: xr.DataArray, fitted: tuple[Hashable, ...]) -> xr.Dataset:
+    """The coordinates that stay: those without a fitted dim, free of the source's encodings."""
+    coords = data.coords.to_dataset()
+    frame = coords.drop_dims([d for d in fitted if d in coords.dims])
+    for name in frame.variables:
+        kept = {k: v for k, v in frame[name].encoding.items() if k in ("units", "calendar")}
+        frame[name].encoding = kept
+        frame.variables[name].encoding = kept
+    return frame
+
+
+def label(
+    packed: xr.Variable,
+    layout: Layout,
+    names: tuple[str, ...],
+    frame: xr.Dataset,
+    *,
+    prefix: str,
+    record: str,
+    model_name: str,
+    attrs: Mapping[Any, Any],
+) -> xr.Dataset:
+    """Split the packed array into the variables of the result.
+
+    Parameters
+    ----------
+    packed : xarray.Variable
+        Dims are the remaining ones, then `FIELD`. Lazy ones stay lazy.
+    layout : Layout
+    names : tuple of str
+        Names of the parameters.
+    frame : xarray.Dataset
+        The coordinates of the result.
+    prefix : str
+    record : str
+        JSON text, kept in the attrs of ``fit_status``.
+    model_name : str
+        For long names.
+    attrs : mapping
+        Attrs of the result; those that speak of one variable are left out.
+    """
+    fields = layout.fields()
+    status_name = f"{prefix}fit_status"
+    variables: dict[str, xr.Variable] = {}
+
+    def take(field: str, offset: int = 0, dtype: Any = None) -> xr.Variable:
+        part = packed.isel({FIELD: fields[field].start + offset})
+        part = part if dtype is None else part.astype(dtype)
+        return part if part.chunks is not None else part.copy(data=np.ascontiguousarray(part.values).reshape(part.shape))
+
+    for j, name in enumerate(names):
+        value = take("parameters", j)
+        value.attrs = {
+            "long_name": f"{name} of {model_name}",
+            "ancillary_variables": f"{prefix}{name}_stderr {status_name}",
+        }
+        variables[prefix + name] = value
+    for j, name in enumerate(names):
+        error = take("stderr", j)
+        error.attrs = {"long_name": f"standard error of {name}"}
+        variables[f"{prefix}{name}_stderr"] = error
+    for name, long_name in _STATISTICS.items():
+        statistic = take(name, dtype=np.int64 if name in _INTEGERS else None)
+        statistic.attrs = {"long_name": long_name}
+        variables[prefix + name] = statistic
+    for name in layout.info_names:
+        info = take(f"info:{name}")
+        info.attrs = {"long_name": f"{name} of the fitter's fit_info"}
+        variables[prefix + name] = info
+    status = take("fit_status", dtype=np.int8)
+    status.attrs = {
+        "long_name": "status of the fit; positive means success",
+        "flag_values": np.array([int(s) for s in FitStatus], dtype=np.int8),
+        "flag_meanings": " ".join(s.meaning for s in FitStatus),
+        RECORD: record,
+    }
+    variables[status_name] = status
+    result = frame.assign(variables)
+    if layout.covariance:
+        result = result.assign(_covariance(packed, fields["covariance"], names, prefix))
+    result.attrs = {k: v for k, v in attrs.items() if k not in _VARIABLE_ATTRS}
+    return result
+
+
+def _covariance(
+    packed: xr.Variable, columns: slice, names: tuple[str, ...], prefix: str
+) -> dict[str, xr.Variable | xr.DataArray]:
+    K = len(names)
+    flat = packed.isel({FIELD: columns})
+    data = flat.data.reshape(*flat.shape[:-1], K, K)
+    attrs = {"long_name": "covariance of the parameters"}
+    labels = np.array(names)
+    covariance = xr.DataArray(
+        data if flat.chunks is not None else np.ascontiguousarray(data),
+        dims=(*flat.dims[:-1], *COV_DIMS),
+        coords={COV_DIMS[0]: labels, COV_DIMS[1]: labels},
+        attrs=attrs,
+    )
+    return {f"{prefix}covariance": covariance}

@@ -1,0 +1,58 @@
+"""Which fits a result holds, and what belongs to each."""
+
+import xarray as xr
+
+from xr_modelfit.messages import listed, suggestion
+from xr_modelfit.record import FitRecord, RecordError, read_records
+from xr_modelfit.report import FitReport, report_of
+
+__all__ = ["all_fits", "one_fit", "parameters_of", "succeeded"]
+
+
+def one_fit(result: xr.Dataset, name: str | None) -> FitRecord:
+    """The record of the fit called ``name`` (its prefix, or the variable fitted), or of the only one.
+
+    Raises
+    ------
+    RecordError
+        There is no record.
+    ValueError
+        There are several and none is named, or none bears the name.
+    """
+    records = read_records(result)
+    if name is None:
+        if len(records) == 1:
+            return records[0]
+        raise ValueError(f"The result holds {len(records)} fits; say which: fit={_titles(records)[0]!r}, of {listed(_titles(records))}.")
+    for record in records:
+        if name in (record.prefix, record.prefix.removesuffix("_"), record.content["data"]):
+            return record
+    raise ValueError(f"fit is {name!r}, but the fits of the result are {listed(_titles(records))}.{suggestion(name, _titles(records))}")
+
+
+def _titles(records: list[FitRecord]) -> list[str]:
+    return [r.prefix.removesuffix("_") or str(r.content["data"]) for r in records]
+
+
+def succeeded(result: xr.Dataset) -> xr.DataArray | xr.Dataset:
+    """Where each fit succeeded."""
+    records = read_records(result)
+    ok = {r.variable("ok"): (result[r.variable("fit_status")] > 0).drop_attrs() for r in records}
+    if len(ok) > 1:
+        return xr.Dataset(ok)
+    (one,) = ok.values()
+    return one.rename("ok")
+
+
+def parameters_of(result: xr.Dataset) -> xr.Dataset:
+    """The parameters of every fit."""
+    names = [r.variable(n) for r in read_records(result) for n in r.names]
+    missing = [n for n in names if n not in result]
+    if missing:
+        raise RecordError(f"The result has no variable {missing[0]!r}, which its record names; it has {listed(result.data_vars)}.")
+    return result[names]
+
+
+def all_fits(result: xr.Dataset) -> FitReport:
+    """Counts of statuses of every fit."""
+    return report_of(result, read_records(result))
