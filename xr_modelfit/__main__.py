@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     fit.to_netcdf(options.output_dir / "fit.nc")
     title = "simulated cube" if options.file is None else options.file.name
     draw_maps(fit, title).savefig(options.output_dir / "maps.png", dpi=150)
-    print(f"wrote {options.output_dir / 'fit.nc'} and {options.output_dir / 'maps.png'}")
+    print(f"\nwrote {options.output_dir / 'fit.nc'} and {options.output_dir / 'maps.png'}")
 
 
 def fit_line(cube: xr.DataArray, dim: str) -> xr.Dataset:
@@ -110,7 +110,7 @@ def line_starts(cube: xr.DataArray, dim: str) -> dict[str, xr.DataArray]:
 
 def noise_rms(cube: xr.DataArray, dim: str) -> float:
     """Return the rms noise from the differences of neighbours, which neither lines nor spikes disturb."""
-    return 1.4826 * float(np.abs(cube.diff(dim)).median()) / np.sqrt(2)
+    return 1.4826 * float(abs(cube.diff(dim)).median()) / np.sqrt(2)
 
 
 # Input

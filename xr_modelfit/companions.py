@@ -26,6 +26,15 @@ class Companions:
     scalar_weight: float | None = None
     absolute: bool = False
 
+    @property
+    def weighted(self) -> bool:
+        return self.scalar_weight is not None or Role("weights") in self.maps
+
+    def described(self) -> dict[str, Any]:
+        """What the record of the fit says of the weights."""
+        kind = "sigma" if self.sigma else "weights"
+        return {"weighting": kind if self.weighted else None, "absolute_sigma": self.absolute}
+
 
 def resolve_companions(labels: Labels, where: Any, sigma: Any, weights: Any, absolute_sigma: bool | None) -> Companions:
     """Check and match ``where``, ``sigma`` and ``weights``.

@@ -104,7 +104,9 @@ def fitted_dims(labels: Labels, dim: DimArg, coords: CoordsArg) -> tuple[Hashabl
 
 def _dims_of_coords(labels: Labels, coords: CoordsArg) -> list[Hashable]:
     data = labels.data
-    ask = f"Say which dims each fit consumes: dim={data.dims[-1]!r}, for one, of {tuple(data.dims)}." if data.dims else ""
+    ask = (
+        f"Say which dims each fit consumes: dim={data.dims[-1]!r}, for one, of {tuple(data.dims)}." if data.dims else ""
+    )
     if coords is None:
         raise ValueError(f"dim is missing. {ask}")
     given = list(coords.values()) if isinstance(coords, Mapping) else [coords]
@@ -112,9 +114,9 @@ def _dims_of_coords(labels: Labels, coords: CoordsArg) -> list[Hashable]:
     for value in given:
         array = _coordinate(labels, "coords", value)
         if array.ndim != 1:
+            name = value if _is_name(value) else array.name
             raise ValueError(
-                f"dim is missing, and the coordinate {value if _is_name(value) else array.name!r} has dims {array.dims}: "
-                f"only 1-D coordinates tell the dim. {ask}"
+                f"dim is missing, and the coordinate {name!r} has dims {array.dims}: only 1-D ones tell the dim. {ask}"
             )
         asked += [d for d in array.dims if d not in asked]
     return asked
@@ -247,9 +249,7 @@ def bare(data: xr.DataArray, companion: xr.DataArray, argument: str, allowed: It
     return companion.variable
 
 
-def require_same_index(
-    theirs: pd.Index, ours: pd.Index, argument: str, dim: Hashable, other: str = "data"
-) -> None:
+def require_same_index(theirs: pd.Index, ours: pd.Index, argument: str, dim: Hashable, other: str = "data") -> None:
     """Raise a ValueError that tells how two indexes along ``dim`` differ, if they do."""
     if ours.equals(theirs):
         return

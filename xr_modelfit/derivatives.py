@@ -60,7 +60,7 @@ def jacobian(
         Derivatives of all parameters with respect to the free ones.
     """
     T = _tie_derivatives(problem, parameters, free)
-    wanted = np.flatnonzero(free | (problem.tied & np.any(T != 0, axis=1)))
+    wanted = np.flatnonzero(free | (problem.tied & np.any(T != 0, axis=1))).tolist()
     D = np.zeros((inputs[0].size, problem.n_parameters))
     if problem.derivative == "analytic":
         D[:, wanted] = _analytic(problem, inputs, parameters)[:, wanted]

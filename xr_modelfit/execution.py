@@ -18,7 +18,12 @@ from dask.base import get_scheduler
 __all__ = ["check_scheduler", "chunked_like", "is_lazy", "map_blocks"]
 
 SCHEDULERS = ("synchronous", "threads", "processes", "distributed", "default")
-_ALIASES = {"sync": "synchronous", "single-threaded": "synchronous", "threading": "threads", "multiprocessing": "processes"}
+_ALIASES = {
+    "sync": "synchronous",
+    "single-threaded": "synchronous",
+    "threading": "threads",
+    "multiprocessing": "processes",
+}
 _MOST_FITS = 500  # in a block of computed input
 _FEW_FITS = 256  # not worth starting processes for
 _GUARD = (
@@ -112,8 +117,10 @@ def map_blocks(
     variables = [v.compute() for v in variables]
     n_fits = math.prod(shape)
     get, name = _resolve(scheduler, prefer, n_fits if fits_per_chunk is None else None)
-    if fits_per_chunk is None and (name == "synchronous" or n_fits <= 1) or n_fits == 0 or not _has_samples(
-        variables, core_dims
+    if (
+        (fits_per_chunk is None and (name == "synchronous" or n_fits <= 1))
+        or n_fits == 0
+        or not _has_samples(variables, core_dims)
     ):
         return apply(variables)
     if fits_per_chunk is None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from astropy.modeling import CompoundModel, Model
 
-__all__ = ["Problem", "evaluate_tree", "has_fixed_inputs", "leaves", "result_names", "with_values"]
+__all__ = ["Problem", "evaluate_tree", "has_fixed_inputs", "leaves", "parameter_titles", "result_names", "with_values"]
 
 Tie = Callable[[Model], Any]
 Arrays = Sequence[np.ndarray]
@@ -59,6 +59,17 @@ def result_names(model: Model) -> tuple[str, ...]:
     return tuple(names) if len(set(names)) == len(names) else tuple(model.param_names)
 
 
+def parameter_titles(model: Model) -> list[str]:
+    """For each parameter, what it is in words: ``mean of halpha (Gaussian1D)``."""
+    titles = []
+    parts = list(leaves(model))
+    for number, part in enumerate(parts):
+        kind = type(part).__name__
+        which = f"{part.name} ({kind})" if part.name else f"{kind} {number}" if len(parts) > 1 else kind
+        titles += [f"{parameter} of {which}" for parameter in part.param_names]
+    return titles
+
+
 def with_values(model: Model, values: Sequence[Any]) -> Model:
     """A copy of ``model`` with new parameter values, numbers or arrays, in astropy's order.
 
@@ -67,11 +78,10 @@ def with_values(model: Model, values: Sequence[Any]) -> Model:
     """
     if not isinstance(model, CompoundModel):
         copied = model.copy()
-        constraints = [(getattr(model, n).fixed, getattr(model, n).tied, getattr(model, n).bounds) for n in model.param_names]
         copied._reset_parameters(**dict(zip(model.param_names, values, strict=True)))
-        for name, (fixed, tied, bounds) in zip(model.param_names, constraints, strict=True):
-            parameter = getattr(copied, name)
-            parameter.fixed, parameter.tied, parameter.bounds = fixed, tied, bounds
+        for name in model.param_names:
+            old, new = getattr(model, name), getattr(copied, name)
+            new.fixed, new.tied, new.bounds = old.fixed, old.tied, old.bounds
         return copied
     n_left = len(model.left.param_names)
     left = with_values(model.left, values[:n_left])
@@ -176,7 +186,7 @@ class Problem:
         """Which parameters are neither fixed nor tied, shape (K,)."""
         return ~self.fixed & ~self.tied
 
-    def private(self) -> "Problem":
+    def private(self) -> Problem:
         """A copy whose model belongs to one task: ties and some models write to it."""
         return replace(self, model=copy.deepcopy(self.model))
 

@@ -212,7 +212,9 @@ def _find_class(tree: Mapping[str, Any]) -> type[Model]:
     if module.startswith(_ASTROPY) and all(part.isidentifier() for part in path.split(".")):
         found = getattr(importlib.import_module(module), name, None)
     if not (isinstance(found, type) and issubclass(found, Model) and found.__module__.startswith(_ASTROPY)):
-        raise RecordError(f"The record names the class {path!r}, which is no model of astropy.modeling. Pass model=....")
+        raise RecordError(
+            f"The record names the class {path!r}, which is no model of astropy.modeling. Pass model=...."
+        )
     return found
 
 

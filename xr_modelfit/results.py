@@ -1,6 +1,6 @@
 """The output schema: from the packed array of a fit to a labelled Dataset. Alone writes attrs."""
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,11 +81,11 @@ def label(
     packed: xr.Variable,
     layout: Layout,
     names: tuple[str, ...],
+    titles: Sequence[str],
     frame: xr.Dataset,
     *,
     prefix: str,
     record: str,
-    model_name: str,
     attrs: Mapping[Any, Any],
 ) -> xr.Dataset:
     """Split the packed array into the variables of the result.
@@ -97,13 +97,13 @@ def label(
     layout : Layout
     names : tuple of str
         Names of the parameters.
+    titles : sequence of str
+        What each parameter is, in words.
     frame : xarray.Dataset
         The coordinates of the result.
     prefix : str
     record : str
         JSON text, kept in the attrs of ``fit_status``.
-    model_name : str
-        For long names.
     attrs : mapping
         Attrs of the result; those that speak of one variable are left out.
     """
@@ -114,18 +114,20 @@ def label(
     def take(field: str, offset: int = 0, dtype: Any = None) -> xr.Variable:
         part = packed.isel({FIELD: fields[field].start + offset})
         part = part if dtype is None else part.astype(dtype)
-        return part if part.chunks is not None else part.copy(data=np.ascontiguousarray(part.values).reshape(part.shape))
+        if part.chunks is not None:
+            return part
+        return part.copy(data=np.array(part.values, order="C"))  # not a view that keeps the packed array alive
 
     for j, name in enumerate(names):
         value = take("parameters", j)
         value.attrs = {
-            "long_name": f"{name} of {model_name}",
+            "long_name": titles[j],
             "ancillary_variables": f"{prefix}{name}_stderr {status_name}",
         }
         variables[prefix + name] = value
     for j, name in enumerate(names):
         error = take("stderr", j)
-        error.attrs = {"long_name": f"standard error of {name}"}
+        error.attrs = {"long_name": f"standard error of {titles[j]}"}
         variables[f"{prefix}{name}_stderr"] = error
     for name, long_name in _STATISTICS.items():
         statistic = take(name, dtype=np.int64 if name in _INTEGERS else None)

@@ -20,18 +20,17 @@ def one_fit(result: xr.Dataset, name: str | None) -> FitRecord:
         There are several and none is named, or none bears the name.
     """
     records = read_records(result)
+    titles = [r.prefix.removesuffix("_") or str(r.content["data"]) for r in records]
     if name is None:
         if len(records) == 1:
             return records[0]
-        raise ValueError(f"The result holds {len(records)} fits; say which: fit={_titles(records)[0]!r}, of {listed(_titles(records))}.")
+        raise ValueError(
+            f"The result holds {len(records)} fits, {listed(titles)}. Say which is meant: fit={titles[0]!r}."
+        )
     for record in records:
         if name in (record.prefix, record.prefix.removesuffix("_"), record.content["data"]):
             return record
-    raise ValueError(f"fit is {name!r}, but the fits of the result are {listed(_titles(records))}.{suggestion(name, _titles(records))}")
-
-
-def _titles(records: list[FitRecord]) -> list[str]:
-    return [r.prefix.removesuffix("_") or str(r.content["data"]) for r in records]
+    raise ValueError(f"fit is {name!r}, but the fits of the result are {listed(titles)}.{suggestion(name, titles)}")
 
 
 def succeeded(result: xr.Dataset) -> xr.DataArray | xr.Dataset:
@@ -49,7 +48,10 @@ def parameters_of(result: xr.Dataset) -> xr.Dataset:
     names = [r.variable(n) for r in read_records(result) for n in r.names]
     missing = [n for n in names if n not in result]
     if missing:
-        raise RecordError(f"The result has no variable {missing[0]!r}, which its record names; it has {listed(result.data_vars)}.")
+        raise RecordError(
+            f"The result has no variable {missing[0]!r}, which its record names; it has {listed(result.data_vars)}. "
+            "Keep the parameters of a fit together, under the names that the fit gave."
+        )
     return result[names]
 
 

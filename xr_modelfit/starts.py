@@ -44,7 +44,7 @@ def check_model(model: Any) -> None:
         It is a model set, has several outputs, or has units.
     """
     if isinstance(model, type) and issubclass(model, Model):
-        raise TypeError(f"model is the class {model.__name__}; pass an instance with start values, {model.__name__}(...).")
+        raise TypeError(f"model is the class {model.__name__}; pass an instance, {model.__name__}(...).")
     if not isinstance(model, Model):
         raise TypeError(
             f"model is a {type(model).__name__}; pass an instance of an astropy model, such as "
@@ -129,10 +129,10 @@ def resolve_starts(labels: Labels, model: Model, p0: P0Arg, bounds: BoundsArg, l
             elif value is not None:
                 scalars[j] = value
     _check_scalars(names, start, lower, upper, fixed, ties, maps)
-    for j in np.flatnonzero((lower == upper) & ~fixed):
-        if Role("lower", int(j)) not in maps and Role("upper", int(j)) not in maps:
+    for j in np.flatnonzero((lower == upper) & ~fixed).tolist():
+        if Role("lower", j) not in maps and Role("upper", j) not in maps:
             fixed[j], start[j] = True, lower[j]
-            maps.pop(Role("start", int(j)), None)
+            maps.pop(Role("start", j), None)
     _constrain(template, start, lower, upper, fixed)
     return Starts(Problem(template, names, start, lower, upper, fixed, ties), maps)
 
@@ -176,9 +176,9 @@ def _plain_p0(p0: P0Arg, names: tuple[str, ...]) -> Mapping[str, Any]:
                 f"{listed(names)}. Pass a dict: p0={{{names[0]!r}: dataset[...]}}."
             )
         return found
-    if not isinstance(p0, Mapping):
-        raise TypeError(f"p0 is a {type(p0).__name__}; pass {{parameter: number or DataArray}}, or an earlier result.")
-    return p0
+    if isinstance(p0, Mapping):
+        return {str(key): value for key, value in p0.items()}
+    raise TypeError(f"p0 is a {type(p0).__name__}; pass {{parameter: number or DataArray}}, or an earlier result.")
 
 
 def _by_index(
@@ -277,6 +277,4 @@ def _constrain(template: Model, start: np.ndarray, lower: np.ndarray, upper: np.
         parameter = getattr(template, name)
         parameter.fixed = bool(fixed[j])
         unbounded = fixed[j] or lower[j] == upper[j]
-        parameter.bounds = tuple(
-            None if unbounded or not np.isfinite(v) else float(v) for v in (lower[j], upper[j])
-        )
+        parameter.bounds = tuple(None if unbounded or not np.isfinite(v) else float(v) for v in (lower[j], upper[j]))

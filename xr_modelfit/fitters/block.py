@@ -83,7 +83,7 @@ class BlockTask:
     skipna: bool = True
     min_points: int | None = None
     keep_failed: bool = False
-    raise_dims: tuple[str, ...] = ()
+    raising: bool = False
     label: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __dask_tokenize__(self) -> str:
@@ -211,7 +211,7 @@ def _fill(packed: np.ndarray, block: _Block, task: BlockTask) -> None:
     packed[:, fields["n_iter"]] = np.where(attempt, solved.n_iter, 0.0)[:, None]
     for name, values in solved.info.items():
         packed[:, fields[f"info:{name}"]] = values[:, None]
-    for i in np.flatnonzero(status != FitStatus.NO_DATA):
+    for i in np.flatnonzero(status != FitStatus.NO_DATA).tolist():
         all_fixed = status[i] == FitStatus.CONVERGED and not free[i].any()
         with caught_warnings():
             if all_fixed:
@@ -235,7 +235,7 @@ def _fill(packed: np.ndarray, block: _Block, task: BlockTask) -> None:
     packed[:, fields["parameters"]] = parameters
     packed[:, fields["stderr"]] = stderr
     packed[:, fields["fit_status"]] = status[:, None]
-    if task.raise_dims:
+    if task.raising:
         _raise_first(status, block)
 
 
@@ -282,8 +282,8 @@ def _after(status: FitStatus, found: Assessment, n_points: int, n_free: int) -> 
 def _raise_first(status: np.ndarray, block: _Block) -> None:
     failed = np.flatnonzero((status <= 0) & (status != FitStatus.NO_DATA))
     if failed.size:
-        worst = FitStatus(int(status[failed[0]]))
+        first, code = int(failed[0]), FitStatus(int(status[failed[0]]))
         raise FitError(
-            f"The fit at position {block.position(int(failed[0]))} has status {worst.meaning}: {worst.sentence} "
+            f"The fit at position {block.position(first) or '()'} has status {code.meaning}: {code.sentence} "
             'Use errors="warn" to get a status instead.'
         )

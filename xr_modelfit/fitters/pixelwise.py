@@ -8,7 +8,6 @@ warnings are kept from the user and turned into a status.
 import copy
 import inspect
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +16,6 @@ import numpy as np
 from astropy.modeling import Model
 from astropy.modeling.fitting import (
     FittingWithOutlierRemoval,
-    LinearLSQFitter,
     ModelsError,
     NonFiniteValueError,
     SimplexLSQFitter,
@@ -32,6 +30,8 @@ from xr_modelfit.status import FitStatus
 __all__ = ["PixelwiseFitter"]
 
 _UNSUCCESSFUL = "may be unsuccessful"
+_WRONG_KEYWORDS = re.compile(r"unexpected keyword|multiple values|required positional")
+_WRONG_MODEL = re.compile(r"^Model (must|does not)|^Non-linear fitters")
 _LIMIT = re.compile(r"maximum|max_nfev|maxfev|iterations? limit|limit exceeded", re.IGNORECASE)
 
 
@@ -71,7 +71,7 @@ class PixelwiseFitter:
             info={name: np.full(b, np.nan) for name in self.info_names},
         )
         fitter, keywords = copy.deepcopy(self.fitter), self._call_keywords(problem)
-        for i in np.flatnonzero(attempt):
+        for i in np.flatnonzero(attempt).tolist():
             start, low, high = (a[i if a.shape[0] > 1 else 0] for a in (starts, *bounds))
             run = _Run(fitter, keywords, problem, start, (low, high))
             inputs, y, w = samples.fit(i)
@@ -119,9 +119,9 @@ class PixelwiseFitter:
         error = run.error
         if isinstance(error, ModelsError | NotImplementedError):
             raise error
-        if isinstance(error, TypeError) and re.search(r"unexpected keyword|multiple values|required positional", str(error)):
+        if isinstance(error, TypeError) and _WRONG_KEYWORDS.search(str(error)):
             raise error
-        if isinstance(error, ValueError) and re.search(r"^Model (must|does not)|^Non-linear fitters", str(error)):
+        if isinstance(error, ValueError) and _WRONG_MODEL.search(str(error)):
             raise error
         return run.info
 

@@ -1,0 +1,43 @@
+"""Fixtures that all tests share: the folder of real data and public cases, where it is there."""
+
+import importlib.util
+import os
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SHARED = Path(os.environ.get("XR_MODELFIT_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"public_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real data; skips where it is absent."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip("the folder of real data is not there")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def public_cases() -> ModuleType:
+    """The public cases as a module; skips where they are absent."""
+    path = SHARED / "cases" / "cases.py"
+    if not path.is_file():
+        pytest.skip("the public cases are not there")
+    return _load(path)
+
+
+@pytest.fixture(scope="session")
+def run_case(public_cases: ModuleType) -> ModuleType:
+    """The translator of public cases into calls of this package."""
+    return _load(SHARED / "cases" / "run.py")

@@ -1,0 +1,98 @@
+"""The rules of the layout: who may import what, no cycles, public names in order."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import xr_modelfit
+from xr_modelfit import fitting
+
+PACKAGE = Path(xr_modelfit.__file__).parent
+NUMERIC = {"status", "messages", "problem", "derivatives", "fitters"}
+MAY_IMPORT_DASK = {"execution", "stores"}
+
+
+def modules() -> dict[str, ast.Module]:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        found[name] = ast.parse(path.read_text())
+    return found
+
+
+def imports(tree: ast.Module) -> set[str]:
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_the_numeric_side_knows_no_labels() -> None:
+    for name, tree in modules().items():
+        if name.split(".")[0] in NUMERIC:
+            roots = {i.split(".")[0] for i in imports(tree)}
+            assert not roots & {"xarray", "dask", "pandas", "distributed"}, name
+
+
+def test_dask_is_imported_in_one_place() -> None:
+    for name, tree in modules().items():
+        if any(i.split(".")[0] in ("dask", "distributed") for i in imports(tree)):
+            assert name in MAY_IMPORT_DASK, name
+
+
+def test_imports_have_no_cycle() -> None:
+    trees = modules()
+    graph = {
+        name: {
+            other
+            for other in trees
+            if other != name and f"xr_modelfit.{other}" in imports(tree) and not other.endswith("__init__")
+        }
+        for name, tree in trees.items()
+        if not name.endswith("__init__")
+    }
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join((*path, name))
+        if name not in done:
+            for other in graph.get(name, ()):
+                visit(other, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_public_names_are_sorted_and_there() -> None:
+    assert list(xr_modelfit.__all__) == sorted(xr_modelfit.__all__)
+    assert all(hasattr(xr_modelfit, name) for name in xr_modelfit.__all__)
+
+
+@pytest.mark.parametrize("name", xr_modelfit.__all__)
+def test_public_names_are_documented(name: str) -> None:
+    assert inspect.getdoc(getattr(xr_modelfit, name))
+
+
+def test_accessors_mirror_the_function() -> None:
+    keywords = [p.name for p in inspect.signature(xr_modelfit.fit).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    assert sorted(fitting.FitOptions.__annotations__) == sorted(keywords)
+    for accessor in (xr_modelfit.ModelfitDataArray, xr_modelfit.ModelfitDataset):
+        call = accessor.__call__
+        assert list(inspect.signature(call).parameters)[1:] == list(inspect.signature(xr_modelfit.fit).parameters)[1:]
+        assert call.__doc__ == xr_modelfit.fit.__doc__
+
+
+def test_functions_stay_small() -> None:
+    for name, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                lines = node.end_lineno - body[0].lineno + 1 if body else 0
+                assert lines <= 60, f"{name}.{node.name} has {lines} lines"

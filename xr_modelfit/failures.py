@@ -1,0 +1,57 @@
+"""Failures of a computed result, told once: a warning, an error, or nothing."""
+
+import sys
+import warnings
+
+import numpy as np
+import xarray as xr
+
+from xr_modelfit.fitters.block import FitError
+from xr_modelfit.report import summary
+from xr_modelfit.status import FitStatus
+
+__all__ = ["FitWarning", "tell_failures"]
+
+
+class FitWarning(UserWarning):
+    """Some fits of a call failed; their status tells why."""
+
+
+def tell_failures(status: xr.DataArray, errors: str) -> None:
+    """Act on the failures in a computed ``fit_status`` as ``errors`` says; masked positions are none.
+
+    Raises
+    ------
+    FitError
+        ``errors`` is "raise" and a fit failed; the first is named by its labels.
+    """
+    codes = status.values
+    failed = (codes <= 0) & (codes != FitStatus.NO_DATA)
+    if errors == "ignore" or not failed.any():
+        return
+    if errors == "warn":
+        warnings.warn(
+            f"{np.count_nonzero(failed)} of {codes.size} fits failed: {summary(codes)}. Their parameters are NaN "
+            '(unless keep_failed=True); see fit_status. Silence this with errors="ignore".',
+            FitWarning,
+            stacklevel=_caller(),
+        )
+        return
+    at = np.unravel_index(int(np.flatnonzero(failed)[0]), codes.shape)
+    first = status[at]
+    labels = ", ".join(
+        f"{d}={first.coords[d].item() if d in first.coords else int(i)}" for d, i in zip(status.dims, at, strict=True)
+    )
+    code = FitStatus(int(first))
+    raise FitError(
+        f"The fit at {labels or 'the only position'} has status {code.meaning}: {code.sentence} "
+        'Use errors="warn" to get a status instead.'
+    )
+
+
+def _caller() -> int:
+    """Stack level of the first frame outside the package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("xr_modelfit."):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -1,0 +1,208 @@
+"""A call, resolved: every name found, every argument checked, and no sample read."""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy.modeling import Model
+
+from xr_modelfit.companions import Companions, resolve_companions
+from xr_modelfit.coords import Labels, ModelInput, fitted_dims, model_inputs
+from xr_modelfit.derivatives import choose
+from xr_modelfit.execution import check_scheduler, is_lazy
+from xr_modelfit.fitters.block import BlockTask, Layout, Role, fit_block
+from xr_modelfit.fitters.pixelwise import PixelwiseFitter
+from xr_modelfit.fitters.quiet import caught_warnings
+from xr_modelfit.problem import Problem
+from xr_modelfit.record import write_record
+from xr_modelfit.results import check_names, frame_of, output_names
+from xr_modelfit.solver import choose_fitter, mark_careless, probe_inputs
+from xr_modelfit.starts import check_model, resolve_starts
+
+__all__ = ["Request", "resolve_request"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a call asks for.
+
+    Parameters
+    ----------
+    data : xarray.DataArray
+    fitted : tuple of Hashable
+        Dims that each fit consumes, in the data's order.
+    inputs : list of ModelInput
+    companions : Companions
+    problem : Problem
+    fitter : PixelwiseFitter
+    layout : Layout
+    frame : xarray.Dataset
+        The coordinates of the result.
+    arrays : dict of Role to xarray.Variable
+        All that goes through the blocks; arrays of samples have all fitted dims.
+    options : mapping
+        Those of `xr_modelfit.fit`.
+    """
+
+    data: xr.DataArray
+    fitted: tuple[Hashable, ...]
+    inputs: list[ModelInput]
+    companions: Companions
+    problem: Problem
+    fitter: PixelwiseFitter
+    layout: Layout
+    frame: xr.Dataset
+    arrays: dict[Role, xr.Variable]
+    options: Mapping[str, Any]
+
+    @property
+    def variables(self) -> list[xr.Variable]:
+        return list(self.arrays.values())
+
+    @property
+    def core_dims(self) -> list[tuple[Hashable, ...]]:
+        """Fitted dims of each array; maps and positions have none."""
+        return [self.fitted if set(self.fitted) <= set(v.dims) else () for v in self.variables]
+
+    @property
+    def lazy(self) -> bool:
+        return is_lazy(*self.variables)
+
+    def block_function(self) -> Callable[..., np.ndarray]:
+        """The function of arrays that fits a block."""
+        o = self.options
+        return _BlockFunction(
+            BlockTask(
+                self.problem,
+                self.fitter,
+                self.layout,
+                tuple(self.arrays),
+                n_fitted_dims=len(self.fitted),
+                sigma=self.companions.sigma,
+                scalar_weight=self.companions.scalar_weight,
+                absolute=self.companions.absolute,
+                skipna=o["skipna"],
+                min_points=o["min_points"],
+                keep_failed=o["keep_failed"],
+                raising=self.lazy and o["errors"] == "raise",
+            )
+        )
+
+    def record(self, prefix: str) -> str:
+        """The record of the fit, for the attrs of its ``fit_status``."""
+        options = {k: self.options[k] for k in ("skipna", "min_points", "keep_failed")}
+        return write_record(
+            model=self.problem.model,
+            names=self.problem.names,
+            fitted=self.fitted,
+            inputs=[(i.name, i.coordinate, i.values.dims) for i in self.inputs],
+            prefix=prefix,
+            data=self.data.name,
+            fitter=self.fitter.fitter,
+            keywords=self.fitter.keywords,
+            options=options | self.companions.described(),
+        )
+
+
+def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options: Mapping[str, Any]) -> Request:
+    """Resolve a call by metadata and index coordinates alone.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The call is wrong; the message says what to do.
+    """
+    check_model(model)
+    _check_data(labels.data)
+    _check_options(options)
+    data = labels.data
+    fitted = fitted_dims(labels, dim, options["coords"])
+    loop = tuple(d for d in data.dims if d not in fitted)
+    inputs = model_inputs(labels, fitted, options["coords"], model.inputs)
+    companions = resolve_companions(
+        labels, options["where"], options["sigma"], options["weights"], options["absolute_sigma"]
+    )
+    starts = resolve_starts(labels, model, options["p0"], options["bounds"], loop)
+    arrays = _arrays(data, inputs, companions.maps, fitted) | starts.maps
+    lazy = is_lazy(*arrays.values())
+    check_scheduler(options["scheduler"], lazy)
+    if lazy and options["errors"] == "raise":
+        arrays |= {Role("position", str(d)): xr.Variable([d], np.arange(data.sizes[d])) for d in loop}
+
+    probe = probe_inputs(inputs, fitted, data)
+    with caught_warnings():
+        problem = choose(mark_careless(starts.problem, probe), probe)
+    fitter = choose_fitter(
+        problem,
+        starts.maps,
+        probe,
+        companions.weighted,
+        options["fitter"],
+        options["fitter_kwargs"],
+        options["fit_info"],
+    )
+    layout = Layout(problem.n_parameters, fitter.info_names, options["covariance"])
+    frame = frame_of(data, fitted)
+    check_names(frame, data, output_names(problem.names, layout, prefix), layout)
+    return Request(data, fitted, inputs, companions, problem, fitter, layout, frame, arrays, options)
+
+
+class _BlockFunction:
+    """`fit_block` with its task, under a name that dask can show."""
+
+    __name__ = "modelfit"
+
+    def __init__(self, task: BlockTask) -> None:
+        self.task = task
+
+    def __call__(self, *arrays: np.ndarray) -> np.ndarray:
+        return fit_block(*arrays, task=self.task)
+
+    def __dask_tokenize__(self) -> str:
+        return self.task.label
+
+
+def _check_data(data: xr.DataArray) -> None:
+    if data.dtype.kind in "iuf":
+        return
+    advice = {
+        "c": "Fit data.real and data.imag, or abs(data), each on its own.",
+        "b": "Make it numbers: data.astype(float).",
+        "M": "Make it numbers: (data - data[0]) / np.timedelta64(1, 's'), for one.",
+        "m": "Make it numbers: data / np.timedelta64(1, 's'), for one.",
+    }.get(data.dtype.kind, "Make it numbers: data.astype(float).")
+    raise TypeError(f"The data {data.name!r} holds {data.dtype}; real numbers are needed. {advice}")
+
+
+def _check_options(o: Mapping[str, Any]) -> None:
+    if o["errors"] not in ("warn", "ignore", "raise"):
+        raise ValueError(f'errors is {o["errors"]!r}; it must be "warn", "ignore" or "raise".')
+    for name in ("min_points", "fits_per_chunk"):
+        value = o[name]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
+            raise ValueError(f"{name} is {value!r}; a whole number of 1 or more is needed, or None.")
+    for name in ("skipna", "covariance", "keep_failed", "keep_attrs"):
+        if not isinstance(o[name], bool | np.bool_):
+            raise TypeError(f"{name} is {o[name]!r}; it must be True or False.")
+
+
+def _arrays(
+    data: xr.DataArray,
+    inputs: list[ModelInput],
+    companions: Mapping[Role, xr.Variable],
+    fitted: tuple[Hashable, ...],
+) -> dict[Role, xr.Variable]:
+    """Arrays of samples by role, each with all fitted dims; views, no copies."""
+    sampled: dict[Role, xr.Variable] = {Role("data"): data.variable}
+    sampled |= {Role("input", i.name): i.values for i in inputs}
+    return {role: _with_dims(v, fitted, data) for role, v in (sampled | dict(companions)).items()}
+
+
+def _with_dims(variable: xr.Variable, fitted: tuple[Hashable, ...], data: xr.DataArray) -> xr.Variable:
+    variable = variable.to_base_variable()
+    missing = {d: data.sizes[d] for d in fitted if d not in variable.dims}
+    return variable.set_dims({**missing, **variable.sizes}) if missing else variable

@@ -1,0 +1,145 @@
+"""The fitter of a call, and how its model behaves: found out before any sample is read."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy.modeling.fitting import TRFLSQFitter
+
+from xr_modelfit.coords import ModelInput
+from xr_modelfit.fitters.block import Role
+from xr_modelfit.fitters.pixelwise import PixelwiseFitter
+from xr_modelfit.messages import listed, suggestion
+from xr_modelfit.problem import Problem, has_fixed_inputs
+
+__all__ = ["choose_fitter", "mark_careless", "probe_inputs"]
+
+_PROBE = 200  # samples on which derivatives and fitter are tried
+
+
+def probe_inputs(inputs: list[ModelInput], fitted: tuple[Hashable, ...], data: xr.DataArray) -> list[np.ndarray]:
+    """Coordinates to try the model on: those in memory, and numbers around one for the others."""
+    shape = tuple(data.sizes[d] for d in fitted)
+    size = int(np.prod(shape))
+    n = min(max(size, 2), _PROBE)
+    positions = np.unravel_index(np.linspace(0, size - 1, n).astype(int), shape) if size else ()
+    probe = []
+    for one in inputs:
+        values = one.values
+        if size and values.ndim == 1 and values.dims[0] in fitted and _in_memory(one, data):
+            probe.append(np.asarray(values.values, dtype=float)[positions[fitted.index(values.dims[0])]])
+        else:
+            probe.append(np.linspace(0.5, 1.5, n))
+    finite = np.all([np.isfinite(p) for p in probe], axis=0)
+    if np.count_nonzero(finite) < 2:
+        return [np.linspace(0.5, 1.5, n) for _ in inputs]
+    return [p[finite] for p in probe]
+
+
+def _in_memory(one: ModelInput, data: xr.DataArray) -> bool:
+    """Whether a coordinate is an index, or counts the positions of a dim without one."""
+    return isinstance(one.values, xr.IndexVariable) or (one.coordinate in data.dims and one.values.chunks is None)
+
+
+def mark_careless(problem: Problem, probe: list[np.ndarray]) -> Problem:
+    """Note whether the model writes into its inputs."""
+    given = [p.copy() for p in probe]
+    try:
+        problem.model.copy().evaluate(*given, *problem.start)
+    except Exception:
+        return problem
+    changed = any(not np.array_equal(a, b) for a, b in zip(given, probe, strict=True))
+    return replace(problem, careless=True) if changed else problem
+
+
+def choose_fitter(
+    problem: Problem,
+    maps: Mapping[Role, Any],
+    probe: list[np.ndarray],
+    weighted: bool,
+    fitter: Any,
+    keywords: Mapping[str, Any] | None,
+    info: Any,
+) -> PixelwiseFitter:
+    """The fitter of the call, tried once on the model's own values at ``probe``.
+
+    Raises
+    ------
+    TypeError
+        ``fitter`` is no fitter instance, or does not know a keyword.
+    ValueError
+        It cannot do this model or its constraints, or does not give a number of ``info``.
+    """
+    fitter = TRFLSQFitter() if fitter is None else fitter
+    if isinstance(fitter, type):
+        raise TypeError(f"fitter is the class {fitter.__name__}; pass an instance, {fitter.__name__}().")
+    if not callable(fitter):
+        raise TypeError(f"fitter is a {type(fitter).__name__}; pass an astropy fitter, TRFLSQFitter() for one.")
+    _check_inputs(problem)
+    name = type(fitter).__name__
+    found = PixelwiseFitter(fitter, dict(keywords or {}))
+    unknown, known = found.unknown_keywords()
+    own = [k for k in ("weights", "inplace", "equivalencies") if k in found.keywords]
+    if own:
+        raise TypeError(f"fitter_kwargs has {own[0]!r}, which the fit sets itself. Use the argument of fit instead.")
+    if unknown:
+        raise TypeError(
+            f"fitter_kwargs has {unknown[0]!r}, which {name} does not know; it knows {listed(known)}."
+            f"{suggestion(unknown[0], known)}"
+        )
+    try:
+        left = found.try_out(_with_bounds_of_maps(problem, maps), probe, weighted)
+    except Exception as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"fitter is {name}, which cannot do this fit: {error} Take another one, TRFLSQFitter() for one, or change "
+            "the model's constraints or fitter_kwargs."
+        ) from error
+    return PixelwiseFitter(fitter, found.keywords, _info_names(info, left, name))
+
+
+def _check_inputs(problem: Problem) -> None:
+    inputs = problem.model.inputs
+    if len(inputs) > 2:
+        raise ValueError(
+            f"model has {len(inputs)} inputs {listed(inputs)}, but astropy's fitters take one or two. Hold the others "
+            "fixed in a custom_model with fewer inputs."
+        )
+    if has_fixed_inputs(problem.model):
+        raise ValueError(
+            "model holds some inputs by fix_inputs, which astropy's fitters cannot fit. Write it as a custom_model "
+            "with fewer inputs."
+        )
+
+
+def _with_bounds_of_maps(problem: Problem, maps: Mapping[Role, Any]) -> Problem:
+    """The problem with a bound wherever a map will bring one, so that the fitter can refuse it."""
+    if not any(role.kind in ("lower", "upper") for role in maps):
+        return problem
+    lower, upper, model = problem.lower.copy(), problem.upper.copy(), problem.model.copy()
+    for role in maps:
+        if role.kind in ("lower", "upper"):
+            j = int(role.name)
+            span = 1.0 + abs(problem.start[j])
+            lower[j], upper[j] = problem.start[j] - span, problem.start[j] + span
+            getattr(model, model.param_names[j]).bounds = (lower[j], upper[j])
+    return replace(problem, model=model, lower=lower, upper=upper)
+
+
+def _info_names(asked: Any, info: Mapping[str, Any], fitter: str) -> tuple[str, ...]:
+    if asked is None or asked is False:
+        return ()
+    numbers = [n for n, v in info.items() if isinstance(v, int | float | bool | np.number | np.bool_)]
+    if asked is True:
+        return tuple(numbers)
+    names = (asked,) if isinstance(asked, str) else tuple(asked)
+    for name in names:
+        if name not in numbers:
+            what = "is no single number" if name in info else "is not there"
+            raise ValueError(
+                f"fit_info names {name!r}, which {what} in the fit_info of {fitter}; numbers there are "
+                f"{listed(numbers)}.{suggestion(name, numbers)}"
+            )
+    return names
