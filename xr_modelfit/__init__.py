@@ -6,12 +6,14 @@ Importing registers the accessor ``.modelfit`` on DataArray and Dataset.
 from importlib.metadata import version
 
 from xr_modelfit.accessor import ModelfitDataArray, ModelfitDataset
+from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitting import FitError, FitWarning, fit
 from xr_modelfit.record import RecordError
 from xr_modelfit.report import FitReport
 from xr_modelfit.status import FitStatus
 
 __all__ = [
+    "BatchLSQFitter",
     "FitError",
     "FitReport",
     "FitStatus",

@@ -1,10 +1,14 @@
-"""Derivatives of a model with respect to its free parameters, for errors and ranks.
+"""Derivatives of a model with respect to its free parameters, for many fits at once.
 
-Three ways, the best that works is chosen once a call (`choose`), never per block:
+The expression is walked: sums, differences, products and quotients by the rules of calculus;
+anything else is an *atom*, whose derivatives are taken in the first of these ways that works.
+The way is found once a call, on coordinates alone (`find_ways`), never per block.
 
+``linear``
+    ``f(e_j) - f(0)`` for models that are linear in their parameters: exact, domains included.
 ``analytic``
-    The model's own ``fit_deriv``. Some are wrong (domains are left out, shapes differ), so it
-    is taken only when it agrees with differences.
+    The model's own ``fit_deriv``. Some are wrong (shapes differ, terms are left out), so it is
+    taken only when it agrees with differences.
 ``complex``
     ``f'(p) = Im f(p + ih) / h`` with ``h`` so small that nothing is lost [1]_, where the
     model's code takes complex numbers and agrees with differences.
@@ -18,196 +22,412 @@ Three ways, the best that works is chosen once a call (`choose`), never per bloc
 Ties enter by the chain rule: with all ``K`` parameters ``P(p)`` a function of the ``k`` free
 ones, ``J = (df/dP) (dP/dp) = D T``.
 
+Shapes: ``n`` samples, ``b`` fits; inputs (n, 1) or (n, b), parameters (K, b), columns (n, b).
+
 References
 ----------
 .. [1] Squire, W. and Trapp, G. (1998), SIAM Review 40, 110.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
+from astropy.modeling import CompoundModel, Model
 
-from xr_modelfit.problem import Problem
+from xr_modelfit.expression import evaluate_tree, inner_inputs
+from xr_modelfit.problem import Problem, Ways, column
 
-__all__ = ["ACCURACY", "choose", "jacobian"]
-
-# Relative accuracy of a column, for rank tests.
-ACCURACY = {"analytic": 1e-14, "complex": 1e-14, "difference": 1e-9}
+__all__ = ["accuracy", "find_ways", "jacobian", "tie_derivatives"]
 
 _COMPLEX_STEP = 1e-30
 _AGREE = 1e-4  # a wrong derivative is off by far more, a difference by far less
+_RULES = {"+", "-", "*", "/"}
+
+Columns = list[np.ndarray]
+Inputs = Sequence[np.ndarray]
 
 
-def jacobian(
-    problem: Problem, inputs: Sequence[np.ndarray], parameters: np.ndarray, free: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Derivatives of one fit at ``parameters``.
+def accuracy(problem: Problem) -> float:
+    """Relative accuracy of the columns of the Jacobian, for rank tests."""
+    return 1e-9 if "difference" in problem.ways.atoms else 1e-14
+
+
+def jacobian(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarray, high: np.ndarray) -> Columns:
+    """``J``: derivatives of the model with respect to each free parameter, ties included.
+
+    Parameters
+    ----------
+    problem : Problem
+    inputs : sequence of ndarray, shape (n, 1) or (n, b)
+    P : ndarray, shape (K, b)
+    low, high : ndarray, shape (K, b)
+        Bounds, which difference steps must not cross.
+
+    Returns
+    -------
+    list of ndarray, shape (n, b), one for each free parameter
+    """
+    D = _all_columns(problem, inputs, P, low, high)
+    free = np.flatnonzero(problem.free).tolist()
+    if not problem.tied.any():
+        return [D[j] for j in free]
+    T = tie_derivatives(problem, P)
+    columns = []
+    for m, j in enumerate(free):
+        total = D[j]
+        for t in np.flatnonzero(problem.tied).tolist():
+            if np.any(T[t, m] != 0):
+                total = total + D[t] * T[t, m]
+        columns.append(total)
+    return columns
+
+
+def tie_derivatives(problem: Problem, P: np.ndarray) -> np.ndarray:
+    """``T``, shape (K, k, b): by central differences, exact for linear ties but for rounding."""
+    K, b = P.shape
+    free, tied = np.flatnonzero(problem.free), problem.tied
+    T = np.zeros((K, free.size, b))
+    T[free, np.arange(free.size)] = 1.0
+    if not tied.any():
+        return T
+    for m, j in enumerate(free.tolist()):
+        h = np.where(P[j] == 0, 1e-8, 1e-4 * np.abs(P[j]))
+        change = np.full((int(tied.sum()), b), np.nan)
+        for below, above in ((1.0, 1.0), (0.0, 1.0), (1.0, 0.0)):  # one-sided where the tie ends
+            lost = ~np.all(np.isfinite(change), axis=0)
+            if not lost.any():
+                break
+            a, c = P[:, lost].copy(), P[:, lost].copy()
+            a[j] -= below * h[lost]
+            c[j] += above * h[lost]
+            change[:, lost] = (problem.with_ties(c) - problem.with_ties(a))[tied] / (c[j] - a[j])
+        T[tied, m] = change
+    return T
+
+
+def _all_columns(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarray, high: np.ndarray) -> Columns:
+    """``D``: derivatives with respect to all K parameters, (n, b) each."""
+    n, b = inputs[0].shape[0], P.shape[1]
+    if problem.ways.broadcasts:
+        columns = _Walk(problem.ways, iter(problem.ways.atoms)).columns(
+            problem.model, inputs, list(P), list(low), list(high)
+        )
+        return [c if c.shape == (n, b) else np.broadcast_to(c, (n, b)) for c in columns]
+    out = np.empty((problem.n_parameters, n, b))
+    for i in range(b):
+        one = [x[:, None] for x in column(inputs, i)]
+        values = (P[:, i : i + 1], low[:, i : i + 1], high[:, i : i + 1])
+        walk = _Walk(problem.ways, iter(problem.ways.atoms), one_by_one=True)
+        for j, c in enumerate(walk.columns(problem.model, one, *(list(v) for v in values))):
+            out[j, :, i] = np.broadcast_to(c, (n, 1))[:, 0]
+    return list(out)
+
+
+class _Walk:
+    """One walk through an expression, in the order of its atoms."""
+
+    def __init__(self, ways: Ways, atoms: Iterator[str], one_by_one: bool = False) -> None:
+        self.ways, self.atoms, self.one_by_one = ways, atoms, one_by_one
+
+    def value(self, model: Model, inputs: Inputs, P: Sequence[np.ndarray]) -> np.ndarray:
+        """Values of a part, (n, b)."""
+        if not self.one_by_one:
+            return np.asarray(evaluate_tree(model, inputs, list(P), careless=self.ways.careless))
+        flat = [x[:, 0] if isinstance(x, np.ndarray) else x for x in inputs]
+        values = np.asarray(evaluate_tree(model, flat, [p[0] for p in P], careless=self.ways.careless))
+        return np.broadcast_to(values, _length(inputs))[:, None]
+
+    def columns(self, model: Model, inputs: Inputs, P: Any, low: Any, high: Any) -> Columns:
+        """Derivatives of a part with respect to its parameters."""
+        if isinstance(model, CompoundModel) and model.op == "fix_inputs":
+            return self.columns(model.left, inner_inputs(model, inputs), P, low, high)
+        if not (isinstance(model, CompoundModel) and model.op in _RULES):
+            return self.atom(model, inputs, P, low, high)
+        n_left = len(model.left.param_names)
+        left = self.columns(model.left, inputs, P[:n_left], low[:n_left], high[:n_left])
+        right = self.columns(model.right, inputs, P[n_left:], low[n_left:], high[n_left:])
+        if model.op == "+":
+            return left + right
+        if model.op == "-":
+            return left + [-c for c in right]
+        f, g = self.value(model.left, inputs, P[:n_left]), self.value(model.right, inputs, P[n_left:])
+        if model.op == "*":
+            return [c * g for c in left] + [c * f for c in right]
+        return [c / g for c in left] + [-c * f / (g * g) for c in right]
+
+    def atom(self, model: Model, inputs: Inputs, P: Any, low: Any, high: Any) -> Columns:
+        way = next(self.atoms)
+        every = range(len(P))
+        if way == "linear":
+            return _linear(self, model, inputs, len(P))
+        if way == "analytic":
+            return _analytic(self, model, inputs, P)
+        if way == "complex":
+            return [_complex(self, model, inputs, P, j) for j in every]
+        return [_difference(self, model, inputs, P, j, low[j], high[j]) for j in every]
+
+
+def _length(inputs: Inputs) -> tuple[int, ...]:
+    return next(x.shape[:1] for x in inputs if isinstance(x, np.ndarray))
+
+
+def _linear(walk: _Walk, model: Model, inputs: Inputs, k: int) -> Columns:
+    zero = [np.zeros(1) for _ in range(k)]
+    base = walk.value(model, inputs, zero)
+    return [walk.value(model, inputs, zero[:j] + [np.ones(1)] + zero[j + 1 :]) - base for j in range(k)]
+
+
+def _analytic(walk: _Walk, model: Model, inputs: Inputs, P: Any) -> Columns:
+    if model.fit_deriv is None:
+        raise TypeError("the model has no derivatives")
+    given = [np.array(x) for x in inputs] if walk.ways.careless else list(inputs)
+    if walk.one_by_one:
+        given, P = [x[:, 0] if isinstance(x, np.ndarray) else x for x in given], [p[0] for p in P]
+    columns = model.fit_deriv(*given, *P)
+    if not model.col_fit_deriv:
+        columns = np.moveaxis(np.asarray(columns), -1, 0)
+    if len(columns) != len(P):
+        raise ValueError("fit_deriv does not give one column for each parameter")
+    if walk.one_by_one:
+        return [np.broadcast_to(np.asarray(c, dtype=float), _length(inputs))[:, None] for c in columns]
+    return [np.asarray(c, dtype=float) for c in columns]
+
+
+def _complex(walk: _Walk, model: Model, inputs: Inputs, P: Any, j: int) -> np.ndarray:
+    shifted = [p + 1j * _COMPLEX_STEP if i == j else p for i, p in enumerate(P)]
+    return np.imag(walk.value(model, inputs, shifted)) / _COMPLEX_STEP
+
+
+def _difference(walk: _Walk, model: Model, inputs: Inputs, P: Any, j: int, low: Any, high: Any) -> np.ndarray:
+    """Column ``j`` by differences, each fit with a step from its effect on the model."""
+    b = P[j].size
+    n = _length(inputs)[0]
+
+    def at(which: np.ndarray, value: np.ndarray) -> np.ndarray:
+        some = [x if not isinstance(x, np.ndarray) or x.shape[1] == 1 else x[:, which] for x in inputs]
+        q = [value if i == j else p[which] for i, p in enumerate(P)]
+        return np.broadcast_to(np.asarray(walk.value(model, some, q), dtype=float), (n, which.size))
+
+    every = np.arange(b)
+    f0 = np.array(at(every, P[j]))
+    noise = np.finfo(float).eps * np.maximum(np.max(np.abs(f0), axis=0), np.finfo(float).tiny)
+    width = np.where(np.isfinite(high - low), high - low, 1.0)
+    h = 1e-5 * np.maximum(np.abs(P[j]), 1e-3 * width)
+    best, best_error = np.zeros((n, b)), np.full(b, np.inf)
+    todo = np.ones(b, dtype=bool)
+    for _ in range(40):
+        which = np.flatnonzero(todo)
+        if not which.size:
+            break
+        column_, effect, bend = _central_or_inward(at, which, P[j], h, low, high, f0)
+        nu = noise[which]
+        rounding = nu / np.maximum(effect, nu)
+        truncation = np.minimum((bend / np.maximum(effect, nu)) ** 2, 1.0)
+        error = np.where(np.isfinite(effect), rounding + truncation, np.inf)
+        unseen = np.maximum(effect, bend) <= 1e3 * nu
+        better = ~unseen & (error < best_error[which])
+        best[:, which[better]] = column_[:, better]
+        past = ~unseen & ~better & (best_error[which] < 1e-3) & np.isfinite(error)
+        best_error[which[better]] = error[better]
+        blind = unseen & (h[which] > 1e6 * np.maximum(np.abs(P[j][which]), width[which]))
+        todo[which[past | blind | (best_error[which] < 1e-9)]] = False
+        factor = np.where(truncation < rounding, 4.0, np.where(truncation > 1e-2, 0.05, 0.25))
+        factor = np.where(np.isfinite(effect), np.where(unseen, 100.0, factor), 0.05)
+        h[which] *= factor
+    return best
+
+
+def _central_or_inward(
+    at: Any, which: np.ndarray, p: np.ndarray, h: np.ndarray, low: np.ndarray, high: np.ndarray, f0: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Difference columns (n, m) of fits ``which``, the largest effects of their steps, the bends."""
+    p, h, low, high = p[which], h[which], low[which], high[which]
+    a, c = p - h, p + h
+    a, c = (
+        np.where((a < low) & (c <= high), p + 2 * h, a),
+        np.where((c > high) & (a >= low), p - 2 * h, c),
+    )
+    da, dc = a - p, c - p  # the steps as they are represented
+    f = f0[:, which]
+    fa, fc = at(which, a) - f, at(which, c) - f
+    with np.errstate(all="ignore"):
+        # Derivative at 0 of the parabola through (0, 0), (da, fa), (dc, fc).
+        columns = (fc * (da / dc) - fa * (dc / da)) / (da - dc)
+        effect = np.max(np.abs(columns), axis=0) * np.abs(dc - da)
+        bend = np.max(np.abs(fa / da - fc / dc), axis=0) * np.minimum(np.abs(da), np.abs(dc))
+    lost = (da == 0) | (dc == 0)
+    return columns, np.where(lost, 0.0, effect), np.where(lost, 0.0, bend)
+
+
+# ---------------------------------------------------------------- ways, found once a call
+
+
+def find_ways(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem:
+    """The problem with its `Ways`, tried at the start and beside it.
 
     Parameters
     ----------
     problem : Problem
     inputs : sequence of ndarray, shape (n,)
-    parameters : ndarray, shape (K,)
-    free : ndarray of bool, shape (K,)
-        Which parameters are free in this fit, ``k`` of them.
-
-    Returns
-    -------
-    J : ndarray, shape (n, k)
-        Derivatives of the model with respect to the free parameters, ties included.
-    T : ndarray, shape (K, k)
-        Derivatives of all parameters with respect to the free ones.
+        Coordinates to try it on.
     """
-    T = _tie_derivatives(problem, parameters, free)
-    wanted = np.flatnonzero(free | (problem.tied & np.any(T != 0, axis=1))).tolist()
-    D = np.zeros((inputs[0].size, problem.n_parameters))
-    if problem.derivative == "analytic":
-        D[:, wanted] = _analytic(problem, inputs, parameters)[:, wanted]
-    elif problem.derivative == "complex":
-        for j in wanted:
-            D[:, j] = _complex(problem, inputs, parameters, j)
-    else:
-        for j in wanted:
-            D[:, j] = _difference(problem, inputs, parameters, j)
-    if not problem.tied.any():
-        return D[:, free], T
-    # einsum without BLAS: the same bits whatever the company.
-    return np.einsum("nj,jk->nk", D, T, optimize=False), T
-
-
-def choose(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem:
-    """The problem with its best ``derivative``, tried at the start and beside it on ``inputs``."""
-    points = [problem.with_ties(p) for p in (problem.start, problem.start * 1.0625 + 0.03125)]
-    every = range(problem.n_parameters)
+    problem = replace(problem, ways=Ways(careless=_writes_into_inputs(problem, inputs)))
+    at = [x[:, None] for x in inputs]
     try:
-        differences = [np.stack([_difference(problem, inputs, p, j) for j in every], axis=1) for p in points]
+        P = _points(problem)
+        broadcasts = _broadcasts(problem, at, P)
     except Exception:  # a model that cannot be evaluated here is met, and named, by the fits
-        return problem
-
-    def disagreement(way: str) -> float:
-        """Largest difference against the scale of its column; infinite where there is none to compare."""
-        worst = 0.0
-        for p, E in zip(points, differences, strict=True):
-            try:
-                D = (
-                    _analytic(problem, inputs, p)
-                    if way == "analytic"
-                    else np.stack([_complex(problem, inputs, p, j) for j in every], axis=1)
-                )
-            except Exception:
-                return np.inf
-            if not (np.all(np.isfinite(D)) and np.all(np.isfinite(E))):
-                return np.inf
-            scale = np.maximum(np.max(np.abs(D), axis=0), np.max(np.abs(E), axis=0))
-            worst = max(worst, float(np.max(np.abs(D - E) / np.where(scale > 0, scale, 1.0))))
-        return worst
-
-    analytic = disagreement("analytic")
-    if analytic <= _AGREE:
-        return replace(problem, derivative="analytic")
-    way = "complex" if disagreement("complex") <= _AGREE else "difference"
-    return replace(problem, derivative=way, wrong_derivative=bool(np.isfinite(analytic)))
+        return replace(problem, ways=replace(problem.ways, atoms=("difference",) * _count_atoms(problem.model)))
+    problem = replace(problem, ways=replace(problem.ways, broadcasts=broadcasts))
+    atoms, wrong = _atom_ways(problem, at, P)
+    problem = replace(problem, ways=replace(problem.ways, atoms=atoms, wrong_derivative=wrong))
+    return replace(problem, ways=replace(problem.ways, linear=_is_linear(problem, at, P)))
 
 
-def _analytic(problem: Problem, inputs: Sequence[np.ndarray], p: np.ndarray) -> np.ndarray:
-    """The model's own derivatives, shape (n, K); raises if there are none of that shape."""
-    model, n = problem.model, inputs[0].size
-    if model.fit_deriv is None:
-        raise TypeError("the model has no derivatives")
-    columns = model.fit_deriv(*[np.array(x) for x in inputs], *p)
-    if not model.col_fit_deriv:
-        columns = np.moveaxis(np.asarray(columns), -1, 0)
-    if len(columns) != p.size:
-        raise ValueError("fit_deriv does not give one column for each parameter")
-    return np.stack([np.broadcast_to(np.asarray(c, dtype=float), (n,)) for c in columns], axis=1)
+def _points(problem: Problem) -> np.ndarray:
+    """Parameters to try, (K, 3): the start, and points beside it that no symmetry makes special."""
+    beside = [problem.start, problem.start * 1.0625 + 0.03125, problem.start * 0.921875 + 0.015625]
+    return np.stack([problem.with_ties(p) for p in beside], axis=1)
 
 
-def _complex(problem: Problem, inputs: Sequence[np.ndarray], p: np.ndarray, j: int) -> np.ndarray:
-    q = p.astype(complex)
-    q[j] += 1j * _COMPLEX_STEP
-    return np.imag(problem.evaluate(inputs, q)) / _COMPLEX_STEP
+def _writes_into_inputs(problem: Problem, inputs: Sequence[np.ndarray]) -> bool:
+    given = [x.copy() for x in inputs]
+    try:
+        evaluate_tree(problem.model.copy(), given, list(problem.start))
+    except Exception:
+        return False
+    return any(not np.array_equal(a, b) for a, b in zip(given, inputs, strict=True))
 
 
-def _difference(problem: Problem, inputs: Sequence[np.ndarray], p: np.ndarray, j: int) -> np.ndarray:
-    """Column ``j`` by differences, shape (n,), with a step from its effect on the model."""
-    f0 = np.array(problem.evaluate(inputs, p), dtype=float)
-    noise = np.finfo(float).eps * max(np.max(np.abs(f0)), np.finfo(float).tiny)
-    low, high = problem.lower[j], problem.upper[j]
-    h = 1e-5 * max(abs(p[j]), 1e-3 * _width(low, high))
-    best, best_error = np.zeros_like(f0), np.inf
-    for _ in range(40):
-        column, effect, bend = _central_or_inward(problem, inputs, p, j, h, low, high, f0)
-        if not np.isfinite(effect):
-            h *= 0.05
+def _broadcasts(problem: Problem, at: Inputs, P: np.ndarray) -> bool:
+    """Whether many fits at once give what they give one by one, with shared and with own inputs."""
+    apart = problem.evaluate(at, P)
+    together = replace(problem, ways=replace(problem.ways, broadcasts=True))
+    own = [np.repeat(x, P.shape[1], axis=1) for x in at]
+    for inputs in (at, own):
+        try:
+            values = evaluate_tree(problem.model, inputs, list(P), careless=problem.ways.careless)
+            if np.shape(values) not in (apart.shape, (apart.shape[0], 1), (1, apart.shape[1]), apart.shape[1:], ()):
+                return False
+            if not _same(together.evaluate(inputs, P), apart):
+                return False
+        except Exception:
+            return False
+    return True
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    with np.errstate(all="ignore"):
+        scale = np.max(np.where(np.isfinite(b), np.abs(b), 0.0), initial=0.0)
+        return bool(np.allclose(a, b, rtol=1e-12, atol=1e-13 * scale, equal_nan=True))
+
+
+def _count_atoms(model: Model) -> int:
+    if isinstance(model, CompoundModel) and model.op == "fix_inputs":
+        return _count_atoms(model.left)
+    if isinstance(model, CompoundModel) and model.op in _RULES:
+        return _count_atoms(model.left) + _count_atoms(model.right)
+    return 1
+
+
+def _atom_ways(problem: Problem, at: Inputs, P: np.ndarray) -> tuple[tuple[str, ...], bool]:
+    """The way of each atom, and whether any ``fit_deriv`` is wrong."""
+    found: list[str] = []
+    wrong = False
+
+    def visit(model: Model, inputs: Inputs, rows: np.ndarray) -> None:
+        nonlocal wrong
+        if isinstance(model, CompoundModel) and model.op == "fix_inputs":
+            visit(model.left, inner_inputs(model, inputs), rows)
+        elif isinstance(model, CompoundModel) and model.op in _RULES:
+            n_left = len(model.left.param_names)
+            visit(model.left, inputs, rows[:n_left])
+            visit(model.right, inputs, rows[n_left:])
+        else:
+            way, bad = _atom_way(problem, model, inputs, rows)
+            found.append(way)
+            wrong = wrong or bad
+
+    visit(problem.model, at, P)
+    return tuple(found), wrong
+
+
+def _atom_way(problem: Problem, model: Model, at: Inputs, rows: np.ndarray) -> tuple[str, bool]:
+    if rows.shape[0] == 0:
+        return "difference", False
+    unbounded = np.full(rows.shape, np.inf)
+
+    def columns(way: str) -> np.ndarray:
+        out = []
+        for i in range(rows.shape[1]) if not problem.ways.broadcasts else (slice(None),):
+            i = slice(i, i + 1) if isinstance(i, int) else i
+            walk = _Walk(problem.ways, iter((way,)), one_by_one=not problem.ways.broadcasts)
+            parts = walk.columns(model, at, list(rows[:, i]), list(-unbounded[:, i]), list(unbounded[:, i]))
+            shape = (_length(at)[0], rows[:, i].shape[1])
+            out.append(np.stack([np.broadcast_to(c, shape) for c in parts]))
+        return np.concatenate(out, axis=2)
+
+    try:
+        E = columns("difference")
+    except Exception:
+        return "difference", False
+    bad = False
+    candidates = ("linear", "analytic", "complex") if _simple_linear(model) else ("analytic", "complex")
+    for way in candidates:
+        try:
+            D = columns(way)
+        except Exception:
             continue
-        if max(effect, bend) <= 1e3 * noise:  # nothing seen yet
-            if h > 1e6 * max(abs(p[j]), _width(low, high)):
-                break  # no step of any size does anything: a column of zeros
-            h *= 100.0
+        if not (np.all(np.isfinite(D)) and np.all(np.isfinite(E))):
             continue
-        rounding = noise / max(effect, noise)
-        truncation = min((bend / max(effect, noise)) ** 2, 1.0)
-        if rounding + truncation < best_error:
-            best, best_error = column, rounding + truncation
-        elif best_error < 1e-3:
-            break  # past the optimum
-        if best_error < 1e-9:
-            break
-        h *= 4.0 if truncation < rounding else 0.05 if truncation > 1e-2 else 0.25
-    return best
+        scale = np.maximum(np.max(np.abs(D), axis=(1, 2)), np.max(np.abs(E), axis=(1, 2)))
+        worst = np.max(np.abs(D - E), axis=(1, 2)) / np.where(scale > 0, scale, 1.0)
+        if np.all(worst <= _AGREE):
+            return way, bad or (way == "linear" and _own_is_wrong(columns, E))
+        bad = bad or way == "analytic"
+    return "difference", bad
 
 
-def _width(low: float, high: float) -> float:
-    return high - low if np.isfinite(high - low) else 1.0
+def _own_is_wrong(columns: Any, E: np.ndarray) -> bool:
+    """Whether a linear model's own ``fit_deriv``, which astropy's fitters use, is wrong."""
+    try:
+        D = columns("analytic")
+    except TypeError:
+        return False
+    except Exception:
+        return True
+    scale = np.maximum(np.max(np.abs(D), axis=(1, 2)), np.max(np.abs(E), axis=(1, 2)))
+    return bool(np.any(np.max(np.abs(D - E), axis=(1, 2)) > _AGREE * np.where(scale > 0, scale, 1.0)))
 
 
-def _central_or_inward(
-    problem: Problem,
-    inputs: Sequence[np.ndarray],
-    p: np.ndarray,
-    j: int,
-    h: float,
-    low: float,
-    high: float,
-    f0: np.ndarray,
-) -> tuple[np.ndarray, float, float]:
-    """One difference column, the largest effect of its step, and the largest bend."""
-
-    def at(value: float) -> np.ndarray:
-        q = np.array(p, dtype=float)
-        q[j] = value
-        return np.asarray(problem.evaluate(inputs, q), dtype=float)
-
-    a, b = p[j] - h, p[j] + h
-    if a < low and b <= high:
-        a = p[j] + 2 * h
-    elif b > high and a >= low:
-        b = p[j] - 2 * h
-    da, db = a - p[j], b - p[j]  # the steps as they are represented
-    if da == 0 or db == 0:
-        return np.zeros_like(f0), 0.0, 0.0
-    fa, fb = at(a) - f0, at(b) - f0
-    # Derivative at 0 of the parabola through (0, 0), (da, fa), (db, fb).
-    column = (fb * da / db - fa * db / da) / (da - db)
-    effect = float(np.max(np.abs(column)) * abs(db - da))
-    bend = float(np.max(np.abs(fa / da - fb / db)) * min(abs(da), abs(db)))
-    return column, effect, bend
+def _simple_linear(model: Model) -> bool:
+    return not isinstance(model, CompoundModel) and bool(model.linear)
 
 
-def _tie_derivatives(problem: Problem, p: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """``T``, shape (K, k): by central differences, exact for linear ties but for rounding."""
-    T = np.eye(problem.n_parameters)[:, free]
-    if not problem.tied.any():
-        return T
-    for column, j in enumerate(np.flatnonzero(free)):
-        h = 1e-4 * abs(p[j]) or 1e-8
-        for below, above in ((-h, h), (0.0, h), (-h, 0.0)):  # one-sided where the tie ends
-            a, b = p.copy(), p.copy()
-            a[j] += below
-            b[j] += above
-            change = (problem.with_ties(b) - problem.with_ties(a))[problem.tied] / (b[j] - a[j])
-            if np.all(np.isfinite(change)):
-                break
-        T[problem.tied, column] = change
-    return T
+def _is_linear(problem: Problem, at: Inputs, P: np.ndarray) -> bool:
+    """Whether the Jacobian is the same wherever the free parameters are."""
+    free = problem.free
+    if not free.any():
+        return False
+    Q = np.repeat(problem.start[:, None], 3, axis=1)
+    Q[free] = np.stack([P[free, 0], P[free, 1] * 3.0 + 7.0, P[free, 2] * -2.0 - 5.0], axis=1)
+    try:
+        Q = problem.with_ties(Q)
+        infinite = np.full(Q.shape, np.inf)
+        J = np.stack(jacobian(problem, at, Q, -infinite, infinite))
+        f = problem.evaluate(at, Q)
+    except Exception:
+        return False
+    if not (np.all(np.isfinite(J)) and np.all(np.isfinite(f))):
+        return False
+    tolerance = 1e-7 if "difference" in problem.ways.atoms else 1e-12
+    scale = np.max(np.abs(J), axis=(1, 2))
+    if np.any(np.max(np.abs(J - J[:, :, :1]), axis=(1, 2)) > tolerance * scale):
+        return False
+    step = (Q - Q[:, :1])[free]
+    guess = f[:, :1] + np.einsum("kn,kb->nb", J[:, :, 0], step)
+    return bool(np.all(np.abs(guess - f) <= 1e2 * tolerance * np.max(np.abs(f), axis=0)))

@@ -13,7 +13,7 @@ from astropy.modeling import Model
 from xr_modelfit.coords import require_same_index
 from xr_modelfit.execution import chunked_like, is_lazy, map_blocks
 from xr_modelfit.messages import listed
-from xr_modelfit.problem import evaluate_tree, result_names, with_values
+from xr_modelfit.expression import evaluate_tree, result_names, with_values
 from xr_modelfit.record import FitRecord, RecordError, build_model
 
 __all__ = ["evaluate", "to_model"]
@@ -83,7 +83,7 @@ class _EvaluateBlock:
                 continue
             at = [np.array(x[i], dtype=float).ravel() for x in inputs]
             with np.errstate(all="ignore"):
-                values = np.asarray(evaluate_tree(model, at, row))
+                values = np.asarray(evaluate_tree(model, at, row, careless=True))
             out[i] = np.broadcast_to(values, at[0].shape).reshape(tuple(sizes.values()))
         return out
 

@@ -12,9 +12,10 @@ from xr_modelfit import coords as coordinates
 from xr_modelfit.coords import Labels, fitted_dims
 from xr_modelfit.execution import map_blocks
 from xr_modelfit.failures import FitWarning, tell_failures
+from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block import FitError
 from xr_modelfit.messages import listed, suggestion
-from xr_modelfit.problem import parameter_titles
+from xr_modelfit.expression import parameter_titles
 from xr_modelfit.request import resolve_request
 from xr_modelfit.results import FIELD, label
 from xr_modelfit.starts import check_model
@@ -236,7 +237,7 @@ def _fit_array(
         {FIELD: request.layout.width},
         scheduler=options["scheduler"],
         fits_per_chunk=options["fits_per_chunk"],
-        prefer="processes",
+        prefer="threads" if isinstance(request.fitter, BatchLSQFitter) else "processes",
     )
     result = label(
         packed,

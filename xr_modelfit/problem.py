@@ -1,142 +1,54 @@
 """The numeric view of an astropy model: what is free, what is tied, and what the model says.
 
-A `Problem` holds no label, no unit and no sample. Shapes here: ``K`` parameters of the model
-in astropy's order, ``n`` samples of one fit.
-
-Expression trees are evaluated here rather than by `astropy.modeling.CompoundModel.evaluate`,
-which counts the inputs of ``fix_inputs`` wrongly.
+A `Problem` holds no label, no unit and no sample. Shapes here: ``K`` parameters of the model in
+astropy's order, ``n`` samples of a fit, ``b`` fits. Samples come first, fits last: a sum over
+the samples of a fit is then a sum of rows, in which a sample of weight zero changes no bit, and
+nothing depends on what else is in the batch.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from astropy.modeling import CompoundModel, Model
+from astropy.modeling import Model
 
-__all__ = ["Problem", "evaluate_tree", "has_fixed_inputs", "leaves", "parameter_titles", "result_names", "with_values"]
+from xr_modelfit.expression import evaluate_tree
+
+__all__ = ["Problem", "Ways"]
 
 Tie = Callable[[Model], Any]
-Arrays = Sequence[np.ndarray]
 
 
-def leaves(model: Model) -> Iterator[Model]:
-    """The simple models of an expression, in the order of their parameters."""
-    if isinstance(model, CompoundModel):
-        yield from leaves(model.left)
-        if isinstance(model.right, Model):
-            yield from leaves(model.right)
-    else:
-        yield model
+@dataclass(frozen=True)
+class Ways:
+    """How the model can be computed, found out once a call; see `xr_modelfit.derivatives`.
 
-
-def has_fixed_inputs(model: Model) -> bool:
-    """Whether ``fix_inputs`` occurs anywhere in the expression."""
-    if not isinstance(model, CompoundModel):
-        return False
-    return model.op == "fix_inputs" or has_fixed_inputs(model.left) or has_fixed_inputs(model.right)
-
-
-def result_names(model: Model) -> tuple[str, ...]:
-    """Names of the parameters in a result: ``halpha_mean`` for a named sub-model, else astropy's.
-
-    A name that two sub-models share, or that is no identifier, is not used.
+    Parameters
+    ----------
+    broadcasts : bool
+        ``evaluate`` takes inputs (n, 1) and parameters (b,); otherwise fits go one by one.
+    ties_broadcast : bool
+        Ties take parameters (b,).
+    atoms : tuple of str
+        Way of the derivative of each atom of the expression.
+    linear : bool
+        The model is linear in its free parameters.
+    wrong_derivative : bool
+        A ``fit_deriv`` disagrees with differences.
+    careless : bool
+        The model writes into its inputs.
     """
-    if not isinstance(model, CompoundModel):
-        return tuple(model.param_names)
-    parts = list(leaves(model))
-    taken = [part.name for part in parts]
-    names: list[str] = []
-    for part in parts:
-        named = isinstance(part.name, str) and part.name.isidentifier() and taken.count(part.name) == 1
-        for parameter in part.param_names:
-            astropy_name = model.param_names[len(names)]
-            names.append(f"{part.name}_{parameter}" if named else astropy_name)
-    # A label such as Const1D(name="amplitude_0") may collide with another's astropy name.
-    return tuple(names) if len(set(names)) == len(names) else tuple(model.param_names)
 
-
-def parameter_titles(model: Model) -> list[str]:
-    """For each parameter, what it is in words: ``mean of halpha (Gaussian1D)``."""
-    titles = []
-    parts = list(leaves(model))
-    for number, part in enumerate(parts):
-        kind = type(part).__name__
-        which = f"{part.name} ({kind})" if part.name else f"{kind} {number}" if len(parts) > 1 else kind
-        titles += [f"{parameter} of {which}" for parameter in part.param_names]
-    return titles
-
-
-def with_values(model: Model, values: Sequence[Any]) -> Model:
-    """A copy of ``model`` with new parameter values, numbers or arrays, in astropy's order.
-
-    The expression is built anew: a compound remembers the sizes of its parameters.
-    Names, constraints, domain and window are kept.
-    """
-    if not isinstance(model, CompoundModel):
-        copied = model.copy()
-        copied._reset_parameters(**dict(zip(model.param_names, values, strict=True)))
-        for name in model.param_names:
-            old, new = getattr(model, name), getattr(copied, name)
-            new.fixed, new.tied, new.bounds = old.fixed, old.tied, old.bounds
-        return copied
-    n_left = len(model.left.param_names)
-    left = with_values(model.left, values[:n_left])
-    right = with_values(model.right, values[n_left:]) if isinstance(model.right, Model) else dict(model.right)
-    built = CompoundModel(model.op, left, right, name=model.name)
-    built.inputs, built.outputs = model.inputs, model.outputs
-    return built
-
-
-def evaluate_tree(model: Model, inputs: Arrays, parameters: Sequence[Any]) -> Any:
-    """Evaluate ``model`` by its expression tree on plain arrays, one value per parameter."""
-    if not isinstance(model, CompoundModel) or model.op not in _OPERATORS | {"&", "|", "fix_inputs"}:
-        return model.evaluate(*inputs, *parameters)
-    n_left = len(model.left.param_names)
-    left, right = parameters[:n_left], parameters[n_left:]
-    if model.op == "fix_inputs":
-        given = {
-            model.left.inputs.index(key) if isinstance(key, str) else int(key): value
-            for key, value in model.right.items()
-        }
-        rest = iter(inputs)
-        inside = [given[i] if i in given else next(rest) for i in range(model.left.n_inputs)]
-        return evaluate_tree(model.left, inside, left)
-    if model.op == "|":
-        between = evaluate_tree(model.left, inputs, left)
-        return evaluate_tree(model.right, between if isinstance(between, tuple) else (between,), right)
-    if model.op == "&":
-        outputs = (
-            evaluate_tree(model.left, inputs[: model.left.n_inputs], left),
-            evaluate_tree(model.right, inputs[model.left.n_inputs :], right),
-        )
-        return tuple(v for out in outputs for v in (out if isinstance(out, tuple) else (out,)))
-    return _binary(
-        model.op, evaluate_tree(model.left, inputs, left), evaluate_tree(model.right, _copies(inputs), right)
-    )
-
-
-_OPERATORS = {"+", "-", "*", "/", "**"}
-
-
-def _binary(op: str, left: Any, right: Any) -> Any:
-    if isinstance(left, tuple):
-        return tuple(_binary(op, a, b) for a, b in zip(left, right, strict=True))
-    if op == "+":
-        return left + right
-    if op == "-":
-        return left - right
-    if op == "*":
-        return left * right
-    return left / right if op == "/" else left**right
-
-
-def _copies(inputs: Arrays) -> list[np.ndarray]:
-    """Copies, since some user models change their input in place."""
-    return [np.array(x) for x in inputs]
+    broadcasts: bool = False
+    ties_broadcast: bool = False
+    atoms: tuple[str, ...] = ()
+    linear: bool = False
+    wrong_derivative: bool = False
+    careless: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,12 +65,7 @@ class Problem:
         Scalar start values and bounds; infinite where there is no bound.
     fixed : ndarray of bool, shape (K,)
     ties : tuple of callable or None, length K
-    derivative : {"analytic", "complex", "difference"}
-        How `xr_modelfit.derivatives` differentiates this model; chosen once a call.
-    wrong_derivative : bool
-        Whether the model has a ``fit_deriv`` that disagrees with differences.
-    careless : bool
-        Whether the model writes into its inputs.
+    ways : Ways
     """
 
     model: Model
@@ -168,9 +75,7 @@ class Problem:
     upper: np.ndarray
     fixed: np.ndarray
     ties: tuple[Tie | None, ...]
-    derivative: str = "difference"
-    wrong_derivative: bool = False
-    careless: bool = False
+    ways: Ways = field(default_factory=Ways)
 
     @property
     def n_parameters(self) -> int:
@@ -190,29 +95,81 @@ class Problem:
         """A copy whose model belongs to one task: ties and some models write to it."""
         return replace(self, model=copy.deepcopy(self.model))
 
-    def evaluate(self, inputs: Arrays, parameters: np.ndarray) -> np.ndarray:
-        """Model values of one fit, shape (n,), from inputs of shape (n,) and parameters (K,).
+    def evaluate(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray:
+        """Model values, shape (n, b), of inputs (n, 1) or (n, b) and parameters (K, b).
 
         Complex parameters give complex values, for derivatives.
         """
-        values = np.asarray(evaluate_tree(self.model, _copies(inputs), list(parameters)))
-        return np.broadcast_to(values, inputs[0].shape) if values.shape != inputs[0].shape else values
+        shape = (inputs[0].shape[0], parameters.shape[1])
+        if self.ways.broadcasts:
+            values = np.asarray(evaluate_tree(self.model, inputs, list(parameters), careless=self.ways.careless))
+            return values if values.shape == shape else np.broadcast_to(values, shape)
+        out = np.empty(shape, dtype=parameters.dtype if parameters.dtype.kind == "c" else float)
+        for i in range(shape[1]):
+            out[:, i] = self.evaluate_one(column(inputs, i), parameters[:, i])
+        return out
+
+    def evaluate_one(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray:
+        """Model values of one fit, shape (n,), from inputs (n,) and parameters (K,)."""
+        values = np.asarray(evaluate_tree(self.model, inputs, list(parameters), careless=self.ways.careless))
+        return values if values.shape == inputs[0].shape else np.broadcast_to(values, inputs[0].shape)
 
     def with_ties(self, parameters: np.ndarray) -> np.ndarray:
-        """Parameters of shape (K,) with the tied ones computed from the others.
+        """Parameters (K,) or (K, b) with the tied ones computed from the others.
 
         astropy goes through the ties once, in the order of the parameters; a tie to a tied
         parameter that comes later would lag behind, so it is repeated until nothing changes.
         """
-        ties = [(i, tie) for i, tie in enumerate(self.ties) if tie is not None]
-        if not ties:
+        if not self.tied.any():
             return parameters
         values = np.array(parameters, dtype=float)
+        if values.ndim == 1:
+            self._tie(values)
+        elif self.ways.ties_broadcast:
+            self._tie(values, _Stand(self.model, values))
+        else:
+            for i in range(values.shape[1]):
+                one = values[:, i].copy()
+                self._tie(one)
+                values[:, i] = one
+        return values
+
+    def _tie(self, values: np.ndarray, stand: _Stand | None = None) -> None:
+        ties = [(j, tie) for j, tie in enumerate(self.ties) if tie is not None]
         for _ in range(len(ties)):
             before = values.copy()
-            for i, tie in ties:
-                self.model.parameters = values
-                values[i] = float(np.squeeze(np.asarray(tie(self.model))))
+            for j, tie in ties:
+                if stand is None:
+                    self.model.parameters = values
+                    values[j] = float(np.squeeze(np.asarray(tie(self.model))))
+                else:
+                    values[j] = tie(stand)
             if np.array_equal(before, values, equal_nan=True):
                 break
-        return values
+
+
+def column(inputs: Sequence[np.ndarray], i: int) -> list[np.ndarray]:
+    """Inputs of fit ``i``, shape (n,) each, contiguous."""
+    return [np.ascontiguousarray(x[:, i if x.shape[1] > 1 else 0]) for x in inputs]
+
+
+class _Values(np.ndarray):
+    """Values of one parameter for all fits; ``.value`` as an astropy Parameter has it."""
+
+    @property
+    def value(self) -> np.ndarray:
+        return np.asarray(self)
+
+
+class _Stand:
+    """Stands in for the model where ties read it: parameters by name, of all fits at once."""
+
+    def __init__(self, model: Model, values: np.ndarray) -> None:
+        self.param_names = model.param_names
+        self._values = values
+
+    def __getattr__(self, name: str) -> _Values:
+        try:
+            return self._values[self.param_names.index(name)].view(_Values)
+        except ValueError:
+            raise AttributeError(name) from None

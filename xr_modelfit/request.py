@@ -12,7 +12,7 @@ from astropy.modeling import Model
 
 from xr_modelfit.companions import Companions, resolve_companions
 from xr_modelfit.coords import Labels, ModelInput, fitted_dims, model_inputs
-from xr_modelfit.derivatives import choose
+from xr_modelfit.derivatives import find_ways
 from xr_modelfit.execution import check_scheduler, is_lazy
 from xr_modelfit.fitters.block import BlockTask, Layout, Role, fit_block
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
@@ -20,7 +20,7 @@ from xr_modelfit.fitters.quiet import caught_warnings
 from xr_modelfit.problem import Problem
 from xr_modelfit.record import write_record
 from xr_modelfit.results import check_names, frame_of, output_names
-from xr_modelfit.solver import choose_fitter, mark_careless, probe_inputs
+from xr_modelfit.solver import choose_fitter, probe_inputs
 from xr_modelfit.starts import check_model, resolve_starts
 
 __all__ = ["Request", "resolve_request"]
@@ -102,8 +102,8 @@ class Request:
             inputs=[(i.name, i.coordinate, i.values.dims) for i in self.inputs],
             prefix=prefix,
             data=self.data.name,
-            fitter=self.fitter.fitter,
-            keywords=self.fitter.keywords,
+            fitter=self.fitter.fitter if isinstance(self.fitter, PixelwiseFitter) else self.fitter,
+            keywords=self.fitter.keywords if isinstance(self.fitter, PixelwiseFitter) else vars(self.fitter),
             options=options | self.companions.described(),
         )
 
@@ -135,7 +135,7 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
 
     probe = probe_inputs(inputs, fitted, data)
     with caught_warnings():
-        problem = choose(mark_careless(starts.problem, probe), probe)
+        problem = find_ways(starts.problem, probe)
     fitter = choose_fitter(
         problem,
         starts.maps,

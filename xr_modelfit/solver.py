@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from astropy.modeling.fitting import TRFLSQFitter
 
 from xr_modelfit.coords import ModelInput
+from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block import Role
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.messages import listed, suggestion
-from xr_modelfit.problem import Problem, has_fixed_inputs
+from xr_modelfit.expression import has_fixed_inputs
+from xr_modelfit.problem import Problem
 
-__all__ = ["choose_fitter", "mark_careless", "probe_inputs"]
+__all__ = ["choose_fitter", "probe_inputs"]
 
 _PROBE = 200  # samples on which derivatives and fitter are tried
 
@@ -43,17 +44,6 @@ def _in_memory(one: ModelInput, data: xr.DataArray) -> bool:
     return isinstance(one.values, xr.IndexVariable) or (one.coordinate in data.dims and one.values.chunks is None)
 
 
-def mark_careless(problem: Problem, probe: list[np.ndarray]) -> Problem:
-    """Note whether the model writes into its inputs."""
-    given = [p.copy() for p in probe]
-    try:
-        problem.model.copy().evaluate(*given, *problem.start)
-    except Exception:
-        return problem
-    changed = any(not np.array_equal(a, b) for a, b in zip(given, probe, strict=True))
-    return replace(problem, careless=True) if changed else problem
-
-
 def choose_fitter(
     problem: Problem,
     maps: Mapping[Role, Any],
@@ -62,7 +52,7 @@ def choose_fitter(
     fitter: Any,
     keywords: Mapping[str, Any] | None,
     info: Any,
-) -> PixelwiseFitter:
+) -> BatchLSQFitter | PixelwiseFitter:
     """The fitter of the call, tried once on the model's own values at ``probe``.
 
     Raises
@@ -72,7 +62,9 @@ def choose_fitter(
     ValueError
         It cannot do this model or its constraints, or does not give a number of ``info``.
     """
-    fitter = TRFLSQFitter() if fitter is None else fitter
+    fitter = BatchLSQFitter() if fitter is None else fitter
+    if isinstance(fitter, BatchLSQFitter):
+        return _batch(fitter, keywords, info)
     if isinstance(fitter, type):
         raise TypeError(f"fitter is the class {fitter.__name__}; pass an instance, {fitter.__name__}().")
     if not callable(fitter):
@@ -98,6 +90,20 @@ def choose_fitter(
             "the model's constraints or fitter_kwargs."
         ) from error
     return PixelwiseFitter(fitter, found.keywords, _info_names(info, left, name))
+
+
+def _batch(fitter: BatchLSQFitter, keywords: Mapping[str, Any] | None, info: Any) -> BatchLSQFitter:
+    if keywords:
+        raise TypeError(
+            f"fitter_kwargs is {dict(keywords)!r}, but BatchLSQFitter has its options on the instance: "
+            f"fitter=BatchLSQFitter({next(iter(keywords))}=...)."
+        )
+    if info is not None and info is not False:
+        raise ValueError(
+            f"fit_info is {info!r}, but BatchLSQFitter keeps no more than chi2, dof, n_points, n_iter and fit_status, which "
+            "are always there. Leave it out, or name an astropy fitter."
+        )
+    return fitter
 
 
 def _check_inputs(problem: Problem) -> None:

@@ -16,7 +16,8 @@ from astropy.units import Quantity
 from xr_modelfit.coords import Labels, bare
 from xr_modelfit.fitters.block import Role
 from xr_modelfit.messages import listed, suggestion
-from xr_modelfit.problem import Problem, result_names, with_values
+from xr_modelfit.expression import result_names, with_values
+from xr_modelfit.problem import Problem
 
 __all__ = ["Starts", "check_model", "resolve_starts", "scalar_model"]
 

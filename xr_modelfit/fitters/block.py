@@ -6,13 +6,13 @@ Nothing here depends on what else is in the block.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from xr_modelfit.fitters.covariance import Assessment, assess
+from xr_modelfit.fitters.covariance import Judgement, judge
 from xr_modelfit.fitters.quiet import caught_warnings
 from xr_modelfit.fitters.samples import Fitter, Samples
 from xr_modelfit.problem import Problem
@@ -186,6 +186,7 @@ class _Block:
 
 
 _SAMPLED = {"data", "input", "where", "weights"}
+_ELEMENTS = 16384  # samples judged at once: temporaries of this size stay in cache
 
 
 def _fill(packed: np.ndarray, block: _Block, task: BlockTask) -> None:
@@ -200,43 +201,54 @@ def _fill(packed: np.ndarray, block: _Block, task: BlockTask) -> None:
     solved = task.fitter.solve(problem, samples, attempt, starts, (lower, upper))
     parameters = np.where(attempt[:, None], solved.parameters, np.nan)
     status[attempt] = solved.status[attempt]
+    raised = attempt & np.isin(status, (FitStatus.FITTER_ERROR, FitStatus.NONFINITE_MODEL))
+    status[raised & (n_points < np.count_nonzero(free, axis=1))] = FitStatus.DEGENERATE
     samples = Samples(samples.y, samples.inputs, samples.weights, solved.valid)
     n_points = np.where(attempt, np.count_nonzero(solved.valid, axis=1), n_points)
 
     fields = task.layout.fields()
-    stderr = np.full_like(parameters, np.nan)
     n_free = np.count_nonzero(free, axis=1)
     packed[:, fields["dof"]] = (n_points - n_free)[:, None]
     packed[:, fields["n_points"]] = n_points[:, None]
     packed[:, fields["n_iter"]] = np.where(attempt, solved.n_iter, 0.0)[:, None]
     for name, values in solved.info.items():
         packed[:, fields[f"info:{name}"]] = values[:, None]
-    for i in np.flatnonzero(status != FitStatus.NO_DATA).tolist():
-        all_fixed = status[i] == FitStatus.CONVERGED and not free[i].any()
+    all_fixed = (status == FitStatus.CONVERGED) & ~free.any(axis=1)
+    if all_fixed.any():
         with caught_warnings():
-            if all_fixed:
-                parameters[i] = problem.with_ties(starts[i])
-            if not np.all(np.isfinite(parameters[i])):
-                if status[i] > 0:
-                    status[i] = FitStatus.NONFINITE_MODEL
-                continue
-            inputs, y, w = samples.fit(i)
-            found = assess(problem, inputs, y, w, parameters[i], (lower[i], upper[i]), free[i], task.absolute)
-        status[i] = _after(FitStatus(int(status[i])), found, n_points[i], n_free[i])
-        packed[i, fields["chi2"]] = found.chi2
-        if n_points[i] > n_free[i]:
-            packed[i, fields["reduced_chi2"]] = found.chi2 / (n_points[i] - n_free[i])
-        if status[i] > 0:
-            stderr[i] = found.stderr
-            if task.layout.covariance:
-                packed[i, fields["covariance"]] = found.covariance.ravel()
+            parameters[all_fixed] = problem.with_ties(starts[all_fixed].T).T
+    there = np.all(np.isfinite(parameters), axis=1)
+    status[(status > 0) & ~there] = FitStatus.NONFINITE_MODEL
+    for ids in _pieces(np.flatnonzero(there), samples.y.shape[1]):
+        inputs, y, w = samples.columns(ids)
+        w = np.ones_like(y) if w is None else w
+        P, bounds = parameters[ids].T, (lower[ids].T, upper[ids].T)
+        with caught_warnings():
+            found = judge(problem, inputs, y, w, n_points[ids], P, bounds, free[ids].T, task.absolute)
+        status[ids] = _after(status[ids], found, n_points[ids], n_free[ids])
+        packed[ids, fields["chi2"]] = found.chi2[:, None]
+        good = status[ids] > 0
+        packed[ids[good], fields["stderr"]] = found.stderr.T[good]
+        if task.layout.covariance:
+            K = problem.n_parameters
+            packed[ids[good], fields["covariance"]] = np.moveaxis(found.covariance, 2, 0).reshape(-1, K * K)[good]
+    dof = (n_points - n_free).astype(float)
+    chi2 = packed[:, fields["chi2"]][:, 0]
+    packed[:, fields["reduced_chi2"]] = np.where(dof > 0, chi2 / np.where(dof > 0, dof, 1.0), np.nan)[:, None]
     if not task.keep_failed:
         parameters[status <= 0] = np.nan
     packed[:, fields["parameters"]] = parameters
-    packed[:, fields["stderr"]] = stderr
     packed[:, fields["fit_status"]] = status[:, None]
     if task.raising:
         _raise_first(status, block)
+
+
+def _pieces(ids: np.ndarray, n: int) -> Iterator[np.ndarray]:
+    """Fits in pieces that stay in cache; none of a single fit, whose sums would run in another order."""
+    most = max(2, _ELEMENTS // max(n, 1))
+    for start in range(0, ids.size, most):
+        piece = ids[start : start + most]
+        yield np.repeat(piece, 2) if piece.size == 1 else piece
 
 
 def _before(
@@ -264,19 +276,16 @@ def _before(
     return status
 
 
-def _after(status: FitStatus, found: Assessment, n_points: int, n_free: int) -> FitStatus:
-    """Status of a fit that was tried, from the fitter's word and our own judgement."""
-    if status in (FitStatus.FITTER_ERROR, FitStatus.NONFINITE_MODEL):
-        return FitStatus.DEGENERATE if n_points < n_free else status
-    if not found.finite:
-        return FitStatus.NONFINITE_MODEL
-    if status <= 0:
-        return status
-    if not found.full_rank:
-        return FitStatus.DEGENERATE
-    if not found.stationary:
-        return FitStatus.NO_PROGRESS
-    return FitStatus.CONVERGED_AT_BOUND if found.at_bound else FitStatus.CONVERGED
+def _after(status: np.ndarray, found: Judgement, n_points: np.ndarray, n_free: np.ndarray) -> np.ndarray:
+    """Status of fits that were tried, from the fitter's word and our own judgement."""
+    new = status.copy()
+    good = status > 0
+    new[good & found.at_bound] = FitStatus.CONVERGED_AT_BOUND
+    new[good & ~found.stationary] = FitStatus.NO_PROGRESS
+    new[good & ~found.full_rank] = FitStatus.DEGENERATE
+    raised = (status == FitStatus.FITTER_ERROR) | (status == FitStatus.NONFINITE_MODEL)
+    new[~found.finite & ~raised] = FitStatus.NONFINITE_MODEL
+    return new
 
 
 def _raise_first(status: np.ndarray, block: _Block) -> None:

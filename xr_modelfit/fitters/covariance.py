@@ -1,35 +1,42 @@
-r"""What a finished fit is worth: chi-square, errors, rank, bounds, and whether it is a minimum.
+r"""What finished fits are worth: chi-square, errors, rank, bounds, and whether each is a minimum.
 
-For one fit with weighted residual ``r = w (y - f(p))`` and weighted Jacobian ``J = w df/dp`` of
-the ``k`` free parameters that are not on a bound (``n`` samples):
+For a fit with weighted residual ``r = w (y - f(p))`` and weighted Jacobian ``J = w df/dp`` of
+its ``k`` free parameters that are not on a bound (``n`` samples, weight zero where one is left
+out):
 
-*Covariance.* The columns of ``J`` are scaled to length one, ``J = A S``, and ``A = U s V'`` is
-decomposed, so that neither units nor a badly centred coordinate cost digits:
-``C = S^-1 V s^-2 V' S^-1``. It is multiplied by ``chi2 / (n - k_free)`` unless the weights are
-one over absolute standard errors.
+*Covariance.* The columns of ``J`` are scaled to length one, ``J = A S``, and ``A = Q R`` is
+found by modified Gram-Schmidt, whose ``R`` is as good as Householder's [1]_, so that neither
+units nor a badly centred coordinate cost digits: ``C = S^-1 R^-1 R^-T S^-1``. It is multiplied
+by ``chi2 / (n - k_free)`` unless the weights are one over absolute standard errors.
 
-*Rank.* A singular value of ``A`` below its own rounding level means that the samples do not
-determine all parameters, however small the errors of a pseudo-inverse would be.
+*Rank.* ``1 / |R^-1|`` bounds the smallest singular value of ``A`` from below. At its rounding
+level the samples do not determine all parameters, however small the errors of a pseudo-inverse
+would be.
 
-*Minimum.* ``U' r`` is the part of the residual that a linear step would still remove;
-its squared length, against the variance of what would be left, is the squared distance to the
+*Minimum.* ``Q' r`` is the part of the residual that a linear step would still remove; its
+squared length, against the variance of what would be left, is the squared distance to the
 minimum in standard errors. It depends on no scale or shift of data, coordinate or parameter.
 
 *Bounds.* A parameter is on its bound when moving it there would change the weighted residual by
 a small fraction of its scatter, and the gradient does not pull it inward. It then has no error,
-and the errors of the others are those with it held (Nocedal and Wright 2006, Numerical
-Optimization, chapter 12).
+and the errors of the others are those with it held [2]_.
+
+References
+----------
+.. [1] Björck, Å. (1996), Numerical Methods for Least Squares Problems, SIAM, section 2.4.
+.. [2] Nocedal, J. and Wright, S. (2006), Numerical Optimization, 2nd ed., Springer, chapter 12.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from xr_modelfit.derivatives import ACCURACY, jacobian
+from xr_modelfit.derivatives import accuracy, jacobian, tie_derivatives
+from xr_modelfit.fitters.sums import dot, norm2
 from xr_modelfit.problem import Problem
 
-__all__ = ["Assessment", "assess"]
+__all__ = ["Judgement", "judge", "triangular"]
 
 _ON_BOUND = 1e-3  # of a conditional standard error
 _STATIONARY = 0.2  # of a standard error
@@ -37,115 +44,175 @@ _ROUNDING = 1e-5  # of the norm of the data, for data without scatter
 
 
 @dataclass(frozen=True)
-class Assessment:
-    """Judgement on one fit; arrays over the ``K`` parameters of the model.
+class Judgement:
+    """Judgement on ``b`` fits of ``K`` parameters; every array has the fits last.
 
-    ``covariance`` has shape (K, K): 0 for fixed parameters, NaN for those on a bound.
+    ``covariance`` has shape (K, K, b): 0 for fixed parameters, NaN for those on a bound. The
+    others have shape (b,).
     """
 
     covariance: np.ndarray
-    chi2: float
-    finite: bool
-    full_rank: bool
-    stationary: bool
-    at_bound: bool
+    chi2: np.ndarray
+    finite: np.ndarray
+    full_rank: np.ndarray
+    stationary: np.ndarray
+    at_bound: np.ndarray
 
     @property
     def stderr(self) -> np.ndarray:
-        return np.sqrt(np.diagonal(self.covariance))
+        """Standard errors, shape (K, b)."""
+        return np.sqrt(np.einsum("iib->ib", self.covariance))
 
 
-def assess(
+def judge(
     problem: Problem,
     inputs: Sequence[np.ndarray],
     y: np.ndarray,
-    w: np.ndarray | None,
-    parameters: np.ndarray,
+    w: np.ndarray,
+    n_points: np.ndarray,
+    P: np.ndarray,
     bounds: tuple[np.ndarray, np.ndarray],
     free: np.ndarray,
     absolute: bool,
-) -> Assessment:
-    """Judge one fit at ``parameters``.
+) -> Judgement:
+    """Judge fits at the parameters ``P``.
 
     Parameters
     ----------
-    inputs : sequence of ndarray, shape (n,)
-    y, w : ndarray, shape (n,)
-        Valid samples and their weights; ``w=None`` means ones.
-    parameters : ndarray, shape (K,)
-    bounds : pair of ndarray, shape (K,)
-    free : ndarray of bool, shape (K,)
+    inputs : sequence of ndarray, shape (n, 1) or (n, b)
+    y, w : ndarray, shape (n, b)
+        Samples and their weights, 0 where a sample is left out.
+    n_points : ndarray, shape (b,)
+        How many samples take part.
+    P : ndarray, shape (K, b)
+    bounds : pair of ndarray, shape (K, b)
+    free : ndarray of bool, shape (K, b)
+        Which parameters are free in each fit.
     absolute : bool
         Whether the weights are one over the standard errors of the data.
     """
-    K, n = problem.n_parameters, y.size
-    unknown = np.full((K, K), np.nan)
-    f = problem.evaluate(inputs, parameters)
-    w = np.ones(n) if w is None else w
+    low, high = bounds
+    ours = np.flatnonzero(problem.free)
+    f = problem.evaluate(inputs, P)
     r = w * (y - f)
-    chi2 = float(np.sum(r * r))
-    if not np.isfinite(chi2):
-        return Assessment(unknown, chi2, False, False, False, False)
-    dof = n - int(np.count_nonzero(free))
-    if not free.any():
-        return Assessment(np.zeros((K, K)), chi2, True, True, True, False)
-    here = replace(problem, lower=bounds[0], upper=bounds[1])
-    J, T = jacobian(here, inputs, parameters, free)
-    J = J * w[:, None]
-    if not (np.all(np.isfinite(J)) and np.all(np.isfinite(T))):
-        return Assessment(unknown, chi2, False, False, False, False)
+    chi2 = norm2(r)
+    finite = np.isfinite(chi2)
+    n_free = np.count_nonzero(free, axis=0)
+    dof = n_points - n_free
+    J = [w * c for c in jacobian(problem, inputs, P, low, high)]
+    for m, j in enumerate(ours.tolist()):
+        J[m] = np.where(free[j], J[m], 0.0)
+    length = np.sqrt(np.stack([norm2(c) for c in J])) if J else np.zeros((0, y.shape[1]))
+    T = tie_derivatives(problem, P)
+    finite &= np.all(np.isfinite(length), axis=0) & np.all(np.isfinite(T), axis=(0, 1))
 
-    size = float(np.sqrt(np.sum((w * y) ** 2)))
-    held = _on_bound(J, r, parameters[free], bounds[0][free], bounds[1][free], max(dof, 1), size)
-    inverse, full_rank, removable = _invert(J[:, ~held], r, ACCURACY[problem.derivative])
-    scatter = max(chi2 - removable, 0.0) / max(dof, 1)
-    stationary = removable <= _STATIONARY**2 * scatter or removable <= (_ROUNDING * size) ** 2
-    if not full_rank:
-        return Assessment(unknown, chi2, True, False, stationary, bool(held.any()))
+    size = np.sqrt(norm2(w * y))
+    downhill = np.stack([dot(c, r) for c in J]) if J else length
+    held = free[ours] & _on_bound(length, downhill, chi2, P[ours], low[ours], high[ours], np.maximum(dof, 1), size)
+    active = free[ours] & ~held
+    inverse, full_rank, removable = triangular(J, r, length, active, accuracy(problem))
+    scatter = np.maximum(chi2 - removable, 0.0) / np.maximum(dof, 1)
+    stationary = (removable <= _STATIONARY**2 * scatter) | (removable <= (_ROUNDING * size) ** 2)
+    full_rank &= np.count_nonzero(active, axis=0) <= n_points
     if not absolute:
-        inverse = inverse * (chi2 / dof if dof > 0 else np.nan)
-    return Assessment(_all_parameters(inverse, T, held), chi2, True, True, stationary, bool(held.any()))
+        inverse = inverse * np.where(dof > 0, chi2 / np.maximum(dof, 1), np.where(n_free > 0, np.nan, 0.0))
+    covariance = _all_parameters(inverse, T, active, held)
+    covariance[:, :, ~(full_rank & finite)] = np.nan
+    return Judgement(covariance, chi2, finite, full_rank, stationary, held.any(axis=0))
 
 
 def _on_bound(
-    J: np.ndarray, r: np.ndarray, p: np.ndarray, low: np.ndarray, high: np.ndarray, dof: int, size: float
+    length: np.ndarray,
+    downhill: np.ndarray,
+    chi2: np.ndarray,
+    p: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    dof: np.ndarray,
+    size: np.ndarray,
 ) -> np.ndarray:
-    """Which free parameters are on a bound, shape (k,)."""
-    length = np.sqrt(np.sum(J * J, axis=0))
-    downhill = np.sum(J * r[:, None], axis=0)  # minus half the gradient of chi-square
-    scatter = np.sqrt(np.sum(r * r) / dof)
-    near = max(_ON_BOUND * scatter, 1e-9 * size)
-    pull = 1e-7 * length * np.sqrt(np.sum(r * r))
+    """Which parameters are on a bound, (k, b); ``downhill`` is minus half the gradient of chi-square."""
+    near = np.maximum(_ON_BOUND * np.sqrt(chi2 / dof), 1e-9 * size)
+    pull = 1e-7 * length * np.sqrt(chi2)
     on_low = (p <= low) | ((p - low) * length <= near)
     on_high = (p >= high) | ((high - p) * length <= near)
     return (on_low & (downhill <= pull)) | (on_high & (downhill >= -pull))
 
 
-def _invert(J: np.ndarray, r: np.ndarray, accuracy: float) -> tuple[np.ndarray, bool, float]:
-    """``(J' J)^-1``, whether it exists, and the squared length of ``r`` in the columns' space."""
-    n, k = J.shape
-    if k == 0:
-        return np.zeros((0, 0)), True, 0.0
-    scale = np.sqrt(np.sum(J * J, axis=0))
-    if n < k or np.any(scale == 0) or not np.all(np.isfinite(scale)):
-        rank_safe = np.where((scale == 0) | ~np.isfinite(scale), 1.0, scale)
-        U, s, _ = np.linalg.svd(J / rank_safe, full_matrices=False)
-        seen = s > max(n, k) * accuracy * s[0]
-        return np.full((k, k), np.nan), False, float(np.sum((U[:, seen].T @ r) ** 2))
-    U, s, Vt = np.linalg.svd(J / scale, full_matrices=False)
-    seen = s > max(n, k) * accuracy * s[0]
-    removable = float(np.sum((U[:, seen].T @ r) ** 2))
-    if not seen.all():
-        return np.full((k, k), np.nan), False, removable
-    half = Vt.T / s / scale[:, None]
-    return half @ half.T, True, removable
+def triangular(
+    J: Sequence[np.ndarray], r: np.ndarray, length: np.ndarray, active: np.ndarray, accuracy: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``(J'J)^-1`` of the active columns, whether it exists, and the squared length of ``Q'r``.
+
+    Parameters
+    ----------
+    J : sequence of k ndarray, shape (n, b)
+    r : ndarray, shape (n, b)
+    length : ndarray, shape (k, b)
+        Lengths of the columns.
+    active : ndarray of bool, shape (k, b)
+    accuracy : float
+        Relative accuracy of the columns.
+
+    Returns
+    -------
+    inverse : ndarray, shape (k, k, b)
+        0 in rows and columns that are not active.
+    full_rank : ndarray of bool, shape (b,)
+    removable : ndarray, shape (b,)
+    """
+    k, (n, b) = len(J), r.shape
+    used = active & (length > 0)
+    scale = np.where(used, length, 1.0)
+    Q = [np.where(used[j], c / scale[j], 0.0) for j, c in enumerate(J)]
+    R = np.zeros((k, k, b))
+    removable = np.zeros(b)
+    floor = max(n, k) * accuracy
+    rank = np.ones(b, dtype=bool)
+    for j in range(k):
+        diagonal = np.sqrt(norm2(Q[j]))
+        seen = used[j] & (diagonal > floor)
+        rank &= seen | ~active[j]
+        R[j, j] = np.where(seen, diagonal, 1.0)
+        Q[j] = np.where(seen, Q[j] / R[j, j], 0.0)
+        z = dot(Q[j], r)
+        r = r - z * Q[j]
+        removable += z * z
+        for i in range(j + 1, k):
+            R[j, i] = dot(Q[j], Q[i])
+            Q[i] = Q[i] - R[j, i] * Q[j]
+    X = np.zeros((k, k, b))  # R^-1, upper triangular
+    for j in range(k):
+        X[j, j] = 1.0 / R[j, j]
+        for i in range(j - 1, -1, -1):
+            total = R[i, i + 1] * X[i + 1, j]
+            for m in range(i + 2, j + 1):
+                total = total + R[i, m] * X[m, j]
+            X[i, j] = -total / R[i, i]
+    both = active[:, None] & active[None, :]
+    X = np.where(both, X, 0.0)
+    largest = np.sqrt(np.max(np.sum(X * X, axis=0), axis=0)) if k else np.zeros(b)
+    rank &= largest * floor < 1.0
+    inverse = np.zeros((k, k, b))
+    for i in range(k):
+        for j in range(k):
+            total = np.zeros(b)
+            for m in range(max(i, j), k):
+                total = total + X[i, m] * X[j, m]
+            inverse[i, j] = total / (scale[i] * scale[j])
+    return np.where(both, inverse, 0.0), rank, removable
 
 
-def _all_parameters(inverse: np.ndarray, T: np.ndarray, held: np.ndarray) -> np.ndarray:
+def _all_parameters(inverse: np.ndarray, T: np.ndarray, active: np.ndarray, held: np.ndarray) -> np.ndarray:
     """Covariance of all K parameters; NaN where one depends on a parameter on its bound."""
-    active = T[:, ~held]
-    full = active @ inverse @ active.T
-    lost = np.any(T[:, held] != 0, axis=1)
-    full[lost, :] = np.nan
-    full[:, lost] = np.nan
+    K, k, b = T.shape
+    along = np.zeros((K, k, b))
+    for m in range(k):
+        for j in range(k):
+            along[:, m] += np.where(active[j], T[:, j], 0.0) * inverse[j, m]
+    full = np.zeros((K, K, b))
+    for m in range(k):
+        full += along[:, None, m] * np.where(active[m], T[:, m], 0.0)[None, :]
+    lost = np.any((T != 0) & held[None], axis=1)
+    full[lost[:, None] | lost[None, :]] = np.nan
     return full

@@ -24,7 +24,8 @@ from astropy.modeling.fitting import (
 
 from xr_modelfit.fitters.quiet import caught_warnings
 from xr_modelfit.fitters.samples import FitArrays, Samples
-from xr_modelfit.problem import Problem, evaluate_tree
+from xr_modelfit.expression import evaluate_tree
+from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
 
 __all__ = ["PixelwiseFitter"]
@@ -104,7 +105,7 @@ class PixelwiseFitter:
         """
         with caught_warnings():
             try:
-                y = np.array(problem.evaluate(inputs, problem.with_ties(problem.start)), dtype=float)
+                y = np.array(problem.evaluate_one(inputs, problem.with_ties(problem.start)), dtype=float)
             except Exception:
                 return {}
         y = np.where(np.isfinite(y), y, 1.0) * (1.0 + 1e-3 * np.cos(np.arange(y.size)))
@@ -140,7 +141,7 @@ class PixelwiseFitter:
         inner = self.fitter.fitter if isinstance(self.fitter, FittingWithOutlierRemoval) else self.fitter
         if isinstance(inner, SLSQPLSQFitter | SimplexLSQFitter):
             keywords.setdefault("verblevel", 0)
-        misled = problem.tied.any() or problem.wrong_derivative
+        misled = problem.tied.any() or problem.ways.wrong_derivative
         if misled and "estimate_jacobian" in inspect.signature(type(inner).__call__).parameters:
             # astropy's analytic Jacobian leaves out what tied parameters do, and domains.
             keywords.setdefault("estimate_jacobian", True)
@@ -173,7 +174,7 @@ class _Run:
     def fit(self, inputs: list[np.ndarray], y: np.ndarray, w: np.ndarray | None) -> None:
         with caught_warnings() as caught:
             try:
-                at_start = self.problem.evaluate(inputs, self.problem.with_ties(self.start))
+                at_start = self.problem.evaluate_one(inputs, self.problem.with_ties(self.start))
                 if not np.all(np.isfinite(at_start)):
                     self.status = FitStatus.NONFINITE_MODEL
                     return
@@ -214,7 +215,7 @@ def _position_model(problem: Problem, start: np.ndarray, bounds: tuple[np.ndarra
         else:
             parameter.bounds = tuple(None if np.isinf(v) else float(v) for v in (low[j], high[j]))
     _keep_domain(model)
-    if problem.careless:
+    if problem.ways.careless:
         _guard_inputs(model)
     return model
 
@@ -236,7 +237,7 @@ def _guard_inputs(model: Model) -> None:
     template = model.copy()
 
     def evaluate(*args: Any) -> Any:
-        return evaluate_tree(template, [np.array(x) for x in args[:n_inputs]], args[n_inputs:])
+        return evaluate_tree(template, args[:n_inputs], args[n_inputs:], careless=True)
 
     model.evaluate = evaluate
     model.fit_deriv = None

@@ -5,6 +5,7 @@ Shapes: ``b`` fits, ``n`` samples each, ``K`` parameters of the model.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -33,6 +34,34 @@ class Samples:
     inputs: Sequence[np.ndarray]
     weights: np.ndarray | None
     valid: np.ndarray
+
+    def columns(self, ids: np.ndarray) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
+        """Fits ``ids`` in columns: inputs (n, 1) or (n, b), data (n, b), weights (n, b) or None.
+
+        A sample that is left out has weight 0, and the coordinate and the value of a valid one:
+        whatever stood there is not even evaluated.
+        """
+        y, inputs, weights = self._filled
+        w = None if weights is None else np.ascontiguousarray(weights[ids].T)
+        return [x if x.shape[1] == 1 else x[:, ids] for x in inputs], np.ascontiguousarray(y[ids].T), w
+
+    @cached_property
+    def _filled(self) -> tuple[np.ndarray, list[np.ndarray], np.ndarray | None]:
+        b, n = self.y.shape
+        weights = None if self.weights is None else np.broadcast_to(self.weights, (b, n))
+        if bool(self.valid.all()):
+            inputs = [x[0][:, None] if x.shape[0] == 1 else np.ascontiguousarray(x.T) for x in self.inputs]
+            return self.y, inputs, weights
+        stand_in = np.argmax(self.valid, axis=1)
+        rows = np.arange(b)
+
+        def filled(a: np.ndarray) -> np.ndarray:
+            a = np.broadcast_to(a, (b, n))
+            return np.where(self.valid, a, a[rows, stand_in][:, None])
+
+        inputs = [np.ascontiguousarray(filled(x).T) for x in self.inputs]
+        ones = np.broadcast_to(1.0, (b, n)) if weights is None else weights
+        return filled(self.y), inputs, np.where(self.valid, ones, 0.0)
 
     def fit(self, i: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
         """Inputs, data and weights of fit ``i``, valid samples only, contiguous copies."""

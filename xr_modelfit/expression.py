@@ -1,0 +1,132 @@
+"""Expressions of astropy models: their parts, names, values and evaluation on plain arrays.
+
+Expression trees are evaluated here rather than by `astropy.modeling.CompoundModel.evaluate`,
+which counts the inputs of ``fix_inputs`` wrongly.
+"""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from astropy.modeling import CompoundModel, Model
+
+__all__ = ["evaluate_tree", "has_fixed_inputs", "inner_inputs", "leaves", "parameter_titles", "result_names", "with_values"]
+
+_KNOWN = {"+", "-", "*", "/", "**", "&", "|", "fix_inputs"}
+
+
+def leaves(model: Model) -> Iterator[Model]:
+    """The simple models of an expression, in the order of their parameters."""
+    if isinstance(model, CompoundModel):
+        yield from leaves(model.left)
+        if isinstance(model.right, Model):
+            yield from leaves(model.right)
+    else:
+        yield model
+
+
+def has_fixed_inputs(model: Model) -> bool:
+    """Whether ``fix_inputs`` occurs anywhere in the expression."""
+    if not isinstance(model, CompoundModel):
+        return False
+    return model.op == "fix_inputs" or has_fixed_inputs(model.left) or has_fixed_inputs(model.right)
+
+
+def result_names(model: Model) -> tuple[str, ...]:
+    """Names of the parameters in a result: ``halpha_mean`` for a named sub-model, else astropy's.
+
+    A name that two sub-models share, or that is no identifier, is not used.
+    """
+    if not isinstance(model, CompoundModel):
+        return tuple(model.param_names)
+    parts = list(leaves(model))
+    taken = [part.name for part in parts]
+    names: list[str] = []
+    for part in parts:
+        named = isinstance(part.name, str) and part.name.isidentifier() and taken.count(part.name) == 1
+        for parameter in part.param_names:
+            astropy_name = model.param_names[len(names)]
+            names.append(f"{part.name}_{parameter}" if named else astropy_name)
+    # A label such as Const1D(name="amplitude_0") may collide with another's astropy name.
+    return tuple(names) if len(set(names)) == len(names) else tuple(model.param_names)
+
+
+def parameter_titles(model: Model) -> list[str]:
+    """For each parameter, what it is in words: ``mean of halpha (Gaussian1D)``."""
+    titles = []
+    parts = list(leaves(model))
+    for number, part in enumerate(parts):
+        kind = type(part).__name__
+        which = f"{part.name} ({kind})" if part.name else f"{kind} {number}" if len(parts) > 1 else kind
+        titles += [f"{parameter} of {which}" for parameter in part.param_names]
+    return titles
+
+
+def with_values(model: Model, values: Sequence[Any]) -> Model:
+    """A copy of ``model`` with new parameter values, numbers or arrays, in astropy's order.
+
+    The expression is built anew: a compound remembers the sizes of its parameters.
+    Names, constraints, domain and window are kept.
+    """
+    if not isinstance(model, CompoundModel):
+        copied = model.copy()
+        copied._reset_parameters(**dict(zip(model.param_names, values, strict=True)))
+        for name in model.param_names:
+            old, new = getattr(model, name), getattr(copied, name)
+            new.fixed, new.tied, new.bounds = old.fixed, old.tied, old.bounds
+        return copied
+    n_left = len(model.left.param_names)
+    left = with_values(model.left, values[:n_left])
+    right = with_values(model.right, values[n_left:]) if isinstance(model.right, Model) else dict(model.right)
+    built = CompoundModel(model.op, left, right, name=model.name)
+    built.inputs, built.outputs = model.inputs, model.outputs
+    return built
+
+
+def evaluate_tree(
+    model: Model, inputs: Sequence[np.ndarray], parameters: Sequence[Any], *, careless: bool = False
+) -> Any:
+    """Evaluate ``model`` by its expression tree on plain arrays, one value per parameter.
+
+    With ``careless``, every part gets copies of its inputs, since it may write into them.
+    """
+    if not isinstance(model, CompoundModel) or model.op not in _KNOWN:
+        given = [np.array(x) for x in inputs] if careless else inputs
+        return model.evaluate(*given, *parameters)
+    n_left = len(model.left.param_names)
+    left, right = parameters[:n_left], parameters[n_left:]
+    if model.op == "fix_inputs":
+        return evaluate_tree(model.left, inner_inputs(model, inputs), left, careless=careless)
+    if model.op == "|":
+        between = evaluate_tree(model.left, inputs, left, careless=careless)
+        outputs = between if isinstance(between, tuple) else (between,)
+        return evaluate_tree(model.right, outputs, right, careless=careless)
+    n_inputs = model.left.n_inputs if model.op == "&" else 0
+    a = evaluate_tree(model.left, inputs[: n_inputs or None], left, careless=careless)
+    b = evaluate_tree(model.right, inputs[n_inputs:], right, careless=careless)
+    if model.op == "&":
+        return tuple(v for out in (a, b) for v in (out if isinstance(out, tuple) else (out,)))
+    return _binary(model.op, a, b)
+
+
+def inner_inputs(model: CompoundModel, inputs: Sequence[np.ndarray]) -> list[Any]:
+    """All inputs of the model inside ``fix_inputs``: those held, and the others in order."""
+    held = {
+        model.left.inputs.index(key) if isinstance(key, str) else int(key): value for key, value in model.right.items()
+    }
+    rest = iter(inputs)
+    return [held[i] if i in held else next(rest) for i in range(model.left.n_inputs)]
+
+
+def _binary(op: str, left: Any, right: Any) -> Any:
+    if isinstance(left, tuple):
+        return tuple(_binary(op, a, b) for a, b in zip(left, right, strict=True))
+    if op == "+":
+        return left + right
+    if op == "-":
+        return left - right
+    if op == "*":
+        return left * right
+    return left / right if op == "/" else left**right

@@ -1,0 +1,354 @@
+r"""Levenberg-Marquardt over many fits at once, with box bounds.
+
+For one fit with ``n`` samples and ``k`` free parameters ``p``, residual ``r = w (y - f(p))``,
+Jacobian ``J = w df/dp``, ``g = J'r`` (minus half the gradient of ``chi2 = r'r``) and
+``H = J'J``, a step solves
+
+.. math:: (H + \lambda D^2) s = g, \qquad D^2 = \mathrm{diag}(H),
+
+the damping of Levenberg [1]_ in the scaling of Marquardt [2]_. Scaled by ``D`` the matrix has a
+unit diagonal, so that no unit of data, coordinate or parameter enters. The ratio ``rho`` of the
+actual to the predicted reduction ``2 g's - s'Hs`` decides whether the step is taken, and
+Nielsen's rule [3]_ moves the damping: ``lambda`` shrinks by ``max(1/3, 1 - (2 rho - 1)^3)`` or
+grows by ``nu``, ``nu`` doubling.
+
+*Bounds.* A parameter on a bound whose gradient points outward leaves system, damping and tests,
+and comes back when the gradient turns. A step that would cross bounds is cut there and solved
+again for the others; by the damping it turns into a projected gradient step, which descends
+[4]_. With ``lambda = 0`` and a linear model this is an active-set method.
+
+*Convergence.* With the undamped step ``s0``, ``d2 = g's0`` is the reduction of ``chi2`` that a
+linear model still promises; ``sqrt(d2 / (chi2 / dof))`` is the distance to the minimum in
+standard errors. It has no scale and no origin. A fit is done when ``d2 <= xtol^2 chi2``, or when
+``d2`` is at the rounding level of the data. The last step is taken undamped.
+
+*Batch.* Fits live in columns; those that are done leave, others take their place, and the
+temporaries stay in cache. No operation mixes columns (`fitters.sums`), so that a fit's bits
+depend on nothing but the fit.
+
+References
+----------
+.. [1] Levenberg, K. (1944), Quarterly of Applied Mathematics 2, 164.
+.. [2] Marquardt, D. (1963), Journal of SIAM 11, 431; Moré, J. (1978), Lecture Notes in
+   Mathematics 630, 105.
+.. [3] Nielsen, H. B. (1999), Damping parameter in Marquardt's method, IMM, DTU.
+.. [4] Kanzow, C., Yamashita, N. and Fukushima, M. (2004), J. Comp. Appl. Math. 172, 375;
+   Coleman, T. and Li, Y. (1996), SIAM J. Optimization 6, 418.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from xr_modelfit.derivatives import jacobian
+from xr_modelfit.fitters.samples import FitArrays, Samples
+from xr_modelfit.fitters.sums import dot, norm2
+from xr_modelfit.problem import Problem
+from xr_modelfit.status import FitStatus
+
+__all__ = ["BatchLSQFitter"]
+
+_ELEMENTS = 16384  # samples in flight: temporaries of this size stay in cache
+_FIRST_DAMPING = 1e-1
+_SINGULAR = 1e-14  # a pivot of the scaled matrix below this is no direction
+_ROUNDING = 8 * np.finfo(float).eps
+_STUCK = 1e14  # damping beyond which no step is seen
+_FLAT = 20  # steps in a row that chi-square cannot judge
+
+
+@dataclass(frozen=True)
+class BatchLSQFitter:
+    """Nonlinear least squares for many positions at once.
+
+    Parameters
+    ----------
+    maxiter : int
+        Most iterations of one fit.
+    xtol : float
+        A fit is done when the linear model promises no larger relative change of the residual.
+    """
+
+    maxiter: int = 200
+    xtol: float = 1e-8
+
+    info_names: ClassVar[tuple[str, ...]] = ()
+
+    def solve(
+        self,
+        problem: Problem,
+        samples: Samples,
+        attempt: np.ndarray,
+        starts: np.ndarray,
+        bounds: tuple[np.ndarray, np.ndarray],
+    ) -> FitArrays:
+        """See `xr_modelfit.fitters.samples.Fitter`."""
+        b, K = samples.y.shape[0], problem.n_parameters
+        out = FitArrays(
+            parameters=np.full((b, K), np.nan),
+            status=np.full(b, FitStatus.NOT_ATTEMPTED, dtype=np.int8),
+            n_iter=np.full(b, np.nan),
+            valid=samples.valid,
+        )
+        waiting = np.flatnonzero(attempt)
+        most = max(2, _ELEMENTS // max(samples.y.shape[1], 1))
+        slots: _Slots | None = None
+        with np.errstate(all="ignore"):
+            while waiting.size or slots is not None:
+                room = most - (0 if slots is None else slots.ids.size)
+                if waiting.size and room > 0:
+                    fresh = _Slots.filled(problem, samples, waiting[:room], starts, bounds)
+                    waiting = waiting[room:]
+                    slots = fresh if slots is None else slots.joined(fresh)
+                assert slots is not None
+                slots = self._until_room(slots, out)
+        return out
+
+    def _until_room(self, slots: "_Slots", out: FitArrays) -> "_Slots | None":
+        """Iterate until a fifth of the fits is done (copying columns is not free), and drop those."""
+        alive = np.ones(slots.ids.size, dtype=bool)
+        while True:
+            status = slots.step(self.maxiter, self.xtol)
+            done = alive & (status != FitStatus.NOT_ATTEMPTED)
+            if done.any():
+                ids = slots.ids[done]
+                out.parameters[ids] = slots.P[:, done].T
+                out.status[ids] = status[done]
+                out.n_iter[ids] = slots.n_iter[done]
+                alive &= ~done
+                left = np.flatnonzero(alive)
+                if not left.size:
+                    return None
+                if left.size <= 0.8 * alive.size:
+                    return slots.kept(left)
+
+
+_STATE = ("ids", "P", "low", "high", "free", "damping", "growth", "n_iter", "n_flat", "chi2", "size2", "H", "g")
+
+
+class _Slots:
+    """Fits in flight, one column each.
+
+    ``y``, ``r``, ``w`` have shape (n, b), inputs (n, 1) or (n, b), ``P`` and bounds (K, b),
+    ``g`` and ``free`` (k, b), ``H`` (k, k, b), the others (b,).
+    """
+
+    ids: np.ndarray
+    P: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    free: np.ndarray
+    damping: np.ndarray
+    growth: np.ndarray
+    n_iter: np.ndarray
+    n_flat: np.ndarray
+    chi2: np.ndarray
+    size2: np.ndarray
+    H: np.ndarray
+    g: np.ndarray
+
+    def __init__(self, problem: Problem, inputs: list[np.ndarray], y: np.ndarray, w: np.ndarray | None) -> None:
+        self.problem, self.inputs, self.y, self.w = problem, inputs, y, w
+        self.r = y
+        self.ours = np.flatnonzero(problem.free)
+
+    @classmethod
+    def filled(
+        cls,
+        problem: Problem,
+        samples: Samples,
+        ids: np.ndarray,
+        starts: np.ndarray,
+        bounds: tuple[np.ndarray, np.ndarray],
+    ) -> "_Slots":
+        """New fits ``ids`` at their starts; never fewer than two columns, see `fitters.sums`."""
+        ids = _at_least_two(ids)
+        inputs, y, w = samples.columns(ids)
+        self = cls(problem, inputs, y, w)
+        b, k = ids.size, self.ours.size
+        self.ids = ids
+        self.low, self.high = (np.ascontiguousarray(a[ids].T) for a in bounds)
+        self.free = ~(self.low == self.high)[self.ours]
+        self.P = problem.with_ties(np.ascontiguousarray(starts[ids].T))
+        self.damping, self.growth = np.full(b, _FIRST_DAMPING), np.full(b, 2.0)
+        self.n_iter, self.n_flat = np.zeros(b), np.zeros(b)
+        self.size2 = norm2(self._weighed(y))
+        self.r = self._weighed(y - problem.evaluate(inputs, self.P))
+        self.chi2 = norm2(self.r)
+        self.H, self.g = np.zeros((k, k, b)), np.zeros((k, b))
+        self._linearise(np.arange(b))
+        return self
+
+    def kept(self, which: np.ndarray) -> "_Slots":
+        """The fits in the columns ``which``."""
+        which = _at_least_two(which)
+        w = None if self.w is None else self.w[:, which]
+        inputs = [x if x.shape[1] == 1 else x[:, which] for x in self.inputs]
+        new = _Slots(self.problem, inputs, self.y[:, which], w)
+        new.r = self.r[:, which]
+        for name in _STATE:
+            setattr(new, name, getattr(self, name)[..., which])
+        return new
+
+    def joined(self, other: "_Slots") -> "_Slots":
+        """These fits and others."""
+
+        def beside(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            return np.concatenate([a, b], axis=-1)
+
+        inputs = [
+            x if x is z else beside(x, z)
+            for x, z in zip(self.inputs, other.inputs, strict=True)
+        ]
+        w = None if self.w is None or other.w is None else beside(self.w, other.w)
+        new = _Slots(self.problem, inputs, beside(self.y, other.y), w)
+        new.r = beside(self.r, other.r)
+        for name in _STATE:
+            setattr(new, name, beside(getattr(self, name), getattr(other, name)))
+        return new
+
+    def step(self, maxiter: int, xtol: float) -> np.ndarray:
+        """One step of every fit; the status of those that are done, else NOT_ATTEMPTED."""
+        p, g, H = self.P[self.ours], self.g, self.H
+        low, high = self.low[self.ours], self.high[self.ours]
+        D = np.sqrt(np.einsum("iib->ib", H))
+        clamped = ((p <= low) & (g <= 0)) | ((p >= high) & (g >= 0))
+        used = self.free & ~clamped & (D > 0)
+        scale = np.where(used, D, 1.0)
+        M = np.where(used[:, None] & used[None, :], H / (scale[:, None] * scale[None, :]), 0.0)
+        h = np.where(used, g / scale, 0.0)
+        x = _solve(M, h, np.stack([np.zeros_like(self.damping), self.damping]))
+        promised = np.sum(h * x[:, 0], axis=0)  # d2
+        last = (promised <= xtol**2 * self.chi2) | (promised <= _ROUNDING**2 * self.size2)
+        s = np.where(last, x[:, 0], x[:, 1]) / scale
+        s = self._inside(s, p, low, high, M, h, scale, used, np.where(last, 0.0, self.damping))
+
+        P = self.P.copy()
+        P[self.ours] = np.clip(p + s, low, high)
+        P = self.problem.with_ties(P)
+        s = P[self.ours] - p
+        r = self._weighed(self.y - self.problem.evaluate(self.inputs, P))
+        chi2 = norm2(r)
+        predicted = np.sum(s * (2.0 * g - np.einsum("ijb,jb->ib", H, s)), axis=0)
+        flat = predicted <= 1e-12 * self.chi2  # chi-square can no longer tell a good step
+        rho = (self.chi2 - chi2) / predicted
+        taken = (chi2 < self.chi2) & (rho > 1e-4) & (predicted > 0)
+        taken |= flat & (chi2 <= self.chi2 * (1.0 + 1e-12))
+        self._move(P, r, chi2, taken)
+        steady = np.maximum(1.0 / 3.0, 1.0 - (2.0 * np.where(taken, rho, 0.0) - 1.0) ** 3)
+        self.damping = np.where(flat & taken, self.damping, self.damping * np.where(taken, steady, self.growth))
+        self.growth = np.where(taken, 2.0, 2.0 * self.growth)
+        self.n_iter += 1
+        self.n_flat = np.where(flat, self.n_flat + 1, 0.0)
+        return self._statuses(last, promised, maxiter)
+
+    def _statuses(self, last: np.ndarray, promised: np.ndarray, maxiter: int) -> np.ndarray:
+        status = np.full(self.ids.size, FitStatus.NOT_ATTEMPTED, dtype=np.int8)
+        status[self.n_iter >= maxiter] = FitStatus.MAX_ITERATIONS
+        stuck = (self.damping > _STUCK) | (self.n_flat >= _FLAT)
+        near = promised <= 1e-10 * self.chi2
+        status[stuck] = np.where(near[stuck], FitStatus.CONVERGED, FitStatus.NO_PROGRESS)
+        status[last] = FitStatus.CONVERGED
+        status[~np.isfinite(self.chi2) | ~np.all(np.isfinite(self.g), axis=0)] = FitStatus.NONFINITE_MODEL
+        return status
+
+    def _weighed(self, values: np.ndarray) -> np.ndarray:
+        return values if self.w is None else values * self.w
+
+    def _move(self, P: np.ndarray, r: np.ndarray, chi2: np.ndarray, taken: np.ndarray) -> None:
+        """Go to ``P`` where the step is taken."""
+        which = np.flatnonzero(taken)
+        if which.size == taken.size:
+            self.P, self.r, self.chi2 = P, r, chi2
+        elif which.size:
+            self.P[:, which], self.r[:, which], self.chi2[which] = P[:, which], r[:, which], chi2[which]
+        self._linearise(which)
+
+    def _linearise(self, which: np.ndarray) -> None:
+        """``H`` and ``g`` anew in the columns ``which``."""
+        if not which.size:
+            return
+        every = which.size > 0.7 * self.ids.size  # copying the others out would cost more
+        at = slice(None) if every else which
+        inputs = [x if x.shape[1] == 1 else x[:, at] for x in self.inputs]
+        w = None if self.w is None else self.w[:, at]
+        J = jacobian(self.problem, inputs, self.P[:, at], self.low[:, at], self.high[:, at])
+        if w is not None:
+            J = [c * w for c in J]
+        J = [np.ascontiguousarray(c) for c in J]
+        r = self.r[:, at]
+        for i, a in enumerate(J):
+            self.g[i, at] = dot(a, r)
+            for j in range(i + 1):
+                self.H[i, j, at] = self.H[j, i, at] = dot(a, J[j])
+
+    def _inside(
+        self,
+        s: np.ndarray,
+        p: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+        M: np.ndarray,
+        h: np.ndarray,
+        scale: np.ndarray,
+        used: np.ndarray,
+        damping: np.ndarray,
+    ) -> np.ndarray:
+        """The step, solved again with those parameters on their bounds that it would carry across."""
+        over = used & ((p + s < low) | (p + s > high))
+        which = np.flatnonzero(over.any(axis=0))
+        if not which.size:
+            return s
+        s, p, low, high, over = s.copy(), p[:, which], low[:, which], high[:, which], over[:, which]
+        M, h, scale, damping = M[..., which], h[:, which], scale[:, which], damping[which]
+        part = s[:, which]
+        for _ in range(len(p)):
+            cut = np.where(over, np.clip(p + part, low, high) - p, 0.0) * scale
+            rest = np.where(over, 0.0, h - np.einsum("ijb,jb->ib", M, cut))
+            inner = np.where(over[:, None] | over[None, :], 0.0, M)
+            x = _solve(inner, rest, damping[None])[:, 0]
+            part = np.where(over, cut, x) / scale
+            more = ~over & used[:, which] & ((p + part < low) | (p + part > high))
+            if not more.any():
+                break
+            over |= more
+        s[:, which] = part
+        return s
+
+
+def _at_least_two(columns: np.ndarray) -> np.ndarray:
+    return np.repeat(columns, 2) if columns.size == 1 else columns
+
+
+def _solve(M: np.ndarray, h: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """``(M + shift I) x = h`` by Cholesky for every column and shift, directions without pivot left out.
+
+    Shapes: M (k, k, b), h (k, b), shifts (m, b); result (k, m, b).
+    """
+    k = h.shape[0]
+    L: list[list[np.ndarray]] = [[] for _ in range(k)]
+    z: list[np.ndarray] = []
+    inverse: list[np.ndarray] = []
+    for j in range(k):
+        pivot = M[j, j] + shifts
+        for m in range(j):
+            pivot = pivot - L[j][m] * L[j][m]
+        good = pivot > _SINGULAR
+        inverse.append(np.where(good, 1.0 / np.sqrt(np.where(good, pivot, 1.0)), 0.0))
+        for i in range(j + 1, k):
+            total = M[i, j]
+            for m in range(j):
+                total = total - L[i][m] * L[j][m]
+            L[i].append(total * inverse[j])
+        total = h[j]
+        for m in range(j):
+            total = total - L[j][m] * z[m]
+        z.append(total * inverse[j])
+    x = np.empty((k, *shifts.shape))
+    for i in range(k - 1, -1, -1):
+        total = z[i]
+        for m in range(i + 1, k):
+            total = total - L[m][i] * x[m]
+        x[i] = total * inverse[i]
+    return x
