@@ -152,7 +152,8 @@ class ModelfitDataset:
         >>> import xarray as xr, xr_modelfit
         >>> from astropy.modeling.models import Linear1D
         >>> data = xr.DataArray([1.0, 3.0, 5.0], dims="t")
-        >>> float(data.modelfit(Linear1D(), dim="t").modelfit.to_model()(10.0).round(6))
+        >>> line = data.modelfit(Linear1D(), dim="t").modelfit.to_model()
+        >>> round(float(line(10.0)), 6)
         21.0
         """
         return evaluation.to_model(self._obj, one_fit(self._obj, fit), model)

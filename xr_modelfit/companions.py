@@ -49,8 +49,10 @@ def resolve_companions(labels: Labels, where: Any, sigma: Any, weights: Any, abs
     if sigma is not None and weights is not None:
         raise ValueError(
             "sigma and weights are both given; they exclude each other. sigma is the standard error of each sample, "
-            "weights multiply the residuals (1 / sigma up to a factor)."
+            "weights multiply the residuals (1 / sigma up to a factor). Leave one out."
         )
+    if not isinstance(absolute_sigma, bool | np.bool_ | None):
+        raise TypeError(f"absolute_sigma is {absolute_sigma!r}; it must be True, False or None.")
     out = Companions(absolute=sigma is not None if absolute_sigma is None else bool(absolute_sigma))
     if where is not None:
         out.maps[Role("where")] = _mask(labels, where)
@@ -60,15 +62,21 @@ def resolve_companions(labels: Labels, where: Any, sigma: Any, weights: Any, abs
         out.sigma = argument == "sigma"
         if isinstance(value, Quantity):
             raise TypeError(f"{argument} is a Quantity; units are not supported yet. Give numbers in the data's unit.")
-        if not isinstance(value, str | xr.DataArray) and np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iufb":
+        if isinstance(value, bool | np.bool_):
+            raise TypeError(f"{argument} is {value}; pass a DataArray, a name or a number. where= leaves samples out.")
+        if not isinstance(value, str | xr.DataArray) and np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iuf":
             number = float(value)
             if not (np.isfinite(number) and number > 0):
-                raise ValueError(f"{argument} is {number}; a positive, finite number is needed.")
+                raise ValueError(
+                    f"{argument} is {number}; a positive, finite number is needed. To leave samples out, use where=."
+                )
             out.scalar_weight = 1.0 / number if out.sigma else number
         else:
             array = labels.find(argument, value)
             if array.dtype.kind not in "iuf":
-                raise TypeError(f"{argument} holds {array.dtype}; real numbers are needed.")
+                raise TypeError(
+                    f"{argument} holds {array.dtype}; real numbers are needed. To leave samples out, use where=."
+                )
             out.maps[Role("weights")] = bare(labels.data, array, argument, labels.data.dims)
     return out
 

@@ -10,10 +10,9 @@ from types import EllipsisType
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from xr_modelfit.messages import listed, suggestion
+from xr_modelfit.messages import a, listed, suggestion
 
 __all__ = ["Labels", "ModelInput", "bare", "fitted_dims", "model_inputs", "require_same_index"]
 
@@ -39,17 +38,26 @@ class Labels:
         """The array that ``value``, a name or an array, stands for."""
         if isinstance(value, xr.DataArray):
             return value
-        if isinstance(value, xr.Variable | xr.Dataset | np.ndarray | list | tuple) and not _is_name(value):
+        if isinstance(value, xr.Dataset):
+            raise TypeError(f"{argument} is a Dataset; pick one of its variables, {listed(value.data_vars)}.")
+        if isinstance(value, xr.Variable | np.ndarray | list | tuple) and not _is_name(value):
             raise TypeError(
-                f"{argument} is a {type(value).__name__}; it must be a DataArray or a name, so that it can be "
-                f"matched by the names of its dims. Wrap it: xr.DataArray(values, dims={list(self.data.dims)!r})."
+                f"{argument} is {a(value)}; it must be a DataArray or a name, so that it can be matched by the names "
+                f"of its dims. Wrap it: xr.DataArray(values, dims={self._dims_for(np.shape(value))})."
             )
-        if value in self.variables:
+        if _is_name(value) and value in self.variables:
             return self.variables[value]
+        if not isinstance(value, str) and (callable(value) or not _is_name(value)):
+            raise TypeError(f"{argument} is {a(value)}; pass a DataArray or the name of one.")
         raise ValueError(
             f"{argument} names {value!r}, which is not there; known names are {listed(self.variables)}."
             f"{suggestion(value, self.variables)}"
         )
+
+    def _dims_for(self, shape: tuple[int, ...]) -> str:
+        """Dims that an array of this shape may have had, as a message shows them."""
+        fits = [d for d, n in self.data.sizes.items() if n in shape]
+        return repr(fits) if tuple(self.data.sizes[d] for d in fits) == shape else "[...]"
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,8 @@ def fitted_dims(labels: Labels, dim: DimArg, coords: CoordsArg) -> tuple[Hashabl
         A dim is unknown or given twice, or ``dim`` is missing and ``coords`` does not tell.
     """
     data = labels.data
+    if isinstance(dim, xr.DataArray | xr.Variable | Mapping):
+        raise TypeError(f"dim is {a(dim)}; pass the name of a dim, one of {tuple(data.dims)}.")
     if dim is None:
         asked = _dims_of_coords(labels, coords)
     elif isinstance(dim, EllipsisType):
@@ -91,10 +101,13 @@ def fitted_dims(labels: Labels, dim: DimArg, coords: CoordsArg) -> tuple[Hashabl
         asked = list(dim)  # type: ignore[arg-type]
     unknown = [d for d in asked if d not in data.dims]
     if unknown:
-        raise ValueError(
-            f"dim is {dim!r}, but the data has dims {tuple(data.dims)}: no dim {unknown[0]!r}."
-            f"{suggestion(unknown[0], data.dims)}"
-        )
+        hint = suggestion(unknown[0], data.dims)
+        if unknown[0] in data.coords and data.coords[unknown[0]].ndim:
+            on = data.coords[unknown[0]].dims[0]
+            hint = f" {unknown[0]!r} is a coordinate on {on!r}: dim={on!r}, coords={unknown[0]!r}."
+        elif isinstance(unknown[0], int):
+            hint = f" Dims are named, not numbered: dim={data.dims[0] if data.dims else None!r}, for one."
+        raise ValueError(f"dim is {dim!r}, but the data has dims {tuple(data.dims)}: no dim {unknown[0]!r}.{hint}")
     if len(set(asked)) != len(asked):
         raise ValueError(f"dim is {dim!r}: each dim can be given once only.")
     if not asked:
@@ -134,11 +147,18 @@ def model_inputs(
     TypeError
         A coordinate does not hold real numbers.
     """
-    given = _given_coords(coords, inputs)
-    return [_model_input(labels, fitted, name, given.get(name), inputs) for name in inputs]
+    given = _given_coords(labels, coords, inputs)
+    found = [_model_input(labels, fitted, name, given.get(name), inputs) for name in inputs]
+    if not any(set(one.values.dims) & set(fitted) for one in found):
+        one = found[0]
+        raise ValueError(
+            f"The coordinate {one.coordinate!r} has dims {one.values.dims}, none of which is fitted ({fitted}): it is "
+            f"constant in each fit. Name a coordinate on {fitted}: coords={{{one.name!r}: ...}}."
+        )
+    return found
 
 
-def _given_coords(coords: CoordsArg, inputs: tuple[str, ...]) -> dict[str, Any]:
+def _given_coords(labels: Labels, coords: CoordsArg, inputs: tuple[str, ...]) -> dict[str, Any]:
     if coords is None:
         return {}
     if not isinstance(coords, Mapping):
@@ -150,10 +170,9 @@ def _given_coords(coords: CoordsArg, inputs: tuple[str, ...]) -> dict[str, Any]:
         return {inputs[0]: coords}
     unknown = [name for name in coords if name not in inputs]
     if unknown:
-        raise ValueError(
-            f"coords has the key {unknown[0]!r}, but the model's inputs are {listed(inputs)}. "
-            f"Keys are inputs of the model, values are coordinates: coords={{{inputs[0]!r}: {unknown[0]!r}}}."
-        )
+        known = unknown[0] in labels.variables or unknown[0] in labels.data.dims
+        read = f" Keys are inputs, values coordinates: coords={{{inputs[0]!r}: {unknown[0]!r}}}." if known else ""
+        raise ValueError(f"coords has the key {unknown[0]!r}, but the model's inputs are {listed(inputs)}.{read}")
     return dict(coords)
 
 
@@ -175,8 +194,9 @@ def _model_input(
     argument = f"The coordinate of the model's input {name!r}"
     array = _coordinate(labels, argument, value)
     shown = array.name if array.name is not None else name
+    title = argument if array.name is None else f"The coordinate {shown!r}"
     _require_numbers(array, fitted, name, value)
-    values = bare(labels.data, array, f"The coordinate {shown!r}", array.dims)
+    values = bare(labels.data, array, title, array.dims)
     return ModelInput(name, shown if not _is_name(value) else value, values)
 
 
@@ -198,7 +218,7 @@ def _require_numbers(array: xr.DataArray, fitted: tuple[Hashable, ...], name: st
     shown = value if _is_name(value) else array.name
     dim = array.dims[0] if array.dims else None
     index = array.indexes.get(dim) if dim is not None else None
-    if isinstance(index, pd.MultiIndex):
+    if index is not None and index.nlevels > 1:
         levels = [str(level) for level in index.names]
         raise TypeError(
             f"The coordinate {shown!r} is a MultiIndex with levels {listed(levels)}; the model's input {name!r} reads "
@@ -249,7 +269,7 @@ def bare(data: xr.DataArray, companion: xr.DataArray, argument: str, allowed: It
     return companion.variable
 
 
-def require_same_index(theirs: pd.Index, ours: pd.Index, argument: str, dim: Hashable, other: str = "data") -> None:
+def require_same_index(theirs: Any, ours: Any, argument: str, dim: Hashable, other: str = "data") -> None:
     """Raise a ValueError that tells how two indexes along ``dim`` differ, if they do."""
     if ours.equals(theirs):
         return

@@ -33,7 +33,7 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from astropy.modeling import CompoundModel, Model
@@ -178,7 +178,7 @@ def _length(inputs: Inputs) -> tuple[int, ...]:
 def _linear(walk: _Walk, model: Model, inputs: Inputs, k: int) -> Columns:
     zero = [np.zeros(1) for _ in range(k)]
     base = walk.value(model, inputs, zero)
-    return [walk.value(model, inputs, zero[:j] + [np.ones(1)] + zero[j + 1 :]) - base for j in range(k)]
+    return [walk.value(model, inputs, [*zero[:j], np.ones(1), *zero[j + 1 :]]) - base for j in range(k)]
 
 
 def _analytic(walk: _Walk, model: Model, inputs: Inputs, P: Any) -> Columns:

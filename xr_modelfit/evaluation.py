@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ from astropy.modeling import Model
 
 from xr_modelfit.coords import require_same_index
 from xr_modelfit.execution import chunked_like, is_lazy, map_blocks
-from xr_modelfit.messages import listed
 from xr_modelfit.expression import evaluate_tree, result_names, with_values
+from xr_modelfit.messages import listed, suggestion
 from xr_modelfit.record import FitRecord, RecordError, build_model
 
 __all__ = ["evaluate", "to_model"]
@@ -125,8 +125,10 @@ def _coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any
     known = {key for one in record.inputs for key in (one["coordinate"], one["name"])}
     unknown = [key for key in given if key not in known]
     if unknown:
+        read = [one["coordinate"] for one in record.inputs]
         raise ValueError(
-            f"evaluate got {unknown[0]!r}, but the fit read {listed(one['coordinate'] for one in record.inputs)}."
+            f"evaluate got {unknown[0]!r}, but the fit read {listed(read)}.{suggestion(unknown[0], read)} "
+            f"Give it: evaluate({read[0]}=values)."
         )
     found = []
     for one in record.inputs:
@@ -134,10 +136,10 @@ def _coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any
         key = name if name in given else one["name"] if one["name"] in given else None
         if key is not None:
             found.append(_given_coordinate(one, given[key]))
-        elif data is not None and name in data.coords:
-            found.append(data.coords[name])
-        elif data is not None and name in data.dims:
-            found.append(xr.DataArray(np.arange(data.sizes[name], dtype=float), dims=[name]))
+        elif data is not None and (label := _label(name, data.coords)) is not None:
+            found.append(data.coords[label])
+        elif data is not None and (label := _label(name, data.dims)) is not None:
+            found.append(xr.DataArray(np.arange(data.sizes[label], dtype=float), dims=[label]))
         else:
             raise ValueError(
                 f"The model's input {one['name']!r} read the coordinate {name!r}, which is not there. "
@@ -145,8 +147,16 @@ def _coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any
             )
     for one, array in zip(record.inputs, found, strict=True):
         if array.dtype.kind not in "iuf":
-            raise TypeError(f"The coordinate {one['coordinate']!r} holds {array.dtype}; the fit read numbers.")
+            raise TypeError(
+                f"The coordinate {one['coordinate']!r} holds {array.dtype}; the fit read real numbers. "
+                "Convert it, or pass numbers under that name."
+            )
     return found
+
+
+def _label(name: str, labels: Iterable[Hashable]) -> Hashable | None:
+    """The label that a record, which holds text, calls ``name``; it need not be text itself."""
+    return next((label for label in labels if str(label) == name), None)
 
 
 def _given_coordinate(one: Mapping[str, Any], value: Any) -> xr.DataArray:
@@ -193,7 +203,7 @@ def _at_positions(parameter: xr.DataArray, data: Source) -> xr.DataArray:
 def _require_same_positions(parameter: xr.DataArray, inputs: Sequence[xr.DataArray]) -> None:
     for array in inputs:
         for dim in set(array.dims) & set(parameter.dims):
-            name = f"The coordinate {array.name!r}"
+            name = "A coordinate" if array.name is None else f"The coordinate {array.name!r}"
             if array.sizes[dim] != parameter.sizes[dim]:
                 raise ValueError(
                     f"{name} has {array.sizes[dim]} positions along {dim!r}, the result {parameter.sizes[dim]}. "

@@ -25,7 +25,7 @@ _ALIASES = {
     "multiprocessing": "processes",
 }
 _MOST_FITS = 500  # in a block of computed input
-_FEW_FITS = 256  # not worth starting processes for
+_FEW_FITS = 1000  # not worth starting processes for
 _GUARD = (
     'Processes import the script that started them: put its calls under `if __name__ == "__main__":`, '
     'or pass scheduler="synchronous".'

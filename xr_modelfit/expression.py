@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 from astropy.modeling import CompoundModel, Model
 
-__all__ = ["evaluate_tree", "has_fixed_inputs", "inner_inputs", "leaves", "parameter_titles", "result_names", "with_values"]
+__all__ = [
+    "evaluate_tree",
+    "has_fixed_inputs",
+    "inner_inputs",
+    "leaves",
+    "parameter_titles",
+    "result_names",
+    "with_values",
+]
 
 _KNOWN = {"+", "-", "*", "/", "**", "&", "|", "fix_inputs"}
 

@@ -11,12 +11,12 @@ from astropy.modeling import Model
 from xr_modelfit import coords as coordinates
 from xr_modelfit.coords import Labels, fitted_dims
 from xr_modelfit.execution import map_blocks
+from xr_modelfit.expression import parameter_titles
 from xr_modelfit.failures import FitWarning, tell_failures
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block import FitError
-from xr_modelfit.messages import listed, suggestion
-from xr_modelfit.expression import parameter_titles
-from xr_modelfit.request import resolve_request
+from xr_modelfit.messages import a, listed, suggestion
+from xr_modelfit.request import check_options, resolve_request
 from xr_modelfit.results import FIELD, label
 from xr_modelfit.starts import check_model
 
@@ -188,6 +188,8 @@ def _fit_dataset(
 ) -> xr.Dataset:
     variables = {name: ds[name] for name in ds.variables}
     if data is not None:
+        if not isinstance(data, Hashable):
+            raise TypeError(f"data is {a(data)}; name one variable, of {listed(ds.data_vars)}.")
         if data not in ds.data_vars:
             raise ValueError(
                 f"data is {data!r}, but the Dataset's variables are {listed(ds.data_vars)}."
@@ -195,6 +197,7 @@ def _fit_dataset(
             )
         return _fit_array(Labels(ds[data], variables), model, dim, prefix=prefix, attrs=ds.attrs, **options)
     check_model(model)
+    check_options(prefix, options)
     results = [
         _fit_array(Labels(ds[name], variables), model, dim, prefix=f"{prefix}{name}_", attrs=ds.attrs, **options)
         for name in _variables_to_fit(ds, variables, dim, options)
@@ -208,7 +211,9 @@ def _variables_to_fit(
 ) -> list[Hashable]:
     """Numeric variables with all fitted dims, less those that the call or CF bounds name."""
     fitted: tuple[Hashable, ...] = ()
-    if not isinstance(dim, EllipsisType) and ds.sizes:
+    if not isinstance(dim, EllipsisType):
+        if not ds.sizes or _lacks(ds, dim):
+            return []  # a node of a tree without these dims has nothing to fit
         shape = np.broadcast_to(0.0, tuple(ds.sizes.values()))  # a view: the dims alone matter
         skeleton = Labels(xr.DataArray(shape, dims=list(ds.sizes), coords=ds.coords), variables)
         fitted = fitted_dims(skeleton, dim, options["coords"])
@@ -223,6 +228,12 @@ def _variables_to_fit(
         for name, v in ds.data_vars.items()
         if v.dtype.kind in "iufc" and v.dims and set(fitted) <= set(v.dims) and name not in named
     ]
+
+
+def _lacks(ds: xr.Dataset, dim: Any) -> bool:
+    """Whether the Dataset lacks one of the named dims altogether."""
+    names = [dim] if isinstance(dim, str) else list(dim) if isinstance(dim, list | tuple) and dim not in ds.dims else []
+    return any(isinstance(name, str) and name not in ds.dims and name not in ds.coords for name in names)
 
 
 def _fit_array(

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-__all__ = ["listed", "suggestion"]
+__all__ = ["a", "listed", "sentence", "suggestion"]
 
 
 def listed(names: Iterable[Any]) -> str:
@@ -16,3 +16,15 @@ def suggestion(name: Any, known: Iterable[Any]) -> str:
     """`` Did you mean 'velocity'?`` where a known name is close to ``name``, else nothing."""
     close = get_close_matches(str(name), [str(k) for k in known], n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def a(value: Any) -> str:
+    """The type of a value with its article: ``an ndarray``."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' or name in ('ndarray', 'numpy') else 'a'} {name}"
+
+
+def sentence(text: object) -> str:
+    """A foreign message as one sentence, on one line, with a full stop."""
+    line = " ".join(str(text).split())
+    return line if line.endswith((".", "!", "?")) else f"{line}."

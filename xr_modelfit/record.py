@@ -115,8 +115,8 @@ def read_records(result: xr.Dataset) -> list[FitRecord]:
     if not found:
         raise RecordError(
             "This Dataset is no result of a fit: no variable ...fit_status has a record of the fit in its attrs. Its "
-            f"variables are {listed(result.data_vars)}. Attrs are lost in arithmetic unless "
-            "xarray.set_options(keep_attrs=True) is set."
+            f"variables are {listed(result.data_vars)}. Attrs may have been lost in "
+            "arithmetic: xarray.set_options(keep_attrs=True) keeps them."
         )
     return found
 

@@ -52,8 +52,16 @@ def _text(prefix: str, counts: dict[FitStatus, int]) -> str:
     total = sum(counts.values())
     good = sum(n for s, n in counts.items() if s > 0)
     title = f"{prefix.removesuffix('_')}: " if prefix else ""
-    lines = [f"{title}{total} fits, {good} successful" + (f" ({100 * good / total:.1f} %)" if total else "")]
+    lines = [f"{title}{total} fits, {good} successful" + (f" ({_percent(good, total)})" if total else "")]
     width = max((len(str(n)) for n in counts.values()), default=1)
     for status, n in counts.items():
         lines.append(f"  {n:>{width}}  {status.meaning:<18}  {status.sentence}")
     return "\n".join(lines)
+
+
+def _percent(part: int, total: int) -> str:
+    """A share that reads 100 % only if it is all, and 0 % only if it is none."""
+    share = 100 * part / total
+    if 0 < part < total:
+        share = min(max(share, 0.1), 99.9)
+    return f"{share:.1f} %"

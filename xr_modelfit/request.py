@@ -14,6 +14,7 @@ from xr_modelfit.companions import Companions, resolve_companions
 from xr_modelfit.coords import Labels, ModelInput, fitted_dims, model_inputs
 from xr_modelfit.derivatives import find_ways
 from xr_modelfit.execution import check_scheduler, is_lazy
+from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block import BlockTask, Layout, Role, fit_block
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.fitters.quiet import caught_warnings
@@ -23,7 +24,7 @@ from xr_modelfit.results import check_names, frame_of, output_names
 from xr_modelfit.solver import choose_fitter, probe_inputs
 from xr_modelfit.starts import check_model, resolve_starts
 
-__all__ = ["Request", "resolve_request"]
+__all__ = ["Request", "check_options", "resolve_request"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Request:
     inputs : list of ModelInput
     companions : Companions
     problem : Problem
-    fitter : PixelwiseFitter
+    fitter : BatchLSQFitter or PixelwiseFitter
     layout : Layout
     frame : xarray.Dataset
         The coordinates of the result.
@@ -53,7 +54,7 @@ class Request:
     inputs: list[ModelInput]
     companions: Companions
     problem: Problem
-    fitter: PixelwiseFitter
+    fitter: BatchLSQFitter | PixelwiseFitter
     layout: Layout
     frame: xr.Dataset
     arrays: dict[Role, xr.Variable]
@@ -118,7 +119,7 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
     """
     check_model(model)
     _check_data(labels.data)
-    _check_options(options)
+    check_options(prefix, options)
     data = labels.data
     fitted = fitted_dims(labels, dim, options["coords"])
     loop = tuple(d for d in data.dims if d not in fitted)
@@ -175,10 +176,14 @@ def _check_data(data: xr.DataArray) -> None:
         "M": "Make it numbers: (data - data[0]) / np.timedelta64(1, 's'), for one.",
         "m": "Make it numbers: data / np.timedelta64(1, 's'), for one.",
     }.get(data.dtype.kind, "Make it numbers: data.astype(float).")
-    raise TypeError(f"The data {data.name!r} holds {data.dtype}; real numbers are needed. {advice}")
+    name = "The data" if data.name is None else f"The data {data.name!r}"
+    raise TypeError(f"{name} holds {data.dtype}; real numbers are needed. {advice}")
 
 
-def _check_options(o: Mapping[str, Any]) -> None:
+def check_options(prefix: Any, o: Mapping[str, Any]) -> None:
+    """Refuse options of the wrong kind."""
+    if not isinstance(prefix, str):
+        raise TypeError(f'prefix is {prefix!r}; it must be a str, "" for none.')
     if o["errors"] not in ("warn", "ignore", "raise"):
         raise ValueError(f'errors is {o["errors"]!r}; it must be "warn", "ignore" or "raise".')
     for name in ("min_points", "fits_per_chunk"):

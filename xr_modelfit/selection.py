@@ -20,7 +20,7 @@ def one_fit(result: xr.Dataset, name: str | None) -> FitRecord:
         There are several and none is named, or none bears the name.
     """
     records = read_records(result)
-    titles = [r.prefix.removesuffix("_") or str(r.content["data"]) for r in records]
+    titles = [r.prefix.removesuffix("_") or r.content["data"] or "" for r in records]
     if name is None:
         if len(records) == 1:
             return records[0]
@@ -30,6 +30,8 @@ def one_fit(result: xr.Dataset, name: str | None) -> FitRecord:
     for record in records:
         if name in (record.prefix, record.prefix.removesuffix("_"), record.content["data"]):
             return record
+    if titles == [""]:
+        raise ValueError(f"fit is {name!r}, but the result holds one fit, which has no name. Leave it out.")
     raise ValueError(f"fit is {name!r}, but the fits of the result are {listed(titles)}.{suggestion(name, titles)}")
 
 

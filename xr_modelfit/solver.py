@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from astropy.modeling.fitting import Fitter
 
 from xr_modelfit.coords import ModelInput
+from xr_modelfit.expression import has_fixed_inputs
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block import Role
-from xr_modelfit.fitters.pixelwise import PixelwiseFitter
-from xr_modelfit.messages import listed, suggestion
-from xr_modelfit.expression import has_fixed_inputs
+from xr_modelfit.fitters.pixelwise import PixelwiseFitter, WrongKeywordsError
+from xr_modelfit.messages import a, listed, sentence, suggestion
 from xr_modelfit.problem import Problem
 
 __all__ = ["choose_fitter", "probe_inputs"]
@@ -63,12 +64,16 @@ def choose_fitter(
         It cannot do this model or its constraints, or does not give a number of ``info``.
     """
     fitter = BatchLSQFitter() if fitter is None else fitter
+    if keywords is not None and not isinstance(keywords, Mapping):
+        raise TypeError(f"fitter_kwargs is {a(keywords)}; pass a mapping, {{'maxiter': 500}} for one.")
+    if not isinstance(info, str | bool | list | tuple | None):
+        raise TypeError(f"fit_info is {a(info)}; pass names of numbers in the fitter's fit_info, or True for all.")
     if isinstance(fitter, BatchLSQFitter):
         return _batch(fitter, keywords, info)
     if isinstance(fitter, type):
         raise TypeError(f"fitter is the class {fitter.__name__}; pass an instance, {fitter.__name__}().")
-    if not callable(fitter):
-        raise TypeError(f"fitter is a {type(fitter).__name__}; pass an astropy fitter, TRFLSQFitter() for one.")
+    if not callable(fitter) or not (isinstance(fitter, Fitter) or hasattr(fitter, "fit_info")):
+        raise TypeError(f"fitter is {a(fitter)}; pass an instance of an astropy fitter, TRFLSQFitter() for one.")
     _check_inputs(problem)
     name = type(fitter).__name__
     found = PixelwiseFitter(fitter, dict(keywords or {}))
@@ -83,11 +88,15 @@ def choose_fitter(
         )
     try:
         left = found.try_out(_with_bounds_of_maps(problem, maps), probe, weighted)
+    except WrongKeywordsError as error:
+        raise TypeError(
+            f"fitter_kwargs is {dict(found.keywords)!r}, with which {name} cannot work: {sentence(error)} "
+            "Correct or remove the option."
+        ) from error
     except Exception as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(
-            f"fitter is {name}, which cannot do this fit: {error} Take another one, TRFLSQFitter() for one, or change "
-            "the model's constraints or fitter_kwargs."
+        raise ValueError(
+            f"fitter is {name}, which cannot do this fit: {sentence(error)} Take another one, TRFLSQFitter() for one, "
+            "or change the model's constraints."
         ) from error
     return PixelwiseFitter(fitter, found.keywords, _info_names(info, left, name))
 
@@ -100,8 +109,8 @@ def _batch(fitter: BatchLSQFitter, keywords: Mapping[str, Any] | None, info: Any
         )
     if info is not None and info is not False:
         raise ValueError(
-            f"fit_info is {info!r}, but BatchLSQFitter keeps no more than chi2, dof, n_points, n_iter and fit_status, which "
-            "are always there. Leave it out, or name an astropy fitter."
+            f"fit_info is {info!r}, but all that BatchLSQFitter knows of a fit is in the result already (chi2, dof, n_iter "
+            "and so on). Leave it out, or name an astropy fitter."
         )
     return fitter
 
@@ -110,13 +119,13 @@ def _check_inputs(problem: Problem) -> None:
     inputs = problem.model.inputs
     if len(inputs) > 2:
         raise ValueError(
-            f"model has {len(inputs)} inputs {listed(inputs)}, but astropy's fitters take one or two. Hold the others "
-            "fixed in a custom_model with fewer inputs."
+            f"model has {len(inputs)} inputs {listed(inputs)}, but astropy's fitters take one or two. Leave fitter "
+            "out, or write it as a custom_model of fewer inputs."
         )
     if has_fixed_inputs(problem.model):
         raise ValueError(
-            "model holds some inputs by fix_inputs, which astropy's fitters cannot fit. Write it as a custom_model "
-            "with fewer inputs."
+            "model holds some inputs by fix_inputs, which astropy's fitters cannot fit. Leave fitter out, or write it "
+            "as a custom_model of fewer inputs."
         )
 
 

@@ -14,10 +14,11 @@ from astropy.modeling import Model
 from astropy.units import Quantity
 
 from xr_modelfit.coords import Labels, bare
-from xr_modelfit.fitters.block import Role
-from xr_modelfit.messages import listed, suggestion
 from xr_modelfit.expression import result_names, with_values
+from xr_modelfit.fitters.block import Role
+from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.problem import Problem
+from xr_modelfit.record import RecordError, read_records
 
 __all__ = ["Starts", "check_model", "resolve_starts", "scalar_model"]
 
@@ -107,8 +108,10 @@ def resolve_starts(labels: Labels, model: Model, p0: P0Arg, bounds: BoundsArg, l
         A value that is neither a number nor a DataArray.
     """
     names = result_names(model)
+    if bounds is not None and not isinstance(bounds, Mapping):
+        raise TypeError(f"bounds is {a(bounds)}; pass {{parameter: (low, high)}}, with None where there is no bound.")
     starts = _model_starts(labels, model, loop)
-    starts.update(_by_index("p0", _plain_p0(p0, names), model, names, labels, loop))
+    starts.update(_by_index("p0", _plain_p0(p0, names, labels.data.name), model, names, labels, loop))
     lows, highs = _model_bounds(model)
     for key, pair in (bounds or {}).items():
         j = _index("bounds", key, model, names)
@@ -166,11 +169,11 @@ def _model_bounds(model: Model) -> tuple[dict[int, Any], dict[int, Any]]:
     return lows, highs
 
 
-def _plain_p0(p0: P0Arg, names: tuple[str, ...]) -> Mapping[str, Any]:
+def _plain_p0(p0: P0Arg, names: tuple[str, ...], data: Hashable | None) -> Mapping[str, Any]:
     if p0 is None:
         return {}
     if isinstance(p0, xr.Dataset):
-        found = {name: p0[name] for name in names if name in p0.data_vars}
+        found = {name: p0[name] for name in names if name in p0.data_vars} or _earlier(p0, names, data)
         if not found:
             raise ValueError(
                 f"p0 is a Dataset with variables {listed(p0.data_vars)}, none of which is a parameter of the model: "
@@ -180,6 +183,18 @@ def _plain_p0(p0: P0Arg, names: tuple[str, ...]) -> Mapping[str, Any]:
     if isinstance(p0, Mapping):
         return {str(key): value for key, value in p0.items()}
     raise TypeError(f"p0 is a {type(p0).__name__}; pass {{parameter: number or DataArray}}, or an earlier result.")
+
+
+def _earlier(result: xr.Dataset, names: tuple[str, ...], data: Hashable | None) -> dict[str, xr.DataArray]:
+    """Parameters of an earlier result whose variables bear a prefix."""
+    try:
+        records = [r for r in read_records(result) if set(r.names) & set(names)]
+    except RecordError:
+        return {}
+    same = [r for r in records if r.content["data"] == str(data)] or records
+    if len(same) != 1:
+        return {}
+    return {n: result[same[0].variable(n)] for n in same[0].names if n in names and same[0].variable(n) in result}
 
 
 def _by_index(
@@ -194,7 +209,9 @@ def _by_index(
     for key, value in given.items():
         j = _index(argument, key, model, names)
         if j in found:
-            raise ValueError(f"{argument} names the parameter {names[j]!r} twice, the second time as {key!r}.")
+            raise ValueError(
+                f"{argument} names the parameter {names[j]!r} twice, the second time as {key!r}. Keep one."
+            )
         resolved = _number_or_map(f"{argument}[{key!r}]", value, labels, loop)
         if resolved is None:
             raise TypeError(f"{argument}[{key!r}] is None; leave it out to start from the model's own value.")
@@ -208,9 +225,9 @@ def _index(argument: str, key: str, model: Model, names: tuple[str, ...]) -> int
     for known in (names, tuple(model.param_names)):
         if key in known:
             return known.index(key)
-    raise ValueError(
-        f"{argument} has the key {key!r}, but the model's parameters are {listed(names)}.{suggestion(key, names)}"
-    )
+    parts = [n for n in names if n.endswith(f"_{key}") or n.startswith(f"{key}_")]
+    hint = f" Did you mean {listed(parts)}?" if parts else suggestion(key, names)
+    raise ValueError(f"{argument} has the key {key!r}, but the model's parameters are {listed(names)}.{hint}")
 
 
 def _bound_pair(
@@ -230,8 +247,8 @@ def _number_or_map(argument: str, value: Any, labels: Labels, loop: tuple[Hashab
     if value is None:
         return None
     if isinstance(value, xr.DataArray):
-        if value.dtype.kind not in "iufb":
-            raise TypeError(f"{argument} is a DataArray of {value.dtype}; real numbers are needed.")
+        if value.dtype.kind not in "iuf":
+            raise TypeError(f"{argument} is a DataArray of {value.dtype}; real numbers are needed: .astype(float).")
         return bare(labels.data, value, argument, loop)
     if isinstance(value, Quantity):
         raise TypeError(f"{argument} is the Quantity {value}; units are not supported yet. Give a plain number.")

@@ -36,7 +36,6 @@ References
    Coleman, T. and Li, Y. (1996), SIAM J. Optimization 6, 418.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -197,10 +196,7 @@ class _Slots:
         def beside(a: np.ndarray, b: np.ndarray) -> np.ndarray:
             return np.concatenate([a, b], axis=-1)
 
-        inputs = [
-            x if x is z else beside(x, z)
-            for x, z in zip(self.inputs, other.inputs, strict=True)
-        ]
+        inputs = [x if x is z else beside(x, z) for x, z in zip(self.inputs, other.inputs, strict=True)]
         w = None if self.w is None or other.w is None else beside(self.w, other.w)
         new = _Slots(self.problem, inputs, beside(self.y, other.y), w)
         new.r = beside(self.r, other.r)

@@ -9,7 +9,7 @@ import copy
 import inspect
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,18 +22,21 @@ from astropy.modeling.fitting import (
     SLSQPLSQFitter,
 )
 
+from xr_modelfit.expression import evaluate_tree
 from xr_modelfit.fitters.quiet import caught_warnings
 from xr_modelfit.fitters.samples import FitArrays, Samples
-from xr_modelfit.expression import evaluate_tree
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
 
-__all__ = ["PixelwiseFitter"]
+__all__ = ["PixelwiseFitter", "WrongKeywordsError"]
 
 _UNSUCCESSFUL = "may be unsuccessful"
-_WRONG_KEYWORDS = re.compile(r"unexpected keyword|multiple values|required positional")
 _WRONG_MODEL = re.compile(r"^Model (must|does not)|^Non-linear fitters")
 _LIMIT = re.compile(r"maximum|max_nfev|maxfev|iterations? limit|limit exceeded", re.IGNORECASE)
+
+
+class WrongKeywordsError(TypeError):
+    """An astropy fitter raises because of the keywords it is called with."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,8 @@ class PixelwiseFitter:
         ------
         astropy.modeling.fitting.ModelsError
             The fitter cannot do this model or its constraints.
-        TypeError
-            The fitter does not know a keyword.
+        WrongKeywordsError
+            The fitter works without its keywords only.
         ValueError
             The fitter refuses the model as such.
         """
@@ -109,22 +112,27 @@ class PixelwiseFitter:
             except Exception:
                 return {}
         y = np.where(np.isfinite(y), y, 1.0) * (1.0 + 1e-3 * np.cos(np.arange(y.size)))
-        run = _Run(
-            copy.deepcopy(self.fitter),
-            self._call_keywords(problem),
-            problem,
-            problem.start,
-            (problem.lower, problem.upper),
+        weights = np.ones_like(y) if weighted else None
+
+        def tried(keywords: dict[str, Any]) -> _Run:
+            bounds = (problem.lower, problem.upper)
+            run = _Run(copy.deepcopy(self.fitter), keywords, problem, problem.start, bounds)
+            run.fit(list(inputs), y, weights)
+            return run
+
+        run = tried(self._call_keywords(problem))
+        if run.error is None:
+            return run.info
+        if self.keywords:
+            plain = replace(self, keywords={})
+            if tried(plain._call_keywords(problem)).error is None:
+                raise WrongKeywordsError(str(run.error)) from run.error
+        refused = isinstance(run.error, ModelsError | NotImplementedError) or (
+            isinstance(run.error, ValueError) and _WRONG_MODEL.search(str(run.error))
         )
-        run.fit(list(inputs), y, np.ones_like(y) if weighted else None)
-        error = run.error
-        if isinstance(error, ModelsError | NotImplementedError):
-            raise error
-        if isinstance(error, TypeError) and _WRONG_KEYWORDS.search(str(error)):
-            raise error
-        if isinstance(error, ValueError) and _WRONG_MODEL.search(str(error)):
-            raise error
-        return run.info
+        if refused:
+            raise run.error
+        return {}
 
     def unknown_keywords(self) -> tuple[list[str], list[str]]:
         """Keywords that the fitter's signature does not have, and those that it has."""
