@@ -4,10 +4,11 @@ For one fit with ``n`` samples and ``k`` free parameters ``p``, residual ``r = w
 Jacobian ``J = w df/dp``, ``g = J'r`` (minus half the gradient of ``chi2 = r'r``) and
 ``H = J'J``, a step solves
 
-.. math:: (H + \lambda D^2) s = g, \qquad D^2 = \mathrm{diag}(H),
+.. math:: (H + \lambda D^2) s = g, \qquad D_j = \max \|J_j\|,
 
-the damping of Levenberg [1]_ in the scaling of Marquardt [2]_. Scaled by ``D`` the matrix has a
-unit diagonal, so that no unit of data, coordinate or parameter enters. The ratio ``rho`` of the
+the damping of Levenberg [1]_ in the scaling of Marquardt, with the largest length that each
+column has had, as Moré has it [2]_: where a parameter loses its effect on the model its steps do
+not grow. No unit of data, coordinate or parameter enters. The ratio ``rho`` of the
 actual to the predicted reduction ``2 g's - s'Hs`` decides whether the step is taken, and
 Nielsen's rule [3]_ moves the damping: ``lambda`` shrinks by ``max(1/3, 1 - (2 rho - 1)^3)`` or
 grows by ``nu``, ``nu`` doubling.
@@ -19,7 +20,8 @@ again for the others; by the damping it turns into a projected gradient step, wh
 
 *Convergence.* With the undamped step ``s0``, ``d2 = g's0`` is the reduction of ``chi2`` that a
 linear model still promises; ``sqrt(d2 / (chi2 / dof))`` is the distance to the minimum in
-standard errors. It has no scale and no origin. A fit is done when ``d2 <= xtol^2 chi2``, or when
+standard errors. It has no scale and no origin. A fit is done when ``d2 <= xtol^2 chi2`` (or
+``ftol chi2``), when the cosine between ``r`` and each column is no larger than ``gtol``, or when
 ``d2`` is at the rounding level of the data. The last step is taken undamped.
 
 *Batch.* Fits live in columns; those that are done leave, others take their place, and the
@@ -37,7 +39,7 @@ References
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -49,7 +51,7 @@ from xr_modelfit.status import FitStatus
 
 __all__ = ["BatchLSQFitter"]
 
-_ELEMENTS = 16384  # samples in flight: temporaries of this size stay in cache
+_ELEMENTS = 65536  # samples in flight: temporaries of this size stay in cache
 _FIRST_DAMPING = 1e-1
 _SINGULAR = 1e-14  # a pivot of the scaled matrix below this is no direction
 _ROUNDING = 8 * np.finfo(float).eps
@@ -65,14 +67,44 @@ class BatchLSQFitter:
     ----------
     maxiter : int
         Most iterations of one fit.
-    xtol : float
-        A fit is done when the linear model promises no larger relative change of the residual.
+    ftol, xtol : float
+        A fit is done when the linearised model promises a relative reduction of chi-square of no
+        more than ``ftol``, or of no more than ``xtol`` squared: ``xtol`` times the square root of
+        the degrees of freedom is the distance to the minimum in standard errors.
+    gtol : float
+        A fit is done when the cosine between the residual and each column of the Jacobian is no
+        larger.
+    engine : {"auto", "numpy"}
+        What does the work; recorded with the result.
+
+    Raises
+    ------
+    ValueError
+        An option is out of its range.
+
+    Examples
+    --------
+    >>> BatchLSQFitter(maxiter=500).maxiter
+    500
     """
 
-    maxiter: int = 200
+    maxiter: int = 100
+    ftol: float = 1e-16
     xtol: float = 1e-8
+    gtol: float = 1e-13
+    engine: Literal["auto", "numpy"] = "auto"
 
     info_names: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.maxiter, bool) or not isinstance(self.maxiter, int | np.integer) or self.maxiter < 1:
+            raise ValueError(f"maxiter is {self.maxiter!r}; a whole number of 1 or more is needed.")
+        for name in ("ftol", "xtol", "gtol"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float | np.number) or isinstance(value, bool) or not 0 <= value < 1:
+                raise ValueError(f"{name} is {value!r}; a number from 0 to below 1 is needed.")
+        if self.engine not in ("auto", "numpy"):
+            raise ValueError(f'engine is {self.engine!r}; it must be "auto" or "numpy".')
 
     def solve(
         self,
@@ -108,7 +140,7 @@ class BatchLSQFitter:
         """Iterate until a fifth of the fits is done (copying columns is not free), and drop those."""
         alive = np.ones(slots.ids.size, dtype=bool)
         while True:
-            status = slots.step(self.maxiter, self.xtol)
+            status = slots.step(self)
             done = alive & (status != FitStatus.NOT_ATTEMPTED)
             if done.any():
                 ids = slots.ids[done]
@@ -123,7 +155,7 @@ class BatchLSQFitter:
                     return slots.kept(left)
 
 
-_STATE = ("ids", "P", "low", "high", "free", "damping", "growth", "n_iter", "n_flat", "chi2", "size2", "H", "g")
+_STATE = ("ids", "P", "low", "high", "free", "damping", "growth", "n_iter", "n_flat", "chi2", "size2", "H", "g", "D")
 
 
 class _Slots:
@@ -176,6 +208,7 @@ class _Slots:
         self.r = self._weighed(y - problem.evaluate(inputs, self.P))
         self.chi2 = norm2(self.r)
         self.H, self.g = np.zeros((k, k, b)), np.zeros((k, b))
+        self.D = np.zeros((k, b))
         self._linearise(np.arange(b))
         return self
 
@@ -204,7 +237,7 @@ class _Slots:
             setattr(new, name, beside(getattr(self, name), getattr(other, name)))
         return new
 
-    def step(self, maxiter: int, xtol: float) -> np.ndarray:
+    def step(self, options: BatchLSQFitter) -> np.ndarray:
         """One step of every fit; the status of those that are done, else NOT_ATTEMPTED."""
         p, g, H = self.P[self.ours], self.g, self.H
         low, high = self.low[self.ours], self.high[self.ours]
@@ -214,11 +247,14 @@ class _Slots:
         scale = np.where(used, D, 1.0)
         M = np.where(used[:, None] & used[None, :], H / (scale[:, None] * scale[None, :]), 0.0)
         h = np.where(used, g / scale, 0.0)
-        x = _solve(M, h, np.stack([np.zeros_like(self.damping), self.damping]))
+        self.D = np.maximum(self.D, D)
+        shift = self.damping * np.where(used, (self.D / scale) ** 2, 1.0)
+        x = _solve(M, h, np.stack([np.zeros_like(shift), shift], axis=1))
         promised = np.sum(h * x[:, 0], axis=0)  # d2
-        last = (promised <= xtol**2 * self.chi2) | (promised <= _ROUNDING**2 * self.size2)
+        last = promised <= np.maximum(max(options.xtol**2, options.ftol) * self.chi2, _ROUNDING**2 * self.size2)
+        last |= np.all(np.abs(h) <= options.gtol * np.sqrt(self.chi2), axis=0)
         s = np.where(last, x[:, 0], x[:, 1]) / scale
-        s = self._inside(s, p, low, high, M, h, scale, used, np.where(last, 0.0, self.damping))
+        s = self._inside(s, p, low, high, M, h, scale, used, np.where(last, 0.0, shift))
 
         P = self.P.copy()
         P[self.ours] = np.clip(p + s, low, high)
@@ -237,7 +273,7 @@ class _Slots:
         self.growth = np.where(taken, 2.0, 2.0 * self.growth)
         self.n_iter += 1
         self.n_flat = np.where(flat, self.n_flat + 1, 0.0)
-        return self._statuses(last, promised, maxiter)
+        return self._statuses(last, promised, options.maxiter)
 
     def _statuses(self, last: np.ndarray, promised: np.ndarray, maxiter: int) -> np.ndarray:
         status = np.full(self.ids.size, FitStatus.NOT_ATTEMPTED, dtype=np.int8)
@@ -289,7 +325,7 @@ class _Slots:
         h: np.ndarray,
         scale: np.ndarray,
         used: np.ndarray,
-        damping: np.ndarray,
+        shift: np.ndarray,
     ) -> np.ndarray:
         """The step, solved again with those parameters on their bounds that it would carry across."""
         over = used & ((p + s < low) | (p + s > high))
@@ -297,13 +333,13 @@ class _Slots:
         if not which.size:
             return s
         s, p, low, high, over = s.copy(), p[:, which], low[:, which], high[:, which], over[:, which]
-        M, h, scale, damping = M[..., which], h[:, which], scale[:, which], damping[which]
+        M, h, scale, shift = M[..., which], h[:, which], scale[:, which], shift[:, which]
         part = s[:, which]
         for _ in range(len(p)):
             cut = np.where(over, np.clip(p + part, low, high) - p, 0.0) * scale
             rest = np.where(over, 0.0, h - np.einsum("ijb,jb->ib", M, cut))
             inner = np.where(over[:, None] | over[None, :], 0.0, M)
-            x = _solve(inner, rest, damping[None])[:, 0]
+            x = _solve(inner, rest, shift[:, None])[:, 0]
             part = np.where(over, cut, x) / scale
             more = ~over & used[:, which] & ((p + part < low) | (p + part > high))
             if not more.any():
@@ -318,16 +354,16 @@ def _at_least_two(columns: np.ndarray) -> np.ndarray:
 
 
 def _solve(M: np.ndarray, h: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """``(M + shift I) x = h`` by Cholesky for every column and shift, directions without pivot left out.
+    """``(M + diag(shift)) x = h`` by Cholesky for every fit and shift; directions without pivot are left out.
 
-    Shapes: M (k, k, b), h (k, b), shifts (m, b); result (k, m, b).
+    Shapes: M (k, k, b), h (k, b), shifts (k, m, b); result (k, m, b).
     """
     k = h.shape[0]
     L: list[list[np.ndarray]] = [[] for _ in range(k)]
     z: list[np.ndarray] = []
     inverse: list[np.ndarray] = []
     for j in range(k):
-        pivot = M[j, j] + shifts
+        pivot = M[j, j] + shifts[j]
         for m in range(j):
             pivot = pivot - L[j][m] * L[j][m]
         good = pivot > _SINGULAR
@@ -341,7 +377,7 @@ def _solve(M: np.ndarray, h: np.ndarray, shifts: np.ndarray) -> np.ndarray:
         for m in range(j):
             total = total - L[j][m] * z[m]
         z.append(total * inverse[j])
-    x = np.empty((k, *shifts.shape))
+    x = np.empty(shifts.shape)
     for i in range(k - 1, -1, -1):
         total = z[i]
         for m in range(i + 1, k):
