@@ -109,7 +109,8 @@ def _batch(fitter: BatchLSQFitter, keywords: Mapping[str, Any] | None, info: Any
         )
     if info is not None and info is not False:
         raise ValueError(
-            f"fit_info is {info!r}, but all that BatchLSQFitter knows of a fit is in the result already. Leave it out, or name an astropy fitter."
+            f"fit_info is {info!r}, but the result holds all that BatchLSQFitter knows of a fit already. Leave it out, "
+            "or name an astropy fitter."
         )
     return fitter
 

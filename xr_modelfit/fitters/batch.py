@@ -178,6 +178,7 @@ class _Slots:
     size2: np.ndarray
     H: np.ndarray
     g: np.ndarray
+    D: np.ndarray
 
     def __init__(self, problem: Problem, inputs: list[np.ndarray], y: np.ndarray, w: np.ndarray | None) -> None:
         self.problem, self.inputs, self.y, self.w = problem, inputs, y, w

@@ -136,7 +136,8 @@ def _on_bound(
     pull = 1e-7 * length * np.sqrt(chi2)
     on_low = (p <= low) | ((p - low) * length <= near)
     on_high = (p >= high) | ((high - p) * length <= near)
-    return (on_low & (downhill <= pull)) | (on_high & (downhill >= -pull))
+    outward = (on_low & (downhill <= pull)) | (on_high & (downhill >= -pull))
+    return outward & (length > 0)  # without any effect it is not determined, wherever it is
 
 
 def triangular(
