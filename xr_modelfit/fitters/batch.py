@@ -44,6 +44,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from xr_modelfit.derivatives import jacobian
+from xr_modelfit.fitters.linear import solve_linear
 from xr_modelfit.fitters.samples import FitArrays, Samples
 from xr_modelfit.fitters.sums import dot, norm2
 from xr_modelfit.problem import Problem
@@ -123,6 +124,8 @@ class BatchLSQFitter:
             valid=samples.valid,
         )
         waiting = np.flatnonzero(attempt)
+        if problem.ways.linear:
+            waiting = self._directly(problem, samples, waiting, starts, bounds, out)
         most = max(2, _ELEMENTS // max(samples.y.shape[1], 1))
         slots: _Slots | None = None
         with np.errstate(all="ignore"):
@@ -135,6 +138,31 @@ class BatchLSQFitter:
                 assert slots is not None
                 slots = self._until_room(slots, out)
         return out
+
+    def _directly(
+        self,
+        problem: Problem,
+        samples: Samples,
+        ids: np.ndarray,
+        starts: np.ndarray,
+        bounds: tuple[np.ndarray, np.ndarray],
+        out: FitArrays,
+    ) -> np.ndarray:
+        """Solve a linear model directly; those fits are left that bounds or overflow make iterate."""
+        most = max(2, _ELEMENTS // max(samples.y.shape[1], 1))
+        left = []
+        for start in range(0, ids.size, most):
+            piece = _at_least_two(ids[start : start + most])
+            inputs, y, w = samples.columns(piece)
+            low, high = (np.ascontiguousarray(a[piece].T) for a in bounds)
+            with np.errstate(all="ignore"):
+                P = solve_linear(problem, inputs, y, w, np.ascontiguousarray(starts[piece].T), (low, high))
+            free = problem.free
+            done = np.all(np.isfinite(P), axis=0) & np.all((low <= P) & (high >= P) | ~free[:, None], axis=0)
+            out.parameters[piece[done]] = P[:, done].T
+            out.status[piece[done]], out.n_iter[piece[done]] = FitStatus.CONVERGED, 1
+            left.append(np.unique(piece[~done]))
+        return np.concatenate(left) if left else ids
 
     def _until_room(self, slots: "_Slots", out: FitArrays) -> "_Slots | None":
         """Iterate until a fifth of the fits is done (copying columns is not free), and drop those."""

@@ -4,14 +4,11 @@ For a fit with weighted residual ``r = w (y - f(p))`` and weighted Jacobian ``J 
 its ``k`` free parameters that are not on a bound (``n`` samples, weight zero where one is left
 out):
 
-*Covariance.* The columns of ``J`` are scaled to length one, ``J = A S``, and ``A = Q R`` is
-found by modified Gram-Schmidt, whose ``R`` is as good as Householder's [1]_, so that neither
-units nor a badly centred coordinate cost digits: ``C = S^-1 R^-1 R^-T S^-1``. It is multiplied
-by ``chi2 / (n - k_free)`` unless the weights are one over absolute standard errors.
+*Covariance.* With ``J = Q R S`` (`fitters.orthogonal`), ``C = S^-1 R^-1 R^-T S^-1``. It is
+multiplied by ``chi2 / (n - k_free)`` unless the weights are one over absolute standard errors.
 
-*Rank.* ``1 / |R^-1|`` bounds the smallest singular value of ``A`` from below. At its rounding
-level the samples do not determine all parameters, however small the errors of a pseudo-inverse
-would be.
+*Rank.* Where the smallest singular value of ``R`` is at its rounding level, the samples do not
+determine all parameters, however small the errors of a pseudo-inverse would be.
 
 *Minimum.* ``Q' r`` is the part of the residual that a linear step would still remove; its
 squared length, against the variance of what would be left, is the squared distance to the
@@ -19,12 +16,11 @@ minimum in standard errors. It depends on no scale or shift of data, coordinate 
 
 *Bounds.* A parameter is on its bound when moving it there would change the weighted residual by
 a small fraction of its scatter, and the gradient does not pull it inward. It then has no error,
-and the errors of the others are those with it held [2]_.
+and the errors of the others are those with it held [1]_.
 
 References
 ----------
-.. [1] Björck, Å. (1996), Numerical Methods for Least Squares Problems, SIAM, section 2.4.
-.. [2] Nocedal, J. and Wright, S. (2006), Numerical Optimization, 2nd ed., Springer, chapter 12.
+.. [1] Nocedal, J. and Wright, S. (2006), Numerical Optimization, 2nd ed., Springer, chapter 12.
 """
 
 from collections.abc import Sequence
@@ -33,10 +29,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from xr_modelfit.derivatives import accuracy, jacobian, tie_derivatives
+from xr_modelfit.fitters.orthogonal import factorise
 from xr_modelfit.fitters.sums import dot, norm2
 from xr_modelfit.problem import Problem
 
-__all__ = ["Judgement", "judge", "triangular"]
+__all__ = ["Judgement", "judge"]
 
 _ON_BOUND = 1e-3  # of a conditional standard error
 _STATIONARY = 0.2  # of a standard error
@@ -110,7 +107,10 @@ def judge(
     downhill = np.stack([dot(c, r) for c in J]) if J else length
     held = free[ours] & _on_bound(length, downhill, chi2, P[ours], low[ours], high[ours], np.maximum(dof, 1), size)
     active = free[ours] & ~held
-    inverse, full_rank, removable = triangular(J, r, length, active, accuracy(problem))
+    factors = factorise(J, active, accuracy(problem))
+    inverse, full_rank = factors.inverse(), factors.full_rank.copy()
+    z, _ = factors.remove(r)
+    removable = np.sum(z * z, axis=0)
     scatter = np.maximum(chi2 - removable, 0.0) / np.maximum(dof, 1)
     stationary = (removable <= _STATIONARY**2 * scatter) | (removable <= (_ROUNDING * size) ** 2)
     full_rank &= np.count_nonzero(active, axis=0) <= n_points
@@ -138,70 +138,6 @@ def _on_bound(
     on_high = (p >= high) | ((high - p) * length <= near)
     outward = (on_low & (downhill <= pull)) | (on_high & (downhill >= -pull))
     return outward & (length > 0)  # without any effect it is not determined, wherever it is
-
-
-def triangular(
-    J: Sequence[np.ndarray], r: np.ndarray, length: np.ndarray, active: np.ndarray, accuracy: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``(J'J)^-1`` of the active columns, whether it exists, and the squared length of ``Q'r``.
-
-    Parameters
-    ----------
-    J : sequence of k ndarray, shape (n, b)
-    r : ndarray, shape (n, b)
-    length : ndarray, shape (k, b)
-        Lengths of the columns.
-    active : ndarray of bool, shape (k, b)
-    accuracy : float
-        Relative accuracy of the columns.
-
-    Returns
-    -------
-    inverse : ndarray, shape (k, k, b)
-        0 in rows and columns that are not active.
-    full_rank : ndarray of bool, shape (b,)
-    removable : ndarray, shape (b,)
-    """
-    k, (n, b) = len(J), r.shape
-    used = active & (length > 0)
-    scale = np.where(used, length, 1.0)
-    Q = [np.where(used[j], c / scale[j], 0.0) for j, c in enumerate(J)]
-    R = np.zeros((k, k, b))
-    removable = np.zeros(b)
-    floor = max(n, k) * accuracy
-    rank = np.ones(b, dtype=bool)
-    for j in range(k):
-        diagonal = np.sqrt(norm2(Q[j]))
-        seen = used[j] & (diagonal > floor)
-        rank &= seen | ~active[j]
-        R[j, j] = np.where(seen, diagonal, 1.0)
-        Q[j] = np.where(seen, Q[j] / R[j, j], 0.0)
-        z = dot(Q[j], r)
-        r = r - z * Q[j]
-        removable += z * z
-        for i in range(j + 1, k):
-            R[j, i] = dot(Q[j], Q[i])
-            Q[i] = Q[i] - R[j, i] * Q[j]
-    X = np.zeros((k, k, b))  # R^-1, upper triangular
-    for j in range(k):
-        X[j, j] = 1.0 / R[j, j]
-        for i in range(j - 1, -1, -1):
-            total = R[i, i + 1] * X[i + 1, j]
-            for m in range(i + 2, j + 1):
-                total = total + R[i, m] * X[m, j]
-            X[i, j] = -total / R[i, i]
-    both = active[:, None] & active[None, :]
-    X = np.where(both, X, 0.0)
-    largest = np.sqrt(np.max(np.sum(X * X, axis=0), axis=0)) if k else np.zeros(b)
-    rank &= largest * floor < 1.0
-    inverse = np.zeros((k, k, b))
-    for i in range(k):
-        for j in range(k):
-            total = np.zeros(b)
-            for m in range(max(i, j), k):
-                total = total + X[i, m] * X[j, m]
-            inverse[i, j] = total / (scale[i] * scale[j])
-    return np.where(both, inverse, 0.0), rank, removable
 
 
 def _all_parameters(inverse: np.ndarray, T: np.ndarray, active: np.ndarray, held: np.ndarray) -> np.ndarray:
