@@ -231,9 +231,12 @@ def _variables_to_fit(
 
 
 def _lacks(ds: xr.Dataset, dim: Any) -> bool:
-    """Whether the Dataset lacks one of the named dims altogether."""
+    """Whether the Dataset lacks one of the named dims altogether; a misspelt one is told, not passed over."""
     names = [dim] if isinstance(dim, str) else list(dim) if isinstance(dim, list | tuple) and dim not in ds.dims else []
-    return any(isinstance(name, str) and name not in ds.dims and name not in ds.coords for name in names)
+    return any(
+        isinstance(name, str) and name not in ds.dims and name not in ds.coords and not suggestion(name, ds.dims)
+        for name in names
+    )
 
 
 def _fit_array(

@@ -67,7 +67,7 @@ def choose_fitter(
     if keywords is not None and not isinstance(keywords, Mapping):
         raise TypeError(f"fitter_kwargs is {a(keywords)}; pass a mapping, {{'maxiter': 500}} for one.")
     if not isinstance(info, str | bool | list | tuple | None):
-        raise TypeError(f"fit_info is {a(info)}; pass names of numbers in the fitter's fit_info, or True for all.")
+        raise TypeError(f"fit_info is {info!r}; pass names of numbers in the fitter's fit_info, or True for all.")
     if isinstance(fitter, BatchLSQFitter):
         return _batch(fitter, keywords, info)
     if isinstance(fitter, type):
