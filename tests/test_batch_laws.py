@@ -175,7 +175,9 @@ SHIFTED: list[tuple[str, Callable[[float], Model], tuple[float, ...], str]] = [
 
 @pytest.mark.parametrize("bounded", [False, True])
 @pytest.mark.parametrize(("name", "model", "truth", "centre"), SHIFTED, ids=[s[0] for s in SHIFTED])
-def test_shift(name: str, model: Callable[[float], Model], truth: tuple[float, ...], centre: str, bounded: bool) -> None:
+def test_shift(
+    name: str, model: Callable[[float], Model], truth: tuple[float, ...], centre: str, bounded: bool
+) -> None:
     """A coordinate plus 1e9, exactly: the same fit to 1e-3 standard errors."""
     rng = np.random.default_rng(3)
     x = np.arange(-32, 33) / 8.0
@@ -270,19 +272,20 @@ OPTIONS: dict[str, Any] = {"covariance": True, "keep_failed": True, "errors": "i
 
 @pytest.mark.parametrize(("kind", "model"), COMPANY, ids=[c[0] for c in COMPANY])
 def test_bits_do_not_depend_on_the_number_of_fits(kind: str, model: Callable[[], Model]) -> None:
-    """Alone, in a few, in 700 (more than are in flight at once); in any order, in any chunks."""
-    data = company(1400)
+    """Alone, in a few, in 700 of 1400; in any order, in any chunks."""
+    total = 1400 if kind in ("analytic", "polynomial") else 120  # 1400 are more than are in flight at once
+    data = company(total)
     names = model().param_names
     reference = xr_modelfit.fit(data, model(), "x", **OPTIONS)
-    assert 0 < int((reference["fit_status"] > 0).sum())
-    for size in (1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 700):
-        first = 341 if size < 700 else 0
+    assert int((reference["fit_status"] > 0).sum()) > 0
+    for size in (1, 2, 3, 4, 5, 8, 9, 17, total // 2):
+        first = 41 if size < 50 else 0
         part = slice(first, first + size)
         same_bits(xr_modelfit.fit(data.isel(fit=part), model(), "x", **OPTIONS), reference.isel(fit=part), names)
-    order = np.random.default_rng(0).permutation(1400)
+    order = np.random.default_rng(0).permutation(total)
     same_bits(xr_modelfit.fit(data.isel(fit=order), model(), "x", **OPTIONS), reference.isel(fit=order), names)
     same_bits(xr_modelfit.fit(data.transpose("x", "fit"), model(), "x", **OPTIONS), reference, names)
-    chunked = data.chunk(fit=(1, 2, 3, 700, 694), x=20)
+    chunked = data.chunk(fit=(1, 2, 3, total // 2, total // 2 - 6), x=20)
     options = {k: v for k, v in OPTIONS.items() if k != "scheduler"}
     lazy = xr_modelfit.fit(chunked, model(), "x", **options)
     same_bits(lazy.compute(scheduler="threads"), reference, names)
@@ -316,7 +319,7 @@ def test_bits_do_not_depend_on_the_neighbours(kind: str, model: Callable[[], Mod
     weights.values[others] = rng.uniform(0.0, 3.0, (others.size, 53))
     weights.values[others[3]] = 0.0
 
-    moved = (data["x"] + 0.0 * on_fits).drop_vars("x")
+    moved = (0.0 * on_fits + data["x"]).drop_vars("x")
     moved.values[others] += rng.normal(size=(others.size, 53))
     moved.values[others[4]] = np.nan
     moved.values[others[5]] = 1.0
@@ -359,28 +362,34 @@ PATTERNS = {
 }
 
 
-@pytest.mark.parametrize("masked_by", ["data", "infinite", "where", "weights", "coordinate"])
+MASKS = ("data", "infinite", "where", "weights", "coordinate")
+
+
+def masked(data: xr.DataArray, gaps: np.ndarray, by: str) -> tuple[xr.DataArray, dict[str, Any]]:
+    """Data with gaps, told in one of the ways, and the arguments that tell it."""
+    values, keywords = data.copy(deep=True), dict(OPTIONS)
+    used = xr.DataArray(~np.isin(np.arange(data.sizes["x"]), gaps), dims="x")
+    if by == "coordinate":
+        keywords["coords"] = {"x": data["x"].drop_vars("x").where(used)}
+        return values, keywords
+    values.values[:, gaps] = {"infinite": -np.inf, "where": 1e300}.get(by, np.nan)
+    if by == "where":
+        keywords["where"] = used
+    elif by == "weights":
+        keywords["weights"] = xr.where(used, 1.0, 0.0)
+    return values, keywords
+
+
 @pytest.mark.parametrize(("kind", "model"), COMPANY, ids=[c[0] for c in COMPANY])
-def test_masked_is_absent(kind: str, model: Callable[[], Model], masked_by: str) -> None:
-    """Bit for bit, wherever the gaps are and however they are told."""
+def test_masked_is_absent(kind: str, model: Callable[[], Model]) -> None:
+    """Bit for bit, wherever the gaps are; they are told in two ways for each pattern."""
     data = company(3)
     names = model().param_names
-    for gaps in PATTERNS.values():
-        keep = np.setdiff1d(np.arange(53), gaps)
-        absent = xr_modelfit.fit(data.isel(x=keep), model(), "x", **OPTIONS)
-        values, keywords = data.copy(deep=True), dict(OPTIONS)
-        used = xr.DataArray(np.isin(np.arange(53), keep), dims="x")
-        if masked_by in ("data", "infinite"):
-            values.values[:, gaps] = np.nan if masked_by == "data" else -np.inf
-        elif masked_by == "where":
-            values.values[:, gaps] = 1e300
-            keywords["where"] = used
-        elif masked_by == "weights":
-            values.values[:, gaps] = np.nan
-            keywords["weights"] = xr.where(used, 1.0, 0.0)
-        else:
-            keywords["coords"] = {"x": data["x"].drop_vars("x").where(used)}
-        same_bits(xr_modelfit.fit(values, model(), "x", **keywords), absent, names)
+    for number, gaps in enumerate(PATTERNS.values()):
+        absent = xr_modelfit.fit(data.isel(x=np.setdiff1d(np.arange(53), gaps)), model(), "x", **OPTIONS)
+        for by in (MASKS[number % 5], MASKS[(number + 2) % 5]):
+            values, keywords = masked(data, gaps, by)
+            same_bits(xr_modelfit.fit(values, model(), "x", **keywords), absent, names)
 
 
 def test_masked_is_absent_where_the_model_is_singular() -> None:
@@ -391,10 +400,10 @@ def test_masked_is_absent_where_the_model_is_singular() -> None:
     y[:, 1:] = 3.0 * x[1:] ** -0.7 + 0.02 * rng.normal(size=(2, 19))
     model = PowerLaw1D(2.0, 1.0, 1.0, fixed={"x_0": True})
     data = xr.DataArray(y, dims=("fit", "x"), coords={"x": x})
-    masked = xr_modelfit.fit(data, model, "x", **OPTIONS)
+    gappy = xr_modelfit.fit(data, model, "x", **OPTIONS)
     absent = xr_modelfit.fit(data.isel(x=slice(1, None)), model, "x", **OPTIONS)
-    assert_array_equal(masked["fit_status"], FitStatus.CONVERGED)
-    same_bits(masked, absent, model.param_names)
+    assert_array_equal(gappy["fit_status"], FitStatus.CONVERGED)
+    same_bits(gappy, absent, model.param_names)
     moved = data.assign_coords(x=np.where(x == 0, np.nan, x))
     with_value = moved.copy(data=np.where(x == 0, 5.0, y))
     same_bits(xr_modelfit.fit(with_value, model, "x", **OPTIONS), absent, model.param_names)
@@ -466,9 +475,7 @@ def solve_bounded(p: Bounded, maxiter: int = 1000) -> tuple[np.ndarray, np.ndarr
         roles += [Role(kind, j) for j in range(k)]
         arrays += [values[:, j] for j in range(k)]
     layout = Layout(6)
-    task = BlockTask(
-        problem, BatchLSQFitter(maxiter=maxiter), layout, tuple(roles), n_fitted_dims=1, keep_failed=True
-    )
+    task = BlockTask(problem, BatchLSQFitter(maxiter=maxiter), layout, tuple(roles), n_fitted_dims=1, keep_failed=True)
     packed = fit_block(*arrays, task=task)
     fields = layout.fields()
     return packed[:, fields["parameters"]][:, :k], packed[:, fields["fit_status"]][:, 0]
@@ -498,7 +505,7 @@ def test_bounded_linear_problems_by_the_nonlinear_path(k: int) -> None:
         assert_array_equal(on_bound[plain], (expected.active_mask != 0)[plain], err_msg=str((k, i)))
         assert (status[i] == FitStatus.CONVERGED_AT_BOUND) == on_bound.any() or not plain.all()
         n_active += int(on_bound.any())
-    assert 100 < n_active  # or nothing was shown
+    assert n_active > 100  # or nothing was shown
 
 
 @dataclass(frozen=True)

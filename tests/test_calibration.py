@@ -76,7 +76,9 @@ CASES = {
         Linear1D(0.4, 2.5, tied={"intercept": inverse_of_slope}),
         0.1,
     ),
-    "tied decay": Case(decay(4, 0.2, 1, tied={"rate": rate_of_height}), decay(3, 0.15, tied={"rate": rate_of_height}), 0.1),
+    "tied decay": Case(
+        decay(4, 0.2, 1, tied={"rate": rate_of_height}), decay(3, 0.15, tied={"rate": rate_of_height}), 0.1
+    ),
     "stamp": Case(Gaussian2D(10, 5.3, 4.6, 2.5, 1.5, 0.5), Gaussian2D(8, 5, 5, 2.2, 1.7, 0.4), 0.2),
     "tied stamp": Case(
         Gaussian2D(10, 5.3, 4.6, 2, 2, 0, fixed={"theta": True}, tied={"y_stddev": round_star}),

@@ -81,7 +81,10 @@ def _is_name(value: Any) -> bool:
 
 
 def fitted_dims(labels: Labels, dim: DimArg, coords: CoordsArg) -> tuple[Hashable, ...]:
-    """The dims that each fit consumes, in the data's order.
+    """The dims that each fit consumes, in the order of their names.
+
+    Neither the order of the data's dims nor that in the call decides in which order the samples
+    of a fit are summed.
 
     Raises
     ------
@@ -112,7 +115,7 @@ def fitted_dims(labels: Labels, dim: DimArg, coords: CoordsArg) -> tuple[Hashabl
         raise ValueError(f"dim is {dim!r}: each dim can be given once only.")
     if not asked:
         raise ValueError(f"dim is {dim!r}: name at least one of the data's dims {tuple(data.dims)}.")
-    return tuple(d for d in data.dims if d in asked)
+    return tuple(sorted(asked, key=str))
 
 
 def _dims_of_coords(labels: Labels, coords: CoordsArg) -> list[Hashable]:

@@ -32,6 +32,7 @@ References
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -45,6 +46,7 @@ __all__ = ["accuracy", "find_ways", "jacobian", "tie_derivatives"]
 
 _COMPLEX_STEP = 1e-30
 _AGREE = 1e-4  # a wrong derivative is off by far more, a difference by far less
+_JUMP = 0.1  # a step whose effect does not shrink with it
 _RULES = {"+", "-", "*", "/"}
 
 Columns = list[np.ndarray]
@@ -87,26 +89,38 @@ def jacobian(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarray, h
 
 
 def tie_derivatives(problem: Problem, P: np.ndarray) -> np.ndarray:
-    """``T``, shape (K, k, b): by central differences, exact for linear ties but for rounding."""
+    """``T``, shape (K, k, b): known where the ties are linear, otherwise by differences."""
     K, b = P.shape
-    free, tied = np.flatnonzero(problem.free), problem.tied
+    free = np.flatnonzero(problem.free)
+    known = problem.ways.tie_matrix
+    if known is not None:
+        return np.repeat(known[:, :, None], b, axis=2)
     T = np.zeros((K, free.size, b))
     T[free, np.arange(free.size)] = 1.0
-    if not tied.any():
-        return T
-    for m, j in enumerate(free.tolist()):
-        h = np.where(P[j] == 0, 1e-8, 1e-4 * np.abs(P[j]))
-        change = np.full((int(tied.sum()), b), np.nan)
-        for below, above in ((1.0, 1.0), (0.0, 1.0), (1.0, 0.0)):  # one-sided where the tie ends
-            lost = ~np.all(np.isfinite(change), axis=0)
-            if not lost.any():
-                break
-            a, c = P[:, lost].copy(), P[:, lost].copy()
-            a[j] -= below * h[lost]
-            c[j] += above * h[lost]
-            change[:, lost] = (problem.with_ties(c) - problem.with_ties(a))[tied] / (c[j] - a[j])
-        T[tied, m] = change
+    infinite = np.full(b, np.inf)
+    for t in np.flatnonzero(problem.tied).tolist():
+        for m, j in enumerate(free.tolist()):
+
+            def at(which: np.ndarray, value: np.ndarray, t: int = t, j: int = j) -> np.ndarray:
+                Q = P[:, which].copy()
+                Q[j] = value
+                return _tied_or_nan(problem, Q)[t][None]
+
+            column_ = _best_difference(at, P[j], -infinite, infinite)
+            T[t, m] = np.where(np.isfinite(at(np.arange(b), P[j])), column_, np.nan)[0]
     return T
+
+
+def _tied_or_nan(problem: Problem, Q: np.ndarray) -> np.ndarray:
+    """Parameters with ties; NaN for fits whose ties cannot be computed."""
+    try:
+        return problem.with_ties(Q)
+    except Exception:
+        out = np.full(Q.shape, np.nan)
+        for i in range(Q.shape[1]):
+            with suppress(Exception):
+                out[:, i] = problem.with_ties(Q[:, i])
+        return out
 
 
 def _all_columns(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarray, high: np.ndarray) -> Columns:
@@ -203,8 +217,7 @@ def _complex(walk: _Walk, model: Model, inputs: Inputs, P: Any, j: int) -> np.nd
 
 
 def _difference(walk: _Walk, model: Model, inputs: Inputs, P: Any, j: int, low: Any, high: Any) -> np.ndarray:
-    """Column ``j`` by differences, each fit with a step from its effect on the model."""
-    b = P[j].size
+    """Column ``j`` by differences."""
     n = _length(inputs)[0]
 
     def at(which: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -212,32 +225,43 @@ def _difference(walk: _Walk, model: Model, inputs: Inputs, P: Any, j: int, low: 
         q = [value if i == j else p[which] for i, p in enumerate(P)]
         return np.broadcast_to(np.asarray(walk.value(model, some, q), dtype=float), (n, which.size))
 
-    every = np.arange(b)
-    f0 = np.array(at(every, P[j]))
+    return _best_difference(at, P[j], low, high)
+
+
+def _best_difference(at: Any, p: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Derivatives (n, b) of ``at(which, values)`` at ``p``, each fit with a step from its effect.
+
+    Zero where no step does anything, or where it does the same whatever its size (a jump).
+    """
+    b = p.size
+    f0 = np.array(at(np.arange(b), p))
     noise = np.finfo(float).eps * np.maximum(np.max(np.abs(f0), axis=0), np.finfo(float).tiny)
     width = np.where(np.isfinite(high - low), high - low, 1.0)
-    h = 1e-5 * np.maximum(np.abs(P[j]), 1e-3 * width)
-    best, best_error = np.zeros((n, b)), np.full(b, np.inf)
-    todo = np.ones(b, dtype=bool)
+    h = 1e-5 * np.maximum(np.abs(p), 1e-3 * width)
+    best, best_error = np.zeros(f0.shape), np.full(b, np.inf)
+    todo, lost = np.ones(b, dtype=bool), np.ones(b, dtype=bool)  # lost: never finite beside p
     for _ in range(40):
         which = np.flatnonzero(todo)
         if not which.size:
             break
-        column_, effect, bend = _central_or_inward(at, which, P[j], h, low, high, f0)
+        columns, effect, bend = _central_or_inward(at, which, p, h, low, high, f0)
         nu = noise[which]
         rounding = nu / np.maximum(effect, nu)
         truncation = np.minimum((bend / np.maximum(effect, nu)) ** 2, 1.0)
         error = np.where(np.isfinite(effect), rounding + truncation, np.inf)
+        lost[which] &= ~np.isfinite(effect)
         unseen = np.maximum(effect, bend) <= 1e3 * nu
         better = ~unseen & (error < best_error[which])
-        best[:, which[better]] = column_[:, better]
+        best[:, which[better]] = columns[:, better]
         past = ~unseen & ~better & (best_error[which] < 1e-3) & np.isfinite(error)
         best_error[which[better]] = error[better]
-        blind = unseen & (h[which] > 1e6 * np.maximum(np.abs(P[j][which]), width[which]))
+        blind = unseen & (h[which] > 1e6 * np.maximum(np.abs(p[which]), width[which]))
         todo[which[past | blind | (best_error[which] < 1e-9)]] = False
         factor = np.where(truncation < rounding, 4.0, np.where(truncation > 1e-2, 0.05, 0.25))
         factor = np.where(np.isfinite(effect), np.where(unseen, 100.0, factor), 0.05)
         h[which] *= factor
+    best[:, best_error > _JUMP] = 0.0
+    best[:, lost] = np.nan
     return best
 
 
@@ -246,15 +270,21 @@ def _central_or_inward(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Difference columns (n, m) of fits ``which``, the largest effects of their steps, the bends."""
     p, h, low, high = p[which], h[which], low[which], high[which]
-    a, c = p - h, p + h
-    a, c = (
-        np.where((a < low) & (c <= high), p + 2 * h, a),
-        np.where((c > high) & (a >= low), p - 2 * h, c),
-    )
+    below, above = p - low, high - p  # room on either side
+    h = np.minimum(h, np.maximum(below, above))
+    a = np.where(below >= 0.25 * h, p - np.minimum(h, below), p + 0.5 * np.minimum(h, above))
+    c = np.where(above >= 0.25 * h, p + np.minimum(h, above), p - 0.5 * np.minimum(h, below))
+    a, c = np.clip(a, low, high), np.clip(c, low, high)
     da, dc = a - p, c - p  # the steps as they are represented
     f = f0[:, which]
-    fa, fc = at(which, a) - f, at(which, c) - f
     with np.errstate(all="ignore"):
+        fa, fc = at(which, a) - f, at(which, c) - f
+        ends_below, ends_above = (~np.all(np.isfinite(v), axis=0) for v in (fa, fc))
+        if np.any(ends_below != ends_above):  # the model ends on one side: both points on the other
+            a = np.where(ends_below & ~ends_above, p + 0.5 * (c - p), a)
+            c = np.where(ends_above & ~ends_below, p + 0.5 * (a - p), c)
+            da, dc = a - p, c - p
+            fa, fc = at(which, a) - f, at(which, c) - f
         # Derivative at 0 of the parabola through (0, 0), (da, fa), (dc, fc).
         columns = (fc * (da / dc) - fa * (dc / da)) / (da - dc)
         effect = np.max(np.abs(columns), axis=0) * np.abs(dc - da)
@@ -276,16 +306,47 @@ def find_ways(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem:
         Coordinates to try it on.
     """
     problem = replace(problem, ways=Ways(careless=_writes_into_inputs(problem, inputs)))
-    at = [x[:, None] for x in inputs]
+    unknown = replace(problem.ways, atoms=("difference",) * _count_atoms(problem.model))
     try:
         P = _points(problem)
+        finite = np.all(np.isfinite(problem.evaluate([x[:, None] for x in inputs], P)), axis=1)
+        if np.count_nonzero(finite) < 2:
+            return replace(problem, ways=unknown)
+        at = [x[finite][:, None] for x in inputs]
         broadcasts = _broadcasts(problem, at, P)
     except Exception:  # a model that cannot be evaluated here is met, and named, by the fits
-        return replace(problem, ways=replace(problem.ways, atoms=("difference",) * _count_atoms(problem.model)))
-    problem = replace(problem, ways=replace(problem.ways, broadcasts=broadcasts))
+        return replace(problem, ways=unknown)
+    problem = replace(problem, ways=replace(problem.ways, broadcasts=broadcasts, **_tie_ways(problem, P)))
     atoms, wrong = _atom_ways(problem, at, P)
     problem = replace(problem, ways=replace(problem.ways, atoms=atoms, wrong_derivative=wrong))
     return replace(problem, ways=replace(problem.ways, linear=_is_linear(problem, at, P)))
+
+
+def _tie_ways(problem: Problem, P: np.ndarray) -> dict[str, Any]:
+    """Whether ties take many fits at once, and their derivatives where they are linear."""
+    if not problem.tied.any():
+        return {"ties_broadcast": True, "tie_matrix": np.eye(problem.n_parameters)[:, problem.free]}
+    together = replace(problem, ways=replace(problem.ways, ties_broadcast=True))
+    try:
+        apart = problem.with_ties(P)
+        broadcasts = bool(np.array_equal(together.with_ties(P), apart))
+    except Exception:
+        broadcasts = False
+    problem = together if broadcasts else problem
+    far = P.copy()
+    far[problem.free] = far[problem.free] * np.array([1.0, 5.0, -3.0]) + np.array([0.0, 11.0, -7.0])
+    try:
+        T = tie_derivatives(problem, _tied_or_nan(problem, far))
+    except Exception:
+        T = np.full((1, 1, 1), np.nan)
+    linear = bool(np.all(np.isfinite(T)) and np.all(np.abs(T - T[:, :, :1]) <= 1e-7 * np.max(np.abs(T))))
+    return {"ties_broadcast": broadcasts, "tie_matrix": _rounded(T[:, :, 0]) if linear else None}
+
+
+def _rounded(T: np.ndarray) -> np.ndarray:
+    """Derivatives that differ from a short decimal by rounding alone are that decimal."""
+    short = np.round(T, 9)
+    return np.where(np.abs(short - T) <= 1e-9 * np.abs(T), short, T)
 
 
 def _points(problem: Problem) -> np.ndarray:
@@ -295,12 +356,13 @@ def _points(problem: Problem) -> np.ndarray:
 
 
 def _writes_into_inputs(problem: Problem, inputs: Sequence[np.ndarray]) -> bool:
-    given = [x.copy() for x in inputs]
-    try:
-        evaluate_tree(problem.model.copy(), given, list(problem.start))
-    except Exception:
-        return False
-    return any(not np.array_equal(a, b) for a, b in zip(given, inputs, strict=True))
+    for point in (problem.start, problem.start * 1.0625 + 0.03125):  # a write may do nothing at the start
+        given = [x.copy() for x in inputs]
+        with suppress(Exception):
+            evaluate_tree(problem.model.copy(), given, list(point))
+        if any(not np.array_equal(a, b) for a, b in zip(given, inputs, strict=True)):
+            return True
+    return False
 
 
 def _broadcasts(problem: Problem, at: Inputs, P: np.ndarray) -> bool:

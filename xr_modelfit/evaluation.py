@@ -50,7 +50,7 @@ def evaluate(
     variables = [p.variable for p in parameters] + [x.variable for x in inputs]
     if isinstance(data, xr.DataArray) and data.chunks is not None and not is_lazy(*variables):
         variables = [chunked_like(data.variable, variables[0]), *variables[1:]]
-    core = [tuple(d for d in v.dims if d in new) for v in variables]
+    core = [tuple(d for d in new if d in v.dims) for v in variables]
     block = _EvaluateBlock(template, len(parameters), tuple(core), tuple(new.items()))
     values = map_blocks(block, variables, core, new)
     out = xr.DataArray(values, coords=_labels(values.dims, parameters[0], data, inputs), name=_name(record))
@@ -73,7 +73,7 @@ class _EvaluateBlock:
         parameters = [np.broadcast_to(a, shape) for a in arrays[: self.n_parameters]]
         inputs = []
         for array, dims, lead in list(zip(arrays, self.core, leads, strict=True))[self.n_parameters :]:
-            aligned = array.reshape(*lead, *(sizes[d] if d in dims else 1 for d in sizes))
+            aligned = array.reshape((*lead, *(sizes[d] if d in dims else 1 for d in sizes)))
             inputs.append(np.broadcast_to(aligned, (*shape, *sizes.values())))
         out = np.full((*shape, *sizes.values()), np.nan)
         model = self.model.copy()

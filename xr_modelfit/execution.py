@@ -6,6 +6,7 @@ do not see each other.
 
 import math
 import multiprocessing
+import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -196,7 +197,9 @@ def _resolve(scheduler: Any, prefer: str, n_fits: int | None) -> tuple[Any, str]
             scheduler = _ALIASES.get(scheduler, scheduler)
             return scheduler, scheduler
         return scheduler, "distributed"
-    if scheduler == "default" or dask.config.get("scheduler", None) is not None or get_scheduler() is not None:
+    if scheduler == "default" or dask.config.get("scheduler", None) is not None:
+        return None, "default"
+    if "distributed" in sys.modules and get_scheduler() is not None:  # an active client comes first
         return None, "default"
     if multiprocessing.parent_process() is not None and prefer == "processes":
         if getattr(multiprocessing.current_process(), "_inheriting", False):

@@ -90,6 +90,7 @@ def with_values(model: Model, values: Sequence[Any]) -> Model:
     right = with_values(model.right, values[n_left:]) if isinstance(model.right, Model) else dict(model.right)
     built = CompoundModel(model.op, left, right, name=model.name)
     built.inputs, built.outputs = model.inputs, model.outputs
+    built.meta.update(model.meta)
     return built
 
 

@@ -23,7 +23,7 @@ __all__ = ["Problem", "Ways"]
 Tie = Callable[[Model], Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ways:
     """How the model can be computed, found out once a call; see `xr_modelfit.derivatives`.
 
@@ -33,6 +33,8 @@ class Ways:
         ``evaluate`` takes inputs (n, 1) and parameters (b,); otherwise fits go one by one.
     ties_broadcast : bool
         Ties take parameters (b,).
+    tie_matrix : ndarray, shape (K, k), or None
+        Derivatives of all parameters with respect to the free ones, where the ties are linear.
     atoms : tuple of str
         Way of the derivative of each atom of the expression.
     linear : bool
@@ -45,6 +47,7 @@ class Ways:
 
     broadcasts: bool = False
     ties_broadcast: bool = False
+    tie_matrix: np.ndarray | None = None
     atoms: tuple[str, ...] = ()
     linear: bool = False
     wrong_derivative: bool = False

@@ -26,6 +26,7 @@ __all__ = ["FitRecord", "RecordError", "build_model", "describe_model", "read_re
 
 FORMAT = 1
 _OPERATORS = ("+", "-", "*", "/", "**", "&", "|")
+_KEYS = ("model", "names", "inputs", "data", "fitted_dims")
 _ASTROPY = "astropy.modeling."
 _NOT_ARGUMENTS = {"self", "name", "meta", "n_models", "model_set_axis", "fixed", "tied", "bounds", "eqcons", "ineqcons"}
 
@@ -103,7 +104,7 @@ def read_records(result: xr.Dataset) -> list[FitRecord]:
             continue
         try:
             content = json.loads(text)
-            known = isinstance(content, dict) and content["format"] == FORMAT
+            known = content["format"] == FORMAT and all(key in content for key in _KEYS)
         except (TypeError, ValueError, KeyError):
             known = False
         if not known:
@@ -131,7 +132,7 @@ def describe_model(model: Model) -> dict[str, Any]:
             tree["right"] = [[key, _plain(value)] for key, value in model.right.items()]
         if tuple(model.inputs) != tuple(_default_inputs(model)):
             tree["inputs"] = list(model.inputs)
-        return tree
+        return tree | _meta(model)
     cls = type(model)
     tree = {"class": f"{cls.__module__}.{cls.__qualname__}", "name": model.name}
     if not _is_astropy(cls):
@@ -141,7 +142,13 @@ def describe_model(model: Model) -> dict[str, Any]:
     tree["fixed"] = [name for name in model.param_names if model.fixed[name]]
     tree["bounds"] = {n: _plain(model.bounds[n]) for n in model.param_names if tuple(model.bounds[n]) != (None, None)}
     tree["tied"] = {n: _describe_tie(model.tied[n]) for n in model.param_names if model.tied[n]}
-    return tree
+    return tree | _meta(model)
+
+
+def _meta(model: Model) -> dict[str, Any]:
+    """What the user noted on the model, as far as JSON has it."""
+    noted = {str(k): v for k, v in dict(model.meta).items() if isinstance(v, str | bool | int | float | list | None)}
+    return {"meta": _plain(noted)} if noted else {}
 
 
 def build_model(tree: Mapping[str, Any], values: Sequence[Any] | None = None) -> Model:
@@ -181,12 +188,14 @@ def _build(tree: Mapping[str, Any], values: Any) -> Model:
             raise RecordError(f"The record names the operator {tree['op']!r}, which is not known. Pass model=....")
         if "inputs" in tree:
             built.inputs = tuple(tree["inputs"])
+        built.meta.update(tree.get("meta", {}))
         return built
     cls = _find_class(tree)
     own = {name: _value(v) for name, v in tree["values"].items()}
     if values is not None:
         own = {name: next(values) for name in own}
     model = cls(**{k: _value(v) for k, v in tree["arguments"].items()}, **own, name=tree["name"])
+    model.meta.update(tree.get("meta", {}))
     for name in own:
         parameter = getattr(model, name)
         parameter.fixed = name in tree["fixed"]

@@ -35,7 +35,7 @@ class Request:
     ----------
     data : xarray.DataArray
     fitted : tuple of Hashable
-        Dims that each fit consumes, in the data's order.
+        Dims that each fit consumes, in the order of their names.
     inputs : list of ModelInput
     companions : Companions
     problem : Problem

@@ -71,9 +71,7 @@ def frame_of(data: xr.DataArray, fitted: tuple[Hashable, ...]) -> xr.Dataset:
     coords = data.coords.to_dataset()
     frame = coords.drop_dims([d for d in fitted if d in coords.dims])
     for name in frame.variables:
-        kept = {k: v for k, v in frame[name].encoding.items() if k in ("units", "calendar")}
-        frame[name].encoding = kept
-        frame.variables[name].encoding = kept
+        frame.variables[name].encoding = {}
     return frame
 
 
@@ -159,7 +157,7 @@ def _covariance(
     flat = packed.isel({FIELD: columns})
     data = flat.data.reshape(*flat.shape[:-1], K, K)
     attrs = {"long_name": "covariance of the parameters"}
-    labels = np.array(names)
+    labels = np.array(names, dtype=object)  # zarr has no settled type for text of fixed width
     covariance = xr.DataArray(
         data if flat.chunks is not None else np.ascontiguousarray(data),
         dims=(*flat.dims[:-1], *COV_DIMS),

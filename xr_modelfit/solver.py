@@ -146,6 +146,8 @@ def _with_bounds_of_maps(problem: Problem, maps: Mapping[Role, Any]) -> Problem:
 def _info_names(asked: Any, info: Mapping[str, Any], fitter: str) -> tuple[str, ...]:
     if asked is None or asked is False:
         return ()
+    if not info and asked is not True:  # the fitter could not be tried; what it does not give is NaN
+        return (asked,) if isinstance(asked, str) else tuple(asked)
     numbers = [n for n, v in info.items() if isinstance(v, int | float | bool | np.number | np.bool_)]
     if asked is True:
         return tuple(numbers)

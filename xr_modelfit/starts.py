@@ -124,7 +124,7 @@ def resolve_starts(labels: Labels, model: Model, p0: P0Arg, bounds: BoundsArg, l
     lower, upper = np.full(K, -np.inf), np.full(K, np.inf)
     maps: dict[Role, xr.Variable] = {}
     for j in range(K):
-        if fixed[j] or ties[j] is not None:
+        if fixed[j] or ties[j] is not None:  # its bounds stay on the model, and play no part
             lows.pop(j, None), highs.pop(j, None)
         for kind, given, scalars in (("start", starts, start), ("lower", lows, lower), ("upper", highs, upper)):
             value = given.get(j)
@@ -293,6 +293,8 @@ def _constrain(template: Model, start: np.ndarray, lower: np.ndarray, upper: np.
     template.parameters = start
     for j, name in enumerate(template.param_names):
         parameter = getattr(template, name)
+        if parameter.fixed or parameter.tied:
+            continue
         parameter.fixed = bool(fixed[j])
         unbounded = fixed[j] or lower[j] == upper[j]
         parameter.bounds = tuple(None if unbounded or not np.isfinite(v) else float(v) for v in (lower[j], upper[j]))

@@ -45,6 +45,7 @@ import numpy as np
 
 from xr_modelfit.derivatives import jacobian
 from xr_modelfit.fitters.linear import solve_linear
+from xr_modelfit.fitters.pieces import apart, at_least_two, most_fits, pieces
 from xr_modelfit.fitters.samples import FitArrays, Samples
 from xr_modelfit.fitters.sums import dot, norm2
 from xr_modelfit.problem import Problem
@@ -52,7 +53,6 @@ from xr_modelfit.status import FitStatus
 
 __all__ = ["BatchLSQFitter"]
 
-_ELEMENTS = 65536  # samples in flight: temporaries of this size stay in cache
 _FIRST_DAMPING = 1e-1
 _SINGULAR = 1e-14  # a pivot of the scaled matrix below this is no direction
 _ROUNDING = 8 * np.finfo(float).eps
@@ -123,21 +123,37 @@ class BatchLSQFitter:
             n_iter=np.full(b, np.nan),
             valid=samples.valid,
         )
-        waiting = np.flatnonzero(attempt)
-        if problem.ways.linear:
-            waiting = self._directly(problem, samples, waiting, starts, bounds, out)
-        most = max(2, _ELEMENTS // max(samples.y.shape[1], 1))
-        slots: _Slots | None = None
-        with np.errstate(all="ignore"):
-            while waiting.size or slots is not None:
-                room = most - (0 if slots is None else slots.ids.size)
-                if waiting.size and room > 0:
-                    fresh = _Slots.filled(problem, samples, waiting[:room], starts, bounds)
-                    waiting = waiting[room:]
-                    slots = fresh if slots is None else slots.joined(fresh)
-                assert slots is not None
-                slots = self._until_room(slots, out)
+
+        def solved(ids: np.ndarray) -> None:
+            with np.errstate(all="ignore"):
+                if problem.ways.linear:
+                    ids = self._directly(problem, samples, ids, starts, bounds, out)
+                self._iterated(problem, samples, ids, starts, bounds, out)
+
+        for raising in apart(solved, np.flatnonzero(attempt)):
+            out.status[raising] = FitStatus.FITTER_ERROR
         return out
+
+    def _iterated(
+        self,
+        problem: Problem,
+        samples: Samples,
+        waiting: np.ndarray,
+        starts: np.ndarray,
+        bounds: tuple[np.ndarray, np.ndarray],
+        out: FitArrays,
+    ) -> None:
+        """Iterate all fits, some in flight, the others waiting for a place."""
+        most = most_fits(samples.y.shape[1])
+        slots: _Slots | None = None
+        while waiting.size or slots is not None:
+            room = most - (0 if slots is None else slots.ids.size)
+            if waiting.size and room > 0:
+                fresh = _Slots.filled(problem, samples, waiting[:room], starts, bounds)
+                waiting = waiting[room:]
+                slots = fresh if slots is None else slots.joined(fresh)
+            assert slots is not None
+            slots = self._until_room(slots, out)
 
     def _directly(
         self,
@@ -149,14 +165,11 @@ class BatchLSQFitter:
         out: FitArrays,
     ) -> np.ndarray:
         """Solve a linear model directly; those fits are left that bounds or overflow make iterate."""
-        most = max(2, _ELEMENTS // max(samples.y.shape[1], 1))
         left = []
-        for start in range(0, ids.size, most):
-            piece = _at_least_two(ids[start : start + most])
+        for piece in pieces(ids, samples.y.shape[1]):
             inputs, y, w = samples.columns(piece)
             low, high = (np.ascontiguousarray(a[piece].T) for a in bounds)
-            with np.errstate(all="ignore"):
-                P = solve_linear(problem, inputs, y, w, np.ascontiguousarray(starts[piece].T), (low, high))
+            P = solve_linear(problem, inputs, y, w, np.ascontiguousarray(starts[piece].T), (low, high))
             free = problem.free
             done = np.all(np.isfinite(P), axis=0) & np.all((low <= P) & (high >= P) | ~free[:, None], axis=0)
             out.parameters[piece[done]] = P[:, done].T
@@ -223,7 +236,7 @@ class _Slots:
         bounds: tuple[np.ndarray, np.ndarray],
     ) -> "_Slots":
         """New fits ``ids`` at their starts; never fewer than two columns, see `fitters.sums`."""
-        ids = _at_least_two(ids)
+        ids = at_least_two(ids)
         inputs, y, w = samples.columns(ids)
         self = cls(problem, inputs, y, w)
         b, k = ids.size, self.ours.size
@@ -243,13 +256,13 @@ class _Slots:
 
     def kept(self, which: np.ndarray) -> "_Slots":
         """The fits in the columns ``which``."""
-        which = _at_least_two(which)
-        w = None if self.w is None else self.w[:, which]
-        inputs = [x if x.shape[1] == 1 else x[:, which] for x in self.inputs]
-        new = _Slots(self.problem, inputs, self.y[:, which], w)
-        new.r = self.r[:, which]
+        which = at_least_two(which)
+        w = None if self.w is None else self.w.take(which, axis=1)
+        inputs = [x if x.shape[1] == 1 else x.take(which, axis=1) for x in self.inputs]
+        new = _Slots(self.problem, inputs, self.y.take(which, axis=1), w)
+        new.r = self.r.take(which, axis=1)
         for name in _STATE:
-            setattr(new, name, getattr(self, name)[..., which])
+            setattr(new, name, getattr(self, name).take(which, axis=-1))
         return new
 
     def joined(self, other: "_Slots") -> "_Slots":
@@ -332,13 +345,17 @@ class _Slots:
             return
         every = which.size > 0.7 * self.ids.size  # copying the others out would cost more
         at = slice(None) if every else which
-        inputs = [x if x.shape[1] == 1 else x[:, at] for x in self.inputs]
-        w = None if self.w is None else self.w[:, at]
-        J = jacobian(self.problem, inputs, self.P[:, at], self.low[:, at], self.high[:, at])
+
+        def picked(a: np.ndarray) -> np.ndarray:
+            return a if every or a.shape[1] == 1 else a.take(which, axis=1)
+
+        w = None if self.w is None else picked(self.w)
+        inputs = [picked(x) for x in self.inputs]
+        J = jacobian(self.problem, inputs, picked(self.P), picked(self.low), picked(self.high))
         if w is not None:
             J = [c * w for c in J]
         J = [np.ascontiguousarray(c) for c in J]
-        r = self.r[:, at]
+        r = picked(self.r)
         for i, a in enumerate(J):
             self.g[i, at] = dot(a, r)
             for j in range(i + 1):
@@ -376,10 +393,6 @@ class _Slots:
             over |= more
         s[:, which] = part
         return s
-
-
-def _at_least_two(columns: np.ndarray) -> np.ndarray:
-    return np.repeat(columns, 2) if columns.size == 1 else columns
 
 
 def _solve(M: np.ndarray, h: np.ndarray, shifts: np.ndarray) -> np.ndarray:

@@ -6,13 +6,14 @@ Nothing here depends on what else is in the block.
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from xr_modelfit.fitters.covariance import Judgement, judge
+from xr_modelfit.fitters.pieces import apart, pieces
 from xr_modelfit.fitters.quiet import caught_warnings
 from xr_modelfit.fitters.samples import Fitter, Samples
 from xr_modelfit.problem import Problem
@@ -186,7 +187,6 @@ class _Block:
 
 
 _SAMPLED = {"data", "input", "where", "weights"}
-_ELEMENTS = 16384  # samples judged at once: temporaries of this size stay in cache
 
 
 def _fill(packed: np.ndarray, block: _Block, task: BlockTask) -> None:
@@ -219,19 +219,24 @@ def _fill(packed: np.ndarray, block: _Block, task: BlockTask) -> None:
             parameters[all_fixed] = problem.with_ties(starts[all_fixed].T).T
     there = np.all(np.isfinite(parameters), axis=1)
     status[(status > 0) & ~there] = FitStatus.NONFINITE_MODEL
-    for ids in _pieces(np.flatnonzero(there), samples.y.shape[1]):
-        inputs, y, w = samples.columns(ids)
-        w = np.ones_like(y) if w is None else w
-        P, bounds = parameters[ids].T, (lower[ids].T, upper[ids].T)
-        with caught_warnings():
-            found = judge(problem, inputs, y, w, n_points[ids], P, bounds, free[ids].T, task.absolute)
-        status[ids] = _after(status[ids], found, n_points[ids], n_free[ids])
-        packed[ids, fields["chi2"]] = found.chi2[:, None]
-        good = status[ids] > 0
-        packed[ids[good], fields["stderr"]] = found.stderr.T[good]
-        if task.layout.covariance:
-            K = problem.n_parameters
-            packed[ids[good], fields["covariance"]] = np.moveaxis(found.covariance, 2, 0).reshape(-1, K * K)[good]
+    for ids in pieces(np.flatnonzero(there), samples.y.shape[1]):
+
+        def judged(ids: np.ndarray) -> None:
+            inputs, y, w = samples.columns(ids)
+            w = np.ones_like(y) if w is None else w
+            P, bounds = parameters[ids].T, (lower[ids].T, upper[ids].T)
+            with caught_warnings():
+                found = judge(problem, inputs, y, w, n_points[ids], P, bounds, free[ids].T, task.absolute)
+            status[ids] = _after(status[ids], found)
+            packed[ids, fields["chi2"]] = found.chi2[:, None]
+            good = status[ids] > 0
+            packed[ids[good], fields["stderr"]] = found.stderr.T[good]
+            if task.layout.covariance:
+                K = problem.n_parameters
+                packed[ids[good], fields["covariance"]] = np.moveaxis(found.covariance, 2, 0).reshape(-1, K * K)[good]
+
+        for raising in apart(judged, ids):
+            status[raising] = np.where(status[raising] > 0, FitStatus.NONFINITE_MODEL, status[raising])
     dof = (n_points - n_free).astype(float)
     chi2 = packed[:, fields["chi2"]][:, 0]
     packed[:, fields["reduced_chi2"]] = np.where(dof > 0, chi2 / np.where(dof > 0, dof, 1.0), np.nan)[:, None]
@@ -241,14 +246,6 @@ def _fill(packed: np.ndarray, block: _Block, task: BlockTask) -> None:
     packed[:, fields["fit_status"]] = status[:, None]
     if task.raising:
         _raise_first(status, block)
-
-
-def _pieces(ids: np.ndarray, n: int) -> Iterator[np.ndarray]:
-    """Fits in pieces that stay in cache; none of a single fit, whose sums would run in another order."""
-    most = max(2, _ELEMENTS // max(n, 1))
-    for start in range(0, ids.size, most):
-        piece = ids[start : start + most]
-        yield np.repeat(piece, 2) if piece.size == 1 else piece
 
 
 def _before(
@@ -276,7 +273,7 @@ def _before(
     return status
 
 
-def _after(status: np.ndarray, found: Judgement, n_points: np.ndarray, n_free: np.ndarray) -> np.ndarray:
+def _after(status: np.ndarray, found: Judgement) -> np.ndarray:
     """Status of fits that were tried, from the fitter's word and our own judgement."""
     new = status.copy()
     good = status > 0

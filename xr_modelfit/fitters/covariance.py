@@ -37,7 +37,7 @@ __all__ = ["Judgement", "judge"]
 
 _ON_BOUND = 1e-3  # of a conditional standard error
 _STATIONARY = 0.2  # of a standard error
-_ROUNDING = 1e-5  # of the norm of the data, for data without scatter
+_EXACT = 1e-5  # of the spread of the data, for data without scatter
 
 
 @dataclass(frozen=True)
@@ -103,22 +103,32 @@ def judge(
     T = tie_derivatives(problem, P)
     finite &= np.all(np.isfinite(length), axis=0) & np.all(np.isfinite(T), axis=(0, 1))
 
-    size = np.sqrt(norm2(w * y))
+    spread, rounding = _scales(y, w)
     downhill = np.stack([dot(c, r) for c in J]) if J else length
-    held = free[ours] & _on_bound(length, downhill, chi2, P[ours], low[ours], high[ours], np.maximum(dof, 1), size)
+    held = free[ours] & _on_bound(length, downhill, chi2, P[ours], low[ours], high[ours], np.maximum(dof, 1), spread)
     active = free[ours] & ~held
     factors = factorise(J, active, accuracy(problem))
     inverse, full_rank = factors.inverse(), factors.full_rank.copy()
     z, _ = factors.remove(r)
     removable = np.sum(z * z, axis=0)
     scatter = np.maximum(chi2 - removable, 0.0) / np.maximum(dof, 1)
-    stationary = (removable <= _STATIONARY**2 * scatter) | (removable <= (_ROUNDING * size) ** 2)
+    stationary = removable <= np.maximum(_STATIONARY**2 * scatter, np.maximum(_EXACT * spread, 4 * rounding) ** 2)
     full_rank &= np.count_nonzero(active, axis=0) <= n_points
     if not absolute:
         inverse = inverse * np.where(dof > 0, chi2 / np.maximum(dof, 1), np.where(n_free > 0, np.nan, 0.0))
     covariance = _all_parameters(inverse, T, active, held)
     covariance[:, :, ~(full_rank & finite)] = np.nan
     return Judgement(covariance, chi2, finite, full_rank, stationary, held.any(axis=0))
+
+
+def _scales(y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted spread of the data about its mean, and its rounding level; (b,) each.
+
+    The spread leaves a constant pedestal out: how well a fit does has nothing to do with it.
+    """
+    total = np.maximum(norm2(w), np.finfo(float).tiny)
+    spread = np.sqrt(norm2(w * (y - dot(w, w * y) / total)))
+    return spread, np.finfo(float).eps * np.sqrt(norm2(w * y))
 
 
 def _on_bound(
@@ -129,15 +139,17 @@ def _on_bound(
     low: np.ndarray,
     high: np.ndarray,
     dof: np.ndarray,
-    size: np.ndarray,
+    spread: np.ndarray,
 ) -> np.ndarray:
     """Which parameters are on a bound, (k, b); ``downhill`` is minus half the gradient of chi-square."""
-    near = np.maximum(_ON_BOUND * np.sqrt(chi2 / dof), 1e-9 * size)
+    near = np.maximum(_ON_BOUND * np.sqrt(chi2 / dof), 1e-9 * spread)
     pull = 1e-7 * length * np.sqrt(chi2)
-    on_low = (p <= low) | ((p - low) * length <= near)
-    on_high = (p >= high) | ((high - p) * length <= near)
+    # Where a parameter has no effect it is not determined, and near no bound.
+    seen = np.abs(p) * length > 1e-13 * spread
+    on_low = (p <= low) | (seen & ((p - low) * length <= near))
+    on_high = (p >= high) | (seen & ((high - p) * length <= near))
     outward = (on_low & (downhill <= pull)) | (on_high & (downhill >= -pull))
-    return outward & (length > 0)  # without any effect it is not determined, wherever it is
+    return outward & (length > 0)
 
 
 def _all_parameters(inverse: np.ndarray, T: np.ndarray, active: np.ndarray, held: np.ndarray) -> np.ndarray:

@@ -111,7 +111,11 @@ class PixelwiseFitter:
                 y = np.array(problem.evaluate_one(inputs, problem.with_ties(problem.start)), dtype=float)
             except Exception:
                 return {}
-        y = np.where(np.isfinite(y), y, 1.0) * (1.0 + 1e-3 * np.cos(np.arange(y.size)))
+        finite = np.isfinite(y)
+        if np.count_nonzero(finite) <= np.count_nonzero(problem.free):
+            return {}
+        inputs, y = [x[finite] for x in inputs], y[finite]
+        y = y * (1.0 + 1e-3 * np.cos(np.arange(y.size)))
         weights = np.ones_like(y) if weighted else None
 
         def tried(keywords: dict[str, Any]) -> _Run:
@@ -149,9 +153,9 @@ class PixelwiseFitter:
         inner = self.fitter.fitter if isinstance(self.fitter, FittingWithOutlierRemoval) else self.fitter
         if isinstance(inner, SLSQPLSQFitter | SimplexLSQFitter):
             keywords.setdefault("verblevel", 0)
-        misled = problem.tied.any() or problem.ways.wrong_derivative
+        misled = problem.tied.any() or problem.ways.wrong_derivative or problem.ways.careless
         if misled and "estimate_jacobian" in inspect.signature(type(inner).__call__).parameters:
-            # astropy's analytic Jacobian leaves out what tied parameters do, and domains.
+            # astropy's analytic Jacobian leaves out what tied parameters do, and domains; careless code spoils it.
             keywords.setdefault("estimate_jacobian", True)
         return keywords
 
@@ -248,7 +252,6 @@ def _guard_inputs(model: Model) -> None:
         return evaluate_tree(template, args[:n_inputs], args[n_inputs:], careless=True)
 
     model.evaluate = evaluate
-    model.fit_deriv = None
 
 
 def _as_dict(info: Any) -> dict[str, Any]:

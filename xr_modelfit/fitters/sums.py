@@ -13,7 +13,8 @@ def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Sum over samples of the product of two (n, b) arrays, shape (b,)."""
     if a.shape[1] == 1:  # one column would be summed in another order
         return dot(np.repeat(a, 2, axis=1), np.repeat(b, 2, axis=1))[:1]
-    return np.einsum("nb,nb->b", a, b, optimize=False)
+    # Picking columns may leave an array in another layout, and with it in another order of the sum.
+    return np.einsum("nb,nb->b", np.ascontiguousarray(a), np.ascontiguousarray(b), optimize=False)
 
 
 def norm2(a: np.ndarray) -> np.ndarray:
