@@ -593,7 +593,12 @@ def test_real_fitters_on_threads_are_exact(busy_threads: None) -> None:
     data = lines(ny=8, nx=8).isel(y=slice(7))
     start = xr.full_like(data.isel(v=0, drop=True), 3.0)
     start[::3, ::3] = 300.0
-    options: dict[str, Any] = {"p0": {"mean": start}, "fitter_kwargs": {"maxiter": 15}, "errors": "ignore"}
+    options: dict[str, Any] = {
+        "p0": {"mean": start},
+        "fitter": TRFLSQFitter(),
+        "fitter_kwargs": {"maxiter": 15},
+        "errors": "ignore",
+    }
     filters = list(warnings.filters)
     expected = fit(data, gaussian(), "v", scheduler="synchronous", **options)
     got = fit(data, gaussian(), "v", scheduler="threads", fits_per_chunk=3, **options)
@@ -627,7 +632,7 @@ def test_fits_print_nothing_and_leave_no_file(
 ) -> None:
     """Also those that fail."""
     monkeypatch.chdir(tmp_path)
-    fit(with_a_bad_position(), gaussian(), "v", errors="ignore", fitter_kwargs={"maxiter": 3})
+    fit(with_a_bad_position(), gaussian(), "v", errors="ignore", fitter=TRFLSQFitter(), fitter_kwargs={"maxiter": 3})
     fit(with_a_bad_position().chunk(y=1), gaussian(), "v").compute()
     assert capfd.readouterr() == ("", "")
     assert os.listdir(tmp_path) == []

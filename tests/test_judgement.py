@@ -588,7 +588,7 @@ def test_a_model_that_raises_beside_the_fit_stops_no_other() -> None:
 
     def refuses(x: np.ndarray, c: float = 2.0, d: float = 0.0) -> np.ndarray:
         # No d but 0 and what lies far off: refused only where the third fit is judged.
-        if np.ravel(c)[0] > 2.5 and 0 < abs(np.ravel(d)[0]) < 0.5:
+        if np.any((np.asarray(c) > 2.5) & (np.abs(d) > 0) & (np.abs(d) < 0.5)):
             raise ValueError("not here")
         return np.hypot(x, 0.0) * c + d
 

@@ -188,7 +188,14 @@ def test_attrs_are_plain() -> None:
         full_fit(cube(), min_points=4, keep_failed=True),
         fit(cube(), Gaussian1D(2, 5, 1.5, tied=ties, fixed={"mean": True}), "velocity", sigma=0.1, errors="ignore"),
         fit(cube(), Chebyshev1D(2, domain=(0, 10)), "velocity", fitter=LinearLSQFitter(), errors="ignore"),
-        fit(cube().rename(None), half_life(3.0, 0.1), "velocity", fitter_kwargs={"maxiter": 50}, errors="ignore"),
+        fit(
+            cube().rename(None),
+            half_life(3.0, 0.1),
+            "velocity",
+            fitter=TRFLSQFitter(),
+            fitter_kwargs={"maxiter": 50},
+            errors="ignore",
+        ),
     ]
     for result in results:
         for holder in (result, *result.variables.values()):

@@ -585,7 +585,7 @@ def test_astropys_mask_is_its_complement() -> None:
     mask[0, 1, [3, 9]] = True
     mask[1, 2, :5] = True
     model = Gaussian1D(3, 0.2, 0.5)
-    result = data.modelfit(model, dim="v", where=~mask)
+    result = data.modelfit(model, dim="v", where=~mask, fitter=TRFLSQFitter())
     theirs = parallel_fit_dask(
         model=model,
         fitter=TRFLSQFitter(),

@@ -15,8 +15,7 @@ squared length, against the variance of what would be left, is the squared dista
 minimum in standard errors. It depends on no scale or shift of data, coordinate or parameter.
 
 *Bounds.* A parameter is on its bound when moving it there would change the weighted residual by
-a small fraction of its scatter, and the gradient does not pull it inward. It then has no error,
-and the errors of the others are those with it held [1]_.
+a small fraction of its scatter, and the gradient pulls it outward. It then has no error, and the errors of the others are those with it held [1]_.
 
 References
 ----------
@@ -143,13 +142,12 @@ def _on_bound(
 ) -> np.ndarray:
     """Which parameters are on a bound, (k, b); ``downhill`` is minus half the gradient of chi-square."""
     near = np.maximum(_ON_BOUND * np.sqrt(chi2 / dof), 1e-9 * spread)
-    pull = 1e-7 * length * np.sqrt(chi2)
-    # Where a parameter has no effect it is not determined, and near no bound.
-    seen = np.abs(p) * length > 1e-13 * spread
-    on_low = (p <= low) | (seen & ((p - low) * length <= near))
-    on_high = (p >= high) | (seen & ((high - p) * length <= near))
-    outward = (on_low & (downhill <= pull)) | (on_high & (downhill >= -pull))
-    return outward & (length > 0)
+    # On the bound to the last bit: unless the gradient pulls inward. Beside it, where fitters that
+    # stay inside end: only if it pulls outward, or a parameter without effect would be on any bound.
+    still = 1e-7 * length * np.sqrt(chi2)
+    on_low = ((p <= low) & (downhill <= still)) | (((p - low) * length <= near) & (downhill <= -near * length))
+    on_high = ((p >= high) & (downhill >= -still)) | (((high - p) * length <= near) & (downhill >= near * length))
+    return (on_low | on_high) & (length > 0)
 
 
 def _all_parameters(inverse: np.ndarray, T: np.ndarray, active: np.ndarray, held: np.ndarray) -> np.ndarray:
