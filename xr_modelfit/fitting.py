@@ -110,8 +110,8 @@ def fit(
     bounds : mapping, optional
         ``{parameter: (low, high)}``, each a number, a DataArray or None; instead of the model's.
         Equal bounds fix a parameter.
-    fitter : astropy fitter, optional
-        Used exactly as given, one fit at a time. Default: ``TRFLSQFitter()``.
+    fitter : BatchLSQFitter or astropy fitter, optional
+        Used exactly as given, one fit at a time. Default: `BatchLSQFitter`, many fits at once.
     fitter_kwargs : mapping, optional
         Passed to the fitter's call, ``{"maxiter": 500}`` for one.
     fit_info : True or sequence of str, optional
@@ -130,7 +130,8 @@ def fit(
         Put before every output name.
     scheduler : str or dask client, optional
         For computed input: "synchronous", "threads", "processes", "distributed", or "default"
-        for dask's active one. By default an active one, else processes.
+        for dask's active one. By default an active one, else threads for `BatchLSQFitter` and
+        processes for astropy's fitters.
     fits_per_chunk : int, optional
         At most this many fits in a block.
     keep_attrs : bool
