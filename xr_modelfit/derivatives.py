@@ -255,7 +255,7 @@ def _best_difference(at: Any, p: np.ndarray, low: np.ndarray, high: np.ndarray) 
         best[:, which[better]] = columns[:, better]
         past = ~unseen & ~better & (best_error[which] < 1e-3) & np.isfinite(error)
         best_error[which[better]] = error[better]
-        blind = unseen & (h[which] > 1e6 * np.maximum(np.abs(p[which]), width[which]))
+        blind = unseen & (h[which] > 1e40 * np.maximum(np.abs(p[which]), width[which]))
         todo[which[past | blind | (best_error[which] < 1e-9)]] = False
         factor = np.where(truncation < rounding, 4.0, np.where(truncation > 1e-2, 0.05, 0.25))
         factor = np.where(np.isfinite(effect), np.where(unseen, 100.0, factor), 0.05)
@@ -433,28 +433,58 @@ def _atom_way(problem: Problem, model: Model, at: Inputs, rows: np.ndarray) -> t
             out.append(np.stack([np.broadcast_to(c, shape) for c in parts]))
         return np.concatenate(out, axis=2)
 
+    def value(q: np.ndarray) -> np.ndarray:
+        shape = (_length(at)[0], q.shape[1])
+        if problem.ways.broadcasts:
+            return np.broadcast_to(_Walk(problem.ways, iter(())).value(model, at, list(q)), shape)
+        walk = _Walk(problem.ways, iter(()), one_by_one=True)
+        return np.concatenate([walk.value(model, at, list(q[:, i : i + 1])) for i in range(q.shape[1])], axis=1)
+
+    def agrees(D: np.ndarray) -> bool:
+        """Whether columns are those of the model; differences alone may not see a badly scaled one."""
+        if not np.all(np.isfinite(D)):
+            return False
+        scale = np.maximum(np.max(np.abs(D), axis=(1, 2)), np.max(np.abs(E), axis=(1, 2)))
+        worst = np.max(np.abs(D - E), axis=(1, 2)) / np.where(scale > 0, scale, 1.0)
+        return all(_confirmed(value, rows, D[j], j) for j in np.flatnonzero(worst > _AGREE).tolist())
+
     try:
         E = columns("difference")
     except Exception:
         return "difference", False
     bad = False
+    if not np.all(np.isfinite(E)):
+        return "difference", False
     candidates = ("linear", "analytic", "complex") if _simple_linear(model) else ("analytic", "complex")
     for way in candidates:
         try:
             D = columns(way)
         except Exception:
             continue
-        if not (np.all(np.isfinite(D)) and np.all(np.isfinite(E))):
-            continue
-        scale = np.maximum(np.max(np.abs(D), axis=(1, 2)), np.max(np.abs(E), axis=(1, 2)))
-        worst = np.max(np.abs(D - E), axis=(1, 2)) / np.where(scale > 0, scale, 1.0)
-        if np.all(worst <= _AGREE):
-            return way, bad or (way == "linear" and _own_is_wrong(columns, E))
-        bad = bad or way == "analytic"
+        if agrees(D):
+            return way, bad or (way == "linear" and _own_is_wrong(columns, agrees))
+        bad = bad or (way == "analytic" and bool(np.all(np.isfinite(D))))
     return "difference", bad
 
 
-def _own_is_wrong(columns: Any, E: np.ndarray) -> bool:
+def _confirmed(value: Any, rows: np.ndarray, column_: np.ndarray, j: int) -> bool:
+    """Whether column ``j`` is a central difference whose step, by the column's own word, can be seen."""
+    with np.errstate(all="ignore"):
+        length = np.max(np.abs(column_), axis=0)
+        size = np.max(np.abs(value(rows)), axis=0)
+        if not np.all(length > 0):
+            return False
+        for fraction in (1e-2, 1e-4, 1e-6, 1e-8):
+            below, above = rows.copy(), rows.copy()
+            below[j] -= fraction * size / length
+            above[j] += fraction * size / length
+            E = (value(above) - value(below)) / (above[j] - below[j])
+            if np.all(np.abs(E - column_) <= _AGREE * length):
+                return True
+    return False
+
+
+def _own_is_wrong(columns: Any, agrees: Any) -> bool:
     """Whether a linear model's own ``fit_deriv``, which astropy's fitters use, is wrong."""
     try:
         D = columns("analytic")
@@ -462,8 +492,7 @@ def _own_is_wrong(columns: Any, E: np.ndarray) -> bool:
         return False
     except Exception:
         return True
-    scale = np.maximum(np.max(np.abs(D), axis=(1, 2)), np.max(np.abs(E), axis=(1, 2)))
-    return bool(np.any(np.max(np.abs(D - E), axis=(1, 2)) > _AGREE * np.where(scale > 0, scale, 1.0)))
+    return not agrees(D)
 
 
 def _simple_linear(model: Model) -> bool:

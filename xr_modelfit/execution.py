@@ -4,19 +4,23 @@ The only module that knows dask. Whatever is chosen here never changes a result:
 do not see each other.
 """
 
+from __future__ import annotations
+
 import math
 import multiprocessing
 import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from typing import Any
 
 import dask
 import numpy as np
 import xarray as xr
 from dask.base import get_scheduler
+from dask.system import CPU_COUNT
 
-__all__ = ["check_scheduler", "chunked_like", "is_lazy", "map_blocks"]
+__all__ = ["Habit", "check_scheduler", "chunked_like", "is_lazy", "map_blocks"]
 
 SCHEDULERS = ("synchronous", "threads", "processes", "distributed", "default")
 _ALIASES = {
@@ -25,12 +29,44 @@ _ALIASES = {
     "threading": "threads",
     "multiprocessing": "processes",
 }
-_MOST_FITS = 500  # in a block of computed input
-_FEW_FITS = 1000  # not worth starting processes for
+_FEW_SAMPLES = 100_000  # that one thread has done before two have started
+_MOST_SAMPLES = 4_000_000  # 32 MB of data in a block
 _GUARD = (
     'Processes import the script that started them: put its calls under `if __name__ == "__main__":`, '
     'or pass scheduler="synchronous".'
 )
+
+
+@dataclass(frozen=True)
+class Habit:
+    """How computed input is worked on by default.
+
+    Parameters
+    ----------
+    scheduler : {"threads", "processes"}
+    few_fits : int
+        So few are done at once, without a scheduler.
+    most_fits : int
+        So many are in a block at the most.
+    rounds : int
+        Blocks for each core.
+    """
+
+    scheduler: str
+    few_fits: int
+    most_fits: int
+    rounds: int
+
+    @classmethod
+    def for_arrays(cls, n_samples: int = 1) -> Habit:
+        """For functions of whole blocks: few large ones, on threads."""
+        n = max(n_samples, 1)
+        return cls("threads", few_fits=_FEW_SAMPLES // n, most_fits=max(1, _MOST_SAMPLES // n), rounds=1)
+
+    @classmethod
+    def one_by_one(cls) -> Habit:
+        """For fits of a millisecond each: many blocks, in processes, which take seconds to start."""
+        return cls("processes", few_fits=1000, most_fits=500, rounds=4)
 
 
 def is_lazy(*variables: xr.Variable) -> bool:
@@ -66,7 +102,7 @@ def map_blocks(
     *,
     scheduler: Any = None,
     fits_per_chunk: int | None = None,
-    prefer: str = "threads",
+    habit: Habit | None = None,
 ) -> xr.Variable:
     """Apply a function of arrays to blocks; the first variable is the data and has all loop dims.
 
@@ -81,8 +117,8 @@ def map_blocks(
         Trailing dims of the output and their sizes.
     scheduler, fits_per_chunk
         As in `xr_modelfit.fit`.
-    prefer : {"threads", "processes"}
-        Scheduler for computed input where neither call nor dask's configuration names one.
+    habit : Habit, optional
+        What to do with computed input where neither call nor dask's configuration says.
 
     Returns
     -------
@@ -116,16 +152,13 @@ def map_blocks(
         return apply([_chunked(v, chunks, core) for v in variables])
 
     variables = [v.compute() for v in variables]
+    habit = habit or Habit.for_arrays()
     n_fits = math.prod(shape)
-    get, name = _resolve(scheduler, prefer, n_fits if fits_per_chunk is None else None)
-    if (
-        (fits_per_chunk is None and (name == "synchronous" or n_fits <= 1))
-        or n_fits == 0
-        or not _has_samples(variables, core_dims)
-    ):
+    get, name = _resolve(scheduler, habit, n_fits if fits_per_chunk is None else None)
+    whole = fits_per_chunk is None and (name == "synchronous" or n_fits <= 1)
+    if whole or n_fits == 0 or not _has_samples(variables, core_dims):
         return apply(variables)
-    if fits_per_chunk is None:
-        fits_per_chunk = max(1, min(_MOST_FITS, math.ceil(n_fits / (4 * (multiprocessing.cpu_count() or 1)))))
+    fits_per_chunk = fits_per_chunk or max(1, min(habit.most_fits, math.ceil(n_fits / (habit.rounds * CPU_COUNT))))
     chunks = _split({d: (n,) for d, n in loop.items()}, fits_per_chunk)
     lazy_out = apply([_chunked(v, chunks, core) for v in variables])
     return _compute(lazy_out, get, name)
@@ -190,7 +223,7 @@ def _chunked(variable: xr.Variable, chunks: Mapping[Hashable, tuple[int, ...]], 
     return variable.chunk(wanted) if wanted else variable
 
 
-def _resolve(scheduler: Any, prefer: str, n_fits: int | None) -> tuple[Any, str]:
+def _resolve(scheduler: Any, habit: Habit, n_fits: int | None) -> tuple[Any, str]:
     """What to hand to ``dask.compute(scheduler=)``, and the name of it."""
     if scheduler is not None and scheduler != "default":
         if isinstance(scheduler, str):
@@ -201,13 +234,14 @@ def _resolve(scheduler: Any, prefer: str, n_fits: int | None) -> tuple[Any, str]
         return None, "default"
     if "distributed" in sys.modules and get_scheduler() is not None:  # an active client comes first
         return None, "default"
-    if multiprocessing.parent_process() is not None and prefer == "processes":
+    processes = habit.scheduler == "processes"
+    if processes and multiprocessing.parent_process() is not None:
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             raise RuntimeError(f"A fit started while a process was being started for it. {_GUARD}")
         return "synchronous", "synchronous"  # already one of several workers
-    if n_fits is not None and n_fits <= _FEW_FITS and prefer == "processes":
+    if n_fits is not None and n_fits <= habit.few_fits:
         return "synchronous", "synchronous"
-    return prefer, prefer
+    return habit.scheduler, habit.scheduler
 
 
 def _compute(variable: xr.Variable, scheduler: Any, name: str) -> xr.Variable:

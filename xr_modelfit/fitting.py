@@ -13,7 +13,6 @@ from xr_modelfit.coords import Labels, fitted_dims
 from xr_modelfit.execution import map_blocks
 from xr_modelfit.expression import parameter_titles
 from xr_modelfit.failures import FitWarning, tell_failures
-from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block import FitError
 from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.request import check_options, resolve_request
@@ -252,7 +251,7 @@ def _fit_array(
         {FIELD: request.layout.width},
         scheduler=options["scheduler"],
         fits_per_chunk=options["fits_per_chunk"],
-        prefer="threads" if isinstance(request.fitter, BatchLSQFitter) else "processes",
+        habit=request.habit,
     )
     result = label(
         packed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
+import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from astropy.modeling import Model
 from xr_modelfit.companions import Companions, resolve_companions
 from xr_modelfit.coords import Labels, ModelInput, fitted_dims, model_inputs
 from xr_modelfit.derivatives import find_ways
-from xr_modelfit.execution import check_scheduler, is_lazy
+from xr_modelfit.execution import Habit, check_scheduler, is_lazy
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block import BlockTask, Layout, Role, fit_block
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
@@ -72,6 +73,13 @@ class Request:
     @property
     def lazy(self) -> bool:
         return is_lazy(*self.variables)
+
+    @property
+    def habit(self) -> Habit:
+        """How to work on computed input by default."""
+        if isinstance(self.fitter, PixelwiseFitter):
+            return Habit.one_by_one()
+        return Habit.for_arrays(math.prod(self.data.sizes[d] for d in self.fitted))
 
     def block_function(self) -> Callable[..., np.ndarray]:
         """The function of arrays that fits a block."""

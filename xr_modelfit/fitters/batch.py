@@ -47,7 +47,7 @@ from xr_modelfit.derivatives import jacobian
 from xr_modelfit.fitters.linear import solve_linear
 from xr_modelfit.fitters.pieces import apart, at_least_two, most_fits, pieces
 from xr_modelfit.fitters.samples import FitArrays, Samples
-from xr_modelfit.fitters.sums import dot, norm2
+from xr_modelfit.fitters.sums import columns, dot, norm2
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
 
@@ -257,12 +257,12 @@ class _Slots:
     def kept(self, which: np.ndarray) -> "_Slots":
         """The fits in the columns ``which``."""
         which = at_least_two(which)
-        w = None if self.w is None else self.w.take(which, axis=1)
-        inputs = [x if x.shape[1] == 1 else x.take(which, axis=1) for x in self.inputs]
-        new = _Slots(self.problem, inputs, self.y.take(which, axis=1), w)
-        new.r = self.r.take(which, axis=1)
+        w = None if self.w is None else columns(self.w, which)
+        inputs = [x if x.shape[1] == 1 else columns(x, which) for x in self.inputs]
+        new = _Slots(self.problem, inputs, columns(self.y, which), w)
+        new.r = columns(self.r, which)
         for name in _STATE:
-            setattr(new, name, getattr(self, name).take(which, axis=-1))
+            setattr(new, name, columns(getattr(self, name), which))
         return new
 
     def joined(self, other: "_Slots") -> "_Slots":
@@ -347,7 +347,7 @@ class _Slots:
         at = slice(None) if every else which
 
         def picked(a: np.ndarray) -> np.ndarray:
-            return a if every or a.shape[1] == 1 else a.take(which, axis=1)
+            return a if every or a.shape[1] == 1 else columns(a, which)
 
         w = None if self.w is None else picked(self.w)
         inputs = [picked(x) for x in self.inputs]
@@ -378,16 +378,16 @@ class _Slots:
         which = np.flatnonzero(over.any(axis=0))
         if not which.size:
             return s
-        s, p, low, high, over = s.copy(), p[:, which], low[:, which], high[:, which], over[:, which]
-        M, h, scale, shift = M[..., which], h[:, which], scale[:, which], shift[:, which]
-        part = s[:, which]
+        p, low, high, over = (columns(a, which) for a in (p, low, high, over))
+        M, h, scale, shift, used = (columns(a, which) for a in (M, h, scale, shift, used))
+        s, part = s.copy(), columns(s, which)
         for _ in range(len(p)):
             cut = np.where(over, np.clip(p + part, low, high) - p, 0.0) * scale
             rest = np.where(over, 0.0, h - np.einsum("ijb,jb->ib", M, cut))
             inner = np.where(over[:, None] | over[None, :], 0.0, M)
             x = _solve(inner, rest, shift[:, None])[:, 0]
             part = np.where(over, cut, x) / scale
-            more = ~over & used[:, which] & ((p + part < low) | (p + part > high))
+            more = ~over & used & ((p + part < low) | (p + part > high))
             if not more.any():
                 break
             over |= more

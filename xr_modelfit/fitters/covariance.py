@@ -15,7 +15,8 @@ squared length, against the variance of what would be left, is the squared dista
 minimum in standard errors. It depends on no scale or shift of data, coordinate or parameter.
 
 *Bounds.* A parameter is on its bound when moving it there would change the weighted residual by
-a small fraction of its scatter, and the gradient pulls it outward. It then has no error, and the errors of the others are those with it held [1]_.
+a small fraction of its scatter, and the gradient pulls it outward. It then has no error, and the
+errors of the others are those with it held [1]_.
 
 References
 ----------

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from xr_modelfit.fitters.sums import columns
 from xr_modelfit.problem import Problem
 
 __all__ = ["FitArrays", "Fitter", "Samples"]
@@ -43,7 +44,7 @@ class Samples:
         """
         y, inputs, weights = self._filled
         w = None if weights is None else np.ascontiguousarray(weights[ids].T)
-        return [x if x.shape[1] == 1 else x.take(ids, axis=1) for x in inputs], np.ascontiguousarray(y[ids].T), w
+        return [x if x.shape[1] == 1 else columns(x, ids) for x in inputs], np.ascontiguousarray(y[ids].T), w
 
     @cached_property
     def _filled(self) -> tuple[np.ndarray, list[np.ndarray], np.ndarray | None]:

@@ -6,17 +6,26 @@ a sample of weight zero adds an exact zero, wherever it stands, and no column se
 
 import numpy as np
 
-__all__ = ["dot", "norm2"]
+__all__ = ["columns", "dot", "norm2"]
+
+
+def columns(a: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Columns ``which`` of an array with fits last, in C order; indexing would transpose it in memory."""
+    return np.take(a, which, axis=-1)
 
 
 def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Sum over samples of the product of two (n, b) arrays, shape (b,)."""
     if a.shape[1] == 1:  # one column would be summed in another order
         return dot(np.repeat(a, 2, axis=1), np.repeat(b, 2, axis=1))[:1]
-    # Picking columns may leave an array in another layout, and with it in another order of the sum.
-    return np.einsum("nb,nb->b", np.ascontiguousarray(a), np.ascontiguousarray(b), optimize=False)
+    return np.einsum("nb,nb->b", _in_rows(a), _in_rows(b), optimize=False)
 
 
 def norm2(a: np.ndarray) -> np.ndarray:
     """Squared length of each column, shape (b,)."""
     return dot(a, a)
+
+
+def _in_rows(a: np.ndarray) -> np.ndarray:
+    """``a`` with columns beside each other in memory, or shared by all; else it is summed in another order."""
+    return a if a.strides[1] in (0, a.itemsize) else np.ascontiguousarray(a)
