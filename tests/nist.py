@@ -14,7 +14,9 @@ import numpy as np
 import xarray as xr
 from astropy.modeling import Model, custom_model
 
-__all__ = ["MODELS", "NistSet", "digits", "read_all", "read_set"]
+from xr_modelfit import fit
+
+__all__ = ["MODELS", "NistSet", "digits", "fit_both", "read_all", "read_set", "values"]
 
 _DATA_FROM = 60  # lines before the samples, the same in every file
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][-+]?\d+)?"
@@ -67,6 +69,10 @@ class NistSet:
         """Names of the predictors: x, or x1 and x2."""
         return ("x",) if len(self.x) == 1 else ("x1", "x2")
 
+    def coords(self) -> dict[str, str]:
+        """Which predictor each input of the model reads."""
+        return dict(zip(self.model().inputs, self.labels, strict=True))
+
     def array(self) -> xr.DataArray:
         """Response over ``start`` and ``sample``, twice the same, with the predictors as coordinates."""
         coords = {label: ("sample", values) for label, values in zip(self.labels, self.x, strict=True)}
@@ -105,12 +111,32 @@ def read_all(folder: Path) -> list[NistSet]:
     return [read_set(path) for path in sorted(folder.glob("*.dat"))]
 
 
-def digits(values: Any, certified: Any) -> np.ndarray:
+def fit_both(one: NistSet, fitter: Any) -> xr.Dataset:
+    """Both starts of a set in one call, last iterates included."""
+    return fit(
+        one.array(),
+        one.model(),
+        "sample",
+        coords=one.coords(),
+        p0=one.start_maps(),
+        fitter=fitter,
+        keep_failed=True,
+        errors="ignore",
+        scheduler="synchronous",
+    )
+
+
+def values(result: xr.Dataset, one: NistSet, suffix: str = "") -> np.ndarray:
+    """Parameters of both starts, shape (2, k); with ``suffix="_stderr"`` their errors."""
+    return np.stack([result[name + suffix].to_numpy() for name in one.names], axis=-1)
+
+
+def digits(found: Any, certified: Any) -> np.ndarray:
     """Correct digits of the worst value along the last axis, at most 11; 0 where one is not finite."""
-    values, certified = np.asarray(values, dtype=float), np.asarray(certified, dtype=float)
+    found, certified = np.asarray(found, dtype=float), np.asarray(certified, dtype=float)
     with np.errstate(all="ignore"):
-        lost = np.log10(np.maximum(np.abs(values - certified) / np.abs(certified), 1e-11))
-    worst = np.max(np.where(np.isfinite(values), lost, 0.0), axis=-1)
+        lost = np.log10(np.maximum(np.abs(found - certified) / np.abs(certified), 1e-11))
+    worst = np.max(np.where(np.isfinite(found), lost, 0.0), axis=-1)
     return np.maximum(-worst, 0.0)
 
 

@@ -236,40 +236,45 @@ def test_trap_07_a_cubic_at_1_4_GHz(bounded: bool) -> None:
     assert float(fit["n_iter"]) == 1
 
 
-def _one_dim(cls: Any) -> Model:
-    return cls(4, domain=(-5.0, 9.0))
+def _plane() -> Model:
+    return models.Planar2D(0.0, 2.0, 0.0, fixed={"slope_y": True})
 
 
-def _two_dim(cls: Any) -> Model:
-    return cls(2, 1, x_domain=(-5.0, 9.0), y_domain=(-3.0, 4.0))
-
-
+D1, D2 = {"domain": (-5.0, 9.0)}, {"x_domain": (-5.0, 9.0), "y_domain": (-3.0, 4.0)}
 LINEAR: dict[str, Callable[[], Model]] = {
     "Polynomial1D": lambda: models.Polynomial1D(4),
-    "Polynomial1D in a domain": lambda: _one_dim(models.Polynomial1D),
+    "Polynomial1D in a domain": lambda: models.Polynomial1D(4, **D1),
     "Polynomial1D in a domain and window": lambda: models.Polynomial1D(3, domain=(-5.0, 9.0), window=(0.0, 2.0)),
-    "Chebyshev1D": lambda: _one_dim(models.Chebyshev1D),
-    "Legendre1D": lambda: _one_dim(models.Legendre1D),
-    "Hermite1D": lambda: _one_dim(models.Hermite1D),
+    "Chebyshev1D": lambda: models.Chebyshev1D(4, **D1),
+    "Legendre1D": lambda: models.Legendre1D(4, **D1),
+    "Hermite1D": lambda: models.Hermite1D(4, **D1),
     "Linear1D": lambda: Linear1D(0.0, 0.0),
     "Const1D": lambda: models.Const1D(0.0),
     "Scale": lambda: models.Scale(1.0),
     "Multiply": lambda: models.Multiply(1.0),
     "Shift": lambda: models.Shift(0.0),
     "Polynomial2D": lambda: models.Polynomial2D(2, x_domain=(-5.0, 9.0), y_domain=(-3.0, 4.0)),
-    "Chebyshev2D": lambda: _two_dim(models.Chebyshev2D),
-    "Legendre2D": lambda: _two_dim(models.Legendre2D),
-    "Hermite2D": lambda: _two_dim(models.Hermite2D),
+    "Chebyshev2D": lambda: models.Chebyshev2D(2, 1, **D2),
+    "Legendre2D": lambda: models.Legendre2D(2, 1, **D2),
+    "Hermite2D": lambda: models.Hermite2D(2, 1, **D2),
     "Planar2D": lambda: models.Planar2D(0.0, 0.0, 0.0),
     "Const2D": lambda: models.Const2D(0.0),
-    "sum": lambda: models.Legendre1D(2, domain=(-5.0, 9.0)) + models.Scale(1.0) * models.Const1D(2.0, fixed={"amplitude": True}),
-    "difference": lambda: models.Polynomial1D(2) - models.Hermite1D(4, domain=(-5.0, 9.0), fixed={"c0": True, "c1": True, "c2": True}),
+    "sum": lambda: (
+        models.Legendre1D(2, **D1)
+        + models.Const1D(2.0, fixed={"amplitude": True})
+        * models.Polynomial1D(3, fixed={"c0": True, "c1": True, "c2": True})
+    ),
+    "difference": lambda: (
+        models.Polynomial1D(2) - models.Hermite1D(4, **D1, fixed={"c0": True, "c1": True, "c2": True})
+    ),
     "a fixed shape": lambda: Gaussian1D(1.0, 0.2, 1.5, fixed={"mean": True, "stddev": True}) + Linear1D(0.0, 0.0),
     "quotient": lambda: Linear1D(0.0, 0.0) / models.Const1D(4.0, fixed={"amplitude": True}),
-    "fix_inputs": lambda: fix_inputs(models.Polynomial2D(2), {"y": 1.0}) if False else fix_inputs(models.Planar2D(0.0, 0.0, 0.0, fixed={"slope_y": True}), {"y": 3.0}),
-    "sum with fix_inputs": lambda: fix_inputs(models.Planar2D(0.0, 2.0, 0.0, fixed={"slope_y": True}), {"y": 3.0}) + models.Polynomial1D(2, fixed={"c0": True, "c1": True}),
+    "fix_inputs": lambda: fix_inputs(_plane(), {"y": 3.0}),
+    "sum with fix_inputs": lambda: (
+        fix_inputs(_plane(), {"y": 3.0}) + models.Polynomial1D(2, fixed={"c0": True, "c1": True})
+    ),
     "tied": lambda: models.Polynomial1D(3, tied={"c2": lambda m: 2.0 * m.c1 - 0.5 * m.c0}),
-}  # fmt: skip
+}
 
 
 def design(model: Model, at: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -332,7 +337,7 @@ def test_trap_07_linear_models_are_solved_directly(name: str, way: str) -> None:
 
 
 def test_trap_07_a_polynomial_at_any_coordinate_is_solved_directly() -> None:
-    """Cubics in hertz and quartics in metres are linear too: columns 1e-28 and 1e28 of another are no reason to iterate."""
+    """Cubics in hertz and quartics in metres are linear too, however unlike their columns are in size."""
     u = np.linspace(0.5, 1.5, 60)
     y = 1.0 + u + 0.05 * np.random.default_rng(10).normal(size=u.size)
     for scale in (1e-17, 5e-7, 1.4e9, 1e17):
@@ -391,7 +396,7 @@ def test_trap_09_a_square_root_on_its_bound(low_truth: bool) -> None:
     rng = np.random.default_rng(11)
     peak = np.exp(-((X - 0.4) ** 2))
     y = (0.0 if low_truth else 1.5) * peak + 0.02 * rng.normal(size=X.size) - (0.1 * peak if low_truth else 0.0)
-    for start in (1e-6, 0.25, 4.0):
+    for start in (1e-8, 1e-6, 1e-3, 0.25, 4.0):
         model = Root(start, 0.4, bounds={"a": (1e-8, 9.0)}, fixed={"b": low_truth})
         fit = xr_modelfit.fit(array(y, X), model, "x")
         if low_truth:
@@ -419,18 +424,32 @@ def test_trap_09_a_logarithm_on_its_bound() -> None:
     assert_allclose([float(inside["a"]), float(inside["b"])], [np.exp(slope), intercept], rtol=1e-6)
 
 
+SECH = custom_model(lambda x, a=1.0, b=0.0, c=1.0: np.real(a) / np.cosh((x - np.real(b)) / np.real(c)))
+
+
 @pytest.mark.parametrize("origin", [0.0, 1e9])
 def test_trap_09_steps_at_zero_and_far_from_it(origin: float) -> None:
-    """A parameter at 0 or 1e9 with a width of 1/64: the step is of neither size."""
-    peak = custom_model(lambda x, a=1.0, b=0.0, c=1.0: np.real(a) / np.cosh((x - np.real(b)) / np.real(c)))
-    u = np.arange(-40, 41) / 512.0
-    y = 2.0 / np.cosh((u - 0.005) / 0.016) + 0.02 * np.random.default_rng(13).normal(size=u.size)
-    fit = xr_modelfit.fit(array(y, u + origin), peak(1.5, origin, 0.02), "x")
-    expected = by_scipy(lambda p: p[0] / np.cosh((u - p[1]) / p[2]) - y, [1.5, 0.0, 0.02])
+    """A parameter at 0 or 1e9 with a width of 1/4: the step is of neither size."""
+    u = np.arange(-40, 41) / 32.0
+    y = 2.0 / np.cosh((u - 0.08) / 0.256) + 0.02 * np.random.default_rng(13).normal(size=u.size)
+    fit = xr_modelfit.fit(array(y, u + origin), SECH(1.5, origin, 0.32), "x")
+    expected = by_scipy(lambda p: p[0] / np.cosh((u - p[1]) / p[2]) - y, [1.5, 0.0, 0.32])
     found = np.array([float(fit["a"]), float(fit["b"]) - origin, float(fit["c"])])
     errors = np.array([float(fit[f"{n}_stderr"]) for n in "abc"])
     assert int(fit["fit_status"]) == FitStatus.CONVERGED
     assert np.all(np.abs(found - expected.x) < 1e-3 * errors)
+
+
+def test_trap_09_where_numbers_are_too_coarse_for_the_minimum() -> None:
+    """At 1e9 numbers are 1.2e-7 apart, a four-hundredth of the error: the nearest one is converged."""
+    u = np.arange(-40, 41) / 512.0
+    y = 2.0 / np.cosh((u - 0.005) / 0.016) + 0.02 * np.random.default_rng(13).normal(size=u.size)
+    for model in (SECH(1.5, 1e9, 0.02), models.Lorentz1D(1.5, 1e9, 0.04)):
+        fit = xr_modelfit.fit(array(y, u + 1e9), model, "x", errors="ignore", keep_failed=True)
+        start = [1.5, 0.0, model.parameters[2]]
+        expected = by_scipy(lambda p, model=model: model.evaluate(u, *p) - y, start)
+        assert int(fit["fit_status"]) == FitStatus.CONVERGED
+        assert abs(float(fit[model.param_names[1]]) - 1e9 - expected.x[1]) <= np.spacing(1e9)
 
 
 # ---------------------------------------------------------------- 10: bounds
@@ -511,11 +530,16 @@ def test_trap_12_degenerate_whatever_the_size_of_the_errors(scale: float) -> Non
 
 
 def test_trap_12_a_parameter_without_effect() -> None:
-    y = np.stack([np.full(X.size, 2.0), gaussian(X, 1.0, 0.0, 1.0) + 2.0])
-    model = Gaussian1D(0.0, 0.0, 1.0) + models.Const1D(1.0)
-    fit = xr_modelfit.fit(array(y, X, "fit"), model, "x", errors="ignore")
-    assert int(fit["fit_status"][0]) <= 0  # without a line, mean and width are not there
-    assert int(fit["fit_status"][1]) != FitStatus.CONVERGED or abs(float(fit["amplitude_0"][1]) - 1.0) < 1e-8
+    """A line far from all samples has no place and no width; nor has one of height 0 in a constant."""
+    y = 2.0 + 0.1 * np.random.default_rng(29).normal(size=X.size)
+    away = Gaussian1D(1.0, 1e4, 1.0) + models.Const1D(1.0)
+    fit = xr_modelfit.fit(array(y, X), away, "x", errors="ignore", keep_failed=True)
+    assert int(fit["fit_status"]) == FitStatus.DEGENERATE
+    assert_allclose(float(fit["amplitude_1"]), y.mean(), rtol=1e-12)  # what is determined is right
+    none = Gaussian1D(0.0, 0.0, 1.0, fixed={"amplitude": True}) + models.Const1D(1.0)
+    fit = xr_modelfit.fit(array(y, X), none, "x", errors="ignore")
+    assert int(fit["fit_status"]) == FitStatus.DEGENERATE
+    assert np.isnan(parameters(fit, none, "_stderr")).all()
 
 
 # ---------------------------------------------------------------- 13: ties
@@ -806,7 +830,6 @@ def _with(model: Model, *values: float) -> Model:
     return model
 
 
-D1, D2 = {"domain": (-5.0, 5.0)}, {"x_domain": (-5.0, 5.0), "y_domain": (-4.0, 6.0)}
 CASES = [
     Case(models.AiryDisk2D(2.0, 0.1, 0.2, 3.0)),
     Case(models.ArcCosine1D(5.0, 0.1, 0.02)),
@@ -1068,13 +1091,14 @@ def test_three_inputs(pooled: bool) -> None:
         return xr.DataArray(values.reshape(2, -1), dims=("fit", "sample"), coords=coords)
 
     dims = ("sample",) if pooled else ("z", "x", "y")
-    linear = xr_modelfit.fit(labelled(y), custom_model(plane)(), dims)
+    coords = {"x0": "x", "x1": "y", "x2": "z"}
+    linear = xr_modelfit.fit(labelled(y), custom_model(plane)(), dims, coords=coords)
     A = np.stack([*flat, np.ones(210)], axis=1)
     for i in range(2):
         expected = np.linalg.lstsq(A, y[i].ravel(), rcond=None)[0]
         assert_allclose([float(linear[n][i]) for n in "abcd"], expected, rtol=1e-11, atol=1e-13)
     assert_array_equal(linear["n_iter"], 1)
-    curved = xr_modelfit.fit(labelled(z), custom_model(blob)(1.5, 0.1, 1.0), dims)
+    curved = xr_modelfit.fit(labelled(z), custom_model(blob)(1.5, 0.1, 1.0), dims, coords=coords)
     for i in range(2):
         best = by_scipy(lambda p, i=i: blob(*flat, *p) - z[i].ravel(), [1.5, 0.1, 1.0])
         assert_allclose([float(curved[n][i]) for n in "abc"], best.x, rtol=1e-6)

@@ -8,6 +8,7 @@ width is ``sqrt(dof / (dof - 2))``.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,7 @@ def simulated(case: Case, given: bool, gaps: bool, seed: int) -> tuple[xr.DataAr
     return xr.DataArray(data, dims=("fit", *sizes), coords=axes), xr.DataArray(sigma, dims=list(sizes), coords=axes)
 
 
+@cache
 def calibrated(name: str, given: bool, gaps: bool) -> tuple[xr.Dataset, dict[str, float]]:
     """The result of the fits of a case, and the true values of the parameters that scatter."""
     case = CASES[name]
