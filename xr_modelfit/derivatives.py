@@ -471,7 +471,7 @@ def _confirmed(value: Any, rows: np.ndarray, column_: np.ndarray, j: int) -> boo
     """Whether column ``j`` is a central difference whose step, by the column's own word, can be seen."""
     with np.errstate(all="ignore"):
         length = np.max(np.abs(column_), axis=0)
-        size = np.max(np.abs(value(rows)), axis=0)
+        size = np.max(np.abs(value(rows)), initial=0.0) or 1.0  # a start may make the model zero
         if not np.all(length > 0):
             return False
         for fraction in (1e-2, 1e-4, 1e-6, 1e-8):

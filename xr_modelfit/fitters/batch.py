@@ -54,6 +54,10 @@ from xr_modelfit.status import FitStatus
 __all__ = ["BatchLSQFitter"]
 
 _FIRST_DAMPING = 1e-1
+_SLOW = 15  # iterations after which a fit gets the acceleration
+_ALONG = 0.1  # of the step, for the second derivative along it
+_ALPHA = 0.75  # largest acceleration against the step
+_FORGET = 0.5  # of the largest lengths of the columns, each step: a steep start must not rule for ever
 _SINGULAR = 1e-14  # a pivot of the scaled matrix below this is no direction
 _ROUNDING = 8 * np.finfo(float).eps
 _STUCK = 1e14  # damping beyond which no step is seen
@@ -89,10 +93,10 @@ class BatchLSQFitter:
     500
     """
 
-    maxiter: int = 100
-    ftol: float = 1e-16
-    xtol: float = 1e-8
-    gtol: float = 1e-13
+    maxiter: int = 300
+    ftol: float = 1e-14
+    xtol: float = 1e-7
+    gtol: float = 1e-6
     engine: Literal["auto", "numpy"] = "auto"
 
     info_names: ClassVar[tuple[str, ...]] = ()
@@ -289,19 +293,23 @@ class _Slots:
         scale = np.where(used, D, 1.0)
         M = np.where(used[:, None] & used[None, :], H / (scale[:, None] * scale[None, :]), 0.0)
         h = np.where(used, g / scale, 0.0)
-        self.D = np.maximum(self.D, D)
+        self.D = np.maximum(_FORGET * self.D, D)
         shift = self.damping * np.where(used, (self.D / scale) ** 2, 1.0)
         x = _solve(M, h, np.stack([np.zeros_like(shift), shift], axis=1))
-        promised = np.sum(h * x[:, 0], axis=0)  # d2
-        last = promised <= np.maximum(max(options.xtol**2, options.ftol) * self.chi2, _ROUNDING**2 * self.size2)
-        last |= np.all(np.abs(h) <= options.gtol * np.sqrt(self.chi2), axis=0)
+        gain = h * x[:, 0]
+        stays = used & (p + x[:, 0] / scale == p)  # no number is nearer to the minimum
+        rest = np.sum(np.where(stays, 0.0, np.abs(gain)), axis=0)
+        promised = np.where(stays.any(axis=0), rest, np.sum(gain, axis=0))  # d2
+        last = promised <= min(options.xtol**2, options.ftol) * self.chi2
+        last &= np.all(np.abs(h) <= options.gtol * np.sqrt(self.chi2), axis=0)
+        last |= promised <= _ROUNDING**2 * self.size2
         s = np.where(last, x[:, 0], x[:, 1]) / scale
         s = self._inside(s, p, low, high, M, h, scale, used, np.where(last, 0.0, shift))
 
+        s = np.clip(p + s, low, high) - p
         P = self.P.copy()
-        P[self.ours] = np.clip(p + s, low, high)
+        P[self.ours] = np.clip(p + s + self._bend(s, M, shift, scale, used, last), low, high)
         P = self.problem.with_ties(P)
-        s = P[self.ours] - p
         r = self._weighed(self.y - self.problem.evaluate(self.inputs, P))
         chi2 = norm2(r)
         predicted = np.sum(s * (2.0 * g - np.einsum("ijb,jb->ib", H, s)), axis=0)
@@ -339,12 +347,9 @@ class _Slots:
             self.P[:, which], self.r[:, which], self.chi2[which] = P[:, which], r[:, which], chi2[which]
         self._linearise(which)
 
-    def _linearise(self, which: np.ndarray) -> None:
-        """``H`` and ``g`` anew in the columns ``which``."""
-        if not which.size:
-            return
-        every = which.size > 0.7 * self.ids.size  # copying the others out would cost more
-        at = slice(None) if every else which
+    def _jacobian(self, which: np.ndarray) -> tuple[list[np.ndarray], np.ndarray | None, list[np.ndarray]]:
+        """Inputs, weights and weighted Jacobian of the columns ``which``."""
+        every = which.size == self.ids.size
 
         def picked(a: np.ndarray) -> np.ndarray:
             return a if every or a.shape[1] == 1 else columns(a, which)
@@ -352,14 +357,55 @@ class _Slots:
         w = None if self.w is None else picked(self.w)
         inputs = [picked(x) for x in self.inputs]
         J = jacobian(self.problem, inputs, picked(self.P), picked(self.low), picked(self.high))
-        if w is not None:
-            J = [c * w for c in J]
-        J = [np.ascontiguousarray(c) for c in J]
-        r = picked(self.r)
+        return inputs, w, J if w is None else [c * w for c in J]
+
+    def _linearise(self, which: np.ndarray) -> None:
+        """``H`` and ``g`` anew in the columns ``which``."""
+        if not which.size:
+            return
+        if which.size > 0.7 * self.ids.size:  # copying the others out would cost more
+            which = np.arange(self.ids.size)
+        at = slice(None) if which.size == self.ids.size else which
+        J = self._jacobian(which)[2]
+        r = self.r if which.size == self.ids.size else columns(self.r, which)
         for i, a in enumerate(J):
             self.g[i, at] = dot(a, r)
             for j in range(i + 1):
                 self.H[i, j, at] = self.H[j, i, at] = dot(a, J[j])
+
+    def _bend(
+        self,
+        s: np.ndarray,
+        M: np.ndarray,
+        shift: np.ndarray,
+        scale: np.ndarray,
+        used: np.ndarray,
+        last: np.ndarray,
+    ) -> np.ndarray:
+        """Half the geodesic acceleration of fits that are slow, (k, b): it follows curved valleys.
+
+        ``(H + lambda D^2) a = J' r_ss`` with the second derivative of ``r`` along the step by a
+        difference; left out where it is not small against the step, as it then tells nothing.
+        """
+        out = np.zeros_like(s)
+        which = np.flatnonzero((self.n_iter >= _SLOW) & ~last)
+        if not which.size:
+            return out
+        which = at_least_two(which)
+        s, M, shift, scale, used = (columns(a, which) for a in (s, M, shift, scale, used))
+        inputs, w, J = self._jacobian(which)
+        y, r, P = columns(self.y, which), columns(self.r, which), columns(self.P, which)
+        P[self.ours] += _ALONG * s
+        beside = y - self.problem.evaluate(inputs, self.problem.with_ties(P))
+        along = np.zeros_like(r)
+        for m, c in enumerate(J):
+            along += s[m] * c
+        second = (2.0 / _ALONG) * (((beside if w is None else beside * w) - r) / _ALONG + along)
+        push = np.stack([dot(c, second) for c in J])
+        a = _solve(M, np.where(used, push / scale, 0.0), shift[:, None])[:, 0]
+        small = np.sum(a * a, axis=0) <= (0.5 * _ALPHA) ** 2 * np.sum((s * scale) ** 2, axis=0) * 4.0
+        out[:, which] = np.where(small & np.all(np.isfinite(a), axis=0), 0.5 * a / scale, 0.0)
+        return out
 
     def _inside(
         self,
