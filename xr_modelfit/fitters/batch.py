@@ -93,7 +93,7 @@ class BatchLSQFitter:
     500
     """
 
-    maxiter: int = 300
+    maxiter: int = 100
     ftol: float = 1e-14
     xtol: float = 1e-7
     gtol: float = 1e-6
@@ -251,7 +251,7 @@ class _Slots:
         self.damping, self.growth = np.full(b, _FIRST_DAMPING), np.full(b, 2.0)
         self.n_iter, self.n_flat = np.zeros(b), np.zeros(b)
         self.size2 = norm2(self._weighed(y))
-        self.r = self._weighed(y - problem.evaluate(inputs, self.P))
+        self.r = self._residual(self.P)
         self.chi2 = norm2(self.r)
         self.H, self.g = np.zeros((k, k, b)), np.zeros((k, b))
         self.D = np.zeros((k, b))
@@ -310,7 +310,7 @@ class _Slots:
         P = self.P.copy()
         P[self.ours] = np.clip(p + s + self._bend(s, M, shift, scale, used, last), low, high)
         P = self.problem.with_ties(P)
-        r = self._weighed(self.y - self.problem.evaluate(self.inputs, P))
+        r = self._residual(P)
         chi2 = norm2(r)
         predicted = np.sum(s * (2.0 * g - np.einsum("ijb,jb->ib", H, s)), axis=0)
         flat = predicted <= 1e-12 * self.chi2  # chi-square can no longer tell a good step
@@ -335,13 +335,18 @@ class _Slots:
         status[~np.isfinite(self.chi2) | ~np.all(np.isfinite(self.g), axis=0)] = FitStatus.NONFINITE_MODEL
         return status
 
+    def _residual(self, P: np.ndarray) -> np.ndarray:
+        r = self.y - self.problem.evaluate(self.inputs, P)
+        return r if self.w is None else np.multiply(r, self.w, out=r)
+
     def _weighed(self, values: np.ndarray) -> np.ndarray:
         return values if self.w is None else values * self.w
 
     def _move(self, P: np.ndarray, r: np.ndarray, chi2: np.ndarray, taken: np.ndarray) -> None:
         """Go to ``P`` where the step is taken."""
-        which = np.flatnonzero(taken)
-        if which.size == taken.size:
+        which, back = np.flatnonzero(taken), np.flatnonzero(~taken)
+        if back.size < which.size:  # copy the fewer columns
+            P[:, back], r[:, back], chi2[back] = self.P[:, back], self.r[:, back], self.chi2[back]
             self.P, self.r, self.chi2 = P, r, chi2
         elif which.size:
             self.P[:, which], self.r[:, which], self.chi2[which] = P[:, which], r[:, which], chi2[which]
