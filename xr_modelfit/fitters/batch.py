@@ -4,11 +4,12 @@ For one fit with ``n`` samples and ``k`` free parameters ``p``, residual ``r = w
 Jacobian ``J = w df/dp``, ``g = J'r`` (minus half the gradient of ``chi2 = r'r``) and
 ``H = J'J``, a step solves
 
-.. math:: (H + \lambda D^2) s = g, \qquad D_j = \max \|J_j\|,
+.. math:: (H + \lambda D^2) s = g,
 
-the damping of Levenberg [1]_ in the scaling of Marquardt, with the largest length that each
-column has had, as Moré has it [2]_: where a parameter loses its effect on the model its steps do
-not grow. No unit of data, coordinate or parameter enters. The ratio ``rho`` of the
+the damping of Levenberg [1]_ in the scaling of Marquardt: ``D_j`` is the length of column ``J_j``.
+Moré [2]_ keeps the largest length that a column has had, so that the steps of a parameter do not
+grow where it loses its effect; here that length halves with each step, so that a steep start
+does not rule for ever. No unit of data, coordinate or parameter enters. The ratio ``rho`` of the
 actual to the predicted reduction ``2 g's - s'Hs`` decides whether the step is taken, and
 Nielsen's rule [3]_ moves the damping: ``lambda`` shrinks by ``max(1/3, 1 - (2 rho - 1)^3)`` or
 grows by ``nu``, ``nu`` doubling.
@@ -18,11 +19,16 @@ and comes back when the gradient turns. A step that would cross bounds is cut th
 again for the others; by the damping it turns into a projected gradient step, which descends
 [4]_. With ``lambda = 0`` and a linear model this is an active-set method.
 
+*Curved valleys.* A fit that is slow gets the geodesic acceleration of Transtrum and Sethna [5]_:
+with ``r_ss``, the second derivative of the residual along the step, ``(H + lambda D^2) a = J' r_ss``
+bends the step to ``s + a / 2``, where ``a`` is small against ``s``.
+
 *Convergence.* With the undamped step ``s0``, ``d2 = g's0`` is the reduction of ``chi2`` that a
 linear model still promises; ``sqrt(d2 / (chi2 / dof))`` is the distance to the minimum in
-standard errors. It has no scale and no origin. A fit is done when ``d2 <= xtol^2 chi2`` (or
-``ftol chi2``), when the cosine between ``r`` and each column is no larger than ``gtol``, or when
-``d2`` is at the rounding level of the data. The last step is taken undamped.
+standard errors. It has no scale and no origin. A fit is done when ``d2`` is no larger than
+``xtol^2 chi2`` and ``ftol chi2`` and the cosine between ``r`` and each column no larger than
+``gtol``, or when ``d2`` is at the rounding level of the data, or when chi-square has long been
+unable to tell a good step. The last step is taken undamped.
 
 *Batch.* Fits live in columns; those that are done leave, others take their place, and the
 temporaries stay in cache. No operation mixes columns (`fitters.sums`), so that a fit's bits
@@ -36,6 +42,8 @@ References
 .. [3] Nielsen, H. B. (1999), Damping parameter in Marquardt's method, IMM, DTU.
 .. [4] Kanzow, C., Yamashita, N. and Fukushima, M. (2004), J. Comp. Appl. Math. 172, 375;
    Coleman, T. and Li, Y. (1996), SIAM J. Optimization 6, 418.
+.. [5] Transtrum, M. and Sethna, J. (2012), Improvements to the Levenberg-Marquardt algorithm for
+   nonlinear least-squares minimization, arXiv:1201.5885.
 """
 
 from dataclasses import dataclass
@@ -56,7 +64,7 @@ __all__ = ["BatchLSQFitter"]
 _FIRST_DAMPING = 1e-1
 _SLOW = 15  # iterations after which a fit gets the acceleration
 _ALONG = 0.1  # of the step, for the second derivative along it
-_ALPHA = 0.75  # largest acceleration against the step
+_ALPHA = 0.75  # largest acceleration against the step, in the scaling
 _FORGET = 0.5  # of the largest lengths of the columns, each step: a steep start must not rule for ever
 _SINGULAR = 1e-14  # a pivot of the scaled matrix below this is no direction
 _ROUNDING = 8 * np.finfo(float).eps
@@ -72,13 +80,11 @@ class BatchLSQFitter:
     ----------
     maxiter : int
         Most iterations of one fit.
-    ftol, xtol : float
-        A fit is done when the linearised model promises a relative reduction of chi-square of no
-        more than ``ftol``, or of no more than ``xtol`` squared: ``xtol`` times the square root of
-        the degrees of freedom is the distance to the minimum in standard errors.
-    gtol : float
-        A fit is done when the cosine between the residual and each column of the Jacobian is no
-        larger.
+    ftol, xtol, gtol : float
+        A fit is done when all three hold: the linearised model promises a relative reduction of
+        chi-square of no more than ``ftol``, and of no more than ``xtol`` squared (``xtol`` times the
+        square root of the degrees of freedom is the distance to the minimum in standard errors),
+        and the cosine between the residual and each column of the Jacobian is no more than ``gtol``.
     engine : {"auto", "numpy"}
         What does the work; recorded with the result.
 
@@ -408,7 +414,7 @@ class _Slots:
         second = (2.0 / _ALONG) * (((beside if w is None else beside * w) - r) / _ALONG + along)
         push = np.stack([dot(c, second) for c in J])
         a = _solve(M, np.where(used, push / scale, 0.0), shift[:, None])[:, 0]
-        small = np.sum(a * a, axis=0) <= (0.5 * _ALPHA) ** 2 * np.sum((s * scale) ** 2, axis=0) * 4.0
+        small = np.sum(a * a, axis=0) <= _ALPHA**2 * np.sum((s * scale) ** 2, axis=0)
         out[:, which] = np.where(small & np.all(np.isfinite(a), axis=0), 0.5 * a / scale, 0.0)
         return out
 
