@@ -360,7 +360,7 @@ class _Slots:
 
     def _jacobian(self, which: np.ndarray) -> tuple[list[np.ndarray], np.ndarray | None, list[np.ndarray]]:
         """Inputs, weights and weighted Jacobian of the columns ``which``."""
-        every = which.size == self.ids.size
+        every = np.array_equal(which, np.arange(self.ids.size))
 
         def picked(a: np.ndarray) -> np.ndarray:
             return a if every or a.shape[1] == 1 else columns(a, which)
@@ -368,7 +368,7 @@ class _Slots:
         w = None if self.w is None else picked(self.w)
         inputs = [picked(x) for x in self.inputs]
         J = jacobian(self.problem, inputs, picked(self.P), picked(self.low), picked(self.high))
-        return inputs, w, J if w is None else [c * w for c in J]
+        return inputs, w, [np.ascontiguousarray(c) if w is None else c * w for c in J]
 
     def _linearise(self, which: np.ndarray) -> None:
         """``H`` and ``g`` anew in the columns ``which``."""

@@ -279,7 +279,7 @@ def _after(status: np.ndarray, found: Judgement) -> np.ndarray:
     good = status > 0
     new[good & found.at_bound] = FitStatus.CONVERGED_AT_BOUND
     new[good & ~found.stationary] = FitStatus.NO_PROGRESS
-    new[good & ~found.full_rank] = FitStatus.DEGENERATE
+    new[(good | (status == FitStatus.NO_PROGRESS)) & ~found.full_rank] = FitStatus.DEGENERATE
     raised = (status == FitStatus.FITTER_ERROR) | (status == FitStatus.NONFINITE_MODEL)
     new[~found.finite & ~raised] = FitStatus.NONFINITE_MODEL
     return new

@@ -27,5 +27,5 @@ def norm2(a: np.ndarray) -> np.ndarray:
 
 
 def _in_rows(a: np.ndarray) -> np.ndarray:
-    """``a`` with columns beside each other in memory, or shared by all; else it is summed in another order."""
-    return a if a.strides[1] in (0, a.itemsize) else np.ascontiguousarray(a)
+    """``a`` with its columns beside each other in memory; in any other layout it is summed in another order."""
+    return a if a.strides[1] == a.itemsize else np.ascontiguousarray(a)
