@@ -8,8 +8,8 @@ Jacobian ``J = w df/dp``, ``g = J'r`` (minus half the gradient of ``chi2 = r'r``
 
 the damping of Levenberg [1]_ in the scaling of Marquardt: ``D_j`` is the length of column ``J_j``.
 Moré [2]_ keeps the largest length that a column has had, so that the steps of a parameter do not
-grow where it loses its effect; here that length halves with each step, so that a steep start
-does not rule for ever. No unit of data, coordinate or parameter enters. The ratio ``rho`` of the
+grow where it loses its effect; in a slow fit that length halves with each step, so that a steep
+start does not rule for ever. No unit of data, coordinate or parameter enters. The ratio ``rho`` of the
 actual to the predicted reduction ``2 g's - s'Hs`` decides whether the step is taken, and
 Nielsen's rule [3]_ moves the damping: ``lambda`` shrinks by ``max(1/3, 1 - (2 rho - 1)^3)`` or
 grows by ``nu``, ``nu`` doubling.
@@ -62,10 +62,10 @@ from xr_modelfit.status import FitStatus
 __all__ = ["BatchLSQFitter"]
 
 _FIRST_DAMPING = 1e-1
-_SLOW = 15  # iterations after which a fit gets the acceleration
+_SLOW = 25  # iterations after which a fit gets the acceleration, and forgets its start
 _ALONG = 0.1  # of the step, for the second derivative along it
 _ALPHA = 0.75  # largest acceleration against the step, in the scaling
-_FORGET = 0.5  # of the largest lengths of the columns, each step: a steep start must not rule for ever
+_FORGET = 0.5  # of the largest lengths of the columns, each step of a slow fit
 _SINGULAR = 1e-14  # a pivot of the scaled matrix below this is no direction
 _ROUNDING = 8 * np.finfo(float).eps
 _STUCK = 1e14  # damping beyond which no step is seen
@@ -299,7 +299,7 @@ class _Slots:
         scale = np.where(used, D, 1.0)
         M = np.where(used[:, None] & used[None, :], H / (scale[:, None] * scale[None, :]), 0.0)
         h = np.where(used, g / scale, 0.0)
-        self.D = np.maximum(_FORGET * self.D, D)
+        self.D = np.maximum(np.where(self.n_iter < _SLOW, 1.0, _FORGET) * self.D, D)
         shift = self.damping * np.where(used, (self.D / scale) ** 2, 1.0)
         x = _solve(M, h, np.stack([np.zeros_like(shift), shift], axis=1))
         gain = h * x[:, 0]
