@@ -23,6 +23,11 @@ again for the others; by the damping it turns into a projected gradient step, wh
 with ``r_ss``, the second derivative of the residual along the step, ``(H + lambda D^2) a = J' r_ss``
 bends the step to ``s + a / 2``, where ``a`` is small against ``s``.
 
+*Steady approach.* Near a minimum with large residuals the steps shrink at a steady rate, along one
+line. Where two steps in a row do, ``s' D^2 s_before / |D s_before|^2 = 1 - a (1 - m)`` gives the
+rate ``m`` (``a`` is the factor of the step before), and the step is stretched by ``1 / (1 - m)``, as
+in Aitken's extrapolation.
+
 *Convergence.* With the undamped step ``s0``, ``d2 = g's0`` is the reduction of ``chi2`` that a
 linear model still promises; ``sqrt(d2 / (chi2 / dof))`` is the distance to the minimum in
 standard errors. It has no scale and no origin. A fit is done when ``d2`` is no larger than
@@ -69,6 +74,8 @@ _FORGET = 0.5  # of the largest lengths of the columns, each step of a slow fit
 _SINGULAR = 1e-14  # a pivot of the scaled matrix below this is no direction
 _ROUNDING = 8 * np.finfo(float).eps
 _STUCK = 1e14  # damping beyond which no step is seen
+_NEAR = 1e-2  # of chi-square promised, and damping, below which steps shrink at a steady rate
+_ALIGNED = 0.8  # squared cosine of two steps along one line
 _FLAT = 20  # steps in a row that chi-square cannot judge
 
 
@@ -206,7 +213,24 @@ class BatchLSQFitter:
                     return slots.kept(left)
 
 
-_STATE = ("ids", "P", "low", "high", "free", "damping", "growth", "n_iter", "n_flat", "chi2", "size2", "H", "g", "D")
+_STATE = (
+    "ids",
+    "P",
+    "low",
+    "high",
+    "free",
+    "damping",
+    "growth",
+    "n_iter",
+    "n_flat",
+    "chi2",
+    "size2",
+    "H",
+    "g",
+    "D",
+    "before",
+    "stretch",
+)
 
 
 class _Slots:
@@ -230,6 +254,8 @@ class _Slots:
     H: np.ndarray
     g: np.ndarray
     D: np.ndarray
+    before: np.ndarray
+    stretch: np.ndarray
 
     def __init__(self, problem: Problem, inputs: list[np.ndarray], y: np.ndarray, w: np.ndarray | None) -> None:
         self.problem, self.inputs, self.y, self.w = problem, inputs, y, w
@@ -260,7 +286,7 @@ class _Slots:
         self.r = self._residual(self.P)
         self.chi2 = norm2(self.r)
         self.H, self.g = np.zeros((k, k, b)), np.zeros((k, b))
-        self.D = np.zeros((k, b))
+        self.D, self.before, self.stretch = np.zeros((k, b)), np.zeros((k, b)), np.ones(b)
         self._linearise(np.arange(b))
         return self
 
@@ -314,7 +340,8 @@ class _Slots:
 
         s = np.clip(p + s, low, high) - p
         P = self.P.copy()
-        P[self.ours] = np.clip(p + s + self._bend(s, M, shift, scale, used, last), low, high)
+        stretch = self._stretch(s, scale, promised)
+        P[self.ours] = np.clip(p + stretch * s + self._bend(s, M, shift, scale, used, last), low, high)
         P = self.problem.with_ties(P)
         r = self._residual(P)
         chi2 = norm2(r)
@@ -324,6 +351,7 @@ class _Slots:
         taken = (chi2 < self.chi2) & (rho > 1e-4) & (predicted > 0)
         taken |= flat & (chi2 <= self.chi2 * (1.0 + 1e-12))
         self._move(P, r, chi2, taken)
+        self.before, self.stretch = np.where(taken, s, 0.0), stretch
         steady = np.maximum(1.0 / 3.0, 1.0 - (2.0 * np.where(taken, rho, 0.0) - 1.0) ** 3)
         self.damping = np.where(flat & taken, self.damping, self.damping * np.where(taken, steady, self.growth))
         self.growth = np.where(taken, 2.0, 2.0 * self.growth)
@@ -383,6 +411,15 @@ class _Slots:
             self.g[i, at] = dot(a, r)
             for j in range(i + 1):
                 self.H[i, j, at] = self.H[j, i, at] = dot(a, J[j])
+
+    def _stretch(self, s: np.ndarray, scale: np.ndarray, promised: np.ndarray) -> np.ndarray:
+        """Factor of the step of fits that approach their minimum at a steady rate, shape (b,)."""
+        now, then = s * scale, self.before * scale
+        along, long, short = (np.sum(a * b, axis=0) for a, b in ((now, then), (then, then), (now, now)))
+        rate = along / long
+        factor = self.stretch / (1.0 - rate)
+        steady = (promised <= _NEAR * self.chi2) & (self.damping < _NEAR) & (along * along >= _ALIGNED * long * short)
+        return np.where(steady & (factor > 0.4) & (factor < 3.0), factor, 1.0)
 
     def _bend(
         self,
