@@ -485,7 +485,7 @@ def script(n: int, options: str, guard: str) -> str:
     ("n", "options"),
     [
         pytest.param(10, ", scheduler='processes', fits_per_chunk=5", id="asked for"),
-        pytest.param(1000, "", id="by default", marks=pytest.mark.slow),
+        pytest.param(1001, "", id="by default", marks=pytest.mark.slow),
     ],
 )
 def test_a_script_without_guard_ends_with_a_message(n: int, options: str, tmp_path: Path) -> None:
@@ -500,9 +500,9 @@ def test_a_script_without_guard_ends_with_a_message(n: int, options: str, tmp_pa
 @pytest.mark.slow
 def test_a_script_with_guard_works(tmp_path: Path) -> None:
     """By default on processes, where there is enough to do."""
-    done = run_script(tmp_path / "script.py", script(1000, "", 'if __name__ == "__main__":\n        main()'))
+    done = run_script(tmp_path / "script.py", script(1001, "", 'if __name__ == "__main__":\n        main()'))
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "status 1000\n"
+    assert done.stdout == "status 1001\n"
     assert done.stderr == ""
 
 

@@ -29,7 +29,7 @@ _ALIASES = {
     "threading": "threads",
     "multiprocessing": "processes",
 }
-_FEW_SAMPLES = 100_000  # that one thread has done before two have started
+_FEW_SAMPLES = 2_000_000  # below, threads wait for the interpreter longer than they work side by side
 _MOST_SAMPLES = 4_000_000  # 32 MB of data in a block
 _GUARD = (
     'Processes import the script that started them: put its calls under `if __name__ == "__main__":`, '
