@@ -890,6 +890,8 @@ INFO: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
 }
 
 
+# An older scipy says this of SLSQP, which is called directly here.
+@pytest.mark.filterwarnings("ignore:Values in x were outside bounds:RuntimeWarning")
 @pytest.mark.parametrize("name", list(INFO))
 @pytest.mark.parametrize("way", ["computed", "lazy"])
 def test_fit_info(name: str, way: str) -> None:
