@@ -129,8 +129,8 @@ def fit(
         Put before every output name.
     scheduler : str or dask client, optional
         For computed input: "synchronous", "threads", "processes", "distributed", or "default"
-        for dask's active one. By default an active one, else threads for `BatchLSQFitter` and
-        processes for astropy's fitters.
+        for dask's active one. By default an active one, else threads for `BatchLSQFitter` (one
+        below two million samples) and processes for astropy's fitters (above a thousand fits).
     fits_per_chunk : int, optional
         At most this many fits in a block.
     keep_attrs : bool
