@@ -23,11 +23,11 @@ from numpy.testing import assert_array_equal
 from scipy.optimize import least_squares, lsq_linear
 
 import xr_modelfit
-from xr_modelfit.derivatives import find_ways
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block import BlockTask, Layout, Role, fit_block
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
+from xr_modelfit.ways import find_ways
 
 
 def hat(x: Any, height: float = 1.0, centre: float = 0.0, width: float = 1.0) -> Any:

@@ -13,9 +13,10 @@ import xarray as xr
 from astropy.modeling import CompoundModel, Fittable1DModel, Model, Parameter, custom_model, fix_inputs, models
 
 import xr_modelfit
-from xr_modelfit.derivatives import find_ways, jacobian, tie_derivatives
+from xr_modelfit.derivatives import jacobian, tie_derivatives
 from xr_modelfit.expression import evaluate_tree, result_names
 from xr_modelfit.problem import Problem, Ways
+from xr_modelfit.ways import find_ways
 
 Function = Callable[..., np.ndarray]
 

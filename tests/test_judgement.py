@@ -22,10 +22,10 @@ from scipy.optimize import curve_fit
 
 import xr_modelfit
 from xr_modelfit import FitStatus
-from xr_modelfit.derivatives import find_ways
 from xr_modelfit.expression import result_names
 from xr_modelfit.fitters.covariance import judge as judge_many
 from xr_modelfit.problem import Problem
+from xr_modelfit.ways import find_ways
 
 X = np.linspace(-4.0, 6.0, 41)
 OK, AT_BOUND = FitStatus.CONVERGED, FitStatus.CONVERGED_AT_BOUND

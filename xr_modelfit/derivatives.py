@@ -2,7 +2,7 @@
 
 The expression is walked: sums, differences, products and quotients by the rules of calculus;
 anything else is an *atom*, whose derivatives are taken in the first of these ways that works.
-The way is found once a call, on coordinates alone (`find_ways`), never per block.
+The way is found once a call (`xr_modelfit.ways`), never per block.
 
 ``linear``
     ``f(e_j) - f(0)`` for models that are linear in their parameters: exact, domains included.
@@ -33,21 +33,19 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from astropy.modeling import CompoundModel, Model
 
-from xr_modelfit.expression import evaluate_tree, inner_inputs
+from xr_modelfit.expression import evaluate_tree, inner_inputs, locked
 from xr_modelfit.problem import Problem, Ways, column
 
-__all__ = ["accuracy", "find_ways", "jacobian", "tie_derivatives"]
+__all__ = ["RULES", "Walk", "accuracy", "jacobian", "tie_derivatives", "tied_or_nan"]
 
 _COMPLEX_STEP = 1e-30
-_AGREE = 1e-4  # a wrong derivative is off by far more, a difference by far less
 _JUMP = 0.1  # a step whose effect does not shrink with it
-_RULES = {"+", "-", "*", "/"}
+RULES = {"+", "-", "*", "/"}
 
 Columns = list[np.ndarray]
 Inputs = Sequence[np.ndarray]
@@ -104,14 +102,14 @@ def tie_derivatives(problem: Problem, P: np.ndarray) -> np.ndarray:
             def at(which: np.ndarray, value: np.ndarray, t: int = t, j: int = j) -> np.ndarray:
                 Q = P[:, which].copy()
                 Q[j] = value
-                return _tied_or_nan(problem, Q)[t][None]
+                return tied_or_nan(problem, Q)[t][None]
 
             column_ = _best_difference(at, P[j], -infinite, infinite)
             T[t, m] = np.where(np.isfinite(at(np.arange(b), P[j])), column_, np.nan)[0]
     return T
 
 
-def _tied_or_nan(problem: Problem, Q: np.ndarray) -> np.ndarray:
+def tied_or_nan(problem: Problem, Q: np.ndarray) -> np.ndarray:
     """Parameters with ties; NaN for fits whose ties cannot be computed."""
     try:
         return problem.with_ties(Q)
@@ -127,7 +125,7 @@ def _all_columns(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarra
     """``D``: derivatives with respect to all K parameters, (n, b) each."""
     n, b = inputs[0].shape[0], P.shape[1]
     if problem.ways.broadcasts:
-        columns = _Walk(problem.ways, iter(problem.ways.atoms)).columns(
+        columns = Walk(problem.ways, iter(problem.ways.atoms)).columns(
             problem.model, inputs, list(P), list(low), list(high)
         )
         return [c if c.shape == (n, b) else np.broadcast_to(c, (n, b)) for c in columns]
@@ -135,13 +133,13 @@ def _all_columns(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarra
     for i in range(b):
         one = [x[:, None] for x in column(inputs, i)]
         values = (P[:, i : i + 1], low[:, i : i + 1], high[:, i : i + 1])
-        walk = _Walk(problem.ways, iter(problem.ways.atoms), one_by_one=True)
+        walk = Walk(problem.ways, iter(problem.ways.atoms), one_by_one=True)
         for j, c in enumerate(walk.columns(problem.model, one, *(list(v) for v in values))):
             out[j, :, i] = np.broadcast_to(c, (n, 1))[:, 0]
     return list(out)
 
 
-class _Walk:
+class Walk:
     """One walk through an expression, in the order of its atoms."""
 
     def __init__(self, ways: Ways, atoms: Iterator[str], one_by_one: bool = False) -> None:
@@ -159,7 +157,7 @@ class _Walk:
         """Derivatives of a part with respect to its parameters."""
         if isinstance(model, CompoundModel) and model.op == "fix_inputs":
             return self.columns(model.left, inner_inputs(model, inputs), P, low, high)
-        if not (isinstance(model, CompoundModel) and model.op in _RULES):
+        if not (isinstance(model, CompoundModel) and model.op in RULES):
             return self.atom(model, inputs, P, low, high)
         n_left = len(model.left.param_names)
         left = self.columns(model.left, inputs, P[:n_left], low[:n_left], high[:n_left])
@@ -189,16 +187,16 @@ def _length(inputs: Inputs) -> tuple[int, ...]:
     return next(x.shape[:1] for x in inputs if isinstance(x, np.ndarray))
 
 
-def _linear(walk: _Walk, model: Model, inputs: Inputs, k: int) -> Columns:
+def _linear(walk: Walk, model: Model, inputs: Inputs, k: int) -> Columns:
     zero = [np.zeros(1) for _ in range(k)]
     base = walk.value(model, inputs, zero)
     return [walk.value(model, inputs, [*zero[:j], np.ones(1), *zero[j + 1 :]]) - base for j in range(k)]
 
 
-def _analytic(walk: _Walk, model: Model, inputs: Inputs, P: Any) -> Columns:
+def _analytic(walk: Walk, model: Model, inputs: Inputs, P: Any) -> Columns:
     if model.fit_deriv is None:
         raise TypeError("the model has no derivatives")
-    given = [np.array(x) for x in inputs] if walk.ways.careless else list(inputs)
+    given = [np.array(x) if walk.ways.careless else locked(x) for x in inputs]
     if walk.one_by_one:
         given, P = [x[:, 0] if isinstance(x, np.ndarray) else x for x in given], [p[0] for p in P]
     columns = model.fit_deriv(*given, *P)
@@ -211,12 +209,12 @@ def _analytic(walk: _Walk, model: Model, inputs: Inputs, P: Any) -> Columns:
     return [np.asarray(c, dtype=float) for c in columns]
 
 
-def _complex(walk: _Walk, model: Model, inputs: Inputs, P: Any, j: int) -> np.ndarray:
+def _complex(walk: Walk, model: Model, inputs: Inputs, P: Any, j: int) -> np.ndarray:
     shifted = [p + 1j * _COMPLEX_STEP if i == j else p for i, p in enumerate(P)]
     return np.imag(walk.value(model, inputs, shifted)) / _COMPLEX_STEP
 
 
-def _difference(walk: _Walk, model: Model, inputs: Inputs, P: Any, j: int, low: Any, high: Any) -> np.ndarray:
+def _difference(walk: Walk, model: Model, inputs: Inputs, P: Any, j: int, low: Any, high: Any) -> np.ndarray:
     """Column ``j`` by differences."""
     n = _length(inputs)[0]
 
@@ -291,234 +289,3 @@ def _central_or_inward(
         bend = np.max(np.abs(fa / da - fc / dc), axis=0) * np.minimum(np.abs(da), np.abs(dc))
     lost = (da == 0) | (dc == 0)
     return columns, np.where(lost, 0.0, effect), np.where(lost, 0.0, bend)
-
-
-# ---------------------------------------------------------------- ways, found once a call
-
-
-def find_ways(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem:
-    """The problem with its `Ways`, tried at the start and beside it.
-
-    Parameters
-    ----------
-    problem : Problem
-    inputs : sequence of ndarray, shape (n,)
-        Coordinates to try it on.
-    """
-    problem = replace(problem, ways=Ways(careless=_writes_into_inputs(problem, inputs)))
-    unknown = replace(problem.ways, atoms=("difference",) * _count_atoms(problem.model))
-    try:
-        P = _points(problem)
-        finite = np.all(np.isfinite(problem.evaluate([x[:, None] for x in inputs], P)), axis=1)
-        if np.count_nonzero(finite) < 2:
-            return replace(problem, ways=unknown)
-        at = [x[finite][:, None] for x in inputs]
-        broadcasts = _broadcasts(problem, at, P)
-    except Exception:  # a model that cannot be evaluated here is met, and named, by the fits
-        return replace(problem, ways=unknown)
-    problem = replace(problem, ways=replace(problem.ways, broadcasts=broadcasts, **_tie_ways(problem, P)))
-    atoms, wrong = _atom_ways(problem, at, P)
-    problem = replace(problem, ways=replace(problem.ways, atoms=atoms, wrong_derivative=wrong))
-    return replace(problem, ways=replace(problem.ways, linear=_is_linear(problem, at, P)))
-
-
-def _tie_ways(problem: Problem, P: np.ndarray) -> dict[str, Any]:
-    """Whether ties take many fits at once, and their derivatives where they are linear."""
-    if not problem.tied.any():
-        return {"ties_broadcast": True, "tie_matrix": np.eye(problem.n_parameters)[:, problem.free]}
-    together = replace(problem, ways=replace(problem.ways, ties_broadcast=True))
-    try:
-        apart = problem.with_ties(P)
-        broadcasts = bool(np.array_equal(together.with_ties(P), apart))
-    except Exception:
-        broadcasts = False
-    problem = together if broadcasts else problem
-    far = P.copy()
-    far[problem.free] = far[problem.free] * np.array([1.0, 5.0, -3.0]) + np.array([0.0, 11.0, -7.0])
-    try:
-        T = tie_derivatives(problem, _tied_or_nan(problem, far))
-    except Exception:
-        T = np.full((1, 1, 1), np.nan)
-    linear = bool(np.all(np.isfinite(T)) and np.all(np.abs(T - T[:, :, :1]) <= 1e-7 * np.max(np.abs(T))))
-    return {"ties_broadcast": broadcasts, "tie_matrix": _rounded(T[:, :, 0]) if linear else None}
-
-
-def _rounded(T: np.ndarray) -> np.ndarray:
-    """Derivatives that differ from a short decimal by rounding alone are that decimal."""
-    short = np.round(T, 9)
-    return np.where(np.abs(short - T) <= 1e-9 * np.abs(T), short, T)
-
-
-def _points(problem: Problem) -> np.ndarray:
-    """Parameters to try, (K, 3): the start, and points beside it that no symmetry makes special."""
-    beside = [problem.start, problem.start * 1.0625 + 0.03125, problem.start * 0.921875 + 0.015625]
-    return np.stack([problem.with_ties(p) for p in beside], axis=1)
-
-
-def _writes_into_inputs(problem: Problem, inputs: Sequence[np.ndarray]) -> bool:
-    for point in (problem.start, problem.start * 1.0625 + 0.03125):  # a write may do nothing at the start
-        given = [x.copy() for x in inputs]
-        with suppress(Exception):
-            evaluate_tree(problem.model.copy(), given, list(point))
-        if any(not np.array_equal(a, b) for a, b in zip(given, inputs, strict=True)):
-            return True
-    return False
-
-
-def _broadcasts(problem: Problem, at: Inputs, P: np.ndarray) -> bool:
-    """Whether many fits at once give what they give one by one, with shared and with own inputs."""
-    apart = problem.evaluate(at, P)
-    together = replace(problem, ways=replace(problem.ways, broadcasts=True))
-    own = [np.repeat(x, P.shape[1], axis=1) for x in at]
-    for inputs in (at, own):
-        try:
-            values = evaluate_tree(problem.model, inputs, list(P), careless=problem.ways.careless)
-            if np.shape(values) not in (apart.shape, (apart.shape[0], 1), (1, apart.shape[1]), apart.shape[1:], ()):
-                return False
-            if not _same(together.evaluate(inputs, P), apart):
-                return False
-        except Exception:
-            return False
-    return True
-
-
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    with np.errstate(all="ignore"):
-        scale = np.max(np.where(np.isfinite(b), np.abs(b), 0.0), initial=0.0)
-        return bool(np.allclose(a, b, rtol=1e-12, atol=1e-13 * scale, equal_nan=True))
-
-
-def _count_atoms(model: Model) -> int:
-    if isinstance(model, CompoundModel) and model.op == "fix_inputs":
-        return _count_atoms(model.left)
-    if isinstance(model, CompoundModel) and model.op in _RULES:
-        return _count_atoms(model.left) + _count_atoms(model.right)
-    return 1
-
-
-def _atom_ways(problem: Problem, at: Inputs, P: np.ndarray) -> tuple[tuple[str, ...], bool]:
-    """The way of each atom, and whether any ``fit_deriv`` is wrong."""
-    found: list[str] = []
-    wrong = False
-
-    def visit(model: Model, inputs: Inputs, rows: np.ndarray) -> None:
-        nonlocal wrong
-        if isinstance(model, CompoundModel) and model.op == "fix_inputs":
-            visit(model.left, inner_inputs(model, inputs), rows)
-        elif isinstance(model, CompoundModel) and model.op in _RULES:
-            n_left = len(model.left.param_names)
-            visit(model.left, inputs, rows[:n_left])
-            visit(model.right, inputs, rows[n_left:])
-        else:
-            way, bad = _atom_way(problem, model, inputs, rows)
-            found.append(way)
-            wrong = wrong or bad
-
-    visit(problem.model, at, P)
-    return tuple(found), wrong
-
-
-def _atom_way(problem: Problem, model: Model, at: Inputs, rows: np.ndarray) -> tuple[str, bool]:
-    if rows.shape[0] == 0:
-        return "difference", False
-    unbounded = np.full(rows.shape, np.inf)
-
-    def columns(way: str) -> np.ndarray:
-        out = []
-        for i in range(rows.shape[1]) if not problem.ways.broadcasts else (slice(None),):
-            i = slice(i, i + 1) if isinstance(i, int) else i
-            walk = _Walk(problem.ways, iter((way,)), one_by_one=not problem.ways.broadcasts)
-            parts = walk.columns(model, at, list(rows[:, i]), list(-unbounded[:, i]), list(unbounded[:, i]))
-            shape = (_length(at)[0], rows[:, i].shape[1])
-            out.append(np.stack([np.broadcast_to(c, shape) for c in parts]))
-        return np.concatenate(out, axis=2)
-
-    def value(q: np.ndarray) -> np.ndarray:
-        shape = (_length(at)[0], q.shape[1])
-        if problem.ways.broadcasts:
-            return np.broadcast_to(_Walk(problem.ways, iter(())).value(model, at, list(q)), shape)
-        walk = _Walk(problem.ways, iter(()), one_by_one=True)
-        return np.concatenate([walk.value(model, at, list(q[:, i : i + 1])) for i in range(q.shape[1])], axis=1)
-
-    def agrees(D: np.ndarray) -> bool:
-        """Whether columns are those of the model; differences alone may not see a badly scaled one."""
-        if not np.all(np.isfinite(D)):
-            return False
-        scale = np.maximum(np.max(np.abs(D), axis=(1, 2)), np.max(np.abs(E), axis=(1, 2)))
-        worst = np.max(np.abs(D - E), axis=(1, 2)) / np.where(scale > 0, scale, 1.0)
-        return all(_confirmed(value, rows, D[j], j) for j in np.flatnonzero(worst > _AGREE).tolist())
-
-    try:
-        E = columns("difference")
-    except Exception:
-        return "difference", False
-    bad = False
-    if not np.all(np.isfinite(E)):
-        return "difference", False
-    candidates = ("linear", "analytic", "complex") if _simple_linear(model) else ("analytic", "complex")
-    for way in candidates:
-        try:
-            D = columns(way)
-        except Exception:
-            continue
-        if agrees(D):
-            return way, bad or (way == "linear" and _own_is_wrong(columns, agrees))
-        bad = bad or (way == "analytic" and bool(np.all(np.isfinite(D))))
-    return "difference", bad
-
-
-def _confirmed(value: Any, rows: np.ndarray, column_: np.ndarray, j: int) -> bool:
-    """Whether column ``j`` is a central difference whose step, by the column's own word, can be seen."""
-    with np.errstate(all="ignore"):
-        length = np.max(np.abs(column_), axis=0)
-        size = np.max(np.abs(value(rows)), initial=0.0) or 1.0  # a start may make the model zero
-        if not np.all(length > 0):
-            return False
-        for fraction in (1e-2, 1e-4, 1e-6, 1e-8):
-            below, above = rows.copy(), rows.copy()
-            below[j] -= fraction * size / length
-            above[j] += fraction * size / length
-            E = (value(above) - value(below)) / (above[j] - below[j])
-            if np.all(np.abs(E - column_) <= _AGREE * length):
-                return True
-    return False
-
-
-def _own_is_wrong(columns: Any, agrees: Any) -> bool:
-    """Whether a linear model's own ``fit_deriv``, which astropy's fitters use, is wrong."""
-    try:
-        D = columns("analytic")
-    except TypeError:
-        return False
-    except Exception:
-        return True
-    return not agrees(D)
-
-
-def _simple_linear(model: Model) -> bool:
-    return not isinstance(model, CompoundModel) and bool(model.linear)
-
-
-def _is_linear(problem: Problem, at: Inputs, P: np.ndarray) -> bool:
-    """Whether the Jacobian is the same wherever the free parameters are."""
-    free = problem.free
-    if not free.any():
-        return False
-    Q = np.repeat(problem.start[:, None], 3, axis=1)
-    Q[free] = np.stack([P[free, 0], P[free, 1] * 3.0 + 7.0, P[free, 2] * -2.0 - 5.0], axis=1)
-    try:
-        Q = problem.with_ties(Q)
-        infinite = np.full(Q.shape, np.inf)
-        J = np.stack(jacobian(problem, at, Q, -infinite, infinite))
-        f = problem.evaluate(at, Q)
-    except Exception:
-        return False
-    if not (np.all(np.isfinite(J)) and np.all(np.isfinite(f))):
-        return False
-    tolerance = 1e-7 if "difference" in problem.ways.atoms else 1e-12
-    scale = np.max(np.abs(J), axis=(1, 2))
-    if np.any(np.max(np.abs(J - J[:, :, :1]), axis=(1, 2)) > tolerance * scale):
-        return False
-    step = (Q - Q[:, :1])[free]
-    guess = f[:, :1] + np.einsum("kn,kb->nb", J[:, :, 0], step)
-    return bool(np.all(np.abs(guess - f) <= 1e2 * tolerance * np.max(np.abs(f), axis=0)))

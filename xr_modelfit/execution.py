@@ -57,6 +57,11 @@ class Habit:
     most_fits: int
     rounds: int
 
+    @property
+    def largest(self) -> int:
+        """Most fits in one go, whatever the scheduler: beyond, copies of the samples cost memory."""
+        return max(self.few_fits, self.most_fits)
+
     @classmethod
     def for_arrays(cls, n_samples: int = 1) -> Habit:
         """For functions of whole blocks: few large ones, on threads."""
@@ -155,7 +160,7 @@ def map_blocks(
     habit = habit or Habit.for_arrays()
     n_fits = math.prod(shape)
     get, name = _resolve(scheduler, habit, n_fits if fits_per_chunk is None else None)
-    whole = fits_per_chunk is None and (name == "synchronous" or n_fits <= 1)
+    whole = fits_per_chunk is None and (name == "synchronous" or n_fits <= 1) and n_fits <= habit.largest
     if whole or n_fits == 0 or not _has_samples(variables, core_dims):
         return apply(variables)
     fits_per_chunk = fits_per_chunk or max(1, min(habit.most_fits, math.ceil(n_fits / (habit.rounds * CPU_COUNT))))

@@ -17,6 +17,7 @@ __all__ = [
     "has_fixed_inputs",
     "inner_inputs",
     "leaves",
+    "locked",
     "parameter_titles",
     "result_names",
     "with_values",
@@ -102,7 +103,7 @@ def evaluate_tree(
     With ``careless``, every part gets copies of its inputs, since it may write into them.
     """
     if not isinstance(model, CompoundModel) or model.op not in _KNOWN:
-        given = [np.array(x) for x in inputs] if careless else inputs
+        given = [np.array(x) if careless else locked(x) for x in inputs]
         return model.evaluate(*given, *parameters)
     n_left = len(model.left.param_names)
     left, right = parameters[:n_left], parameters[n_left:]
@@ -118,6 +119,15 @@ def evaluate_tree(
     if model.op == "&":
         return tuple(v for out in (a, b) for v in (out if isinstance(out, tuple) else (out,)))
     return _binary(model.op, a, b)
+
+
+def locked(values: Any) -> Any:
+    """A view that cannot be written to: a model that does so raises, and spoils no coordinate."""
+    if not isinstance(values, np.ndarray) or not values.flags.writeable:
+        return values
+    view = values.view()
+    view.flags.writeable = False
+    return view
 
 
 def inner_inputs(model: CompoundModel, inputs: Sequence[np.ndarray]) -> list[Any]:

@@ -222,7 +222,8 @@ def _variables_to_fit(
     given += list(coords.values()) if isinstance(coords, Mapping) else [coords]
     named = {v.name if isinstance(v, xr.DataArray) else v for v in given if isinstance(v, xr.DataArray | str)}
     for variable in ds.variables.values():
-        named |= {variable.attrs.get(k, variable.encoding.get(k)) for k in ("bounds", "climatology")}
+        given = [variable.attrs.get(k, variable.encoding.get(k)) for k in ("bounds", "climatology")]
+        named |= {name for name in given if isinstance(name, str)}
     return [
         name
         for name, v in ds.data_vars.items()

@@ -25,7 +25,7 @@ Tie = Callable[[Model], Any]
 
 @dataclass(frozen=True, eq=False)
 class Ways:
-    """How the model can be computed, found out once a call; see `xr_modelfit.derivatives`.
+    """How the model can be computed, found out once a call; see `xr_modelfit.ways`.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Ways:
     wrong_derivative : bool
         A ``fit_deriv`` disagrees with differences.
     careless : bool
-        The model writes into its inputs.
+        The model writes into its inputs, or refuses those that cannot be written to.
     """
 
     broadcasts: bool = False

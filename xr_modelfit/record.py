@@ -70,6 +70,7 @@ def write_record(
     data: Any,
     fitter: Any,
     keywords: Mapping[str, Any],
+    engine: str,
     options: Mapping[str, Any],
 ) -> str:
     """The record as JSON text."""
@@ -82,7 +83,7 @@ def write_record(
         "prefix": prefix,
         "data": None if data is None else str(data),
         "fitter": {"class": path_of(type(fitter)), "keywords": _plain(keywords)},
-        "engine": "astropy",
+        "engine": engine,
         "options": _plain(options),
         "versions": {"xr_modelfit": version("xr_modelfit"), "astropy": astropy.__version__, "numpy": np.__version__},
     }

@@ -13,7 +13,6 @@ from astropy.modeling import Model
 
 from xr_modelfit.companions import Companions, resolve_companions
 from xr_modelfit.coords import Labels, ModelInput, fitted_dims, model_inputs
-from xr_modelfit.derivatives import find_ways
 from xr_modelfit.execution import Habit, check_scheduler, is_lazy
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block import BlockTask, Layout, Role, fit_block
@@ -24,6 +23,7 @@ from xr_modelfit.record import write_record
 from xr_modelfit.results import check_names, frame_of, output_names
 from xr_modelfit.solver import choose_fitter, probe_inputs
 from xr_modelfit.starts import check_model, resolve_starts
+from xr_modelfit.ways import find_ways
 
 __all__ = ["Request", "check_options", "resolve_request"]
 
@@ -111,8 +111,7 @@ class Request:
             inputs=[(i.name, i.coordinate, i.values.dims) for i in self.inputs],
             prefix=prefix,
             data=self.data.name,
-            fitter=self.fitter.fitter if isinstance(self.fitter, PixelwiseFitter) else self.fitter,
-            keywords=self.fitter.keywords if isinstance(self.fitter, PixelwiseFitter) else vars(self.fitter),
+            **self.fitter.described(),
             options=options | self.companions.described(),
         )
 
@@ -142,7 +141,7 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
     if lazy and options["errors"] == "raise":
         arrays |= {Role("position", str(d)): xr.Variable([d], np.arange(data.sizes[d])) for d in loop}
 
-    probe = probe_inputs(inputs, fitted, data)
+    probe = probe_inputs(inputs, fitted, data, starts.problem.start)
     with caught_warnings():
         problem = find_ways(starts.problem, probe)
     fitter = choose_fitter(

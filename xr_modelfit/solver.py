@@ -15,34 +15,45 @@ from xr_modelfit.fitters.block import Role
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter, WrongKeywordsError
 from xr_modelfit.messages import a, listed, sentence, suggestion
 from xr_modelfit.problem import Problem
+from xr_modelfit.ways import about
 
 __all__ = ["choose_fitter", "probe_inputs"]
 
 _PROBE = 200  # samples on which derivatives and fitter are tried
 
 
-def probe_inputs(inputs: list[ModelInput], fitted: tuple[Hashable, ...], data: xr.DataArray) -> list[np.ndarray]:
-    """Coordinates to try the model on: those in memory, and numbers around one for the others."""
+def probe_inputs(
+    inputs: list[ModelInput], fitted: tuple[Hashable, ...], data: xr.DataArray, start: np.ndarray
+) -> list[np.ndarray]:
+    """Coordinates to try the model on: those in memory, and numbers about its start for the others.
+
+    Where the model says nothing (a line far from the coordinates), nothing can be learnt of it.
+    """
     shape = tuple(data.sizes[d] for d in fitted)
     size = int(np.prod(shape))
     n = min(max(size, 2), _PROBE)
     positions = np.unravel_index(np.linspace(0, size - 1, n).astype(int), shape) if size else ()
     probe = []
-    for one in inputs:
-        values = one.values
-        if size and values.ndim == 1 and values.dims[0] in fitted and _in_memory(one, data):
-            probe.append(np.asarray(values.values, dtype=float)[positions[fitted.index(values.dims[0])]])
+    for number, one in enumerate(inputs):
+        values = _first_position(one.values, fitted) if size else None
+        if values is None:
+            probe.append(np.roll(about(start, n), 7 * number))
         else:
-            probe.append(np.linspace(0.5, 1.5, n))
+            at = tuple(positions[fitted.index(d)] for d in values.dims)
+            probe.append(np.broadcast_to(np.asarray(values.values, dtype=float)[at], (n,)).copy())
     finite = np.all([np.isfinite(p) for p in probe], axis=0)
     if np.count_nonzero(finite) < 2:
-        return [np.linspace(0.5, 1.5, n) for _ in inputs]
+        return [np.roll(about(start, n), 7 * number) for number in range(len(inputs))]
     return [p[finite] for p in probe]
 
 
-def _in_memory(one: ModelInput, data: xr.DataArray) -> bool:
-    """Whether a coordinate is an index, or counts the positions of a dim without one."""
-    return isinstance(one.values, xr.IndexVariable) or (one.coordinate in data.dims and one.values.chunks is None)
+def _first_position(values: xr.Variable, fitted: tuple[Hashable, ...]) -> xr.Variable | None:
+    """A coordinate along the fitted dims, at the first position; None unless it is in memory."""
+    if (
+        not values._in_memory or values.size == 0
+    ):  # neither dask nor a file is read before the call is known to be right
+        return None
+    return values.isel({d: 0 for d in values.dims if d not in fitted})
 
 
 def choose_fitter(

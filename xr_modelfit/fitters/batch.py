@@ -51,8 +51,8 @@ References
    nonlinear least-squares minimization, arXiv:1201.5885.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -114,6 +114,10 @@ class BatchLSQFitter:
 
     info_names: ClassVar[tuple[str, ...]] = ()
 
+    def described(self) -> dict[str, Any]:
+        """What the record of a fit says of the fitter."""
+        return {"fitter": self, "keywords": asdict(self) | {"engine": "numpy"}, "engine": "numpy"}
+
     def __post_init__(self) -> None:
         if isinstance(self.maxiter, bool) or not isinstance(self.maxiter, int | np.integer) or self.maxiter < 1:
             raise ValueError(f"maxiter is {self.maxiter!r}; a whole number of 1 or more is needed.")
@@ -133,13 +137,7 @@ class BatchLSQFitter:
         bounds: tuple[np.ndarray, np.ndarray],
     ) -> FitArrays:
         """See `xr_modelfit.fitters.samples.Fitter`."""
-        b, K = samples.y.shape[0], problem.n_parameters
-        out = FitArrays(
-            parameters=np.full((b, K), np.nan),
-            status=np.full(b, FitStatus.NOT_ATTEMPTED, dtype=np.int8),
-            n_iter=np.full(b, np.nan),
-            valid=samples.valid,
-        )
+        out = FitArrays.unknown(samples, problem.n_parameters)
 
         def solved(ids: np.ndarray) -> None:
             with np.errstate(all="ignore"):

@@ -57,6 +57,10 @@ class PixelwiseFitter:
     keywords: Mapping[str, Any] = field(default_factory=dict)
     info_names: tuple[str, ...] = ()
 
+    def described(self) -> dict[str, Any]:
+        """What the record of a fit says of the fitter."""
+        return {"fitter": self.fitter, "keywords": self.keywords, "engine": "astropy"}
+
     def solve(
         self,
         problem: Problem,
@@ -66,14 +70,7 @@ class PixelwiseFitter:
         bounds: tuple[np.ndarray, np.ndarray],
     ) -> FitArrays:
         """See `xr_modelfit.fitters.samples.Fitter`."""
-        b, K = samples.y.shape[0], problem.n_parameters
-        out = FitArrays(
-            parameters=np.full((b, K), np.nan),
-            status=np.full(b, FitStatus.NOT_ATTEMPTED, dtype=np.int8),
-            n_iter=np.full(b, np.nan),
-            valid=samples.valid.copy(),
-            info={name: np.full(b, np.nan) for name in self.info_names},
-        )
+        out = FitArrays.unknown(samples, problem.n_parameters, self.info_names)
         fitter, keywords = copy.deepcopy(self.fitter), self._call_keywords(problem)
         for i in np.flatnonzero(attempt).tolist():
             start, low, high = (a[i if a.shape[0] > 1 else 0] for a in (starts, *bounds))

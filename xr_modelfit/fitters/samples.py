@@ -12,6 +12,7 @@ import numpy as np
 
 from xr_modelfit.fitters.sums import columns
 from xr_modelfit.problem import Problem
+from xr_modelfit.status import FitStatus
 
 __all__ = ["FitArrays", "Fitter", "Samples"]
 
@@ -99,6 +100,18 @@ class FitArrays:
     n_iter: np.ndarray
     valid: np.ndarray
     info: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def unknown(cls, samples: Samples, n_parameters: int, info_names: Sequence[str] = ()) -> "FitArrays":
+        """Nothing attempted yet."""
+        b = samples.y.shape[0]
+        return cls(
+            parameters=np.full((b, n_parameters), np.nan),
+            status=np.full(b, FitStatus.NOT_ATTEMPTED, dtype=np.int8),
+            n_iter=np.full(b, np.nan),
+            valid=samples.valid.copy(),
+            info={name: np.full(b, np.nan) for name in info_names},
+        )
 
 
 class Fitter(Protocol):

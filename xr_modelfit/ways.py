@@ -1,0 +1,300 @@
+"""How the model of a call can be computed, found out once and before any sample is read.
+
+Whether it takes many fits at once, how each atom of its expression is differentiated
+(`xr_modelfit.derivatives`), whether it is linear, whether it writes into its inputs. A way is
+taken only on evidence: where a parameter has no effect, anything agrees with anything.
+
+Shapes as in `xr_modelfit.derivatives`: inputs (n, 1), parameters to try (K, 3).
+"""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from astropy.modeling import CompoundModel, Model
+
+from xr_modelfit.derivatives import RULES, Walk, jacobian, tie_derivatives, tied_or_nan
+from xr_modelfit.expression import evaluate_tree, inner_inputs
+from xr_modelfit.problem import Problem, Ways
+
+__all__ = ["about", "find_ways"]
+
+_AGREE = 1e-4  # a wrong derivative is off by far more, a difference by far less
+
+Inputs = Sequence[np.ndarray]
+
+
+def find_ways(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem:
+    """The problem with its `Ways`, tried at the start and beside it.
+
+    Parameters
+    ----------
+    problem : Problem
+    inputs : sequence of ndarray, shape (n,)
+        Coordinates to try it on.
+    """
+    problem = replace(problem, ways=Ways(careless=_writes_into_inputs(problem, inputs)))
+    unknown = replace(problem.ways, atoms=("difference",) * _count_atoms(problem.model))
+    try:
+        P = _points(problem)
+        at = _where_finite(problem, inputs, P)
+        broadcasts = _broadcasts(problem, at, P)
+    except Exception:  # a model that cannot be evaluated here is met, and named, by the fits
+        return replace(problem, ways=unknown)
+    problem = replace(problem, ways=replace(problem.ways, broadcasts=broadcasts, **_tie_ways(problem, P)))
+    found = _with_evidence(problem, at, P)
+    atoms = tuple(one.way if one.proven else "difference" for one in found)
+    wrong = any(one.wrong for one in found)
+    problem = replace(problem, ways=replace(problem.ways, atoms=atoms, wrong_derivative=wrong))
+    return replace(problem, ways=replace(problem.ways, linear=_is_linear(problem, at, P)))
+
+
+def about(start: np.ndarray, n: int) -> np.ndarray:
+    """``n`` coordinates near one, and near each start value on the scale of each other: a line's place and width."""
+    finite = start[np.isfinite(start)]
+    offsets = np.array([-1.25, -0.5, 0.5, 1.25])
+    near = (finite[:, None, None] + np.abs(finite)[None, :, None] * offsets).ravel()
+    pool = np.concatenate([np.linspace(0.5, 1.5, n), near])
+    return np.sort(pool[np.linspace(0, pool.size - 1, n).astype(int)])
+
+
+class _Found(NamedTuple):
+    """Way of an atom, whether its own ``fit_deriv`` is wrong, and whether every parameter had an effect to compare."""
+
+    way: str
+    wrong: bool
+    proven: bool
+
+
+def _where_finite(problem: Problem, inputs: Sequence[np.ndarray], P: np.ndarray) -> list[np.ndarray]:
+    """Those of the coordinates where the model is finite, (n, 1) each; raises where there are none."""
+    finite = np.all(np.isfinite(problem.evaluate([x[:, None] for x in inputs], P)), axis=1)
+    if np.count_nonzero(finite) < 2:
+        raise ValueError("the model is finite nowhere")
+    return [x[finite][:, None] for x in inputs]
+
+
+def _with_evidence(problem: Problem, at: Inputs, P: np.ndarray) -> list[_Found]:
+    """The way of each atom; an atom without effect on the coordinates is tried where its start puts it."""
+    found = _atom_ways(problem, at, P)
+    if all(one.proven for one in found):
+        return found
+    elsewhere = [np.roll(about(problem.start, 200), 7 * number) for number in range(len(at))]
+    try:
+        again = _atom_ways(problem, _where_finite(problem, elsewhere, P), P)
+    except Exception:  # it cannot be evaluated there
+        return found
+    return [old if old.proven else new for old, new in zip(found, again, strict=True)]
+
+
+def _tie_ways(problem: Problem, P: np.ndarray) -> dict[str, Any]:
+    """Whether ties take many fits at once, and their derivatives where they are linear."""
+    if not problem.tied.any():
+        return {"ties_broadcast": True, "tie_matrix": np.eye(problem.n_parameters)[:, problem.free]}
+    together = replace(problem, ways=replace(problem.ways, ties_broadcast=True))
+    try:
+        apart = problem.with_ties(P)
+        broadcasts = bool(np.array_equal(together.with_ties(P), apart))
+    except Exception:
+        broadcasts = False
+    problem = together if broadcasts else problem
+    far = P.copy()
+    far[problem.free] = far[problem.free] * np.array([1.0, 5.0, -3.0]) + np.array([0.0, 11.0, -7.0])
+    try:
+        T = tie_derivatives(problem, tied_or_nan(problem, far))
+    except Exception:
+        T = np.full((1, 1, 1), np.nan)
+    linear = bool(np.all(np.isfinite(T)) and np.all(np.abs(T - T[:, :, :1]) <= 1e-7 * np.max(np.abs(T))))
+    return {"ties_broadcast": broadcasts, "tie_matrix": _rounded(T[:, :, 0]) if linear else None}
+
+
+def _rounded(T: np.ndarray) -> np.ndarray:
+    """Derivatives that differ from a short decimal by rounding alone are that decimal."""
+    short = np.round(T, 9)
+    return np.where(np.abs(short - T) <= 1e-9 * np.abs(T), short, T)
+
+
+def _points(problem: Problem) -> np.ndarray:
+    """Parameters to try, (K, 3): the start, and points beside it that no symmetry makes special."""
+    each = np.arange(problem.n_parameters) / 64.0  # equal starts must not stay equal, as two widths would
+    beside = [
+        problem.start,
+        problem.start * (1.0625 + each) + 0.03125,
+        problem.start * (0.921875 - 0.5 * each) + 0.015625,
+    ]
+    return np.stack([problem.with_ties(p) for p in beside], axis=1)
+
+
+def _writes_into_inputs(problem: Problem, inputs: Sequence[np.ndarray]) -> bool:
+    """Whether the model takes copies of its inputs only: it refuses those that cannot be written to."""
+    for point in (problem.start, problem.start * 1.0625 + 0.03125):
+        try:
+            evaluate_tree(problem.model.copy(), inputs, list(point), careless=True)
+        except Exception:  # it cannot be evaluated here at all
+            continue
+        try:
+            evaluate_tree(problem.model.copy(), inputs, list(point))
+        except Exception:
+            return True
+    return False
+
+
+def _broadcasts(problem: Problem, at: Inputs, P: np.ndarray) -> bool:
+    """Whether many fits at once give what they give one by one, with shared and with own inputs."""
+    apart = problem.evaluate(at, P)
+    together = replace(problem, ways=replace(problem.ways, broadcasts=True))
+    own = [np.repeat(x, P.shape[1], axis=1) for x in at]
+    for inputs in (at, own):
+        try:
+            values = evaluate_tree(problem.model, inputs, list(P), careless=problem.ways.careless)
+            if np.shape(values) not in (apart.shape, (apart.shape[0], 1), (1, apart.shape[1]), apart.shape[1:], ()):
+                return False
+            if not _same(together.evaluate(inputs, P), apart):
+                return False
+        except Exception:
+            return False
+    return True
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    with np.errstate(all="ignore"):
+        scale = np.max(np.where(np.isfinite(b), np.abs(b), 0.0), initial=0.0)
+        return bool(np.allclose(a, b, rtol=1e-12, atol=1e-13 * scale, equal_nan=True))
+
+
+def _count_atoms(model: Model) -> int:
+    if isinstance(model, CompoundModel) and model.op == "fix_inputs":
+        return _count_atoms(model.left)
+    if isinstance(model, CompoundModel) and model.op in RULES:
+        return _count_atoms(model.left) + _count_atoms(model.right)
+    return 1
+
+
+def _atom_ways(problem: Problem, at: Inputs, P: np.ndarray) -> list[_Found]:
+    """The way of each atom on the coordinates ``at``."""
+    found: list[_Found] = []
+
+    def visit(model: Model, inputs: Inputs, rows: np.ndarray) -> None:
+        if isinstance(model, CompoundModel) and model.op == "fix_inputs":
+            visit(model.left, inner_inputs(model, inputs), rows)
+        elif isinstance(model, CompoundModel) and model.op in RULES:
+            n_left = len(model.left.param_names)
+            visit(model.left, inputs, rows[:n_left])
+            visit(model.right, inputs, rows[n_left:])
+        else:
+            found.append(_atom_way(problem, model, inputs, rows, at[0].shape[0]))
+
+    visit(problem.model, at, P)
+    return found
+
+
+def _atom_way(problem: Problem, model: Model, at: Inputs, rows: np.ndarray, n: int) -> _Found:
+    if rows.shape[0] == 0:
+        return _Found("difference", False, True)
+    unbounded = np.full(rows.shape, np.inf)
+
+    def columns(way: str) -> np.ndarray:
+        out = []
+        for i in range(rows.shape[1]) if not problem.ways.broadcasts else (slice(None),):
+            i = slice(i, i + 1) if isinstance(i, int) else i
+            walk = Walk(problem.ways, iter((way,)), one_by_one=not problem.ways.broadcasts)
+            parts = walk.columns(model, at, list(rows[:, i]), list(-unbounded[:, i]), list(unbounded[:, i]))
+            shape = (n, rows[:, i].shape[1])
+            out.append(np.stack([np.broadcast_to(c, shape) for c in parts]))
+        return np.concatenate(out, axis=2)
+
+    def value(q: np.ndarray) -> np.ndarray:
+        shape = (n, q.shape[1])
+        if problem.ways.broadcasts:
+            return np.broadcast_to(Walk(problem.ways, iter(())).value(model, at, list(q)), shape)
+        walk = Walk(problem.ways, iter(()), one_by_one=True)
+        return np.concatenate([walk.value(model, at, list(q[:, i : i + 1])) for i in range(q.shape[1])], axis=1)
+
+    def agrees(D: np.ndarray) -> bool:
+        """Whether columns are those of the model; differences alone may not see a badly scaled one."""
+        if not np.all(np.isfinite(D)):
+            return False
+        scale = np.maximum(np.max(np.abs(D), axis=(1, 2)), np.max(np.abs(E), axis=(1, 2)))
+        worst = np.max(np.abs(D - E), axis=(1, 2)) / np.where(scale > 0, scale, 1.0)
+        return all(_confirmed(value, rows, D[j], j) for j in np.flatnonzero(worst > _AGREE).tolist())
+
+    try:
+        E = columns("difference")
+    except Exception:
+        return _Found("difference", False, True)
+    bad = False
+    if not np.all(np.isfinite(E)):
+        return _Found("difference", False, True)
+    candidates = ("linear", "analytic", "complex") if _simple_linear(model) else ("analytic", "complex")
+    for way in candidates:
+        try:
+            D = columns(way)
+        except Exception:
+            continue
+        if agrees(D):
+            bad = bad or (way == "linear" and _own_is_wrong(columns, agrees))
+            return _Found(way, bad, bool(np.all(np.any(D != 0, axis=(1, 2)))))
+        bad = bad or (way == "analytic" and bool(np.all(np.isfinite(D))))
+    return _Found("difference", bad, True)
+
+
+def _confirmed(value: Any, rows: np.ndarray, column_: np.ndarray, j: int) -> bool:
+    """Whether column ``j`` is a central difference whose step, by the column's own word, can be seen."""
+    with np.errstate(all="ignore"):
+        length = np.max(np.abs(column_), axis=0)
+        size = np.max(np.abs(value(rows)), initial=0.0) or 1.0  # a start may make the model zero
+        if not np.all(length > 0):
+            return False
+        for fraction in (1e-2, 1e-4, 1e-6, 1e-8):
+            below, above = rows.copy(), rows.copy()
+            below[j] -= fraction * size / length
+            above[j] += fraction * size / length
+            E = (value(above) - value(below)) / (above[j] - below[j])
+            if np.all(np.abs(E - column_) <= _AGREE * length):
+                return True
+    return False
+
+
+def _own_is_wrong(columns: Any, agrees: Any) -> bool:
+    """Whether a linear model's own ``fit_deriv``, which astropy's fitters use, is wrong."""
+    try:
+        D = columns("analytic")
+    except TypeError:
+        return False
+    except Exception:
+        return True
+    return not agrees(D)
+
+
+def _simple_linear(model: Model) -> bool:
+    return not isinstance(model, CompoundModel) and bool(model.linear)
+
+
+def _is_linear(problem: Problem, at: Inputs, P: np.ndarray) -> bool:
+    """Whether the Jacobian is the same wherever the free parameters are."""
+    free = problem.free
+    if not free.any():
+        return False
+    Q = np.repeat(problem.start[:, None], 3, axis=1)
+    Q[free] = np.stack([P[free, 0], P[free, 1] * 3.0 + 7.0, P[free, 2] * -2.0 - 5.0], axis=1)
+    try:
+        Q = problem.with_ties(Q)
+        infinite = np.full(Q.shape, np.inf)
+        J = np.stack(jacobian(problem, at, Q, -infinite, infinite))
+        f = problem.evaluate(at, Q)
+    except Exception:
+        return False
+    if not (np.all(np.isfinite(J)) and np.all(np.isfinite(f))):
+        return False
+    tolerance = 1e-7 if "difference" in problem.ways.atoms else 1e-12
+    scale = np.max(np.abs(J), axis=(1, 2))
+    if not np.all(scale > 0):  # a column of zeros is no evidence
+        return False
+    if np.any(np.max(np.abs(J - J[:, :, :1]), axis=(1, 2)) > tolerance * scale):
+        return False
+    step = (Q - Q[:, :1])[free]
+    guess = f[:, :1] + np.einsum("kn,kb->nb", J[:, :, 0], step)
+    return bool(np.all(np.abs(guess - f) <= 1e2 * tolerance * np.max(np.abs(f), axis=0)))
