@@ -5,7 +5,11 @@ import os
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+import xarray as xr
+from astropy.io import fits
+from astropy.wcs import WCS
 
 SHARED = Path(os.environ.get("XR_MODELFIT_SHARED", Path(__file__).parents[2] / "shared"))
 
@@ -41,3 +45,12 @@ def public_cases() -> ModuleType:
 def run_case(public_cases: ModuleType) -> ModuleType:
     """The translator of public cases into calls of this package."""
     return _load(SHARED / "cases" / "run.py")
+
+
+@pytest.fixture(scope="session")
+def cube(shared_data: Path) -> xr.DataArray:
+    """The 13CO cube as it is in the file, big-endian, with velocities in m/s."""
+    with fits.open(shared_data / "l1448_13co.fits", memmap=False) as hdus:
+        values, wcs = hdus[0].data, WCS(hdus[0].header)
+    velocity = wcs.pixel_to_world_values(0, 0, np.arange(values.shape[0]))[2]
+    return xr.DataArray(values, dims=("velocity", "y", "x"), coords={"velocity": velocity}, name="T")

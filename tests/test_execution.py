@@ -20,6 +20,7 @@ from astropy.modeling import Model, custom_model
 from astropy.modeling.fitting import LinearLSQFitter, TRFLSQFitter
 from astropy.modeling.models import Const1D, Gaussian1D, Linear1D
 from astropy.utils.exceptions import AstropyUserWarning
+from bits import assert_same_bits
 from dask.core import flatten
 
 from xr_modelfit import FitError, FitStatus, fit
@@ -73,15 +74,6 @@ def lines(ny: int = 4, nx: int = 6) -> xr.DataArray:
 
 def gaussian() -> Model:
     return Gaussian1D(2.5, 3.0, 1.2)
-
-
-def assert_same_bits(got: xr.Dataset, expected: xr.Dataset) -> None:
-    """Same variables, dims, types and values to the last bit; NaN equals NaN."""
-    assert list(got.data_vars) == list(expected.data_vars)
-    for name in expected.data_vars:
-        assert got[name].dims == expected[name].dims, name
-        np.testing.assert_array_equal(got[name].values, expected[name].values, err_msg=str(name), strict=True)
-    xr.testing.assert_identical(got.coords.to_dataset(), expected.coords.to_dataset())
 
 
 # --- nothing is read

@@ -14,6 +14,7 @@ import xarray as xr
 from astropy.modeling import Model, custom_model
 from astropy.modeling.fitting import DogBoxLSQFitter, LinearLSQFitter, TRFLSQFitter
 from astropy.modeling.models import Const1D, Gaussian1D, Linear1D, Planar2D, Polynomial2D
+from bits import assert_same_bits
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -106,15 +107,6 @@ CASES = [
 ]
 every_case = pytest.mark.parametrize("case", CASES, ids=[c.name for c in CASES])
 linear_cases = pytest.mark.parametrize("case", [c for c in CASES if c.linear], ids=[c.name for c in CASES if c.linear])
-
-
-def assert_same_bits(got: xr.Dataset, expected: xr.Dataset) -> None:
-    """Same variables, dims, dtypes, coordinates and values to the last bit; NaN equals NaN."""
-    assert list(got.data_vars) == list(expected.data_vars)
-    for name in expected.data_vars:
-        assert got[name].dims == expected[name].dims, name
-        np.testing.assert_array_equal(got[name].values, expected[name].values, err_msg=str(name), strict=True)
-    xr.testing.assert_identical(got.coords.to_dataset(), expected.coords.to_dataset())
 
 
 def partitions(n: int) -> st.SearchStrategy[tuple[int, ...]]:

@@ -1,16 +1,13 @@
 """A real 13CO cube: the maps of astropy's ``parallel_fit_dask``, without and with bounds, on every scheduler."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
-from astropy.io import fits
 from astropy.modeling.fitting import TRFLSQFitter, parallel_fit_dask
 from astropy.modeling.models import Gaussian1D
-from astropy.wcs import WCS
 from distributed import Client
 
 from xr_modelfit import FitStatus, fit
@@ -27,15 +24,6 @@ every_variant = pytest.mark.parametrize("variant", list(VARIANTS))
 def start(variant: str) -> Gaussian1D:
     """The start of the seed's example, in the units of the cube's velocities."""
     return Gaussian1D(1, 4000, 500, bounds=VARIANTS[variant])
-
-
-@pytest.fixture(scope="module")
-def cube(shared_data: Path) -> xr.DataArray:
-    """The cube as it is in the file, big-endian, with velocities in m/s."""
-    with fits.open(shared_data / "l1448_13co.fits", memmap=False) as hdus:
-        values, wcs = hdus[0].data, WCS(hdus[0].header)
-    velocity = wcs.pixel_to_world_values(0, 0, np.arange(values.shape[0]))[2]
-    return xr.DataArray(values, dims=("velocity", "y", "x"), coords={"velocity": velocity}, name="T")
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,12 @@
 """A real 13CO cube: the batch fitter reaches the minima that astropy's TRF reaches, without and with bounds."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import xarray as xr
-from astropy.io import fits
 from astropy.modeling.fitting import TRFLSQFitter
 from astropy.modeling.models import Gaussian1D
-from astropy.wcs import WCS
 
 from xr_modelfit import BatchLSQFitter, FitStatus, fit
 
@@ -19,15 +15,6 @@ VARIANTS: dict[str, dict[str, tuple[float, float]]] = {"free": {}, "bounded": {"
 NAMES = ("amplitude", "mean", "stddev")
 
 every_variant = pytest.mark.parametrize("variant", list(VARIANTS))
-
-
-@pytest.fixture(scope="module")
-def cube(shared_data: Path) -> xr.DataArray:
-    """The cube as it is in the file, with velocities in m/s."""
-    with fits.open(shared_data / "l1448_13co.fits", memmap=False) as hdus:
-        values, wcs = hdus[0].data, WCS(hdus[0].header)
-    velocity = wcs.pixel_to_world_values(0, 0, np.arange(values.shape[0]))[2]
-    return xr.DataArray(values, dims=("velocity", "y", "x"), coords={"velocity": velocity}, name="T")
 
 
 @dataclass(frozen=True)
