@@ -71,6 +71,24 @@ def test_what_has_no_effect_is_not_linear() -> None:
     assert ways_of(Polynomial1D(3, domain=(6550, 6576)), WAVE).ways.linear
 
 
+@pytest.mark.parametrize("tau", [0.0, np.nan])
+def test_a_start_where_the_model_is_not_finite_may_be_replaced_by_a_map(tau: float) -> None:
+    """The model's own value is not used then, and does not decide how the model is computed."""
+
+    def decay(x, height=1.0, tau=0.0):
+        return height * np.exp(-x / tau)
+
+    x = np.linspace(0.5, 6, 30)
+    model = custom_model(decay)(1.0, tau)
+    found = ways_of(model, x).ways
+    assert found.broadcasts
+    if np.isnan(tau):  # at 0 the model jumps, and complex steps do not agree with differences
+        assert found.atoms == ("complex",)
+    data = xr.DataArray(np.stack([3 * np.exp(-x / 2), np.exp(-x / 4)]), dims=("p", "x"), coords={"x": x})
+    result = fit(data, model, "x", p0={"tau": xr.DataArray([1.0, 3.0], dims="p")})
+    np.testing.assert_allclose(result["tau"], [2, 4], rtol=1e-8)
+
+
 def test_equal_widths_do_not_hide_the_angle() -> None:
     x, y = (a.ravel() for a in np.meshgrid(np.linspace(-3, 3, 9), np.linspace(-3, 3, 9)))
     assert ways_of(Gaussian2D(1.0, 0.0, 0.0, 1.0, 1.0, 0.0), x, y).ways.atoms == ("analytic",)

@@ -39,7 +39,7 @@ def find_ways(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem:
     problem = replace(problem, ways=Ways(careless=_writes_into_inputs(problem, inputs)))
     unknown = replace(problem.ways, atoms=("difference",) * _count_atoms(problem.model))
     try:
-        P = _points(problem)
+        P = _finite_points(problem, inputs, _points(problem))
         at = _where_finite(problem, inputs, P)
         broadcasts = _broadcasts(problem, at, P)
     except Exception:  # a model that cannot be evaluated here is met, and named, by the fits
@@ -67,6 +67,12 @@ class _Found(NamedTuple):
     way: str
     wrong: bool
     proven: bool
+
+
+def _finite_points(problem: Problem, inputs: Sequence[np.ndarray], P: np.ndarray) -> np.ndarray:
+    """The points, those where the model is not finite replaced by one where it is: maps may bring other starts."""
+    good = np.count_nonzero(np.isfinite(problem.evaluate([x[:, None] for x in inputs], P)), axis=0) >= 2
+    return np.where(good, P, P[:, [int(np.argmax(good))]])
 
 
 def _where_finite(problem: Problem, inputs: Sequence[np.ndarray], P: np.ndarray) -> list[np.ndarray]:
@@ -119,12 +125,9 @@ def _rounded(T: np.ndarray) -> np.ndarray:
 
 def _points(problem: Problem) -> np.ndarray:
     """Parameters to try, (K, 3): the start, and points beside it that no symmetry makes special."""
+    start = np.where(np.isfinite(problem.start), problem.start, 1.0)
     each = np.arange(problem.n_parameters) / 64.0  # equal starts must not stay equal, as two widths would
-    beside = [
-        problem.start,
-        problem.start * (1.0625 + each) + 0.03125,
-        problem.start * (0.921875 - 0.5 * each) + 0.015625,
-    ]
+    beside = [start, start * (1.0625 + each) + 0.03125, start * (0.921875 - 0.5 * each) + 0.015625]
     return np.stack([problem.with_ties(p) for p in beside], axis=1)
 
 
@@ -194,14 +197,14 @@ def _atom_ways(problem: Problem, at: Inputs, P: np.ndarray) -> list[_Found]:
 def _atom_way(problem: Problem, model: Model, at: Inputs, rows: np.ndarray, n: int) -> _Found:
     if rows.shape[0] == 0:
         return _Found("difference", False, True)
-    unbounded = np.full(rows.shape, np.inf)
 
     def columns(way: str) -> np.ndarray:
         out = []
         for i in range(rows.shape[1]) if not problem.ways.broadcasts else (slice(None),):
             i = slice(i, i + 1) if isinstance(i, int) else i
             walk = Walk(problem.ways, iter((way,)), one_by_one=not problem.ways.broadcasts)
-            parts = walk.columns(model, at, list(rows[:, i]), list(-unbounded[:, i]), list(unbounded[:, i]))
+            unbounded = [list(np.full(rows[:, i].shape, sign * np.inf)) for sign in (-1, 1)]
+            parts = walk.columns(model, at, list(rows[:, i]), *unbounded)
             shape = (n, rows[:, i].shape[1])
             out.append(np.stack([np.broadcast_to(c, shape) for c in parts]))
         return np.concatenate(out, axis=2)
@@ -226,8 +229,10 @@ def _atom_way(problem: Problem, model: Model, at: Inputs, rows: np.ndarray, n: i
     except Exception:
         return _Found("difference", False, True)
     bad = False
-    if not np.all(np.isfinite(E)):
+    smooth = np.all(np.isfinite(E), axis=(0, 1))
+    if not smooth.any():
         return _Found("difference", False, True)
+    rows, E = rows[:, smooth], E[:, :, smooth]  # a start may lie where the model ends
     candidates = ("linear", "analytic", "complex") if _simple_linear(model) else ("analytic", "complex")
     for way in candidates:
         try:
