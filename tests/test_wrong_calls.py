@@ -44,6 +44,7 @@ VELOCITY = np.linspace(0.0, 110.0, N)
 SIZES = {"y": 3, "x": 2, "velocity": N}
 LABELS = {"y": [10.0, 20.0, 30.0], "x": [1.0, 2.0], "velocity": VELOCITY}
 G = Gaussian1D(1, 50, 10)
+KELVINS = Gaussian1D(1 * u.K, 50 * u.m / u.s, 10 * u.m / u.s)
 
 
 class SampleWasRead(Exception):
@@ -85,6 +86,15 @@ class Stage:
 
     def of(self, dtype: Any) -> xr.DataArray:
         return self.array(SIZES, dtype, **LABELS)
+
+    @property
+    def dated(self) -> xr.DataArray:
+        return self.cube.assign_coords(velocity=pd.date_range("2000", periods=N))
+
+    @property
+    def labelled(self) -> xr.DataArray:
+        velocity = ("velocity", VELOCITY, {"units": "m s-1"})
+        return self.cube.assign_coords(velocity=velocity).assign_attrs(units="K")
 
     @property
     def image(self) -> xr.DataArray:
@@ -249,12 +259,38 @@ CALLS = {
         "numbers",
         "coords={'x': 'u'}",
     ),
-    "coordinate of dates": Wrong(
-        lambda s: s.cube.assign_coords(velocity=pd.date_range("2000", periods=N)).modelfit(G, dim="velocity"),
-        TypeError,
-        "datetime64",
-        "numbers",
-        "Convert it",
+    "unit of dates": Wrong(
+        lambda s: s.dated.modelfit(G, dim="velocity", time_units="months since 2000-01-01"),
+        ValueError,
+        "'months'",
+        "Use days, hours",
+        "depends on the calendar",
+    ),
+    "unit of dates without epoch": Wrong(
+        lambda s: s.dated.modelfit(G, dim="velocity", time_units="hours"),
+        ValueError,
+        "'hours'",
+        "counted from an epoch",
+        "hours since 1970-01-01",
+    ),
+    "epoch that is no date": Wrong(
+        lambda s: s.dated.modelfit(G, dim="velocity", time_units="days since 2001-02-30"),
+        ValueError,
+        "'2001-02-30'",
+        "no date of the calendar",
+        "hours since 2015-03-01 12:00",
+    ),
+    "unit of dates without dates": Wrong(
+        lambda s: s.fit(time_units="days since 2000-01-01"), ValueError, "'velocity'", "hold no times", "Leave it out"
+    ),
+    "unit of dates that is no text": Wrong(
+        lambda s: s.dated.modelfit(G, dim="velocity", time_units=1), TypeError, "an int", "a str", "hours since"
+    ),
+    "equivalencies of an unknown input": Wrong(
+        lambda s: s.fit(equivalencies={"velo": u.spectral()}), ValueError, "'velo'", "'x'", "Did you mean 'velocity'"
+    ),
+    "equivalencies of another kind": Wrong(
+        lambda s: s.fit(equivalencies={"x": "spectral"}), TypeError, "a str", "equivalencies['x']", "u.spectral()"
     ),
     "complex coordinate": Wrong(
         lambda s: s.cube.assign_coords(velocity=VELOCITY * 1j).modelfit(G, dim="velocity"),
@@ -344,7 +380,56 @@ CALLS = {
         lambda s: s.cube.modelfit(Rotation2D(3), dim=("y", "x")), ValueError, "2 outputs", "one output", "model"
     ),
     "model with units": Wrong(
-        lambda s: s.fit(Gaussian1D(1, 50 * u.km, 10 * u.km)), ValueError, "unit km", "plain numbers", "Give"
+        lambda s: s.fit(Gaussian1D(1, 50 * u.km, 10 * u.km)),
+        ValueError,
+        "the unit 'km' on 'mean'",
+        "'velocity' has no units",
+        "assign_attrs(units='km')",
+    ),
+    "model with units on data without": Wrong(
+        lambda s: s.labelled.drop_attrs(deep=False).modelfit(KELVINS, dim="velocity"),
+        ValueError,
+        "the unit 'K' on 'amplitude'",
+        "the data has no units",
+        "data.assign_attrs(units='K')",
+    ),
+    "model with other units than the data": Wrong(
+        lambda s: s.labelled.assign_attrs(units="Jy").modelfit(KELVINS, dim="velocity"),
+        ValueError,
+        "the unit 'K' on 'amplitude'",
+        "the data is in 'Jy'",
+        "Correct the units",
+    ),
+    "model with units on data with an unknown one": Wrong(
+        lambda s: s.labelled.assign_attrs(units="furlongs per foo").modelfit(KELVINS, dim="velocity"),
+        ValueError,
+        "'furlongs per foo'",
+        "no unit that is known",
+        "Correct the string",
+    ),
+    "model with units on some parameters": Wrong(
+        lambda s: s.labelled.modelfit(Gaussian1D(1 * u.K, 50 * u.km / u.s, 10), dim="velocity"),
+        ValueError,
+        "none on 'stddev'",
+        "'m s-1'",
+        "Give it one",
+    ),
+    "p0 in another kind of unit": Wrong(
+        lambda s: s.labelled.modelfit(G, dim="velocity", p0={"mean": 5 * u.kg}),
+        ValueError,
+        "p0['mean'] is in 'kg'",
+        "'m s-1'",
+        "by the units of the data",
+    ),
+    "bound without unit beside a start with one": Wrong(
+        lambda s: s.labelled.modelfit(G, dim="velocity", p0={"mean": 5 * u.km / u.s}, bounds={"mean": (1, 9)}),
+        ValueError,
+        "bounds['mean']",
+        "'km s-1'",
+        "low * unit",
+    ),
+    "sigma in another kind of unit": Wrong(
+        lambda s: s.labelled.modelfit(G, dim="velocity", sigma=1 * u.Jy), ValueError, "'Jy'", "'K'", "Correct its"
     ),
     "model without parameters": Wrong(
         lambda s: s.fit(Identity(1)), ValueError, "Identity", "no parameters", "nothing to fit"
@@ -416,7 +501,9 @@ CALLS = {
     "p0 NaN": Wrong(lambda s: s.fit(p0={"mean": np.nan}), ValueError, "nan", "finite", "p0['mean']"),
     "p0 None": Wrong(lambda s: s.fit(p0={"mean": None}), TypeError, "None", "model's own value", "leave it out"),
     "p0 text": Wrong(lambda s: s.fit(p0={"mean": "y"}), TypeError, "'y'", "a number or a DataArray", "pass"),
-    "p0 with unit": Wrong(lambda s: s.fit(p0={"mean": 5 * u.km}), TypeError, "5.0 km", "plain number", "Give"),
+    "p0 with unit": Wrong(
+        lambda s: s.fit(p0={"mean": 5 * u.km}), ValueError, "unit 'km'", "is not known", "Give a plain number"
+    ),
     "p0 complex": Wrong(
         lambda s: s.fit(p0={"mean": companion("y") * 1j}), TypeError, "complex128", "real numbers", "p0['mean']"
     ),
@@ -444,7 +531,7 @@ CALLS = {
     "bounds of three": Wrong(
         lambda s: s.fit(bounds={"mean": (1, 2, 3)}), TypeError, "(1, 2, 3)", "(low, high)", "pass a pair"
     ),
-    "bounds reversed": Wrong(lambda s: s.fit(bounds={"mean": (90, 10)}), ValueError, "(90.0, 10.0)", "above", "Swap"),
+    "bounds reversed": Wrong(lambda s: s.fit(bounds={"mean": (90, 10)}), ValueError, "(90, 10)", "above", "Swap"),
     "start outside its bounds": Wrong(
         lambda s: s.fit(bounds={"mean": (60, 90)}), ValueError, "is 50", "(60, 90)", "p0={'mean': ...}"
     ),
@@ -483,7 +570,9 @@ CALLS = {
     "sigma zero": Wrong(lambda s: s.fit(sigma=0), ValueError, "sigma is 0", "positive", "needed"),
     "sigma negative": Wrong(lambda s: s.fit(sigma=-1.5), ValueError, "sigma is -1.5", "positive", "needed"),
     "weights NaN": Wrong(lambda s: s.fit(weights=np.nan), ValueError, "weights is nan", "finite", "needed"),
-    "sigma with unit": Wrong(lambda s: s.fit(sigma=1 * u.K), TypeError, "Quantity", "numbers", "data's unit"),
+    "sigma with unit": Wrong(
+        lambda s: s.fit(sigma=1 * u.K), ValueError, "'K'", "the data has no units", "data.assign_attrs(units='K')"
+    ),
     "sigma without names": Wrong(
         lambda s: s.fit(sigma=np.ones(N)), TypeError, "ndarray", "DataArray or a name", "xr.DataArray("
     ),

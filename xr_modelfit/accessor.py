@@ -85,6 +85,7 @@ class ModelfitDataset:
         *,
         fit: str | None = None,
         model: Model | None = None,
+        equivalencies: Any = None,
         **coords: Any,
     ) -> xr.DataArray:
         """The fitted model at the coordinates of ``data``, or at coordinates given by name.
@@ -98,8 +99,11 @@ class ModelfitDataset:
         model : astropy.modeling.Model, optional
             The model that was fitted, where the record alone cannot give it (custom classes,
             read from a file).
-        **coords : DataArray, sequence of numbers, or number
-            Coordinates by name, ``velocity=[1, 2, 3]``; each by its own name or its input's.
+        equivalencies : mapping, optional
+            As in the fit, where the record could not keep them.
+        **coords : DataArray, Quantity, sequence, number or date
+            Coordinates by name, ``velocity=[1, 2, 3]``; each by its own name or its input's. Plain
+            numbers are in the unit that the fit read; other units are converted.
 
         Returns
         -------
@@ -123,7 +127,7 @@ class ModelfitDataset:
         >>> fit.modelfit.evaluate(t=[10.0]).round(6).values.tolist()
         [21.0]
         """
-        return evaluation.evaluate(self._obj, one_fit(self._obj, fit), data, coords, model)
+        return evaluation.evaluate(self._obj, one_fit(self._obj, fit), data, coords, model, equivalencies)
 
     def to_model(self, *, fit: str | None = None, model: Model | None = None) -> Model:
         """The fitted astropy model; parameters are arrays over the remaining dims, in order.

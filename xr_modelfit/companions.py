@@ -9,6 +9,7 @@ from astropy.units import Quantity
 
 from xr_modelfit.coords import Labels, bare
 from xr_modelfit.fitters.block import Role
+from xr_modelfit.parameter_units import UnitSystem
 
 __all__ = ["Companions", "resolve_companions"]
 
@@ -18,13 +19,15 @@ class Companions:
     """Arrays that go with the samples, and how the weights are meant.
 
     ``sigma``: the array holds standard errors. ``scalar_weight``: one weight for all samples.
-    ``absolute``: errors of the parameters are not rescaled by the residuals.
+    ``absolute``: errors of the parameters are not rescaled by the residuals. ``times``: what the
+    array is multiplied by to be in the unit of the samples.
     """
 
     maps: dict[Role, xr.Variable] = field(default_factory=dict)
     sigma: bool = False
     scalar_weight: float | None = None
     absolute: bool = False
+    times: float = 1.0
 
     @property
     def weighted(self) -> bool:
@@ -36,13 +39,16 @@ class Companions:
         return {"weighting": kind if self.weighted else None, "absolute_sigma": self.absolute}
 
 
-def resolve_companions(labels: Labels, where: Any, sigma: Any, weights: Any, absolute_sigma: bool | None) -> Companions:
+def resolve_companions(
+    labels: Labels, where: Any, sigma: Any, weights: Any, absolute_sigma: bool | None, units: UnitSystem
+) -> Companions:
     """Check and match ``where``, ``sigma`` and ``weights``.
 
     Raises
     ------
     ValueError
-        Both sigma and weights, a number that is not positive, dims or indexes that do not match.
+        Both sigma and weights, a number that is not positive, a unit that is not the data's, dims
+        or indexes that do not match.
     TypeError
         An array without names, or of the wrong type.
     """
@@ -60,12 +66,14 @@ def resolve_companions(labels: Labels, where: Any, sigma: Any, weights: Any, abs
         if value is None:
             continue
         out.sigma = argument == "sigma"
-        if isinstance(value, Quantity):
-            raise TypeError(f"{argument} is a Quantity; units are not supported yet. Give numbers in the data's unit.")
+        power = 1 if out.sigma else -1
+        times = 1.0
+        if isinstance(value, Quantity) and value.ndim == 0:
+            times, value = units.sigma_factor(value, argument, power), float(value.value)
         if isinstance(value, bool | np.bool_):
             raise TypeError(f"{argument} is {value}; pass a DataArray, a name or a number. where= leaves samples out.")
         if not isinstance(value, str | xr.DataArray) and np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iuf":
-            number = float(value)
+            number = float(value) * times
             if not (np.isfinite(number) and number > 0):
                 raise ValueError(
                     f"{argument} is {number}; a positive, finite number is needed. To leave samples out, use where=."
@@ -77,6 +85,8 @@ def resolve_companions(labels: Labels, where: Any, sigma: Any, weights: Any, abs
                 raise TypeError(
                     f"{argument} holds {array.dtype}; real numbers are needed. To leave samples out, use where=."
                 )
+            if out.sigma or out.absolute:  # other weights are relative
+                out.times = units.sigma_factor(array, argument, power)
             out.maps[Role("weights")] = bare(labels.data, array, argument, labels.data.dims)
     return out
 

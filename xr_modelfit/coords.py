@@ -5,7 +5,7 @@ and stripped of their own labels here, so that only the data's labels reach the 
 """
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 import xarray as xr
 
 from xr_modelfit.messages import a, listed, suggestion
+from xr_modelfit.times import CalendarError, TimeAxis, check_time_units, holds_times, undecoded_axis
+from xr_modelfit.units import Measure, measure_of, plain
 
 __all__ = ["Labels", "ModelInput", "bare", "fitted_dims", "model_inputs", "require_same_index"]
 
@@ -37,7 +39,7 @@ class Labels:
     def find(self, argument: str, value: Any) -> xr.DataArray:
         """The array that ``value``, a name or an array, stands for."""
         if isinstance(value, xr.DataArray):
-            return value
+            return plain(value)
         if isinstance(value, xr.Dataset):
             raise TypeError(f"{argument} is a Dataset; pick one of its variables, {listed(value.data_vars)}.")
         if isinstance(value, xr.Variable | np.ndarray | list | tuple) and not _is_name(value):
@@ -64,12 +66,13 @@ class Labels:
 class ModelInput:
     """One input of the model and the coordinate that it reads.
 
-    ``values`` has no labels of its own; ``coordinate`` is its name, ``dims`` are its dims.
+    ``values`` are numbers without labels; ``coordinate`` is the name, ``measure`` what they mean.
     """
 
     name: str
     coordinate: Hashable
     values: xr.Variable
+    measure: Measure = field(default_factory=Measure)
 
 
 def _is_name(value: Any) -> bool:
@@ -139,19 +142,25 @@ def _dims_of_coords(labels: Labels, coords: CoordsArg) -> list[Hashable]:
 
 
 def model_inputs(
-    labels: Labels, fitted: tuple[Hashable, ...], coords: CoordsArg, inputs: tuple[str, ...]
+    labels: Labels,
+    fitted: tuple[Hashable, ...],
+    coords: CoordsArg,
+    inputs: tuple[str, ...],
+    time_units: str | None = None,
 ) -> list[ModelInput]:
-    """What each input of the model reads.
+    """What each input of the model reads; dates and durations as numbers.
 
     Raises
     ------
     ValueError
         An input is left without a coordinate, or a coordinate does not match the data.
     TypeError
-        A coordinate does not hold real numbers.
+        A coordinate holds neither real numbers nor times.
     """
+    check_time_units(time_units)
     given = _given_coords(labels, coords, inputs)
-    found = [_model_input(labels, fitted, name, given.get(name), inputs) for name in inputs]
+    found = [_model_input(labels, fitted, name, given.get(name), inputs, time_units) for name in inputs]
+    _check_times(found, time_units)
     if not any(set(one.values.dims) & set(fitted) for one in found):
         one = found[0]
         raise ValueError(
@@ -179,8 +188,26 @@ def _given_coords(labels: Labels, coords: CoordsArg, inputs: tuple[str, ...]) ->
     return dict(coords)
 
 
+def _check_times(inputs: list[ModelInput], time_units: str | None) -> None:
+    counted = [one for one in inputs if one.measure.time is not None]
+    if time_units is not None and not counted:
+        raise ValueError(
+            f"time_units is {time_units!r}, but the coordinates {listed(i.coordinate for i in inputs)} hold no times. "
+            "Leave it out."
+        )
+    calendars = {one.measure.time.calendar: one.coordinate for one in counted if one.measure.time}
+    if len(calendars) > 1:
+        told = " and ".join(f"{name!r} ({calendar})" for calendar, name in calendars.items())
+        raise CalendarError(f"The coordinates {told} are of different calendars. Convert one: .convert_calendar(...).")
+
+
 def _model_input(
-    labels: Labels, fitted: tuple[Hashable, ...], name: str, value: Any, inputs: tuple[str, ...]
+    labels: Labels,
+    fitted: tuple[Hashable, ...],
+    name: str,
+    value: Any,
+    inputs: tuple[str, ...],
+    time_units: str | None,
 ) -> ModelInput:
     data = labels.data
     if value is None:
@@ -199,8 +226,26 @@ def _model_input(
     shown = array.name if array.name is not None else name
     title = argument if array.name is None else f"The coordinate {shown!r}"
     _require_numbers(array, fitted, name, value)
-    values = bare(labels.data, array, title, array.dims)
-    return ModelInput(name, shown if not _is_name(value) else value, values)
+    values, measure = _measured(array, bare(labels.data, array, title, array.dims), title, time_units)
+    return ModelInput(name, shown if not _is_name(value) else value, values, measure)
+
+
+def _measured(
+    array: xr.DataArray, values: xr.Variable, title: str, time_units: str | None
+) -> tuple[xr.Variable, Measure]:
+    """Values of a coordinate as numbers, and what these mean."""
+    if holds_times(array):
+        axis = TimeAxis.of(values, time_units)
+        return axis.numbers(values, title), Measure(axis.symbol, time=axis)
+    counted = undecoded_axis(array)
+    if counted is None:
+        return values, measure_of(array)
+    if time_units is not None:
+        raise ValueError(
+            f"time_units is {time_units!r}, but {title[0].lower()}{title[1:]} holds numbers that count "
+            f"{counted.units}. Decode them first, xr.decode_cf(dataset), or leave time_units out."
+        )
+    return values, Measure(counted.symbol, time=counted)
 
 
 def _on_fitted(data: xr.DataArray, name: Hashable, fitted: tuple[Hashable, ...]) -> bool:
@@ -215,8 +260,7 @@ def _coordinate(labels: Labels, argument: str, value: Any) -> xr.DataArray:
 
 
 def _require_numbers(array: xr.DataArray, fitted: tuple[Hashable, ...], name: str, value: Any) -> None:
-    kind = array.dtype.kind
-    if kind in "iuf":
+    if array.dtype.kind in "iufmM":
         return
     shown = value if _is_name(value) else array.name
     dim = array.dims[0] if array.dims else None
@@ -227,19 +271,12 @@ def _require_numbers(array: xr.DataArray, fitted: tuple[Hashable, ...], name: st
             f"The coordinate {shown!r} is a MultiIndex with levels {listed(levels)}; the model's input {name!r} reads "
             f"numbers. Take one level: coords={{{name!r}: {levels[0]!r}}}."
         )
-    if kind in "mM" or _is_cftime(array):
-        raise TypeError(
-            f"The coordinate {shown!r} holds times ({array.dtype}); the model's input {name!r} reads numbers. "
-            f"Convert it, for one with (t - t[0]) / np.timedelta64(1, 'D'), and pass coords={{{name!r}: converted}}."
-        )
+    if holds_times(array):
+        return
     raise TypeError(
-        f"The coordinate {shown!r} holds {array.dtype}, not real numbers, which the model's input {name!r} reads. "
-        f"Name a numeric coordinate on {tuple(fitted)}: coords={{{name!r}: ...}}."
+        f"The coordinate {shown!r} holds {array.dtype}, neither real numbers nor times, which the model's input "
+        f"{name!r} reads. Name a numeric coordinate on {tuple(fitted)}: coords={{{name!r}: ...}}."
     )
-
-
-def _is_cftime(array: xr.DataArray) -> bool:
-    return array.ndim == 1 and isinstance(array.indexes.get(array.dims[0]), xr.CFTimeIndex)
 
 
 def bare(data: xr.DataArray, companion: xr.DataArray, argument: str, allowed: Iterable[Hashable]) -> xr.Variable:

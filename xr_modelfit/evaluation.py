@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from astropy.modeling import Model
+from astropy.units import Quantity
 
 from xr_modelfit.coords import require_same_index
 from xr_modelfit.execution import chunked_like, is_lazy, map_blocks
 from xr_modelfit.expression import evaluate_tree, result_names, with_values
 from xr_modelfit.messages import listed, suggestion
 from xr_modelfit.record import FitRecord, RecordError, build_model
+from xr_modelfit.unit_record import coordinate_numbers, in_units_of_data, parameter_numbers, parameter_quantities
+from xr_modelfit.unit_text import parse_unit, write_unit
+from xr_modelfit.units import check_equivalencies, plain
 
 __all__ = ["evaluate", "to_model"]
 
@@ -23,11 +27,36 @@ Source = xr.DataArray | xr.Dataset
 
 def to_model(result: xr.Dataset, record: FitRecord, model: Model | None = None) -> Model:
     """The astropy model of a fit; its parameters are arrays over the remaining dims, in order."""
-    arrays = [_parameter(result, record, name).to_numpy() for name in record.names]
-    values = [a if a.ndim else float(a) for a in arrays]
-    if model is None:
-        return build_model(record.content["model"], values)
-    return with_values(_matching(model, record), values)
+    values = parameter_quantities([_parameter(result, record, name) for name in record.names], record.units)
+    if not _takes_units(record, values, model):
+        values = [getattr(v, "value", v) for v in values]
+    if model is not None:
+        return with_values(_matching(model, record), values)
+    built = build_model(record.content["model"], values)
+    for name, inward in zip(built.param_names, (record.units or {}).get("inward", []), strict=False):
+        bounds = getattr(built, name).bounds
+        getattr(built, name).bounds = tuple(None if b is None else b / inward for b in bounds)
+    return built
+
+
+def _takes_units(record: FitRecord, values: Sequence[Any], model: Model | None) -> bool:
+    """Whether the model can be evaluated with units on its parameters, as astropy's models can and many others not."""
+    if record.units is None or not any(isinstance(v, Quantity) for v in values):
+        return False
+    if record.units["carried"]:
+        return True
+    if not all(isinstance(v, Quantity) for v in values):
+        return False
+    ones = [Quantity(1.0, v.unit) for v in values]
+    tree = record.content["model"]
+    try:
+        tried = build_model(tree, ones) if model is None else with_values(_matching(model, record), ones)
+        inputs = [Quantity(np.array([1.0, 2.0]), parse_unit(one["units"] or "1")) for one in record.inputs]
+        with np.errstate(all="ignore"):
+            given = tried(*inputs)
+        return bool(Quantity(given).unit == parse_unit(record.units["data"] or "1"))
+    except Exception:  # whatever a model says of units that it does not take
+        return False
 
 
 def evaluate(
@@ -36,23 +65,28 @@ def evaluate(
     data: Source | None,
     coords: Mapping[str, Any],
     model: Model | None = None,
+    equivalencies: Any = None,
 ) -> xr.DataArray:
     """Model values of every fit of ``record``; see `xr_modelfit.accessor.ModelfitDataset.evaluate`."""
     template = build_model(record.content["model"]) if model is None else _matching(model, record)
     data = _one_variable(data, record)
     inputs = _coordinates(record, data, coords)
-    parameters = [_parameter(result, record, name) for name in record.names]
+    told = check_equivalencies(equivalencies, {one["name"]: one["coordinate"] for one in record.inputs})
+    parameters = [
+        parameter_numbers(_parameter(result, record, name), record.units, j) for j, name in enumerate(record.names)
+    ]
     if data is not None:
         parameters = [_at_positions(p, data) for p in parameters]
     _require_same_positions(parameters[0], inputs)
     loop = parameters[0].dims
     new = {d: x.sizes[d] for x in inputs for d in x.dims if d not in loop}
-    variables = [p.variable for p in parameters] + [x.variable for x in inputs]
+    numbers = [coordinate_numbers(x, one, told.get(one["name"])) for x, one in zip(inputs, record.inputs, strict=True)]
+    variables = [p.variable for p in parameters] + numbers
     if isinstance(data, xr.DataArray) and data.chunks is not None and not is_lazy(*variables):
         variables = [chunked_like(data.variable, variables[0]), *variables[1:]]
     core = [tuple(d for d in new if d in v.dims) for v in variables]
     block = _EvaluateBlock(template, len(parameters), tuple(core), tuple(new.items()))
-    values = map_blocks(block, variables, core, new)
+    values = in_units_of_data(map_blocks(block, variables, core, new), record.units)
     out = xr.DataArray(values, coords=_labels(values.dims, parameters[0], data, inputs), name=_name(record))
     return _shaped_like(out, data)
 
@@ -109,6 +143,7 @@ def _parameter(result: xr.Dataset, record: FitRecord, name: str) -> xr.DataArray
 
 
 def _one_variable(data: Any, record: FitRecord) -> Source | None:
+    data = plain(data)
     if data is None or isinstance(data, xr.DataArray):
         return data
     if not isinstance(data, xr.Dataset):
@@ -145,12 +180,6 @@ def _coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any
                 f"The model's input {one['name']!r} read the coordinate {name!r}, which is not there. "
                 f"Give it: evaluate({name}=values)."
             )
-    for one, array in zip(record.inputs, found, strict=True):
-        if array.dtype.kind not in "iuf":
-            raise TypeError(
-                f"The coordinate {one['coordinate']!r} holds {array.dtype}; the fit read real numbers. "
-                "Convert it, or pass numbers under that name."
-            )
     return found
 
 
@@ -161,18 +190,27 @@ def _label(name: str, labels: Iterable[Hashable]) -> Hashable | None:
 
 def _given_coordinate(one: Mapping[str, Any], value: Any) -> xr.DataArray:
     if isinstance(value, xr.DataArray):
-        return value
-    values = np.asarray(value)
+        return plain(value)
+    attrs = {"units": write_unit(value.unit)} if isinstance(value, Quantity) else {}
+    values = _dates(value) if one.get("time") else np.asarray(value)
     name = one["coordinate"]
     if values.ndim == 0:
-        return xr.DataArray(values, coords={name: values})
+        return xr.DataArray(values, coords={name: ((), values, attrs)}, attrs=attrs)
     if values.ndim == 1:
         dim = one["dims"][0] if len(one["dims"]) == 1 else name
-        return xr.DataArray(values, dims=[dim], coords={name: ([dim], values)})
+        return xr.DataArray(values, dims=[dim], coords={name: ([dim], values, attrs)}, attrs=attrs)
     raise TypeError(
         f"{name} is an array of shape {values.shape}; pass a DataArray, so that its dims have names: "
         f"evaluate({name}=xr.DataArray(values, dims=[...]))."
     )
+
+
+def _dates(value: Any) -> np.ndarray:
+    """Dates of any kind as an array; text and Python's dates as numpy's."""
+    values = np.asarray(value)
+    if values.dtype.kind in "US" or (values.dtype.kind == "O" and not hasattr(values.flat[0], "calendar")):
+        return values.astype("datetime64[ns]")
+    return values
 
 
 def _at_positions(parameter: xr.DataArray, data: Source) -> xr.DataArray:

@@ -20,6 +20,7 @@ __all__ = [
     "locked",
     "parameter_titles",
     "result_names",
+    "scalar_model",
     "with_values",
 ]
 
@@ -74,13 +75,17 @@ def parameter_titles(model: Model) -> list[str]:
 
 
 def with_values(model: Model, values: Sequence[Any]) -> Model:
-    """A copy of ``model`` with new parameter values, numbers or arrays, in astropy's order.
+    """A copy of ``model`` with new parameter values, in astropy's order: numbers, arrays or Quantities.
+
+    A number takes away the unit that the parameter had.
 
     The expression is built anew: a compound remembers the sizes of its parameters.
     Names, constraints, domain and window are kept.
     """
     if not isinstance(model, CompoundModel):
         copied = model.copy()
+        for name in model.param_names:  # a parameter that has a unit takes no plain number
+            getattr(copied, name)._set_unit(None, force=True)
         copied._reset_parameters(**dict(zip(model.param_names, values, strict=True)))
         for name in model.param_names:
             old, new = getattr(model, name), getattr(copied, name)
@@ -93,6 +98,20 @@ def with_values(model: Model, values: Sequence[Any]) -> Model:
     built.inputs, built.outputs = model.inputs, model.outputs
     built.meta.update(model.meta)
     return built
+
+
+def scalar_model(model: Model) -> Model:
+    """A copy of ``model`` with one plain number for each parameter; constraints, domain and names kept.
+
+    Of a parameter with an array of values, the first finite one stands for all.
+    """
+    return with_values(model, [_representative(getattr(model, name).value) for name in model.param_names])
+
+
+def _representative(value: Any) -> float:
+    flat = np.ravel(np.asarray(value, dtype=float))
+    finite = flat[np.isfinite(flat)]
+    return float(finite[0]) if finite.size else float(flat[0]) if flat.size else 1.0
 
 
 def evaluate_tree(

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 import xarray as xr
 from astropy.modeling import Model
+from astropy.units import Quantity
 
 from xr_modelfit import coords as coordinates
 from xr_modelfit.coords import Labels, fitted_dims
@@ -18,6 +19,7 @@ from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.request import check_options, resolve_request
 from xr_modelfit.results import FIELD, label
 from xr_modelfit.starts import check_model
+from xr_modelfit.units import plain
 
 __all__ = ["FitError", "FitOptions", "FitWarning", "fit"]
 
@@ -28,7 +30,7 @@ class FitOptions(TypedDict, total=False):
     data: Hashable | None
     coords: coordinates.CoordsArg
     where: Hashable | xr.DataArray | None
-    sigma: Hashable | xr.DataArray | float | None
+    sigma: Hashable | xr.DataArray | float | Quantity | None
     weights: Hashable | xr.DataArray | float | None
     absolute_sigma: bool | None
     p0: Mapping[str, Any] | xr.Dataset | None
@@ -40,6 +42,8 @@ class FitOptions(TypedDict, total=False):
     min_points: int | None
     covariance: bool
     keep_failed: bool
+    equivalencies: Any
+    time_units: str | None
     errors: Literal["warn", "ignore", "raise"]
     prefix: str
     scheduler: Any
@@ -55,7 +59,7 @@ def fit(
     data: Hashable | None = None,
     coords: coordinates.CoordsArg = None,
     where: Hashable | xr.DataArray | None = None,
-    sigma: Hashable | xr.DataArray | float | None = None,
+    sigma: Hashable | xr.DataArray | float | Quantity | None = None,
     weights: Hashable | xr.DataArray | float | None = None,
     absolute_sigma: bool | None = None,
     p0: Mapping[str, Any] | xr.Dataset | None = None,
@@ -65,6 +69,8 @@ def fit(
     fit_info: bool | Sequence[str] | None = None,
     skipna: bool = True,
     min_points: int | None = None,
+    equivalencies: Any = None,
+    time_units: str | None = None,
     covariance: bool = False,
     keep_failed: bool = False,
     errors: Literal["warn", "ignore", "raise"] = "warn",
@@ -82,10 +88,12 @@ def fit(
     obj : xarray.DataArray or xarray.Dataset
         Data of real numbers. Of a Dataset, ``data`` names the variable to fit; without it, every
         numeric variable that has the fitted dims is fitted, and its name is put before its outputs.
+        Units are those of ``attrs["units"]``, of pint or of astropy.
     model : astropy.modeling.Model
         One output, any number of inputs that the fitter takes; carries start values, ``fixed``,
         ``tied`` and ``bounds``. It is not changed. A parameter with an array of values is a map
-        over the remaining dims, in the data's order.
+        over the remaining dims, in the data's order. Units that it carries are kept; the data and
+        its coordinates then need units that can be converted to them.
     dim : Hashable, sequence of Hashable, or ...
         Dims that each fit consumes, in any order; ``...`` for all. May be left out where
         ``coords`` names 1-D coordinates.
@@ -95,19 +103,23 @@ def fit(
         What each input of the model reads: ``{input: coordinate name or DataArray}``; with one
         input also just the name. By default one input reads the index of the one fitted dim, and
         several read what bears their name. A dim without coordinate counts 0, 1, 2, ...
+        Dates and durations are read as numbers; see ``time_units``.
     where : DataArray of bool, or name
         True where a sample is used.
-    sigma : DataArray, name or number, optional
-        Standard errors of the data, in its unit.
+    sigma : DataArray, name, number or Quantity, optional
+        Standard errors of the data. Plain numbers are in its unit; others are converted.
     weights : DataArray, name or number, optional
         Factors of the residuals, relative. Exclusive with ``sigma``.
     absolute_sigma : bool, optional
         False: parameter errors are rescaled by the residuals. Default: True exactly when
         ``sigma`` is given.
     p0 : mapping or Dataset, optional
-        ``{parameter: number or DataArray}``, or an earlier result; instead of the model's values.
+        ``{parameter: number, Quantity, date or DataArray}``, or an earlier result; instead of the
+        model's values. Plain numbers are in the unit of the model's parameter or, where it has
+        none, in the unit that data and coordinates give it. A parameter keeps the unit given here.
     bounds : mapping, optional
-        ``{parameter: (low, high)}``, each a number, a DataArray or None; instead of the model's.
+        ``{parameter: (low, high)}``, each as in ``p0`` or None; instead of the model's, which are
+        in the unit of the model's parameter.
         Equal bounds fix a parameter.
     fitter : BatchLSQFitter or astropy fitter, optional
         Used exactly as given, one fit at a time. Default: `BatchLSQFitter`, many fits at once.
@@ -119,6 +131,12 @@ def fit(
         Leave samples out that are not finite. False: their fit gets ``nonfinite_data``.
     min_points : int, optional
         Fewest valid samples for a fit; default: its number of free parameters.
+    equivalencies : mapping, optional
+        ``{input or coordinate: equivalencies of astropy.units}``, for a coordinate in another kind
+        of unit than the model: a frequency for a velocity.
+    time_units : str, optional
+        What dates are counted in, as CF writes it: "hours since 2015-03-01"; a unit alone for
+        durations. Default: "days since 1970-01-01" in the coordinate's calendar.
     covariance : bool
         Add ``covariance`` with the dims ``cov_i`` and ``cov_j``.
     keep_failed : bool
@@ -141,7 +159,8 @@ def fit(
     xarray.Dataset
         Over the dims that are not fitted, in the data's order: each parameter, its ``_stderr``,
         ``chi2``, ``reduced_chi2``, ``dof``, ``n_points``, ``n_iter`` and ``fit_status``
-        (`xr_modelfit.FitStatus`; positive means success). Lazy if any input is dask-backed.
+        (`xr_modelfit.FitStatus`; positive means success). ``attrs["units"]`` where they are
+        known. Lazy if any input is dask-backed.
 
     Raises
     ------
@@ -169,8 +188,10 @@ def fit(
         "coords": coords, "where": where, "sigma": sigma, "weights": weights, "absolute_sigma": absolute_sigma,
         "p0": p0, "bounds": bounds, "fitter": fitter, "fitter_kwargs": fitter_kwargs, "fit_info": fit_info,
         "skipna": skipna, "min_points": min_points, "covariance": covariance, "keep_failed": keep_failed,
+        "equivalencies": equivalencies, "time_units": time_units,
         "errors": errors, "scheduler": scheduler, "fits_per_chunk": fits_per_chunk, "keep_attrs": keep_attrs,
     }  # fmt: skip
+    obj = plain(obj)
     if isinstance(obj, xr.DataArray):
         if data is not None:
             raise ValueError(
@@ -257,11 +278,13 @@ def _fit_array(
     result = label(
         packed,
         request.layout,
-        request.problem.names,
+        request.units,
         parameter_titles(model),
         request.frame,
         prefix=prefix,
         record=request.record(prefix),
+        chi2_units=request.chi2_units,
+        status_attrs=request.time_attrs,
         attrs=attrs if options["keep_attrs"] else {},
     )
     if not request.lazy:

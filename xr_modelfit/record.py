@@ -17,7 +17,9 @@ import astropy
 import numpy as np
 import xarray as xr
 from astropy.modeling import CompoundModel, Model
+from astropy.units import Quantity
 
+from xr_modelfit.expression import with_values
 from xr_modelfit.messages import listed
 from xr_modelfit.remembered import key_of, path_of, recall
 from xr_modelfit.results import RECORD
@@ -52,8 +54,13 @@ class FitRecord:
 
     @property
     def inputs(self) -> list[dict[str, Any]]:
-        """For each model input its ``name``, its ``coordinate`` and the coordinate's ``dims``."""
+        """For each model input its ``name``, its ``coordinate``, the coordinate's ``dims``, its unit or time axis."""
         return list(self.content["inputs"])
+
+    @property
+    def units(self) -> dict[str, Any] | None:
+        """Units of data and parameters; None in records that have none."""
+        return self.content.get("units")
 
     def variable(self, name: str) -> str:
         """Name of a variable of this fit in the result."""
@@ -65,7 +72,8 @@ def write_record(
     model: Model,
     names: Sequence[str],
     fitted: Sequence[Any],
-    inputs: Sequence[tuple[str, Any, Sequence[Any]]],
+    inputs: Sequence[Mapping[str, Any]],
+    units: Mapping[str, Any],
     prefix: str,
     data: Any,
     fitter: Any,
@@ -79,7 +87,8 @@ def write_record(
         "model": describe_model(model),
         "names": list(names),
         "fitted_dims": [str(d) for d in fitted],
-        "inputs": [{"name": n, "coordinate": str(c), "dims": [str(d) for d in dims]} for n, c, dims in inputs],
+        "inputs": [dict(one) for one in inputs],
+        "units": dict(units),
         "prefix": prefix,
         "data": None if data is None else str(data),
         "fitter": {"class": path_of(type(fitter)), "keywords": _plain(keywords)},
@@ -195,7 +204,12 @@ def _build(tree: Mapping[str, Any], values: Any) -> Model:
     own = {name: _value(v) for name, v in tree["values"].items()}
     if values is not None:
         own = {name: next(values) for name in own}
-    model = cls(**{k: _value(v) for k, v in tree["arguments"].items()}, **own, name=tree["name"])
+    classes = {n: getattr(getattr(cls, n, None), "unit", None) for n in own}  # a polynomial makes its parameters itself
+    units = {n: u for n, u in classes.items() if u is not None and not isinstance(own[n], Quantity)}
+    given = {n: Quantity(v, units[n]) if n in units else v for n, v in own.items()}
+    model = cls(**{k: _value(v) for k, v in tree["arguments"].items()}, **given, name=tree["name"])
+    if units:  # such a class is made with units only
+        model = with_values(model, list(own.values()))
     model.meta.update(tree.get("meta", {}))
     for name in own:
         parameter = getattr(model, name)
@@ -250,6 +264,7 @@ def _default_inputs(model: CompoundModel) -> Sequence[str]:
 
 
 def _describe_tie(tie: Any) -> dict[str, Any]:
+    tie = inspect.unwrap(tie)
     return {"path": path_of(tie), "key": key_of(tie)}
 
 

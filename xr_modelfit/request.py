@@ -14,15 +14,21 @@ from astropy.modeling import Model
 from xr_modelfit.companions import Companions, resolve_companions
 from xr_modelfit.coords import Labels, ModelInput, fitted_dims, model_inputs
 from xr_modelfit.execution import Habit, check_scheduler, is_lazy
+from xr_modelfit.expression import scalar_model
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block import BlockTask, Layout, Role, fit_block
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.fitters.quiet import caught_warnings
+from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
 from xr_modelfit.problem import Problem
 from xr_modelfit.record import write_record
 from xr_modelfit.results import check_names, frame_of, output_names
 from xr_modelfit.solver import choose_fitter, probe_inputs
 from xr_modelfit.starts import check_model, resolve_starts
+from xr_modelfit.unit_record import describe_units
+from xr_modelfit.unit_system import resolve_units
+from xr_modelfit.unit_text import compose_text
+from xr_modelfit.units import check_equivalencies, measure_of
 from xr_modelfit.ways import find_ways
 
 __all__ = ["Request", "check_options", "resolve_request"]
@@ -37,7 +43,8 @@ class Request:
     data : xarray.DataArray
     fitted : tuple of Hashable
         Dims that each fit consumes, in the order of their names.
-    inputs : list of ModelInput
+    system : UnitSystem
+    units : tuple of ParameterUnit
     companions : Companions
     problem : Problem
     fitter : BatchLSQFitter or PixelwiseFitter
@@ -52,7 +59,8 @@ class Request:
 
     data: xr.DataArray
     fitted: tuple[Hashable, ...]
-    inputs: list[ModelInput]
+    system: UnitSystem
+    units: tuple[ParameterUnit, ...]
     companions: Companions
     problem: Problem
     fitter: BatchLSQFitter | PixelwiseFitter
@@ -81,6 +89,23 @@ class Request:
             return Habit.one_by_one()
         return Habit.for_arrays(math.prod(self.data.sizes[d] for d in self.fitted))
 
+    @property
+    def chi2_units(self) -> str | None:
+        """Unit of chi-square: none with errors of the data, the data's squared without weights."""
+        if self.companions.weighted:
+            return "1" if self.companions.sigma else None
+        text = self.system.measure.text
+        return None if text is None or self.system.data is not None else compose_text([(text, 2)])
+
+    @property
+    def time_attrs(self) -> dict[str, str]:
+        """What numbers of time in the result count."""
+        axes = [i.measure.time for i in self.system.inputs if i.measure.time is not None]
+        if not axes:
+            return {}
+        calendar = {} if axes[0].calendar is None else {"time_calendar": axes[0].calendar}
+        return {"time_units": axes[0].units} | calendar
+
     def block_function(self) -> Callable[..., np.ndarray]:
         """The function of arrays that fits a block."""
         o = self.options
@@ -108,7 +133,7 @@ class Request:
             model=self.problem.model,
             names=self.problem.names,
             fitted=self.fitted,
-            inputs=[(i.name, i.coordinate, i.values.dims) for i in self.inputs],
+            **describe_units(self.system, self.units),
             prefix=prefix,
             data=self.data.name,
             **self.fitter.described(),
@@ -130,18 +155,18 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
     data = labels.data
     fitted = fitted_dims(labels, dim, options["coords"])
     loop = tuple(d for d in data.dims if d not in fitted)
-    inputs = model_inputs(labels, fitted, options["coords"], model.inputs)
+    system = _resolve_units(labels, model, fitted, options)
     companions = resolve_companions(
-        labels, options["where"], options["sigma"], options["weights"], options["absolute_sigma"]
+        labels, options["where"], options["sigma"], options["weights"], options["absolute_sigma"], system
     )
-    starts = resolve_starts(labels, model, options["p0"], options["bounds"], loop)
-    arrays = _arrays(data, inputs, companions.maps, fitted) | starts.maps
+    starts = resolve_starts(labels, model, options["p0"], options["bounds"], loop, system)
+    arrays = _arrays(data, system.inputs, companions.maps, fitted) | starts.maps
     lazy = is_lazy(*arrays.values())
     check_scheduler(options["scheduler"], lazy)
     if lazy and options["errors"] == "raise":
         arrays |= {Role("position", str(d)): xr.Variable([d], np.arange(data.sizes[d])) for d in loop}
 
-    probe = probe_inputs(inputs, fitted, data, starts.problem.start)
+    probe = probe_inputs(system.inputs, fitted, data, starts.problem.start)
     with caught_warnings():
         problem = find_ways(starts.problem, probe)
     fitter = choose_fitter(
@@ -156,7 +181,31 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
     layout = Layout(problem.n_parameters, fitter.info_names, options["covariance"])
     frame = frame_of(data, fitted)
     check_names(frame, data, output_names(problem.names, layout, prefix), layout)
-    return Request(data, fitted, inputs, companions, problem, fitter, layout, frame, arrays, options)
+    arrays = _in_inner_units(arrays, system, companions)
+    return Request(data, fitted, system, starts.units, companions, problem, fitter, layout, frame, arrays, options)
+
+
+def _resolve_units(
+    labels: Labels, model: Model, fitted: tuple[Hashable, ...], options: Mapping[str, Any]
+) -> UnitSystem:
+    inputs = model_inputs(labels, fitted, options["coords"], model.inputs, options["time_units"])
+    told = check_equivalencies(options["equivalencies"], {i.name: i.coordinate for i in inputs})
+    start = np.array(scalar_model(model).parameters, dtype=float)
+    probe = probe_inputs(inputs, fitted, labels.data, start)
+    with caught_warnings():
+        return resolve_units(model, inputs, measure_of(labels.data), told, probe)
+
+
+def _in_inner_units(
+    arrays: dict[Role, xr.Variable], system: UnitSystem, companions: Companions
+) -> dict[Role, xr.Variable]:
+    """The arrays as the fit reads them; last of all, since it may read samples."""
+    data, weights = Role("data"), Role("weights")
+    if system.data is not None:
+        arrays = arrays | {data: system.data.apply(arrays[data])}
+    if companions.times != 1.0:
+        arrays = arrays | {weights: arrays[weights].astype(float) * companions.times}
+    return arrays
 
 
 class _BlockFunction:

@@ -1,5 +1,6 @@
 """The output schema: from the packed array of a fit to a labelled Dataset. Alone writes attrs."""
 
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xr_modelfit.fitters.block import Layout
+from xr_modelfit.parameter_units import ParameterUnit
 from xr_modelfit.status import FitStatus
 
 __all__ = ["COV_DIMS", "FIELD", "RECORD", "check_names", "frame_of", "label", "output_names"]
@@ -23,6 +25,8 @@ _STATISTICS = {
     "n_iter": "number of iterations or evaluations",
 }
 _INTEGERS = {"dof", "n_points"}
+_SQUARES = {"chi2", "reduced_chi2"}
+_OFFSET = re.compile(r"(deg_?[CF]|[Cc]elsius|[Ff]ahrenheit|°[CF]|degree_[Cc]elsius|C)")
 
 # Attrs that speak of one variable, not of a whole Dataset.
 _VARIABLE_ATTRS = {
@@ -78,12 +82,14 @@ def frame_of(data: xr.DataArray, fitted: tuple[Hashable, ...]) -> xr.Dataset:
 def label(
     packed: xr.Variable,
     layout: Layout,
-    names: tuple[str, ...],
+    units: Sequence[ParameterUnit],
     titles: Sequence[str],
     frame: xr.Dataset,
     *,
     prefix: str,
     record: str,
+    chi2_units: str | None,
+    status_attrs: Mapping[str, str],
     attrs: Mapping[Any, Any],
 ) -> xr.Dataset:
     """Split the packed array into the variables of the result.
@@ -93,8 +99,8 @@ def label(
     packed : xarray.Variable
         Dims are the remaining ones, then `FIELD`. Lazy ones stay lazy.
     layout : Layout
-    names : tuple of str
-        Names of the parameters.
+    units : sequence of ParameterUnit
+        Names and units of the parameters.
     titles : sequence of str
         What each parameter is, in words.
     frame : xarray.Dataset
@@ -102,10 +108,15 @@ def label(
     prefix : str
     record : str
         JSON text, kept in the attrs of ``fit_status``.
+    chi2_units : str or None
+    status_attrs : mapping
+        More attrs of ``fit_status``.
     attrs : mapping
         Attrs of the result; those that speak of one variable are left out.
     """
     fields = layout.fields()
+    packed = _outward(packed, fields, units)
+    names = tuple(one.name for one in units)
     status_name = f"{prefix}fit_status"
     variables: dict[str, xr.Variable] = {}
 
@@ -118,18 +129,18 @@ def label(
 
     for j, name in enumerate(names):
         value = take("parameters", j)
-        value.attrs = {
+        value.attrs = _units(units[j].text) | {
             "long_name": titles[j],
             "ancillary_variables": f"{prefix}{name}_stderr {status_name}",
         }
         variables[prefix + name] = value
     for j, name in enumerate(names):
         error = take("stderr", j)
-        error.attrs = {"long_name": f"standard error of {titles[j]}"}
+        error.attrs = _units(units[j].text, difference=True) | {"long_name": f"standard error of {titles[j]}"}
         variables[f"{prefix}{name}_stderr"] = error
     for name, long_name in _STATISTICS.items():
         statistic = take(name, dtype=np.int64 if name in _INTEGERS else None)
-        statistic.attrs = {"long_name": long_name}
+        statistic.attrs = (_units(chi2_units) if name in _SQUARES else {}) | {"long_name": long_name}
         variables[prefix + name] = statistic
     for name in layout.info_names:
         info = take(f"info:{name}")
@@ -140,6 +151,7 @@ def label(
         "long_name": "status of the fit; positive means success",
         "flag_values": np.array([int(s) for s in FitStatus], dtype=np.int8),
         "flag_meanings": " ".join(s.meaning for s in FitStatus),
+        **status_attrs,
         RECORD: record,
     }
     variables[status_name] = status
@@ -148,6 +160,28 @@ def label(
         result = result.assign(_covariance(packed, fields["covariance"], names, prefix))
     result.attrs = {k: v for k, v in attrs.items() if k not in _VARIABLE_ATTRS}
     return result
+
+
+def _units(text: str | None, difference: bool = False) -> dict[str, Any]:
+    """``units``, and CF's word for a difference of temperatures, which has no zero point."""
+    if text is None:
+        return {}
+    return {"units": text} | (
+        {"units_metadata": "temperature: difference"} if difference and _OFFSET.fullmatch(text) else {}
+    )
+
+
+def _outward(packed: xr.Variable, fields: Mapping[str, slice], units: Sequence[ParameterUnit]) -> xr.Variable:
+    """Parameters, their errors and covariance in the units of the result."""
+    inward = np.array([one.inward for one in units])
+    if np.all(inward == 1.0):
+        return packed
+    divisor = np.ones(packed.sizes[FIELD])
+    divisor[fields["parameters"]] = divisor[fields["stderr"]] = inward
+    if "covariance" in fields:
+        divisor[fields["covariance"]] = np.outer(inward, inward).ravel()
+    out: xr.Variable = packed / xr.Variable([FIELD], divisor)
+    return out
 
 
 def _covariance(

@@ -4,7 +4,7 @@ Scalars go into the `xr_modelfit.problem.Problem`; whatever varies from fit to f
 that travels with the data.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,14 +13,18 @@ import xarray as xr
 from astropy.modeling import Model
 from astropy.units import Quantity
 
-from xr_modelfit.coords import Labels, bare
-from xr_modelfit.expression import result_names, with_values
+from xr_modelfit.coords import Labels
+from xr_modelfit.expression import result_names, scalar_model
 from xr_modelfit.fitters.block import Role
 from xr_modelfit.messages import a, listed, suggestion
+from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
+from xr_modelfit.parameter_values import number_or_map
 from xr_modelfit.problem import Problem
 from xr_modelfit.record import RecordError, read_records
+from xr_modelfit.ties import TieInUnits
+from xr_modelfit.units import plain
 
-__all__ = ["Starts", "check_model", "resolve_starts", "scalar_model"]
+__all__ = ["Starts", "check_model", "resolve_starts"]
 
 Value = float | xr.DataArray
 P0Arg = Mapping[str, Any] | xr.Dataset | None
@@ -29,9 +33,10 @@ BoundsArg = Mapping[str, tuple[Any, Any]] | None
 
 @dataclass
 class Starts:
-    """The problem of a call, and the maps that vary from fit to fit."""
+    """The problem of a call, the units of its parameters, and the maps that vary from fit to fit."""
 
     problem: Problem
+    units: tuple[ParameterUnit, ...]
     maps: dict[Role, xr.Variable] = field(default_factory=dict)
 
 
@@ -43,7 +48,7 @@ def check_model(model: Any) -> None:
     TypeError
         It is no model instance.
     ValueError
-        It is a model set, has several outputs, or has units.
+        It is a model set, has several outputs, or no parameters.
     """
     if isinstance(model, type) and issubclass(model, Model):
         raise TypeError(f"model is the class {model.__name__}; pass an instance, {model.__name__}(...).")
@@ -64,29 +69,11 @@ def check_model(model: Any) -> None:
         )
     if not model.param_names:
         raise ValueError(f"model {type(model).__name__} has no parameters, so there is nothing to fit.")
-    for name in model.param_names:
-        if getattr(model, name).unit is not None:
-            raise ValueError(
-                f"model has the unit {getattr(model, name).unit} on {name!r}; units are not supported yet. Give plain "
-                "numbers in the units of the data and its coordinates."
-            )
 
 
-def scalar_model(model: Model) -> Model:
-    """A copy of ``model`` with one number for each parameter; constraints, domain and names kept.
-
-    Of a parameter with an array of values, the first finite one stands for all.
-    """
-    return with_values(model, [_representative(getattr(model, name).value) for name in model.param_names])
-
-
-def _representative(value: Any) -> float:
-    flat = np.ravel(np.asarray(value, dtype=float))
-    finite = flat[np.isfinite(flat)]
-    return float(finite[0]) if finite.size else float(flat[0]) if flat.size else 1.0
-
-
-def resolve_starts(labels: Labels, model: Model, p0: P0Arg, bounds: BoundsArg, loop: tuple[Hashable, ...]) -> Starts:
+def resolve_starts(
+    labels: Labels, model: Model, p0: P0Arg, bounds: BoundsArg, loop: tuple[Hashable, ...], units: UnitSystem
+) -> Starts:
     """Start values, bounds and constraints by parameter.
 
     Parameters
@@ -98,25 +85,29 @@ def resolve_starts(labels: Labels, model: Model, p0: P0Arg, bounds: BoundsArg, l
         As the user gave them.
     loop : tuple of Hashable
         The dims that are not fitted, in the data's order.
+    units : UnitSystem
 
     Raises
     ------
     ValueError
-        An unknown parameter, a scalar start outside its bounds, bounds in the wrong order, or a
-        map that does not match the data.
+        A unit that cannot be converted, an unknown parameter, a scalar start outside its bounds,
+        bounds in the wrong order, or a map that does not match the data.
     TypeError
         A value that is neither a number nor a DataArray.
     """
     names = result_names(model)
     if bounds is not None and not isinstance(bounds, Mapping):
         raise TypeError(f"bounds is {a(bounds)}; pass {{parameter: (low, high)}}, with None where there is no bound.")
-    starts = _model_starts(labels, model, loop)
-    starts.update(_by_index("p0", _plain_p0(p0, names, labels.data.name), model, names, labels, loop))
-    lows, highs = _model_bounds(model)
+    reader = _Reader(labels, loop, names, units)
+    starts = _model_starts(labels, model, loop, units)
+    starts.update(reader.starts(_plain_p0(p0, names, labels.data.name), model))
+    lows, highs = _model_bounds(model, units)
     for key, pair in (bounds or {}).items():
         j = _index("bounds", key, model, names)
-        lows[j], highs[j] = _bound_pair(key, pair, labels, loop)
+        lows[j], highs[j] = reader.bounds(key, j, pair)
     template = scalar_model(model)
+    if units.carried:
+        _tie_in_units(template, units)
     K = len(names)
     fixed = np.array([bool(template.fixed[n]) for n in template.param_names])
     ties = tuple(template.tied[n] or None for n in template.param_names)
@@ -132,21 +123,31 @@ def resolve_starts(labels: Labels, model: Model, p0: P0Arg, bounds: BoundsArg, l
                 maps[Role(kind, j)] = value
             elif value is not None:
                 scalars[j] = value
-    _check_scalars(names, start, lower, upper, fixed, ties, maps)
+    _check_scalars(reader.units, start, lower, upper, fixed, ties, maps)
     for j in np.flatnonzero((lower == upper) & ~fixed).tolist():
         if Role("lower", j) not in maps and Role("upper", j) not in maps:
             fixed[j], start[j] = True, lower[j]
             maps.pop(Role("start", j), None)
     _constrain(template, start, lower, upper, fixed)
-    return Starts(Problem(template, names, start, lower, upper, fixed, ties), maps)
+    return Starts(Problem(template, names, start, lower, upper, fixed, ties), tuple(reader.units), maps)
 
 
-def _model_starts(labels: Labels, model: Model, loop: tuple[Hashable, ...]) -> dict[int, float | xr.Variable]:
+def _tie_in_units(template: Model, units: UnitSystem) -> None:
+    owns, inward = tuple(p.own for p in units.parameters), tuple(p.inward for p in units.parameters)
+    for j, name in enumerate(template.param_names):
+        parameter = getattr(template, name)
+        if parameter.tied:
+            parameter.tied = TieInUnits(parameter.tied, tuple(template.param_names), owns, inward, j)
+
+
+def _model_starts(
+    labels: Labels, model: Model, loop: tuple[Hashable, ...], units: UnitSystem
+) -> dict[int, float | xr.Variable]:
     """Start values that the model carries: numbers, or maps over the remaining dims in order."""
     shape = tuple(labels.data.sizes[d] for d in loop)
     starts: dict[int, float | xr.Variable] = {}
     for j, name in enumerate(model.param_names):
-        value = np.asarray(getattr(model, name).value, dtype=float)
+        value = np.asarray(getattr(model, name).value, dtype=float) * units.parameters[j].inward
         if value.size == 1:
             starts[j] = float(value.reshape(()))
             continue
@@ -160,11 +161,13 @@ def _model_starts(labels: Labels, model: Model, loop: tuple[Hashable, ...]) -> d
     return starts
 
 
-def _model_bounds(model: Model) -> tuple[dict[int, Any], dict[int, Any]]:
+def _model_bounds(model: Model, units: UnitSystem) -> tuple[dict[int, Any], dict[int, Any]]:
+    """Bounds that the model carries; they are in the units of its parameters."""
     lows: dict[int, Any] = {}
     highs: dict[int, Any] = {}
     for j, name in enumerate(model.param_names):
-        low, high = (None if v is None or np.isnan(v) else float(v) for v in model.bounds[name])
+        inward = units.parameters[j].inward
+        low, high = (None if v is None or np.isnan(v) else float(v) * inward for v in model.bounds[name])
         lows[j], highs[j] = low, high
     return lows, highs
 
@@ -197,28 +200,61 @@ def _earlier(result: xr.Dataset, names: tuple[str, ...], data: Hashable | None) 
     return {n: result[same[0].variable(n)] for n in same[0].names if n in names and same[0].variable(n) in result}
 
 
-def _by_index(
-    argument: str,
-    given: Mapping[str, Any],
-    model: Model,
-    names: tuple[str, ...],
-    labels: Labels,
-    loop: tuple[Hashable, ...],
-) -> dict[int, float | xr.Variable]:
-    found: dict[int, float | xr.Variable] = {}
-    for key, value in given.items():
-        j = _index(argument, key, model, names)
-        if j in found:
+class _Reader:
+    """Reads starts and bounds; ``units`` become those that the starts have."""
+
+    def __init__(self, labels: Labels, loop: tuple[Hashable, ...], names: tuple[str, ...], system: UnitSystem) -> None:
+        self.labels, self.loop, self.names, self.system = labels, loop, names, system
+        self.units = list(system.parameters)
+
+    def starts(self, given: Mapping[str, Any], model: Model) -> dict[int, float | xr.Variable]:
+        """Starts by number of the parameter."""
+        found: dict[int, float | xr.Variable] = {}
+        for key, value in given.items():
+            j = _index("p0", key, model, self.names)
+            if j in found:
+                raise ValueError(
+                    f"p0 names the parameter {self.names[j]!r} twice, the second time as {key!r}. Keep one."
+                )
+            resolved, self.units[j] = self._read(f"p0[{key!r}]", j, value)
+            if resolved is None:
+                raise TypeError(f"p0[{key!r}] is None; leave it out to start from the model's own value.")
+            if isinstance(resolved, float) and not np.isfinite(resolved):
+                raise ValueError(f"p0[{key!r}] is {resolved}; a start value must be finite.")
+            found[j] = resolved
+        return found
+
+    def bounds(self, key: str, j: int, pair: Any) -> tuple[float | xr.Variable | None, float | xr.Variable | None]:
+        """Low and high bound of parameter ``j``."""
+        argument = f"bounds[{key!r}]"
+        if isinstance(pair, Quantity) and pair.shape == (2,):
+            pair = tuple(pair)
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"{argument} is {pair!r}; pass a pair (low, high), with None where there is no bound.")
+        for value in pair:
+            self._refuse_ambiguous(key, j, value)
+        low, high = (self._read(argument, j, v)[0] for v in pair)
+        low, high = (None if isinstance(v, float) and np.isnan(v) else v for v in (low, high))
+        if isinstance(low, float) and isinstance(high, float) and low > high:
+            raise ValueError(f"{argument} is ({pair[0]}, {pair[1]}): the low bound is above the high one. Swap them.")
+        return low, high
+
+    def _read(self, argument: str, j: int, value: Any) -> tuple[float | xr.Variable | None, ParameterUnit]:
+        # Plain numbers are in the unit of the model's parameter, whatever unit a start has.
+        return number_or_map(argument, value, self.system.parameters[j], self.labels, self.loop, self.system.inputs)
+
+    def _refuse_ambiguous(self, key: str, j: int, value: Any) -> None:
+        """A plain bound beside a start in another unit could be meant in either."""
+        if self.units[j].own == self.system.parameters[j].own or value is None:
+            return
+        bare_number = isinstance(value, int | float | np.number)
+        if bare_number and (value == 0 or not np.isfinite(value)):
+            return  # the same in every unit
+        if bare_number or (isinstance(value, xr.DataArray) and "units" not in plain(value).attrs):
             raise ValueError(
-                f"{argument} names the parameter {names[j]!r} twice, the second time as {key!r}. Keep one."
+                f"bounds[{key!r}] has a number without unit, but the start of {self.names[j]!r} is given in "
+                f"{self.units[j].text!r}. Say what the bound is in: bounds={{{key!r}: (low * unit, high * unit)}}."
             )
-        resolved = _number_or_map(f"{argument}[{key!r}]", value, labels, loop)
-        if resolved is None:
-            raise TypeError(f"{argument}[{key!r}] is None; leave it out to start from the model's own value.")
-        if isinstance(resolved, float) and not np.isfinite(resolved):
-            raise ValueError(f"{argument}[{key!r}] is {resolved}; a start value must be finite.")
-        found[j] = resolved
-    return found
 
 
 def _index(argument: str, key: str, model: Model, names: tuple[str, ...]) -> int:
@@ -230,42 +266,8 @@ def _index(argument: str, key: str, model: Model, names: tuple[str, ...]) -> int
     raise ValueError(f"{argument} has the key {key!r}, but the model's parameters are {listed(names)}.{hint}")
 
 
-def _bound_pair(
-    key: str, pair: Any, labels: Labels, loop: tuple[Hashable, ...]
-) -> tuple[float | xr.Variable | None, float | xr.Variable | None]:
-    argument = f"bounds[{key!r}]"
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise TypeError(f"{argument} is {pair!r}; pass a pair (low, high), with None where there is no bound.")
-    low, high = (_number_or_map(argument, v, labels, loop) for v in pair)
-    low, high = (None if isinstance(v, float) and np.isnan(v) else v for v in (low, high))
-    if isinstance(low, float) and isinstance(high, float) and low > high:
-        raise ValueError(f"{argument} is ({low}, {high}): the low bound is above the high one. Swap them.")
-    return low, high
-
-
-def _number_or_map(argument: str, value: Any, labels: Labels, loop: tuple[Hashable, ...]) -> float | xr.Variable | None:
-    if value is None:
-        return None
-    if isinstance(value, xr.DataArray):
-        if value.dtype.kind not in "iuf":
-            raise TypeError(f"{argument} is a DataArray of {value.dtype}; real numbers are needed: .astype(float).")
-        return bare(labels.data, value, argument, loop)
-    if isinstance(value, Quantity):
-        raise TypeError(f"{argument} is the Quantity {value}; units are not supported yet. Give a plain number.")
-    if np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iuf":
-        return float(value)
-    raise TypeError(
-        f"{argument} is {_shown(value)}; pass a number or a DataArray over {tuple(map(str, loop))}, so that it can be "
-        "matched by the names of its dims."
-    )
-
-
-def _shown(value: Any) -> str:
-    return f"an array of shape {np.shape(value)}" if np.ndim(value) else f"{value!r}"
-
-
 def _check_scalars(
-    names: tuple[str, ...],
+    units: Sequence[ParameterUnit],
     start: np.ndarray,
     lower: np.ndarray,
     upper: np.ndarray,
@@ -273,7 +275,8 @@ def _check_scalars(
     ties: tuple[Any, ...],
     maps: Mapping[Role, xr.Variable],
 ) -> None:
-    for j, name in enumerate(names):
+    for j, unit in enumerate(units):
+        name = unit.name
         if ties[j] is not None or Role("start", j) in maps:
             continue
         if not np.isfinite(start[j]):
@@ -282,8 +285,10 @@ def _check_scalars(
         high = np.inf if Role("upper", j) in maps else upper[j]
         if fixed[j] or low == high or low <= start[j] <= high:
             continue
+        at, low, high = (f"{v / unit.inward:g}" for v in (start[j], low, high))
+        inside = "" if unit.text is None else f" in {unit.text!r}"
         raise ValueError(
-            f"The start of {name!r} is {start[j]:g}, outside its bounds ({low:g}, {high:g}). Move it inside by "
+            f"The start of {name!r} is {at}, outside its bounds ({low}, {high}){inside}. Move it inside by "
             f"p0={{{name!r}: ...}}, or widen bounds={{{name!r}: (low, high)}}."
         )
 

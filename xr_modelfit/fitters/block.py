@@ -276,7 +276,9 @@ def _before(
 def _after(status: np.ndarray, found: Judgement) -> np.ndarray:
     """Status of fits that were tried, from the fitter's word and our own judgement."""
     new = status.copy()
-    good = status > 0
+    stuck = status == FitStatus.NO_PROGRESS  # where rounding hides what a step gains, a fit ends at its minimum so
+    good = (status > 0) | (stuck & found.at_minimum)
+    new[good] = FitStatus.CONVERGED
     new[good & found.at_bound] = FitStatus.CONVERGED_AT_BOUND
     new[good & ~found.stationary] = FitStatus.NO_PROGRESS
     new[(good | (status == FitStatus.NO_PROGRESS)) & ~found.full_rank] = FitStatus.DEGENERATE

@@ -38,6 +38,8 @@ __all__ = ["Judgement", "judge"]
 _ON_BOUND = 1e-3  # of a conditional standard error
 _STATIONARY = 0.2  # of a standard error
 _EXACT = 1e-5  # of the spread of the data, for data without scatter
+_AT_MINIMUM = 1e-2  # of a standard error: nearer than anyone can tell
+_NO_SCATTER = 1e-9  # of the spread of the data: the same, where rounding is all that is left
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Judgement:
     finite: np.ndarray
     full_rank: np.ndarray
     stationary: np.ndarray
+    at_minimum: np.ndarray
     at_bound: np.ndarray
 
     @property
@@ -113,12 +116,13 @@ def judge(
     removable = np.sum(z * z, axis=0)
     scatter = np.maximum(chi2 - removable, 0.0) / np.maximum(dof, 1)
     stationary = removable <= np.maximum(_STATIONARY**2 * scatter, np.maximum(_EXACT * spread, 4 * rounding) ** 2)
+    at_minimum = removable <= np.maximum(_AT_MINIMUM**2 * scatter, (_NO_SCATTER * spread) ** 2)
     full_rank &= np.count_nonzero(active, axis=0) <= n_points
     if not absolute:
         inverse = inverse * np.where(dof > 0, chi2 / np.maximum(dof, 1), np.where(n_free > 0, np.nan, 0.0))
     covariance = _all_parameters(inverse, T, active, held)
     covariance[:, :, ~(full_rank & finite)] = np.nan
-    return Judgement(covariance, chi2, finite, full_rank, stationary, held.any(axis=0))
+    return Judgement(covariance, chi2, finite, full_rank, stationary, at_minimum, held.any(axis=0))
 
 
 def _scales(y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

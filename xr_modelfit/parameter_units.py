@@ -1,0 +1,223 @@
+"""Units of a model's parameters: those that it carries, or those that its data and coordinates give.
+
+Numbers inside a fit are in the units of the data and the coordinates ("inner" below). A parameter
+that the user gave in another unit (the "own" one) goes in and comes out by a factor, so neither
+samples nor coordinates are converted unless an offset or an equivalency makes it necessary.
+"""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy import units as u
+from astropy.units import Quantity, UnitBase
+
+from xr_modelfit.coords import ModelInput
+from xr_modelfit.scaling import Dimension
+from xr_modelfit.unit_text import UnknownUnitError, compose_text, write_unit
+from xr_modelfit.units import Conversion, Measure, conversion, factor, measure_of
+
+__all__ = ["ParameterUnit", "UnitSystem", "measures_of_groups", "told_by_labels", "unit_groups"]
+
+Probe = Sequence[np.ndarray]
+
+
+@dataclass(frozen=True)
+class ParameterUnit:
+    """The unit of one parameter.
+
+    Parameters
+    ----------
+    name : str
+    inner : astropy unit or None
+        Of its numbers inside the fit; None where it is not known.
+    own : astropy unit or None
+        Of plain numbers that the user gives; that of the model's parameter, else the inner one.
+    text : str or None
+        ``units`` of the result.
+    times : list of ModelInput
+        Inputs of time whose dimension it has, so that it may be given as a date.
+    """
+
+    name: str
+    inner: UnitBase | None = None
+    own: UnitBase | None = None
+    text: str | None = None
+    times: tuple[ModelInput, ...] = ()
+
+    @property
+    def inward(self) -> float:
+        """What plain numbers of the user are multiplied by."""
+        return self._factor(self.own)
+
+    def _factor(self, unit: UnitBase | None) -> float:
+        if unit is None or self.inner is None:
+            return 1.0
+        found = factor(unit, self.inner)
+        assert found is not None, (unit, self.inner)
+        return found
+
+    def numbers(self, argument: str, value: Any) -> tuple[Any, ParameterUnit]:
+        """A start or bound as inner numbers, and this unit as the value makes it.
+
+        Parameters
+        ----------
+        argument : str
+            What it is, for a message.
+        value : number, Quantity, date, duration or DataArray
+
+        Raises
+        ------
+        ValueError
+            Its unit is not that of the parameter, or that one is not known.
+        """
+        if isinstance(value, xr.DataArray):
+            return self._map(argument, value)
+        if isinstance(value, Quantity):
+            return value.value * self._from(argument, value.unit), self._shown_in(value.unit)
+        return value * self.inward, self
+
+    def _map(self, argument: str, value: xr.DataArray) -> tuple[xr.DataArray, ParameterUnit]:
+        measure = measure_of(value)
+        if measure.text is None or measure.text == self.text or self.own is None:
+            return _times(value, self.inward), self
+        try:
+            unit = measure.read()
+        except UnknownUnitError as error:
+            raise ValueError(f"{argument}: {error}") from None
+        return _times(value, self._from(argument, unit)), self._shown_in(unit, measure.text)
+
+    def _from(self, argument: str, unit: UnitBase) -> float:
+        if self.inner is None:
+            raise ValueError(
+                f"{argument} has the unit {write_unit(unit)!r}, but the unit of {self.name!r} is not known: neither "
+                "the model nor the units of data and coordinates tell it. Give a plain number, or label them: "
+                'data.assign_attrs(units="...").'
+            )
+        found = factor(unit, self.inner)
+        if found is None:
+            raise ValueError(
+                f"{argument} is in {write_unit(unit)!r}, which cannot be converted to {write_unit(self.inner)!r}, the "
+                f"unit that {self.name!r} has by the units of the data and its coordinates."
+            )
+        return found
+
+    def _shown_in(self, unit: UnitBase, text: str | None = None) -> ParameterUnit:
+        return self if unit == self.own else replace(self, own=unit, text=text or write_unit(unit))
+
+
+def _times(value: xr.DataArray, number: float) -> xr.DataArray:
+    return value if number == 1.0 else value * number
+
+
+@dataclass(frozen=True)
+class UnitSystem:
+    """What the numbers inside a fit mean.
+
+    Parameters
+    ----------
+    inputs : list of ModelInput
+        Converted where that is necessary.
+    data : Conversion or None
+        Of the samples; None where they are not converted.
+    measure : Measure
+        Of the data as the user has it.
+    parameters : tuple of ParameterUnit
+    carried : bool
+        The model carries units.
+    """
+
+    inputs: list[ModelInput]
+    measure: Measure
+    parameters: tuple[ParameterUnit, ...]
+    data: Conversion | None = None
+    carried: bool = False
+    converted: Mapping[str, tuple[Conversion, Measure]] = field(default_factory=dict)
+
+    def sigma_factor(self, array: xr.DataArray | Quantity, argument: str, power: int = 1) -> float:
+        """What errors of the data are multiplied by; ``power`` -1 for weights.
+
+        Raises
+        ------
+        ValueError
+            Their unit is not that of the data.
+        """
+        inner = 1.0 if self.data is None else self.data.factor
+        inner = inner**power
+        measure = Measure(write_unit(array.unit)) if isinstance(array, Quantity) else measure_of(array)
+        if measure.text is None or (measure.text == self.measure.text and power == 1):
+            return inner
+        if self.measure.text is None:
+            if not isinstance(array, Quantity):
+                return inner  # nothing says what the data is in
+            raise ValueError(
+                f"{argument} is in {measure.text!r}, but the data has no units. Label it: "
+                f"data.assign_attrs(units={measure.text!r})."
+            )
+        try:
+            found = conversion(measure.read(), self.measure.read() ** power, difference=True)
+        except UnknownUnitError as error:
+            raise ValueError(f"{argument}: {error}") from None
+        if found is None or found.equivalencies is not None:
+            raise ValueError(
+                f"{argument} is in {measure.text!r}, which cannot be converted to {self.measure.text!r}, the unit of "
+                "the data. Correct its attrs['units']."
+            )
+        return found.factor * inner
+
+
+def unit_groups(inputs: Sequence[ModelInput]) -> list[int]:
+    """A number for each input; the same for inputs of the same unit."""
+    kinds: list[Any] = []
+    groups = []
+    for one in inputs:
+        kind = one.measure.text if one.measure.unit is None else one.measure.unit
+        if kind not in kinds:
+            kinds.append(kind)
+        groups.append(kinds.index(kind))
+    return groups
+
+
+def told_by_labels(
+    names: Sequence[str],
+    exponents: Sequence[Dimension | None],
+    inputs: Sequence[ModelInput],
+    groups: Sequence[int],
+    measure: Measure,
+) -> tuple[ParameterUnit, ...]:
+    """Units of parameters from those of data and coordinates."""
+    measures = measures_of_groups(inputs, groups)
+    found = []
+    for name, one in zip(names, exponents, strict=True):
+        found.append(ParameterUnit(name) if one is None else _told(name, one, measure, measures, inputs))
+    return tuple(found)
+
+
+def measures_of_groups(inputs: Sequence[ModelInput], groups: Sequence[int]) -> list[Measure]:
+    """What the numbers of each group of inputs mean."""
+    return [inputs[groups.index(g)].measure for g in range(max(groups, default=-1) + 1)]
+
+
+def _told(
+    name: str, one: Dimension, measure: Measure, measures: Sequence[Measure], inputs: Sequence[ModelInput]
+) -> ParameterUnit:
+    factors = [(m, p) for m, p in zip((measure, *measures), (one.output, *one.inputs), strict=False) if p != 0]
+    if any(m.text is None for m, _ in factors):
+        return ParameterUnit(name)
+    if one.unit is not None:
+        return ParameterUnit(name, one.unit, one.unit, write_unit(one.unit))
+    text = compose_text([(str(m.text), p) for m, p in factors])
+    inner: UnitBase | None = u.dimensionless_unscaled
+    for m, p in factors:
+        inner = None if inner is None or m.unit is None else inner * m.unit**p
+    if len(factors) == 1 and factors[0][1] == 1:
+        inner = factors[0][0].unit  # degC stays what it is
+    times: tuple[ModelInput, ...] = ()
+    if one.output == 0 and [p for p in one.inputs if p != 0] == [Fraction(1)]:
+        times = tuple(i for i in inputs if i.measure.time is not None)
+    return ParameterUnit(name, inner, inner, text, times)

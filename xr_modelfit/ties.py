@@ -1,0 +1,92 @@
+"""Ties of a model that carries units: they read and give parameters in the units that the user wrote."""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from astropy.modeling import Model
+from astropy.units import Quantity, UnitBase
+
+__all__ = ["TieInUnits"]
+
+
+@dataclass(frozen=True)
+class TieInUnits:
+    """A tie that sees the model as the user wrote it, though inside a fit numbers are in other units.
+
+    Parameters
+    ----------
+    tie : callable
+    names : tuple of str
+        Parameters, in astropy's names.
+    units : tuple of astropy units or None
+        As the user wrote them.
+    inward : tuple of float
+        Factors from those units to numbers inside.
+    own : int
+        Which parameter is tied.
+    """
+
+    tie: Callable[[Any], Any]
+    names: tuple[str, ...]
+    units: tuple[UnitBase | None, ...]
+    inward: tuple[float, ...]
+    own: int
+
+    @property
+    def __wrapped__(self) -> Callable[[Any], Any]:
+        return self.tie
+
+    def __call__(self, model: Model) -> Any:
+        value = self.tie(_InUnits(model, self))
+        unit = self.units[self.own]
+        if isinstance(value, Quantity):
+            value = value.value if unit is None else value.to_value(unit)
+        return np.asarray(value) * self.inward[self.own]
+
+    def seen(self, model: Model, name: str) -> Any:
+        """A parameter as the user wrote it."""
+        j = self.names.index(name)
+        values = np.asarray(getattr(model, name).value) / self.inward[j]
+        unit = self.units[j]
+        return _Number.of(values) if unit is None else _InUnit(values, unit)
+
+
+class _InUnits:
+    """Stands in for the model."""
+
+    def __init__(self, model: Model, tie: TieInUnits) -> None:
+        self._model, self._tie = model, tie
+        self.param_names: Sequence[str] = tie.names
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name not in self._tie.names:
+            raise AttributeError(name)
+        return self._tie.seen(self._model, name)
+
+
+class _InUnit(Quantity):
+    """A Quantity that answers as a parameter of astropy does."""
+
+    @property
+    def quantity(self) -> Quantity:
+        return self.view(Quantity)
+
+
+class _Number(np.ndarray):
+    """Numbers that answer as a parameter without unit does."""
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> _Number:
+        return np.asarray(values).view(cls)
+
+    @property
+    def value(self) -> np.ndarray:
+        return np.asarray(self)
+
+    @property
+    def unit(self) -> None:
+        return None

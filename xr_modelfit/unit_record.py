@@ -1,0 +1,173 @@
+"""What the record of a fit says of units and times, and what an evaluation does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import xarray as xr
+from astropy.units import Quantity
+
+from xr_modelfit.coords import ModelInput
+from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
+from xr_modelfit.record import RecordError
+from xr_modelfit.times import TimeAxis, holds_times, undecoded_axis
+from xr_modelfit.unit_text import UnknownUnitError, parse_unit
+from xr_modelfit.units import (
+    Conversion,
+    Measure,
+    conversion,
+    describe_equivalencies,
+    measure_of,
+    recorded_equivalencies,
+)
+
+__all__ = ["coordinate_numbers", "describe_units", "in_units_of_data", "parameter_numbers", "parameter_quantities"]
+
+
+def describe_units(system: UnitSystem, units: Sequence[ParameterUnit]) -> dict[str, Any]:
+    """The parts ``inputs`` and ``units`` of a record.
+
+    ``inward``: what a parameter of the result is multiplied by to be a number inside the fit;
+    ``scale``: factor and offset that made samples such numbers.
+    """
+    return {
+        "inputs": [_described_input(one, system) for one in system.inputs],
+        "units": {
+            "data": system.measure.text,
+            "scale": None if system.data is None else [system.data.factor, system.data.offset],
+            "parameters": [one.text for one in units],
+            "inward": [one.inward for one in units],
+            "own": [None if one.own is None else one.own.to_string() for one in units],
+            "carried": system.carried,
+        },
+    }
+
+
+def _described_input(one: ModelInput, system: UnitSystem) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": one.name,
+        "coordinate": str(one.coordinate),
+        "dims": [str(d) for d in one.values.dims],
+        "units": one.measure.text,
+        "time": None if one.measure.time is None else one.measure.time.described(),
+    }
+    if one.name in system.converted:
+        how, measure = system.converted[one.name]
+        described |= {"from": measure.text, "equivalencies": describe_equivalencies(how.equivalencies)}
+        described["named"] = how.equivalencies is None or described["equivalencies"] is not None
+    return described
+
+
+def parameter_numbers(values: xr.DataArray, units: Mapping[str, Any] | None, j: int) -> xr.DataArray:
+    """A parameter of a result as numbers inside the fit."""
+    if units is None:
+        return values
+    text, inward = units["parameters"][j], units["inward"][j]
+    if values.dtype.kind == "m":  # read from a file, where its unit looked like that of a duration
+        axis = TimeAxis.of(xr.Variable((), values.dtype.type(0)), text)
+        values = values.copy(data=axis.numbers(values.variable, str(values.name)).data)
+    else:
+        now = measure_of(values)
+        if now.text is not None and text is not None and now.text != text:
+            inward = inward * _converted(now, Measure(text), f"The parameter {values.name!r}", None).factor
+    return values if inward == 1.0 else values * inward
+
+
+def parameter_quantities(values: Sequence[xr.DataArray], units: Mapping[str, Any] | None) -> list[Any]:
+    """Parameters of a result as Quantities where their units are known, else as numbers."""
+    found: list[Any] = []
+    for j, one in enumerate(values):
+        array = parameter_numbers(one, units, j).to_numpy()
+        number = array if array.ndim else float(array)
+        if units is None:
+            found.append(number)
+            continue
+        number, own = number / units["inward"][j], units["own"][j]
+        found.append(number if own is None else Quantity(number, parse_unit(own)))
+    return found
+
+
+def coordinate_numbers(array: xr.DataArray, one: Mapping[str, Any], equivalencies: Any = None) -> xr.Variable:
+    """A coordinate as numbers inside the fit.
+
+    Parameters
+    ----------
+    array : DataArray
+    one : mapping
+        What the record says of the model's input that reads it.
+    equivalencies : astropy equivalencies, optional
+        Where the record could not keep those of the fit.
+
+    Raises
+    ------
+    RecordError, ValueError
+        Its unit, or its calendar, is not that of the fit.
+    """
+    what = f"The coordinate {one['coordinate']!r}"
+    time = one.get("time")
+    if holds_times(array):
+        if time is None:
+            raise RecordError(f"{what} holds times ({array.dtype}); the fit read numbers. Give numbers.")
+        return TimeAxis.recorded(time).numbers(array.variable, what)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(
+            f"{what} holds {array.dtype}; the fit read {'times' if time else 'real numbers'}. "
+            f"Convert it, or pass {'times' if time else 'numbers'} under that name."
+        )
+    counted = undecoded_axis(array)
+    if time is not None:
+        if counted is not None and counted.described() != TimeAxis.recorded(time).described():
+            raise RecordError(
+                f"{what} counts {counted.units} ({counted.calendar}), the fit {time['units']} ({time['calendar']}). "
+                "Decode it first: xr.decode_cf(dataset)."
+            )
+        return array.variable
+    return _in_inner_unit(array, one, what, equivalencies)
+
+
+def _in_inner_unit(array: xr.DataArray, one: Mapping[str, Any], what: str, equivalencies: Any) -> xr.Variable:
+    now, inner = measure_of(array), one.get("units")
+    read = one.get("from", inner)  # what the fit found on the coordinate
+    if now.text is None:
+        now = Measure(read)
+    if inner is None or now.text is None or now.text == inner:
+        return array.variable
+    told = equivalencies
+    if told is None and "from" in one:
+        if not one["named"]:
+            raise RecordError(
+                f"{what} was converted by equivalencies that have no name, so the record could not keep them. Pass "
+                f"them: evaluate(..., equivalencies={{{one['name']!r}: ...}})."
+            )
+        told = recorded_equivalencies(one["equivalencies"])
+    return _converted(now, Measure(inner), what, told).apply(array.variable)
+
+
+def _converted(now: Measure, inner: Measure, what: str, equivalencies: Any) -> Conversion:
+    try:
+        how = conversion(now.read(), inner.read(), equivalencies)
+    except UnknownUnitError as error:
+        raise RecordError(f"{what} is in {now.text!r}, the fit in {inner.text!r}: {error}") from None
+    if how is None:
+        raise RecordError(
+            f"{what} is in {now.text!r}, which cannot be converted to {inner.text!r}, the unit in the fit. "
+            "Correct its attrs['units']."
+        )
+    return how
+
+
+def in_units_of_data(values: xr.Variable, units: Mapping[str, Any] | None) -> xr.Variable:
+    """Values of the model in the unit of the data that was fitted, which its ``units`` tell."""
+    if units is None:
+        return values
+    if units["scale"] is not None:
+        times, offset = units["scale"]
+        values = (values - offset) / times
+    return values.copy(deep=False) if units["data"] is None else _labelled(values, units["data"])
+
+
+def _labelled(values: xr.Variable, text: str) -> xr.Variable:
+    values = values.copy(deep=False)
+    values.attrs = {"units": text}
+    return values

@@ -1,0 +1,292 @@
+"""Which units a fit works in: those of its data and coordinates, brought together with the model's.
+
+A model without units takes its parameters' from the labels. Of a model that carries units, these
+are taken off by its dimensions (`xr_modelfit.scaling`) or, where they do not tell, by a trial
+beside astropy's own Quantities.
+"""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy import units as u
+from astropy.modeling import Model
+from astropy.units import Quantity, UnitBase
+
+from xr_modelfit.coords import ModelInput
+from xr_modelfit.expression import evaluate_tree, result_names, scalar_model, with_values
+from xr_modelfit.messages import listed
+from xr_modelfit.parameter_units import ParameterUnit, UnitSystem, measures_of_groups, told_by_labels, unit_groups
+from xr_modelfit.scaling import Dimension, dimensions
+from xr_modelfit.unit_text import write_unit
+from xr_modelfit.units import Conversion, Measure, conversion, factor
+from xr_modelfit.ways import about
+
+__all__ = ["resolve_units"]
+
+Probe = Sequence[np.ndarray]
+
+
+def resolve_units(
+    model: Model, inputs: list[ModelInput], measure: Measure, equivalencies: Mapping[str, Any], probe: Probe
+) -> UnitSystem:
+    """Units of all that a fit works with.
+
+    Parameters
+    ----------
+    model : astropy.modeling.Model
+    inputs : list of ModelInput
+    measure : Measure
+        Of the data.
+    equivalencies : mapping
+        By model input.
+    probe : sequence of ndarray, shape (n,)
+        Coordinates in memory to try the model on, one for each input.
+
+    Raises
+    ------
+    ValueError
+        Units that the model carries do not fit those of the data and its coordinates.
+    """
+    names = result_names(model)
+    carried = [getattr(model, name).unit for name in model.param_names]
+    if all(c is None for c in carried):
+        if measure.text is None and all(i.measure.text is None for i in inputs):
+            return UnitSystem(inputs, measure, tuple(ParameterUnit(n) for n in names))
+        groups = unit_groups(inputs)
+        bare = scalar_model(model)
+        near = _near(bare, len(inputs))  # a line may be far from the coordinates as long as its start is a default
+        exponents = dimensions(bare, [np.concatenate(both) for both in zip(probe, near, strict=True)], groups)
+        return UnitSystem(inputs, measure, told_by_labels(names, exponents, inputs, groups, measure))
+    return _Carried(model, names, carried, inputs, measure, equivalencies).resolve(probe)
+
+
+def _near(bare: Model, n_inputs: int) -> list[np.ndarray]:
+    """Values of each input about the model's own numbers."""
+    near = about(np.array(bare.parameters, dtype=float), 100)
+    return [np.roll(near, 7 * i) for i in range(n_inputs)]
+
+
+class _Carried:
+    """Units that the model carries, brought together with those of data and coordinates."""
+
+    def __init__(
+        self,
+        model: Model,
+        names: Sequence[str],
+        carried: list[UnitBase | None],
+        inputs: list[ModelInput],
+        measure: Measure,
+        equivalencies: Mapping[str, Any],
+    ) -> None:
+        self.model, self.names, self.carried = model, names, carried
+        self.inputs, self.measure, self.equivalencies = list(inputs), measure, equivalencies
+        self.groups = unit_groups(inputs)  # a conversion takes all inputs of a group along
+        self.converted: dict[str, tuple[Conversion, Measure]] = {}
+        self.data: Conversion | None = None
+        self.Y = _or_one(measure)
+        self.exponents = self._exponents()
+
+    def resolve(self, probe: Probe) -> UnitSystem:
+        self._require_readable()
+        open_ = [j for j, unit in enumerate(self.carried) if unit is not None and self.exponents[j] is None]
+        if open_:
+            return self._by_trial(probe)
+        if self._first_misfit() is not None:
+            self._convert()
+            if (j := self._first_misfit()) is not None:
+                raise ValueError(self._misfit(j))
+        self._require_complete()
+        return self._system([self._inner(j) for j in range(len(self.names))])
+
+    def _exponents(self) -> list[Dimension | None]:
+        """Dimensions, found on coherent numbers: a mean in km/s may stand beside a width in m/s."""
+        values = [
+            value.si.value
+            if (value := getattr(self.model, name).quantity) is not None
+            else getattr(self.model, name).value
+            for name in self.model.param_names
+        ]
+        bare = scalar_model(with_values(self.model, [np.asarray(v, dtype=float) for v in values]))
+        return dimensions(bare, _near(bare, len(self.inputs)), self.groups)
+
+    def _require_readable(self) -> None:
+        for what, one in [
+            ("The data", self.measure),
+            *((f"The coordinate {i.coordinate!r}", i.measure) for i in self.inputs),
+        ]:
+            if one.text is not None and one.unit is None:
+                raise ValueError(
+                    f"{what} has units={one.text!r}, which is no unit that is known, and the model has units "
+                    f"({self._shown()}). Correct the string, or give the model plain numbers."
+                )
+
+    def _shown(self) -> str:
+        return ", ".join(
+            f"{n} in {write_unit(c)!r}" for n, c in zip(self.names, self.carried, strict=True) if c is not None
+        )
+
+    def _X(self) -> list[UnitBase]:
+        return [_or_one(measure) for measure in measures_of_groups(self.inputs, self.groups)]
+
+    def _inner(self, j: int) -> UnitBase | None:
+        one = self.exponents[j]
+        if one is None:
+            return None
+        if one.unit is not None:
+            return one.unit
+        powers = [(self.Y, one.output), *zip(self._X(), one.inputs, strict=False)]
+        used = [(unit, p) for unit, p in powers if p != 0]
+        if len(used) == 1 and used[0][1] == 1:
+            return used[0][0]
+        inner = u.dimensionless_unscaled
+        for unit, power in used:
+            inner = inner * unit**power
+        return inner
+
+    def _first_misfit(self) -> int | None:
+        for j, unit in enumerate(self.carried):
+            inner = self._inner(j)
+            if unit is not None and inner is not None and factor(unit, inner) is None:
+                return j
+        return None
+
+    def _convert(self) -> None:
+        """Convert coordinates and data to what the model's units ask for, by equivalencies or offsets."""
+        for i, one in enumerate(self.inputs):
+            wanted = self._wanted(lambda e, i=i: e.inputs[self.groups[i]], one.name)
+            old = one.measure.unit
+            if wanted is None or old is None or factor(old, wanted) is not None:
+                continue
+            told = self.equivalencies.get(one.name) or (self.model.input_units_equivalencies or {}).get(one.name)
+            how = conversion(old, wanted, told, one.measure.difference)
+            if how is not None:
+                self.inputs[i] = replace(one, values=how.apply(one.values), measure=Measure(write_unit(wanted)))
+                self.converted[one.name] = (how, one.measure)
+        wanted = self._wanted(lambda e: e.output, None)
+        if wanted is not None and self.measure.unit is not None and factor(self.Y, wanted) is None:
+            self.data = conversion(self.Y, wanted, None, self.measure.difference)
+            self.Y = self.Y if self.data is None else wanted
+
+    def _wanted(self, power: Any, name: str | None) -> UnitBase | None:
+        """The unit that the model takes for an input (or gives out), by a parameter of no other dimension."""
+        for unit, one in zip(self.carried, self.exponents, strict=True):
+            if unit is None or one is None or one.unit is not None:
+                continue
+            if power(one) != 0 and [p for p in (one.output, *one.inputs) if p != 0] == [power(one)]:
+                return unit ** (1 / power(one)) if power(one) != 1 else unit
+        told = None if name is None else self.model.input_units
+        return None if told is None else told.get(name)
+
+    def _misfit(self, j: int) -> str:
+        one = self.exponents[j]
+        assert one is not None
+        unlabelled = [] if self.measure.text is not None or one.output == 0 else ["the data"]
+        read = [i for i, g in zip(self.inputs, self.groups, strict=True) if g < len(one.inputs) and one.inputs[g] != 0]
+        unlabelled += [f"the coordinate {i.coordinate!r}" for i in read if i.measure.text is None]
+        head = f"model has the unit {write_unit(self.carried[j])!r} on {self.names[j]!r}, but "
+        if unlabelled:
+            pure = len([p for p in (one.output, *one.inputs) if p]) == 1
+            units = write_unit(self.carried[j]) if pure else "..."
+            how = f"data.assign_attrs(units={units!r})"
+            if unlabelled[0] != "the data":
+                at = repr(read[0].coordinate)
+                how = f"data.assign_coords({{{at}: data[{at}].assign_attrs(units={units!r})}})"
+            return head + f"{' and '.join(unlabelled)} has no units. Label it: {how}."
+        told = [f"the data is in {self.measure.text!r}"] if one.output != 0 else []
+        told += [f"the coordinate {i.coordinate!r} is in {i.measure.text!r}" for i in read]
+        return head + (
+            f"{' and '.join(told)}, which gives {write_unit(self._inner(j))!r} and cannot be converted. "
+            "Correct the units, or say by equivalencies={input: ...} how they are converted."
+        )
+
+    def _require_complete(self) -> None:
+        """Refuse plain numbers beside units, where a unit is needed."""
+        for j, unit in enumerate(self.carried):
+            inner = self._inner(j)
+            if unit is None and inner is not None and factor(inner, u.dimensionless_unscaled) is None:
+                raise ValueError(
+                    f"model has units ({self._shown()}), but none on {self.names[j]!r}, which needs one like "
+                    f"{write_unit(inner)!r}. Give it one, or give all parameters plain numbers."
+                )
+
+    def _system(self, inner: Sequence[UnitBase | None]) -> UnitSystem:
+        dimensioned = told_by_labels(self.names, self.exponents, self.inputs, self.groups, self.measure)
+        parameters = []
+        for j, unit in enumerate(self.carried):
+            own = inner[j] if unit is None else unit
+            text = None if own is None else write_unit(own)
+            if own is not None and dimensioned[j].inner == own and self.data is None:
+                text = dimensioned[j].text  # as the user spells it
+            parameters.append(ParameterUnit(self.names[j], inner[j], own, text, dimensioned[j].times))
+        return UnitSystem(self.inputs, self.measure, tuple(parameters), self.data, True, self.converted)
+
+    def _by_trial(self, probe: Probe) -> UnitSystem:
+        """A model whose dimensions do not tell (a black body): plain numbers are tried beside astropy's Quantities."""
+        for coherent in (False, True):
+            found = self._tried(probe, coherent)
+            if found is not None:
+                return found
+        raise ValueError(
+            f"model has units ({self._shown()}), but with them it cannot be evaluated on the coordinates "
+            f"{listed(i.coordinate for i in self.inputs)}, or gives no values in the unit of the data "
+            f"({write_unit(self.Y)!r}). Give it plain numbers in the units of the data and its coordinates."
+        )
+
+    def _tried(self, probe: Probe, coherent: bool) -> UnitSystem | None:
+        """Parameters in their own units, or all in SI; None where plain numbers differ from Quantities."""
+        inner = [unit if unit is None or not coherent else unit.si / unit.si.scale for unit in self.carried]
+        inputs, at, converted = [], [], {}
+        for one, x in zip(self.inputs, probe, strict=True):
+            old = one.measure.unit or u.dimensionless_unscaled
+            wanted = (self.model.input_units or {}).get(one.name, old)
+            wanted = wanted.si / wanted.si.scale if coherent else wanted
+            told = self.equivalencies.get(one.name) or (self.model.input_units_equivalencies or {}).get(one.name)
+            how = conversion(old, wanted, told, one.measure.difference)
+            if how is None:
+                return None
+            at.append(how.apply(xr.Variable(["n"], x)).values * wanted)
+            if how.trivial:
+                inputs.append(one)
+            else:
+                inputs.append(replace(one, values=how.apply(one.values), measure=Measure(write_unit(wanted))))
+                converted[one.name] = (how, one.measure)
+        ratio = self._ratio(at, inner)
+        if ratio is None:
+            return None
+        self.inputs, self.converted = inputs, converted
+        self.data = None if ratio == 1.0 else Conversion(self.Y, self.Y, 1.0 / ratio)
+        return self._system(inner)
+
+    def _ratio(self, at: Sequence[Quantity], inner: Sequence[UnitBase | None]) -> float | None:
+        """Values with units over plain ones, where that is one number."""
+        start = [np.ravel(getattr(self.model, name).value)[0] for name in self.model.param_names]
+        ratios = []
+        for nudge in (1.0, 1.125, 0.9375):
+            values = [v * (nudge + j / 64) for j, v in enumerate(start)]
+            quantities = [v if c is None else v * c for v, c in zip(values, self.carried, strict=True)]
+            try:
+                with np.errstate(all="ignore"):
+                    full = Quantity(with_values(self.model, quantities)(*at)).to_value(self.Y)
+                    plain = [
+                        v if c is None or i is None else (v * c).to_value(i)
+                        for v, c, i in zip(values, self.carried, inner, strict=True)
+                    ]
+                    bare = scalar_model(with_values(self.model, plain))
+                    here = evaluate_tree(bare, [np.array(x.value) for x in at], [np.float64(p) for p in plain])
+            except Exception:  # whatever a model says of units that it does not take
+                return None
+            both = np.isfinite(full) & np.isfinite(here) & (here != 0)
+            ratios.append(np.asarray(full / np.where(both, here, 1.0))[both])
+        ratio = np.concatenate(ratios)
+        if ratio.size < 3 or not np.allclose(ratio, np.median(ratio), rtol=1e-9, atol=0) or np.median(ratio) <= 0:
+            return None
+        return 1.0 if np.isclose(np.median(ratio), 1.0, rtol=1e-12) else float(np.median(ratio))
+
+
+def _or_one(measure: Measure) -> UnitBase:
+    return u.dimensionless_unscaled if measure.unit is None else measure.unit
