@@ -699,3 +699,20 @@ def test_chi_square_counts_what_is_there() -> None:
     gappy = fit(y, models.Gaussian1D(1.5, 0.3, 1.0), sigma=0.05)
     removed = fit(y[keep], models.Gaussian1D(1.5, 0.3, 1.0), X[keep], sigma=0.05)
     xr.testing.assert_identical(gappy.drop_attrs(), removed.drop_attrs())
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-10, 1e-6, 1e-3])
+@pytest.mark.parametrize("frequency", [1 / 365, 1 / 365.25])
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_a_fit_that_ends_where_rounding_hides_its_minimum_has_converged(
+    noise: float, frequency: float, slope: float
+) -> None:
+    """Far from its origin (days since 1970), a season without noise leaves chi-square to rounding."""
+    day = 7300.0 + 30.4 * np.arange(240)
+    values = 8 + 1e-4 * day + 9 * np.sin(2 * np.pi * day / 365.25)
+    values = values + noise * np.random.default_rng(0).normal(size=day.size)
+    data = xr.DataArray(values, dims="t", coords={"t": day})
+    fit = data.modelfit(models.Linear1D(slope, 0) + models.Sine1D(5, frequency, 0), dim="t")
+    assert fit["fit_status"] == FitStatus.CONVERGED
+    np.testing.assert_allclose(fit["slope_0"], 1e-4, rtol=0, atol=1e-11 + 10 * noise / 240**0.5 / 2000)
+    np.testing.assert_allclose(fit["frequency_1"], 1 / 365.25, rtol=0, atol=1e-14 + 1e-6 * noise)
