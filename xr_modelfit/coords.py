@@ -13,7 +13,8 @@ import numpy as np
 import xarray as xr
 
 from xr_modelfit.messages import a, listed, suggestion
-from xr_modelfit.times import CalendarError, TimeAxis, check_time_units, holds_times, undecoded_axis
+from xr_modelfit.time_units import check_time_units
+from xr_modelfit.times import CalendarError, TimeAxis, holds_times, undecoded_axis
 from xr_modelfit.units import Measure, measure_of, plain
 
 __all__ = ["Labels", "ModelInput", "bare", "fitted_dims", "model_inputs", "require_same_index"]
@@ -42,6 +43,10 @@ class Labels:
             return plain(value)
         if isinstance(value, xr.Dataset):
             raise TypeError(f"{argument} is a Dataset; pick one of its variables, {listed(value.data_vars)}.")
+        if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
+            raise ValueError(
+                f"{argument} names {len(value)} coordinates, {listed(value)}; it is one. Name {value[0]!r}, for one."
+            )
         if isinstance(value, xr.Variable | np.ndarray | list | tuple) and not _is_name(value):
             raise TypeError(
                 f"{argument} is {a(value)}; it must be a DataArray or a name, so that it can be matched by the names "
@@ -260,9 +265,14 @@ def _coordinate(labels: Labels, argument: str, value: Any) -> xr.DataArray:
 
 
 def _require_numbers(array: xr.DataArray, fitted: tuple[Hashable, ...], name: str, value: Any) -> None:
+    shown = value if _is_name(value) else array.name
+    if not isinstance(array.dtype, np.dtype) and array.dtype.kind == "M":
+        raise TypeError(
+            f"The coordinate {shown!r} holds dates of a time zone ({array.dtype}); numpy's have none. Convert them: "
+            f".assign_coords({{{shown!r}: index.tz_convert('UTC').tz_localize(None)}})."
+        )
     if array.dtype.kind in "iufmM":
         return
-    shown = value if _is_name(value) else array.name
     dim = array.dims[0] if array.dims else None
     index = array.indexes.get(dim) if dim is not None else None
     if index is not None and index.nlevels > 1:

@@ -16,6 +16,7 @@ from xr_modelfit.execution import chunked_like, is_lazy, map_blocks
 from xr_modelfit.expression import evaluate_tree, result_names, with_values
 from xr_modelfit.messages import listed, suggestion
 from xr_modelfit.record import FitRecord, RecordError, build_model
+from xr_modelfit.times import as_times
 from xr_modelfit.unit_record import coordinate_numbers, in_units_of_data, parameter_numbers, parameter_quantities
 from xr_modelfit.unit_text import parse_unit, write_unit
 from xr_modelfit.units import check_equivalencies, plain
@@ -192,7 +193,8 @@ def _given_coordinate(one: Mapping[str, Any], value: Any) -> xr.DataArray:
     if isinstance(value, xr.DataArray):
         return plain(value)
     attrs = {"units": write_unit(value.unit)} if isinstance(value, Quantity) else {}
-    values = _dates(value) if one.get("time") else np.asarray(value)
+    times = as_times(value) if one.get("time") else None
+    values = np.asarray(value) if times is None else times
     name = one["coordinate"]
     if values.ndim == 0:
         return xr.DataArray(values, coords={name: ((), values, attrs)}, attrs=attrs)
@@ -203,14 +205,6 @@ def _given_coordinate(one: Mapping[str, Any], value: Any) -> xr.DataArray:
         f"{name} is an array of shape {values.shape}; pass a DataArray, so that its dims have names: "
         f"evaluate({name}=xr.DataArray(values, dims=[...]))."
     )
-
-
-def _dates(value: Any) -> np.ndarray:
-    """Dates of any kind as an array; text and Python's dates as numpy's."""
-    values = np.asarray(value)
-    if values.dtype.kind in "US" or (values.dtype.kind == "O" and not hasattr(values.flat[0], "calendar")):
-        return values.astype("datetime64[ns]")
-    return values
 
 
 def _at_positions(parameter: xr.DataArray, data: Source) -> xr.DataArray:

@@ -40,8 +40,10 @@ class ParameterUnit:
         Of plain numbers that the user gives; that of the model's parameter, else the inner one.
     text : str or None
         ``units`` of the result.
-    times : list of ModelInput
-        Inputs of time whose dimension it has, so that it may be given as a date.
+    times : tuple of ModelInput
+        Inputs of time whose dimension it has, so that it may be given as a date or a duration.
+    place : bool or None
+        True where it is a place along its input, False where it is a width; None if it is not known.
     """
 
     name: str
@@ -49,6 +51,7 @@ class ParameterUnit:
     own: UnitBase | None = None
     text: str | None = None
     times: tuple[ModelInput, ...] = ()
+    place: bool | None = None
 
     @property
     def inward(self) -> float:
@@ -199,13 +202,20 @@ def told_by_labels(
 
 
 def measures_of_groups(inputs: Sequence[ModelInput], groups: Sequence[int]) -> list[Measure]:
-    """What the numbers of each group of inputs mean."""
-    return [inputs[groups.index(g)].measure for g in range(max(groups, default=-1) + 1)]
+    """What the numbers of each group of inputs mean; a unit that is spelled in two ways is written in a third."""
+    found = []
+    for group in range(max(groups, default=-1) + 1):
+        own = [one.measure for one, g in zip(inputs, groups, strict=True) if g == group]
+        same = own[0].unit is None or all(m.text == own[0].text for m in own)
+        found.append(own[0] if same else Measure(write_unit(own[0].read()), own[0].temperature, time=own[0].time))
+    return found
 
 
 def _told(
     name: str, one: Dimension, measure: Measure, measures: Sequence[Measure], inputs: Sequence[ModelInput]
 ) -> ParameterUnit:
+    if one.place is not None:  # so it has the unit of that input, as it is spelled there
+        measures = [inputs[one.place].measure if p == 1 else m for m, p in zip(measures, one.inputs, strict=False)]
     factors = [(m, p) for m, p in zip((measure, *measures), (one.output, *one.inputs), strict=False) if p != 0]
     if any(m.text is None for m, _ in factors):
         return ParameterUnit(name)
@@ -220,4 +230,5 @@ def _told(
     times: tuple[ModelInput, ...] = ()
     if one.output == 0 and [p for p in one.inputs if p != 0] == [Fraction(1)]:
         times = tuple(i for i in inputs if i.measure.time is not None)
-    return ParameterUnit(name, inner, inner, text, times)
+    place = True if one.place is not None else False if one.width else None
+    return ParameterUnit(name, inner, inner, text, times, place)

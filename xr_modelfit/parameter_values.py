@@ -9,7 +9,7 @@ from astropy.units import Quantity
 
 from xr_modelfit.coords import Labels, ModelInput, bare
 from xr_modelfit.parameter_units import ParameterUnit
-from xr_modelfit.times import TimeAxis, holds_times, is_time
+from xr_modelfit.times import TimeAxis, as_times, holds_times
 from xr_modelfit.units import plain
 
 __all__ = ["number_or_map"]
@@ -54,10 +54,10 @@ def number_or_map(
             raise TypeError(f"{argument} is a DataArray of {array.dtype}; real numbers are needed: .astype(float).")
         array, unit = unit.numbers(argument, _located(array, labels.data, inputs))
         return bare(labels.data, array, argument, loop), unit
-    if is_time(value):
-        counted = _time_numbers(argument, xr.Variable((), np.asarray(_plain_time(value))), unit)
-        return float(counted.values), unit
     shape = np.shape(value)
+    times = None if shape or isinstance(value, str | bytes | Quantity) else as_times(value)
+    if times is not None:
+        return float(_time_numbers(argument, xr.Variable((), times), unit).values), unit
     if shape == () and np.asarray(value).dtype.kind in "iuf":
         number, unit = unit.numbers(argument, value if isinstance(value, Quantity) else float(value))
         return float(number), unit
@@ -78,21 +78,14 @@ def _located(array: xr.DataArray, data: xr.DataArray, inputs: Sequence[ModelInpu
     return array
 
 
-def _plain_time(value: Any) -> Any:
-    return (
-        value if hasattr(value, "calendar") else np.asarray(value, dtype="datetime64" if not _is_span(value) else None)
-    )
-
-
-def _is_span(value: Any) -> bool:
-    return isinstance(value, np.timedelta64)
-
-
 def _time_numbers(argument: str, values: xr.Variable, unit: ParameterUnit) -> xr.Variable:
     if not unit.times:
         raise TypeError(f"{argument} holds times, but {unit.name!r} is no time: no input that it measures reads dates.")
     axis = unit.times[0].measure.time
     assert axis is not None
+    if unit.place is not None and axis.epoch is not None and unit.place == (values.dtype.kind == "m"):
+        kinds = ("durations", "dates") if unit.place else ("dates", "durations")
+        raise TypeError(f"{argument} holds {kinds[0]}, but {unit.name!r} takes {kinds[1]}. Give {kinds[1]}.")
     if values.dtype.kind == "m":  # a width in time is a duration, wherever its dates are counted from
         axis = TimeAxis(axis.symbol)
     return axis.numbers(values, argument)

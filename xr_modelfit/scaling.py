@@ -17,8 +17,8 @@ that the laws leave open (of two factors of a product, say) stay unknown: a unit
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -35,7 +35,6 @@ _TRIES = 3  # parameter vectors that a law is tried on
 _DENOMINATOR = 6  # exponents are multiples of a sixth
 _CLOSE = 1e-9  # a law holds to this much of the largest value
 _FACTORS = (2.0, 0.125)  # powers of two: numbers are scaled without rounding
-_SHIFT = 0.25
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,17 @@ class Dimension:
         Power of the dimension of each group of inputs.
     unit : astropy unit, optional
         Of its own, whatever the inputs and the output are: an angle, a temperature.
+    place : int, optional
+        The input that it is a place along: with all places moved like the inputs, nothing changes.
+    width : bool
+        It is a difference along an input, and no place.
     """
 
     output: Fraction = Fraction(0)
     inputs: tuple[Fraction, ...] = ()
     unit: Any = None
+    place: int | None = None
+    width: bool = False
 
 
 def dimensions(model: Model, probe: Sequence[np.ndarray], groups: Sequence[int]) -> list[Dimension | None]:
@@ -77,7 +82,8 @@ def dimensions(model: Model, probe: Sequence[np.ndarray], groups: Sequence[int])
     if isinstance(model, CompoundModel) and model.op in ("+", "-"):  # each term has the dimension of the sum
         return dimensions(model.left, probe, groups) + dimensions(model.right, probe, groups)
     with np.errstate(all="ignore"):
-        return _Laws(model, probe, groups).solve()
+        laws = _Laws(model, probe, groups)
+        return laws.with_places(laws.solve())
 
 
 class _Laws:
@@ -86,6 +92,8 @@ class _Laws:
     def __init__(self, model: Model, probe: Sequence[np.ndarray], groups: Sequence[int]) -> None:
         self.model, self.probe, self.groups = model, [np.asarray(x, dtype=float) for x in probe], list(groups)
         self.n_groups = max(self.groups, default=-1) + 1
+        span = max((float(np.ptp(x[np.isfinite(x)])) for x in self.probe if np.isfinite(x).any()), default=0.0)
+        self.shift = 2.0 ** np.round(np.log2(span / 4)) if span > 0 else 1.0  # on the scale of the inputs
         start = np.array([float(np.ravel(getattr(model, name).value)[0]) for name in model.param_names])
         rng = np.random.default_rng(0)
         nonzero = np.where(start == 0, 1.0, start)
@@ -113,6 +121,27 @@ class _Laws:
             return solved
         return self._terms()
 
+    def with_places(self, found: list[Dimension | None]) -> list[Dimension | None]:
+        """The same, with what is a place along an input and what a width."""
+        along = [j for j, one in enumerate(found) if one is not None and one.output == 0 and sum(one.inputs) == 1]
+        places: dict[int, int] = {}
+        for j in along:
+            for i in range(len(self.probe)):
+                if self._moves({j: i}):
+                    places[j] = i
+        whole = bool(places) and self._moves(places)
+        return [
+            replace(one, place=places.get(j), width=whole and j in along and j not in places)
+            if one is not None
+            else None
+            for j, one in enumerate(found)
+        ]
+
+    def _moves(self, places: Mapping[int, int]) -> bool:
+        """Whether nothing changes when these parameters move as their inputs do."""
+        inputs = [x + self.shift if i in places.values() else x for i, x in enumerate(self.probe)]
+        return self._same(inputs, lambda p: p + self.shift * np.isin(np.arange(p.size), list(places)))
+
     def _evaluate(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray | None:
         try:
             values = evaluate_tree(self.model, inputs, list(parameters), careless=True)
@@ -129,7 +158,7 @@ class _Laws:
             powers = np.array([float(_of(e, g)) for e in exponents])
             if not all(self._same(self._scaled(g, s), lambda p, s=s, b=powers: p * s**b) for s in _FACTORS) and not (
                 # A magnitude has no factor; it has a zero point that may be moved.
-                self._same(self._moved(g), lambda p, b=powers: np.where(b == 1, p + _SHIFT, p))
+                self._same(self._moved(g), lambda p, b=powers: np.where(b == 1, p + self.shift, p))
             ):
                 return False
         return True
@@ -150,7 +179,7 @@ class _Laws:
         return [x * factor if g == group else x for x, g in zip(self.probe, self.groups, strict=True)]
 
     def _moved(self, group: int) -> list[np.ndarray]:
-        return [x + _SHIFT if g == group else x for x, g in zip(self.probe, self.groups, strict=True)]
+        return [x + self.shift if g == group else x for x, g in zip(self.probe, self.groups, strict=True)]
 
     def _solve_euler(self) -> list[Dimension | None] | None:
         sides = self._euler_sides()

@@ -22,6 +22,7 @@ from xr_modelfit.parameter_values import number_or_map
 from xr_modelfit.problem import Problem
 from xr_modelfit.record import RecordError, read_records
 from xr_modelfit.ties import TieInUnits
+from xr_modelfit.times import TimeAxis
 from xr_modelfit.units import plain
 
 __all__ = ["Starts", "check_model", "resolve_starts"]
@@ -100,6 +101,8 @@ def resolve_starts(
         raise TypeError(f"bounds is {a(bounds)}; pass {{parameter: (low, high)}}, with None where there is no bound.")
     reader = _Reader(labels, loop, names, units)
     starts = _model_starts(labels, model, loop, units)
+    if isinstance(p0, xr.Dataset):
+        _require_same_time(p0, units)
     starts.update(reader.starts(_plain_p0(p0, names, labels.data.name), model))
     lows, highs = _model_bounds(model, units)
     for key, pair in (bounds or {}).items():
@@ -130,6 +133,22 @@ def resolve_starts(
             maps.pop(Role("start", j), None)
     _constrain(template, start, lower, upper, fixed)
     return Starts(Problem(template, names, start, lower, upper, fixed, ties), tuple(reader.units), maps)
+
+
+def _require_same_time(result: xr.Dataset, units: UnitSystem) -> None:
+    """Refuse an earlier result whose times count from elsewhere: its places and phases mean something else."""
+    try:
+        told = [one.get("time") for record in read_records(result) for one in record.inputs]
+    except RecordError:
+        return
+    then = [TimeAxis.recorded(time) for time in told if time is not None]
+    now = [one.measure.time for one in units.inputs if one.measure.time is not None]
+    if then and now and not then[0].agrees_with(now[0]):
+        raise ValueError(
+            f"p0 is a result that counts {then[0].units} ({then[0].calendar}), the fit counts {now[0].units} "
+            f"({now[0].calendar}). Pass time_units={then[0].units!r}, or a dict of the parameters that do not depend "
+            "on it."
+        )
 
 
 def _tie_in_units(template: Model, units: UnitSystem) -> None:

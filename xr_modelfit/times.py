@@ -4,36 +4,23 @@ A number counts a unit from an epoch in a calendar, as CF has it: "days since 19
 the same whatever resolution the dates are stored in, and rounded once.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.messages import a
+from xr_modelfit.messages import listed
+from xr_modelfit.time_units import EPOCH, LONG, NANOSECONDS, split_units
 
-__all__ = ["CalendarError", "TimeAxis", "check_time_units", "holds_times", "is_time", "undecoded_axis"]
+__all__ = ["CalendarError", "TimeAxis", "as_times", "holds_times", "undecoded_axis"]
 
-_EPOCH = "1970-01-01"
 _DAY = 86_400_000_000_000  # ns
-_NS = {"d": _DAY, "h": _DAY // 24, "min": 60_000_000_000, "s": 1_000_000_000, "ms": 1_000_000, "us": 1000, "ns": 1}
-_WORDS = {
-    "d": ("d", "day", "days"),
-    "h": ("h", "hr", "hrs", "hour", "hours"),
-    "min": ("min", "mins", "minute", "minutes"),
-    "s": ("s", "sec", "secs", "second", "seconds"),
-    "ms": ("ms", "msec", "msecs", "millisecond", "milliseconds"),
-    "us": ("us", "µs", "usec", "microsecond", "microseconds"),
-    "ns": ("ns", "nsec", "nanosecond", "nanoseconds"),
-}
-_LONG = {"d": "days", "h": "hours", "min": "minutes", "s": "seconds"} | {
-    k: f"{name}seconds" for k, name in (("ms", "milli"), ("us", "micro"), ("ns", "nano"))
-}
-_SYMBOLS = {word: symbol for symbol, words in _WORDS.items() for word in words}
-_GREGORIAN = {"standard", "gregorian", "proleptic_gregorian"}
+_GREGORIAN = {"standard", "proleptic_gregorian"}
+_SAME = {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}  # as CF has it
+_CALENDARS = {"standard", "proleptic_gregorian", "noleap", "all_leap", "360_day", "julian", "tai", "utc"}
 _REFORM = np.datetime64("1582-10-15")  # before it, the Gregorian calendars differ
 
 
@@ -62,7 +49,7 @@ class TimeAxis:
     @property
     def units(self) -> str:
         """As CF writes it: ``days since 1970-01-01``."""
-        return _LONG[self.symbol] if self.epoch is None else f"{_LONG[self.symbol]} since {self.epoch}"
+        return LONG[self.symbol] if self.epoch is None else f"{LONG[self.symbol]} since {self.epoch}"
 
     def described(self) -> dict[str, str | None]:
         """For the record of a fit."""
@@ -71,8 +58,13 @@ class TimeAxis:
     @classmethod
     def recorded(cls, described: Mapping[str, Any]) -> "TimeAxis":
         """The reverse of `described`."""
-        symbol, epoch = _split_units(described["units"])
+        symbol, epoch = split_units(described["units"])
         return cls(symbol, epoch, described["calendar"])
+
+    @classmethod
+    def durations(cls, units: str) -> "TimeAxis":
+        """The axis of durations in a unit of CF."""
+        return cls(split_units(units)[0])
 
     @classmethod
     def of(cls, values: xr.Variable, time_units: str | None = None) -> "TimeAxis":
@@ -91,21 +83,21 @@ class TimeAxis:
             ``time_units`` has an epoch for durations or none for dates, or its epoch is no date
             of the calendar.
         """
-        symbol, epoch = ("d", None) if time_units is None else _split_units(time_units)
+        symbol, epoch = ("d", None) if time_units is None else split_units(time_units)
         if values.dtype.kind == "m":
             if epoch is not None:
                 raise ValueError(
                     f"time_units is {time_units!r}, but the coordinate holds durations, which have no epoch. Name "
-                    f"the unit alone: time_units={_LONG[symbol]!r}."
+                    f"the unit alone: time_units={LONG[symbol]!r}."
                 )
             return cls(symbol)
         if time_units is not None and epoch is None:
             raise ValueError(
                 f"time_units is {time_units!r}, but the coordinate holds dates, which are counted from an epoch: "
-                f'time_units="{_LONG[symbol]} since {_EPOCH}", for one.'
+                f'time_units="{LONG[symbol]} since {EPOCH}", for one.'
             )
         calendar = "proleptic_gregorian" if values.dtype.kind == "M" else _calendar_of(values)
-        axis = cls(symbol, epoch or _EPOCH, calendar)
+        axis = cls(symbol, epoch or EPOCH, calendar)
         axis._origin()  # raises where the epoch is no date
         return axis
 
@@ -117,29 +109,35 @@ class TimeAxis:
         CalendarError
             The dates are of another calendar, or there are durations where dates are counted.
         """
-        if values.dtype.kind == "m":
-            self._require(what, None)
-            return values.copy(data=self._counted(values.data))
-        if values.dtype.kind == "M":
-            self._require(what, "proleptic_gregorian", values)
-            return values.copy(data=self._counted(values.data))
-        if values.size == 0:
+        if values.dtype.kind == "O" and values.size == 0:
             return values.copy(data=np.zeros(values.shape))
-        self._require(what, _calendar_of(values), values)
+        calendar = {"m": None, "M": "proleptic_gregorian"}.get(values.dtype.kind, "")
+        self._require(what, _calendar_of(values) if calendar == "" else calendar)
         counted: xr.Variable = xr.apply_ufunc(
-            self._counted_cftime, values, dask="parallelized", output_dtypes=[np.float64], keep_attrs=True
+            self._counted_cftime if calendar == "" else self._counted,
+            values,
+            kwargs={"what": what},
+            dask="parallelized",
+            output_dtypes=[np.float64],
+            keep_attrs=True,
         )
         return counted
 
-    def _require(self, what: str, calendar: str | None, dates: xr.Variable | None = None) -> None:
+    def agrees_with(self, other: "TimeAxis") -> bool:
+        """Whether numbers of both mean the same, dates before the reform of the calendar left aside."""
+        same = self.calendar == other.calendar or {self.calendar, other.calendar} <= _GREGORIAN
+        return same and (self.symbol, self.epoch) == (other.symbol, other.epoch)
+
+    def _require(self, what: str, calendar: str | None) -> None:
         """That values of a calendar (None for durations) can be counted on this axis."""
-        if calendar == self.calendar:
+        if calendar == self.calendar or {calendar, self.calendar} <= _GREGORIAN:
             return
         if calendar is None or self.calendar is None:
             kinds = ("durations", "dates") if calendar is None else ("dates", "durations")
             raise CalendarError(f"{what} holds {kinds[0]}, where {kinds[1]} are read ({self.units}). Give {kinds[1]}.")
-        if {calendar, self.calendar} <= _GREGORIAN and not _before_the_reform(dates):
-            return
+        self._refuse(what, calendar)
+
+    def _refuse(self, what: str, calendar: str) -> None:
         raise CalendarError(
             f"{what} has dates of the calendar {calendar!r}, where those of {self.calendar!r} are counted "
             f"({self.units}). Convert them: .convert_calendar({self.calendar!r})."
@@ -154,103 +152,137 @@ class TimeAxis:
             import cftime
 
             date = cftime.num2date(0, f"days since {self.epoch}", calendar=self.calendar)
-            microseconds = int(cftime.date2num(date, f"microseconds since {_EPOCH}", calendar=self.calendar))
+            microseconds = int(cftime.date2num(date, f"microseconds since {EPOCH}", calendar=self.calendar))
         except ValueError as error:
             raise ValueError(
                 f"The epoch {self.epoch!r} is no date of the calendar {self.calendar!r} ({error}). Write it like "
-                f'"days since {_EPOCH}" or "hours since 2015-03-01 12:00".'
+                f'"days since {EPOCH}" or "hours since 2015-03-01 12:00".'
             ) from None
         return microseconds * 1000 // _DAY, microseconds * 1000 % _DAY
 
-    def _counted(self, values: Any) -> Any:
-        """numpy's dates or durations as numbers; ``values`` may be a lazy array."""
+    def _counted(self, values: np.ndarray, what: str) -> np.ndarray:
+        """numpy's dates or durations as numbers."""
+        if self.calendar == "standard" and np.any(values.astype("M8[s]") < _REFORM):
+            self._refuse(f"{what} begins before 1582-10-15, and", "proleptic_gregorian")
         days, rest = _days_and_rest(values)
         return np.where(np.isnat(values), np.nan, self._joined(days, rest))
 
-    def _counted_cftime(self, values: np.ndarray) -> np.ndarray:
+    def _counted_cftime(self, values: np.ndarray, what: str) -> np.ndarray:
+        """Dates of cftime as numbers; whatever is no date is NaN."""
         import cftime
 
         flat = np.ravel(values)
         dates = np.array([isinstance(v, cftime.datetime) for v in flat], dtype=bool)
         out = np.full(flat.shape, np.nan)
-        if dates.any():
-            own = str(flat[dates][0].calendar)
-            counted = cftime.date2num(flat[dates], f"microseconds since {_EPOCH}", calendar=own)
+        for calendar in sorted({_calendar(v) for v in flat[dates]}):
+            here = dates & np.array([hasattr(v, "calendar") and _calendar(v) == calendar for v in flat], dtype=bool)
+            early = any(v.year <= 1582 for v in flat[here])
+            if calendar != self.calendar and (early or not {calendar, self.calendar} <= _GREGORIAN):
+                self._refuse(what, calendar)
+            counted = cftime.date2num(flat[here], f"microseconds since {EPOCH}", calendar=calendar)
             microseconds = np.asarray(counted, dtype=np.int64)
             days, rest = microseconds // (_DAY // 1000), microseconds % (_DAY // 1000) * 1000
-            out[dates] = self._joined(days, rest)
+            out[here] = self._joined(days, rest)
         return out.reshape(values.shape)
 
-    def _joined(self, days: Any, rest: Any) -> Any:
-        """Whole days and nanoseconds in one number: both parts are exact, their sum is rounded once."""
+    def _joined(self, days: np.ndarray, rest: np.ndarray) -> np.ndarray:
+        """Whole days and nanoseconds in one number: what is lost in each operation is added at the end."""
         if self.epoch is not None:
             first, first_rest = self._origin()
             days, rest = days - first, rest - first_rest
-        return days * float(_DAY // _NS[self.symbol]) + rest / float(_NS[self.symbol])
+        unit = NANOSECONDS[self.symbol]
+        whole, part = (rest // unit).astype(float), (rest % unit).astype(float)
+        quotient = part / unit
+        product, missing = _product(quotient, float(unit))
+        fraction = ((part - product) - missing) / unit
+        total, lost = _sum(days.astype(float) * float(_DAY // unit), whole)
+        total, more = _sum(total, quotient)
+        return np.asarray(total + (more + (lost + fraction)))
+
+
+def _sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Knuth's sum of two numbers, and what its rounding loses."""
+    total = a + b
+    other = total - a
+    return total, (a - (total - other)) + (b - other)
+
+
+def _product(a: np.ndarray, b: float) -> tuple[np.ndarray, np.ndarray]:
+    """Dekker's product of two numbers, and what its rounding loses."""
+    split = 2.0**27 + 1.0
+    a_high, b_high = split * a - (split * a - a), split * b - (split * b - b)
+    a_low, b_low = a - a_high, b - b_high
+    product = a * b
+    return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+
+
+def as_times(value: Any) -> np.ndarray | None:
+    """Dates or durations of Python, pandas, numpy or cftime, or text, as an array; None if they are none of these."""
+    if isinstance(value, str | bytes):
+        return _dates_of_text(value)
+    array = np.asarray(value)
+    if array.dtype.kind in "US":
+        return _dates_of_text(array)
+    if array.dtype.kind in "mM":
+        generic = np.datetime_data(array.dtype)[0] == "generic"  # NaT alone
+        return array.astype(f"{array.dtype.kind}8[s]") if generic else array
+    if array.dtype.kind != "O" or array.size == 0:
+        return None
+    flat = [_as_numpy(v) for v in array.ravel()]
+    if any(hasattr(v, "calendar") for v in flat):
+        return array
+    if not all(isinstance(v, np.datetime64 | np.timedelta64) for v in flat):
+        return None
+    return np.array(flat).reshape(array.shape)
+
+
+def _dates_of_text(text: Any) -> np.ndarray:
+    try:
+        return np.array(text, dtype="datetime64")
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r} is no date ({error}). Write dates like '2015-03-01' or '2015-03-01T12:00'."
+        ) from None
+
+
+def _as_numpy(value: Any) -> Any:
+    for convert in ("to_datetime64", "to_timedelta64"):  # pandas has nanoseconds
+        if hasattr(value, convert):
+            return getattr(value, convert)()
+    if isinstance(value, datetime | date):
+        return np.datetime64(value, "us")
+    return np.timedelta64(value, "us") if isinstance(value, timedelta) else value
 
 
 def holds_times(array: xr.DataArray | xr.Variable) -> bool:
-    """Whether an array holds dates or durations. Of a lazy array of objects, one is read."""
-    return array.dtype.kind in "mM" or (array.dtype.kind == "O" and _first_date(array) is not None)
-
-
-def is_time(value: Any) -> bool:
-    """Whether a single value is a date or a duration."""
-    return isinstance(value, np.datetime64 | np.timedelta64 | datetime) or hasattr(value, "calendar")
-
-
-def check_time_units(time_units: Any) -> None:
-    """Refuse what is no CF unit of time.
-
-    Raises
-    ------
-    TypeError, ValueError
-    """
-    if time_units is None:
-        return
-    if not isinstance(time_units, str):
-        raise TypeError(f'time_units is {a(time_units)}; pass a str such as "hours since 2015-03-01".')
-    _split_units(time_units)
+    """Whether an array holds dates or durations. Lazy objects are looked into."""
+    if array.dtype.kind != "O":
+        return array.dtype.kind in "mM"
+    if array.size == 0:  # an empty selection still has its index
+        return isinstance(array, xr.DataArray) and any(isinstance(i, xr.CFTimeIndex) for i in array.indexes.values())
+    return _first_date(array) is not None
 
 
 def undecoded_axis(array: xr.DataArray) -> TimeAxis | None:
-    """The axis of numbers whose attrs say that they count from an epoch; None if they do not."""
+    """The axis of numbers whose attrs say that they count from an epoch; None if they do not.
+
+    Raises
+    ------
+    CalendarError
+        The calendar is not known.
+    """
     units = array.attrs.get("units")
     if not isinstance(units, str) or " since " not in units or array.dtype.kind not in "iuf":
         return None
     try:
-        symbol, epoch = _split_units(units)
+        symbol, epoch = split_units(units)
     except ValueError:
         return None
-    return TimeAxis(symbol, epoch, str(array.attrs.get("calendar", "standard")))
-
-
-def _split_units(units: str) -> tuple[str, str | None]:
-    """Symbol and epoch of a CF unit of time."""
-    word, _, epoch = units.strip().partition(" since ")
-    symbol = _SYMBOLS.get(word.strip()) or _SYMBOLS.get(word.strip().lower())
-    if symbol is None:
-        long = word.strip().lower().rstrip("s") in ("month", "year", "yr", "common_year", "decade")
-        why = "whose length depends on the calendar" if long else "which is no unit of time"
-        raise ValueError(
-            f"time_units is {units!r}, with the unit {word.strip()!r}, {why}. Use days, hours, minutes, seconds or "
-            "parts of them; a parameter given as a Quantity, p0={name: Quantity}, keeps its own unit."
-        )
-    epoch = epoch.strip()
-    if epoch and not re.match(r"[+-]?\d{1,6}-\d{1,2}-\d{1,2}($|[T ])", epoch):
-        raise ValueError(f'time_units is {units!r}; write the epoch as a date: "{_LONG[symbol]} since {_EPOCH}".')
-    return symbol, _iso(epoch) or None
-
-
-def _iso(epoch: str) -> str:
-    """An epoch with two digits for month and day, and no time of midnight."""
-    date, _, clock = epoch.replace("T", " ").partition(" ")
-    clock = re.sub(r"\s*(Z|UTC|\+00:?00)$", "", clock.strip())
-    if re.fullmatch(r"0?0(:00(:00(\.0*)?)?)?", clock):
-        clock = ""
-    year, month, day = date.rsplit("-", 2) if date else ("", "", "")
-    date = f"{year.zfill(4)}-{month.zfill(2)}-{day.zfill(2)}" if date else ""
-    return f"{date} {clock}".strip()
+    told = str(array.attrs.get("calendar", "standard"))
+    calendar = _SAME.get(told.lower(), told.lower())
+    if calendar not in _CALENDARS:
+        raise CalendarError(f"The coordinate {array.name!r} has the calendar {told!r}; CF knows {listed(_CALENDARS)}.")
+    return TimeAxis(symbol, epoch, calendar)
 
 
 def _days_and_rest(values: Any) -> tuple[Any, Any]:
@@ -260,7 +292,7 @@ def _days_and_rest(values: Any) -> tuple[Any, Any]:
         values = values.astype(f"{values.dtype.kind}8[s]")
         unit, step = "s", 1
     count = values.astype(np.int64)
-    per_day = _DAY // (_NS[{"m": "min"}.get(unit, unit)] * step)
+    per_day = _DAY // (NANOSECONDS[{"m": "min"}.get(unit, unit)] * step)
     return count // per_day, count % per_day * (_DAY // per_day)
 
 
@@ -270,21 +302,14 @@ def _first_date(values: xr.DataArray | xr.Variable) -> Any:
         return None
     one = values[(0,) * values.ndim].values.item()
     if one is None or (isinstance(one, float) and np.isnan(one)):
-        if values.chunks is not None:
-            return None
         one = next((v for v in np.ravel(values.values) if hasattr(v, "calendar")), None)
     return one if hasattr(one, "calendar") else None
 
 
-def _before_the_reform(dates: xr.Variable | None) -> bool:
-    """Whether there are dates on which the Gregorian calendars differ; of lazy ones it is not asked."""
-    if dates is None or dates.chunks is not None:
-        return False
-    if dates.dtype.kind == "M":
-        return bool(np.any(dates.values < _REFORM))
-    return any(date.year <= 1582 for date in np.ravel(dates.values) if hasattr(date, "calendar"))
-
-
 def _calendar_of(values: xr.Variable) -> str:
     first = _first_date(values)
-    return "standard" if first is None else {"gregorian": "standard"}.get(first.calendar, str(first.calendar))
+    return "standard" if first is None else _calendar(first)
+
+
+def _calendar(date_: Any) -> str:
+    return _SAME.get(str(date_.calendar), str(date_.calendar))

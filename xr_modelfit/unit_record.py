@@ -65,7 +65,7 @@ def parameter_numbers(values: xr.DataArray, units: Mapping[str, Any] | None, j: 
         return values
     text, inward = units["parameters"][j], units["inward"][j]
     if values.dtype.kind == "m":  # read from a file, where its unit looked like that of a duration
-        axis = TimeAxis.of(xr.Variable((), values.dtype.type(0)), text)
+        axis = TimeAxis.durations(text)
         values = values.copy(data=axis.numbers(values.variable, str(values.name)).data)
     else:
         now = measure_of(values)
@@ -117,12 +117,13 @@ def coordinate_numbers(array: xr.DataArray, one: Mapping[str, Any], equivalencie
         )
     counted = undecoded_axis(array)
     if time is not None:
-        if counted is not None and counted.described() != TimeAxis.recorded(time).described():
+        if counted is not None and not counted.agrees_with(TimeAxis.recorded(time)):
             raise RecordError(
                 f"{what} counts {counted.units} ({counted.calendar}), the fit {time['units']} ({time['calendar']}). "
                 "Decode it first: xr.decode_cf(dataset)."
             )
-        return array.variable
+        if counted is not None:
+            return array.variable
     return _in_inner_unit(array, one, what, equivalencies)
 
 

@@ -60,7 +60,13 @@ def resolve_units(
         groups = unit_groups(inputs)
         bare = scalar_model(model)
         near = _near(bare, len(inputs))  # a line may be far from the coordinates as long as its start is a default
-        exponents = dimensions(bare, [np.concatenate(both) for both in zip(probe, near, strict=True)], groups)
+        both = [np.concatenate(parts) for parts in zip(probe, near, strict=True)]
+        exponents = None
+        if len({one.measure.text for one in inputs}) > len(set(groups)):  # degrees_north and degrees_east
+            apart = list(range(len(inputs)))
+            found = dimensions(bare, both, apart)
+            exponents, groups = (found, apart) if None not in found else (None, groups)
+        exponents = dimensions(bare, both, groups) if exponents is None else exponents
         return UnitSystem(inputs, measure, told_by_labels(names, exponents, inputs, groups, measure))
     return _Carried(model, names, carried, inputs, measure, equivalencies).resolve(probe)
 
@@ -222,7 +228,8 @@ class _Carried:
             text = None if own is None else write_unit(own)
             if own is not None and dimensioned[j].inner == own and self.data is None:
                 text = dimensioned[j].text  # as the user spells it
-            parameters.append(ParameterUnit(self.names[j], inner[j], own, text, dimensioned[j].times))
+            told = dimensioned[j]
+            parameters.append(ParameterUnit(self.names[j], inner[j], own, text, told.times, told.place))
         return UnitSystem(self.inputs, self.measure, tuple(parameters), self.data, True, self.converted)
 
     def _by_trial(self, probe: Probe) -> UnitSystem:
