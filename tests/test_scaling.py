@@ -105,7 +105,9 @@ def models(draw: Any, hidden: bool = False) -> tuple[str, list[Exponents]]:
 
 
 VALUES = st.lists(st.sampled_from([0.5, 0.7, 0.9, 1.0, 1.3, 1.9, 2.0]), min_size=6, max_size=6)
-PROBES = st.sampled_from([(0.3, 3.0), (-2.0, 2.5), (-3.0, -0.3), (0.0, 10.0), (5.0, 5.5), (100.0, 120.0), (-1e-3, 1e-3)])
+PROBES = st.sampled_from(
+    [(0.3, 3.0), (-2.0, 2.5), (-3.0, -0.3), (0.0, 10.0), (5.0, 5.5), (100.0, 120.0), (-1e-3, 1e-3)]
+)
 QUIETLY = settings(max_examples=80, deadline=None, derandomize=True, database=None)
 
 
@@ -123,36 +125,6 @@ def test_a_homogeneous_model_is_never_misread(
     expression, right = given_
     got = found(written(expression, values[: len(right)]), np.linspace(*ends, 60))
     assert_never_wrong(got, right, expression)
-
-
-@QUIETLY
-@given(models(), VALUES)
-def test_a_homogeneous_model_is_read_where_it_says_something(
-    given_: tuple[str, list[Exponents]], values: list[float]
-) -> None:
-    """On coordinates about the parameters' own size; a height of one term, or a place, has but one dimension."""
-    expression, right = given_
-    assume(open_parameters(expression, values[: len(right)]) == set())
-    got = found(written(expression, values[: len(right)]))
-    assert got == right, expression
-
-
-def open_parameters(expression: str, values: Sequence[float]) -> set[int]:
-    """Parameters whose effect is a sum of other effects: p df/dp linearly dependent, by numpy at other numbers."""
-    model = written(expression, values)
-    columns = []
-    for j in range(len(values)):
-        columns.append([])
-        for seed in range(4):
-            p = np.array(values) * np.random.default_rng(seed).uniform(0.8, 1.2, len(values))
-            up, down = (np.where(np.arange(p.size) == j, p * (1 + h), p) for h in (1e-5, -1e-5))
-            effect = (model.evaluate(NEAR, *up) - model.evaluate(NEAR, *down)) / 2e-5
-            columns[-1].append(np.broadcast_to(effect, NEAR.shape))
-    matrix = np.stack([np.concatenate(c) for c in columns], axis=1)
-    matrix = matrix / np.sqrt((matrix**2).sum(0))
-    _, singular, vt = np.linalg.svd(matrix, full_matrices=True)
-    null = vt[np.sum(singular > 1e-4 * singular[0]) :]
-    return set(np.flatnonzero(np.abs(null).max(0, initial=0.0) > 1e-3).tolist())
 
 
 @QUIETLY
@@ -276,8 +248,11 @@ def test_two_inputs_of_one_unit_or_two() -> None:
 @pytest.mark.parametrize("width", [1e-1, 1e-3, 1e-6])
 @pytest.mark.parametrize("mean", [0.0, 1.0, 1e3, 1e9])
 def test_a_narrow_line_far_from_the_coordinates(width: float, mean: float) -> None:
-    """It says nothing there; the rules of astropy are not believed without having been seen to hold, nor others made."""
-    line, written_line = Gaussian1D(2, mean, width), written("p0 * np.exp(-0.5 * ((x - p1) / p2) ** 2)", [2, mean, width])
+    """It says nothing there; rules are not believed without having been seen to hold."""
+    line, written_line = (
+        Gaussian1D(2, mean, width),
+        written("p0 * np.exp(-0.5 * ((x - p1) / p2) ** 2)", [2, mean, width]),
+    )
     for model in (line, written_line, line + Const1D(1), written_line + Const1D(1)):
         for probe in (np.linspace(40.0, 50.0, 60), mean + width * np.linspace(-3, 3, 60)):
             assert_never_wrong(found(model, probe)[:3], [Y, X, X], str(model.param_names))

@@ -7,27 +7,21 @@ from __future__ import annotations
 
 import argparse
 import time
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import xarray as xr
-from astropy import units as u
-from astropy.io import fits
 from astropy.modeling.models import Gaussian1D
-from astropy.utils.exceptions import AstropyWarning
-from astropy.wcs import WCS
 
-import xr_modelfit  # noqa: F401  (registers .modelfit)
+import xr_modelfit
 from xr_modelfit import tutorial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SPECTRAL_KINDS = {"speed": "velocity", "frequency": "frequency", "length": "wavelength", "energy": "energy"}
 SPECTRAL_NAMES = ("vel", "freq", "wave", "lambda", "energy", "spec")
 SIGNIFICANT = 5  # times its error: an amplitude that is no noise
 BLANK = "0.75"  # grey of positions without a fit
@@ -87,10 +81,6 @@ def fit_line(cube: xr.DataArray, dim: str) -> xr.Dataset:
         errors="ignore",  # the report follows
     )
     print(f"fitted in {time.perf_counter() - begin:.1f} s\n")
-    for name, source in (("amplitude", cube), ("mean", coordinate), ("stddev", coordinate)):
-        for variable in (fit[name], fit[f"{name}_stderr"]):
-            if "units" in source.attrs:
-                variable.attrs.setdefault("units", source.attrs["units"])
     return fit
 
 
@@ -121,7 +111,11 @@ def read_cube(path: Path, variable: str | None, dim: str | None) -> xr.DataArray
     if not path.exists():
         _stop(f"no such file: {path}")
     if any(suffix in (".fits", ".fit", ".fts") for suffix in path.suffixes):
-        return read_fits(path, variable)
+        try:
+            found = xr_modelfit.from_fits(path, hdu=variable)
+        except (KeyError, ValueError) as error:
+            _stop(f"{path}: {error}")
+        return (found if isinstance(found, xr.DataArray) else choose_variable(found, None, dim)).load()
     try:
         with xr.open_dataset(path) as dataset:
             return choose_variable(dataset, variable, dim).load()
@@ -131,7 +125,9 @@ def read_cube(path: Path, variable: str | None, dim: str | None) -> xr.DataArray
 
 def choose_variable(dataset: xr.Dataset, variable: str | None, dim: str | None) -> xr.DataArray:
     """Return the named variable, or else the only one that is a cube of numbers."""
+    beside = {name for array in dataset.values() for name in array.attrs.get("ancillary_variables", "").split()}
     cubes = [str(name) for name, array in dataset.items() if array.ndim >= 3 and array.dtype.kind in "iuf"]
+    cubes = [name for name in cubes if name not in beside]
     if dim is not None:
         cubes = [name for name in cubes if dim in dataset[name].dims]
     if variable is None and not cubes:
@@ -142,46 +138,6 @@ def choose_variable(dataset: xr.Dataset, variable: str | None, dim: str | None) 
     if name not in dataset:
         _stop(f"no variable {name!r}, there are {', '.join(map(str, dataset))}")
     return dataset[name]
-
-
-def read_fits(path: Path, extension: str | None) -> xr.DataArray:
-    """Return the first image with three or more axes, or the named one, with the spectral axis as coordinate."""
-    with warnings.catch_warnings(), fits.open(path) as hdus:
-        warnings.simplefilter("ignore", AstropyWarning)  # headers in the wild are seldom to the letter
-        for hdu in hdus:
-            if hdu.is_image and hdu.header["NAXIS"] >= 3 and extension in (None, hdu.name):
-                return label_fits(np.array(hdu.data), hdu.header)
-    _stop(f"{path} has no image of three or more axes" + (f" named {extension!r}" if extension else ""))
-
-
-def label_fits(data: np.ndarray, header: fits.Header) -> xr.DataArray:
-    """Name the axes: the spectral one by its unit, the others ..., z, y, x."""
-    wcs = WCS(header)
-    physical_types = [_spectral_kind(unit) for unit in wcs.world_axis_units]
-    alone = wcs.axis_correlation_matrix.sum(axis=1) == 1  # depends on one pixel axis only
-    spectral = [axis for axis, kind in enumerate(physical_types) if kind and alone[axis]]
-    if wcs.wcs.spec in spectral:
-        spectral = [wcs.wcs.spec]
-    if len(spectral) != 1:
-        axes = ", ".join(f"{name or '?'} [{unit}]" for name, unit in zip(wcs.wcs.ctype, wcs.wcs.cunit, strict=True))
-        _stop(f"the FITS axes are {axes}: need one in units of velocity, frequency, wavelength or energy")
-    axis, kind = spectral[0], physical_types[spectral[0]]
-
-    dims = [f"axis{number}" for number in range(data.ndim - 1, 3, -1)] + ["z", "y", "x"][-(data.ndim - 1) :]
-    dims.insert(data.ndim - 1 - axis, str(kind))  # FITS counts axes from the last
-    own = wcs.sub([axis + 1])
-    values = np.asarray(own.pixel_to_world_values(np.arange(data.shape[dims.index(str(kind))])), dtype=float)
-    coords: dict[str, Any] = {
-        name: (name, np.arange(size), {"units": "pixel"}) for name, size in zip(dims, data.shape, strict=True)
-    }
-    coords[str(kind)] = (kind, values, {"units": u.Unit(own.world_axis_units[0]).to_string("fits")})
-    attrs = {"units": str(header["BUNIT"]).strip()} if header.get("BUNIT") else {}
-    return xr.DataArray(data, dims=dims, coords=coords, attrs=attrs)
-
-
-def _spectral_kind(unit: str) -> str | None:
-    types = u.Unit(unit, parse_strict="silent").physical_type
-    return next((kind for physical_type, kind in SPECTRAL_KINDS.items() if physical_type in types), None)
 
 
 def spectral_dim(cube: xr.DataArray, dim: str | None) -> str:

@@ -230,7 +230,7 @@ def _fit_dataset(
 def _variables_to_fit(
     ds: xr.Dataset, variables: Mapping[Any, xr.DataArray], dim: Any, options: Mapping[str, Any]
 ) -> list[Hashable]:
-    """Numeric variables with all fitted dims, less those that the call or CF bounds name."""
+    """Numeric variables with all fitted dims, less those that the call names, CF bounds and ancillary ones."""
     fitted: tuple[Hashable, ...] = ()
     if not isinstance(dim, EllipsisType):
         if not ds.sizes or _lacks(ds, dim):
@@ -245,6 +245,7 @@ def _variables_to_fit(
     for variable in ds.variables.values():
         given = [variable.attrs.get(k, variable.encoding.get(k)) for k in ("bounds", "climatology")]
         named |= {name for name in given if isinstance(name, str)}
+        named |= set(str(variable.attrs.get("ancillary_variables", "")).split())
     return [
         name
         for name, v in ds.data_vars.items()

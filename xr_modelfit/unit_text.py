@@ -1,72 +1,58 @@
-"""Strings of units: read in the spellings of CF, UDUNITS, FITS, astropy and pint, and written for all of them.
+"""Units as text: read in the spellings of CF (UDUNITS-2), FITS, astropy and pint, written in one.
 
-A string is split by a small grammar, that of UDUNITS: products by a space, a dot or a star,
-quotients by a slash or "per", both from left to right, so that ``mm/day m-1`` is millimetres per
-day and metre; powers as ``m2``, ``m-2``, ``m^2``, ``m**2`` or ``m(1/2)``; numbers as factors. Words are
-looked up in the tables below, then in astropy, exactly as they are written, then without a plural
-``s``. Nothing else is tried: a unit is never guessed.
+The grammar is that of UDUNITS-2. Factors are multiplied by a space, a dot or a star, and divided by a
+slash or ``per``, from left to right: ``mm/day m-1`` is ``mm d-1 m-1``, and ``W/m2 sr`` is
+``W m-2 sr``, where astropy has the bracket ``W/(m2 sr)``. Powers are ``m2``, ``m-2``, ``m^2``,
+``m**2`` or, as in astropy only, ``m(1/2)``; ``m**1/2`` could be two things and is not read. Words are those of
+`xr_modelfit.unit_words`, and a unit is never guessed.
 
-Some words mean different things to different people:
-
-=========  ==================  =============================================
-word       here                elsewhere
-=========  ==================  =============================================
-``C``      coulomb; degree     degree Celsius in many files, coulomb by the standards
-           Celsius on a
-           temperature
-``F``      farad; degree       the same
-           Fahrenheit on a
-           temperature
-``a``      year (astropy)      are, 100 m2 (UDUNITS)
-``year``   365.25 d (astropy)  365.2422 d (UDUNITS)
-``A``      ampere              Angstrom in some spectra
-``month``  not known           a twelfth of a year (UDUNITS)
-=========  ==================  =============================================
+A string all in capitals that is no unit as it stands is read as old FITS files have it, ``KM/S``,
+without words whose case would decide (``MHZ``, ``MM``).
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
 
 from astropy import units as u
 from astropy.units import UnitBase
 
-from xr_modelfit.unit_words import LONG, PREFIXES, SHORT, TEMPERATURES, UNCLEAR, WORDS, WRITTEN
+from xr_modelfit.unit_words import CAPITALS, LOGARITHMS, as_written, by_name, doubt, word_for
 
 __all__ = ["UnknownUnitError", "compose_text", "parse_unit", "write_unit"]
 
-_ONE = u.dimensionless_unscaled
+Factors = list[tuple[str, Fraction]]
 
 
 class UnknownUnitError(ValueError):
-    """A string is no unit that is known."""
+    """A string is no unit that is known, or could be two."""
 
 
-_TOKEN = re.compile(
-    r"\s*(?:"
-    r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
-    r"|(?P<word>[^\W\d]+(?:_[^\W\d]+)*|%|‰|°[CFK]?|℃|\"|')"
-    r"|(?P<power>\*\*|\^)"
-    r"|(?P<sign>[+-])"
-    r"|(?P<times>\*|\.|·|⋅)"
-    r"|(?P<over>/)"
-    r"|(?P<open>\()"
-    r"|(?P<close>\))"
-    r")"
+_WORD = r"Δ?°[^\W\d]*|''|\u2032{1,2}|[%‰'\"]|[^\W\d]+"
+_DECIMAL = r"[+-]?\d{1,3}(?:\.\d{1,20})?"
+_ATOM = re.compile(rf"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{{1,3}})?)|(?P<word>{_WORD})|\(\s*")
+_POWER = re.compile(
+    rf"\s*(?:\*\*|\^)\s*(?:(?P<plain>{_DECIMAL})|\(\s*(?P<inner>{_DECIMAL}(?:\s*/\s*\d{{1,3}})?)\s*\))"
+    r"|(?P<attached>[+-]?\d{1,3})(?!\.?\d)|\((?P<fraction>[+-]?\d{1,3}(?:/\d{1,3})?)\)"
 )
+_BETWEEN = re.compile(r"\s*(?P<over>/|(?<!\w)per(?!\w))\s*|\s*(?:\*(?!\*)|[·⋅]|\.(?!\d))\s*|\s+")
+_OF_TEMPERATURE = re.compile(r"\b(deg|degs|degree|degrees) +(C|F)\b(?![\d^*(+-])")
+_TIMEDELTAS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds")  # to xarray
+_NAMED_DEGREE = re.compile(r"\b(?:deg|degs|degree|degrees) +(celsius|fahrenheit)\b", re.IGNORECASE)
 
 
 def parse_unit(text: object, *, temperature: bool = False) -> UnitBase:
-    """The unit that a string names.
+    """The unit that a string means.
 
     Parameters
     ----------
     text : str
-        As in ``attrs["units"]``; a unit of astropy is returned as it is.
+        As ``attrs["units"]`` has it. A unit of astropy is returned as it is; of anything else
+        ``str(text)`` is read.
     temperature : bool
-        It is the unit of a temperature: ``C`` and ``F`` are degrees.
+        What bears the string is a temperature: ``C`` and ``F`` are degrees.
 
     Returns
     -------
@@ -75,242 +61,258 @@ def parse_unit(text: object, *, temperature: bool = False) -> UnitBase:
     Raises
     ------
     UnknownUnitError
-        The string is no unit that is known.
+        The string is no unit that is known, or could be two.
 
     Examples
     --------
-    >>> parse_unit("W m-2")
-    Unit("W / m2")
+    >>> parse_unit("W m-2") == parse_unit("watts per metre^2")
+    True
+    >>> parse_unit("C"), parse_unit("C", temperature=True)
+    (Unit("C"), Unit("deg_C"))
     """
+    if isinstance(text, u.UnrecognizedUnit):
+        raise UnknownUnitError(f"{str(text)!r} is no unit that is known.")
     if isinstance(text, UnitBase):
         return text
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "replace")
-    return _parsed(str(text).strip(), temperature)
+    if text is None:
+        raise TypeError("text is None; pass a string.")
+    given = bytes(text).decode("utf-8", "replace") if isinstance(text, bytes | bytearray) else str(text)
+    return _parsed(given, bool(temperature))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _parsed(text: str, temperature: bool) -> UnitBase:
-    if text in WORDS:
-        return u.Unit(WORDS[text])
+    scale, factors = _factors(text, temperature)
+    units = _meanings([word for word, _ in factors], text, temperature)
+    if scale == 1 and len(factors) == 1 and factors[0][1] == 1:
+        return units[0]
     try:
-        return _Reader(text, temperature).whole()
-    except (ValueError, TypeError, OverflowError, ZeroDivisionError, IndexError):
-        raise UnknownUnitError(
-            f"{text!r} is no unit that is known. Spell it like 'm s-1', 'km/s', 'degC' or 'W m-2'."
-        ) from None
+        unit = u.CompositeUnit(float(scale), [], [])
+        for one, (_, power) in zip(units, factors, strict=True):
+            unit = unit * one ** (int(power) if power.denominator == 1 else power)
+        scale_to_si = unit.decompose().scale
+        if isinstance(scale_to_si, complex) or not 0 < abs(scale_to_si) < float("inf"):  # that of mag is negative
+            raise OverflowError
+    except (OverflowError, ZeroDivisionError, u.UnitsError, u.UnitTypeError) as error:
+        raise UnknownUnitError(f"{text!r} is no unit that numbers can be in.") from error
+    return unit
+
+
+def _factors(text: str, temperature: bool = False) -> tuple[Fraction, Factors]:
+    """The number and the words of a string, with their powers, whatever the words mean."""
+    if len(text) > 255 or text.count("(") > 20:
+        raise UnknownUnitError(f"{text!r} is too long for a unit.")
+    plain = unicodedata.normalize("NFKC", text.replace("º", "°")).replace("\u2212", "-").strip()
+    plain = _NAMED_DEGREE.sub(r"degree_\1", plain.replace("_per_", " per "))
+    if (phrase := _OF_TEMPERATURE.search(plain)) is not None:
+        if not temperature:
+            raise UnknownUnitError(f"{text!r} is ambiguous: {phrase[0]!r} is a temperature or a product.")
+        plain = _OF_TEMPERATURE.sub(r"degree_\2", plain)
+    return _Reader(plain, text).read()
 
 
 class _Reader:
-    """Reads one string by the grammar of the module's docstring."""
+    """Takes a string apart by the grammar of UDUNITS-2."""
 
-    def __init__(self, text: str, temperature: bool) -> None:
-        self.temperature = temperature
-        self.tokens: list[tuple[str, str, bool]] = []
-        at = 0
-        text = text.replace("µ", "u").replace("μ", "u").replace("⁻", "-")
-        while at < len(text):
-            found = _TOKEN.match(text, at)
-            if found is None:
-                raise ValueError(text)
-            kind = str(found.lastgroup)
-            self.tokens.append((kind, found[kind], found.start(kind) > at))
-            at = found.end()
-        self.at = 0
+    def __init__(self, plain: str, text: str) -> None:
+        self.plain, self.text, self.at = plain, text, 0
 
-    def whole(self) -> UnitBase:
-        """The unit of the whole string; none is a pure number."""
-        if not self.tokens:
-            return _ONE
-        unit = self._product()
-        if self.at < len(self.tokens):
-            raise ValueError(self.tokens[self.at])
-        return u.Unit(unit)
+    def read(self) -> tuple[Fraction, Factors]:
+        if not self.plain:
+            return Fraction(1), []
+        found = self._product()
+        if self.at != len(self.plain):
+            raise self._fault()
+        return found
 
-    def _peek(self) -> str:
-        return self.tokens[self.at][0] if self.at < len(self.tokens) else ""
+    def _fault(self) -> UnknownUnitError:
+        return UnknownUnitError(f"{self.text!r} cannot be read as a unit.")
 
-    def _take(self) -> str:
-        self.at += 1
-        return self.tokens[self.at - 1][1]
-
-    def _product(self) -> Any:
-        unit = self._factor()
+    def _product(self) -> tuple[Fraction, Factors]:
+        scale, factors = Fraction(1), Factors()
+        between = _BETWEEN.match(self.plain, self.at)  # a slash in front is one over what follows
+        if between is not None and not between["over"]:
+            raise self._fault()
         while True:
-            kind = self._peek()
-            if kind == "over" or (kind == "word" and self.tokens[self.at][1] in ("per", "PER")):
-                self._take()
-                unit = unit / self._factor()
-            elif kind == "times":
-                self._take()
-                unit = unit * self._factor()
-            elif kind in ("word", "number", "open"):
-                unit = unit * self._factor()
-            else:
-                return unit
+            self.at = self.at if between is None else between.end()
+            sign = -1 if between is not None and between["over"] else 1
+            one, of_one = self._factor()
+            scale *= one**sign
+            factors += [(word, sign * power) for word, power in of_one]
+            between = _BETWEEN.match(self.plain, self.at)
+            rest = self.plain[self.at :]
+            if between is None and not (self.plain[self.at - 1].isdigit() and re.match(_WORD, rest)):  # m2s-1, 1e-3m
+                return scale, factors
+            if between is not None and rest[between.end() - self.at :].startswith(")"):
+                return scale, factors
 
-    def _factor(self) -> Any:
-        kind = self._peek()
-        if kind == "open":
-            self._take()
-            unit = self._product()
-            if self._peek() != "close":
-                raise ValueError("unbalanced")
-            self._take()
-        elif kind == "number":
-            number = self._take()
-            unit = float(number) * _ONE
-        elif kind == "word":
-            unit = self._word(self._take())
+    def _factor(self) -> tuple[Fraction, Factors]:
+        atom = _ATOM.match(self.plain, self.at)
+        if atom is None:
+            raise self._fault()
+        self.at = atom.end()
+        if atom["number"]:
+            scale, factors = Fraction(atom["number"]), Factors()
+        elif atom["word"]:
+            if atom["word"] in LOGARITHMS and self.plain[self.at :].lstrip().startswith("("):
+                raise self._fault()  # dex(cm s-2) is no product
+            scale, factors = Fraction(1), [(atom["word"], Fraction(1))]
         else:
-            raise ValueError(kind)
-        power = self._power(kind)
-        return unit if power == 1 else unit**power
+            scale, factors = self._product()
+            closing = re.compile(r"\s*\)").match(self.plain, self.at)
+            if closing is None:
+                raise self._fault()
+            self.at = closing.end()
+        power = self._power(atom["number"])
+        return self._raised(scale, power), [(word, p * power) for word, p in factors]
 
-    def _power(self, of: str) -> Any:
-        """The power of what was just read: ``2``, ``-1``, ``^2``, ``**-2``, ``(1/2)``; 1 without one."""
-        kind = self._peek()
-        explicit = kind == "power"
-        if explicit:
-            self._take()
-        elif of == "number" or kind not in ("number", "sign") or self.tokens[self.at][2]:
-            # after a space, a number is a factor; a number has a power by a sign for it alone
-            return 1
-        sign = 1
-        if self._peek() == "sign":
-            sign = -1 if self._take() == "-" else 1
-        if self._peek() == "open" and explicit:
-            self._take()
-            sign = -sign if self._peek() == "sign" and self._take() == "-" else sign
-            top = Fraction(self._number())
-            bottom = Fraction(1)
-            if self._peek() == "over":
-                self._take()
-                bottom = Fraction(self._number())
-            if self._peek() != "close":
-                raise ValueError("unbalanced")
-            self._take()
-            return sign * top / bottom
-        return sign * Fraction(self._number())
+    def _power(self, number: str | None) -> Fraction:
+        found = _POWER.match(self.plain, self.at)
+        if found is None or (number and found["fraction"]):
+            return Fraction(1)
+        if number and found["attached"] and not (number == "10" and found["attached"][0] in "+-"):
+            raise self._fault()  # 10-20 is a power, by FITS and UDUNITS
+        self.at = found.end()
+        if found["plain"] and re.match(r"\s*/\s*\d", self.plain[self.at :]):
+            raise self._fault()  # m**1/2
+        try:
+            written = found["plain"] or found["inner"] or found["attached"] or found["fraction"]
+            top, _, bottom = written.partition("/")
+            return (Fraction(top.strip()) / Fraction(bottom.strip() or 1)).limit_denominator(1000)
+        except ZeroDivisionError:
+            raise self._fault() from None
 
-    def _number(self) -> str:
-        if self._peek() != "number":
-            raise ValueError("a power is missing")
-        return self._take()
-
-    def _word(self, word: str) -> UnitBase:
-        if self.temperature and word in TEMPERATURES:
-            return TEMPERATURES[word]
-        if word in UNCLEAR:
-            raise ValueError(word)
-        if word in WORDS:
-            return u.Unit(WORDS[word])
-        for name in (word, word[:-1] if word.endswith("s") and len(word) > 3 else word):
-            if name in UNCLEAR:
-                raise ValueError(word)
-            found = _by_name(name)
-            if found is not None:
-                return found
-        raise ValueError(word)
+    def _raised(self, scale: Fraction, power: Fraction) -> Fraction:
+        try:
+            raised = scale ** int(power) if power.denominator == 1 else Fraction(float(scale) ** float(power))
+        except (OverflowError, ZeroDivisionError):
+            raise self._fault() from None
+        if not Fraction(10) ** -300 < raised < Fraction(10) ** 300:
+            raise self._fault()
+        return raised
 
 
-def _by_name(name: str) -> UnitBase | None:
-    """A word of astropy, or a long name with its prefix as pint writes it."""
-    lower = name[0].lower() + name[1:]
-    for prefix in PREFIXES:
-        rest = lower.removeprefix(prefix)
-        if lower.startswith(prefix) and rest in LONG:
-            return u.Unit(SHORT[prefix] + LONG[rest]) if prefix or rest != "angstrom" else u.AA
-    try:
-        return u.Unit(name, parse_strict="raise") if re.fullmatch(r"[^\W\d_][\w]*|\"|'", name) else None
-    except (ValueError, TypeError):
-        return None
+def _meanings(words: Sequence[str], text: str, temperature: bool) -> list[UnitBase]:
+    if words and not any(c.islower() for word in words for c in word):
+        exact = [as_written(word, temperature) for word in words]
+        if any(unit is None for unit in exact):  # old FITS: KM/S
+            words = [CAPITALS.get(word, word) for word in words]
+    return [_meaning(word, text, temperature) for word in words]
+
+
+def _meaning(word: str, text: str, temperature: bool) -> UnitBase:
+    if (meanings := doubt(word)) is not None:
+        raise UnknownUnitError(f"{text!r} is ambiguous: {word!r} may be {meanings}.")
+    found = as_written(word, temperature) or by_name(word)
+    if found is None:
+        within = "" if word == text else f": {word!r} is not known"
+        raise UnknownUnitError(f"{text!r} is no unit that is known{within}.")
+    return found
 
 
 def write_unit(unit: UnitBase, spellings: Mapping[UnitBase, str] | None = None) -> str:
-    """A unit as UDUNITS, astropy and `parse_unit` read it: ``km s-1``.
+    """A unit as a string that `parse_unit`, astropy and UDUNITS-2 read, each as far as it knows the unit.
 
     Parameters
     ----------
     unit : astropy.units.UnitBase
-    spellings : mapping of unit to str, optional
-        How a base is to be written.
+    spellings : mapping of UnitBase to str
+        How units are to be spelled that are not to be written as here.
 
     Returns
     -------
     str
-        ``1`` for a pure number.
+        Without a slash. Durations are not written as xarray takes them for timedeltas: ``d``.
 
     Examples
     --------
     >>> from astropy import units as u
-    >>> write_unit(u.km / u.s), write_unit(u.deg_C / u.m)
-    ('km s-1', 'degC m-1')
+    >>> write_unit(u.Unit("1e-20 erg / (s cm2 Angstrom)")), write_unit(u.deg_C / u.day)
+    ('1e-20 erg Angstrom-1 cm-2 s-1', 'degC d-1')
     """
-    unit = u.Unit(unit)
-    if not hasattr(unit, "bases") or not hasattr(unit, "powers"):
-        return str(unit.to_string())  # logarithmic ones
-    spelled = {u.Unit(k): v for k, v in (spellings or {}).items()}
-    parts = [] if unit.scale == 1 and unit.bases else [repr(float(unit.scale)).removesuffix(".0")]
-    pairs = sorted(zip(unit.bases, unit.powers, strict=True), key=lambda pair: (pair[1] < 0,))
-    for base, power in pairs:
-        name = base.to_string()
-        parts.append(_raised(spelled.get(base, WRITTEN.get(name, name)), Fraction(power).limit_denominator(60)))
-    return " ".join(parts)
+    if not isinstance(unit, UnitBase) or isinstance(unit, u.UnrecognizedUnit) or isinstance(unit.scale, complex):
+        return str(unit.to_string())
+    spelled = dict(spellings or {})
+    if unit in spelled:
+        return spelled[unit]
+    scale, parts = Fraction(unit.scale), []
+    for base, power in zip(unit.bases, unit.powers, strict=True):
+        word = spelled.get(base) or word_for(base)
+        if word is None:
+            return write_unit(unit / base**power * base.represents**power, spelled)
+        parts.append((word, Fraction(power).limit_denominator(1000)))
+    return _joined(scale, sorted(parts))
 
 
-def _raised(word: str, power: Fraction) -> str:
-    if power == 1:
-        return word
-    if power.denominator == 1:
-        return f"{word}{power.numerator}"
-    return f"{word}**({power.numerator}/{power.denominator})"
-
-
-def compose_text(factors: Sequence[tuple[str, Any]]) -> str:
-    """The unit of a product of units with powers, in the words of those who wrote them.
+def compose_text(factors: Sequence[tuple[str, Fraction | int]]) -> str:
+    """The unit of a product of powers, in the words of its factors.
 
     Parameters
     ----------
-    factors : sequence of (str, number)
-        Strings of units and their powers.
+    factors : sequence of (str, Fraction or int)
+        Units, each with its power. A string that cannot be read stands in brackets.
 
     Returns
     -------
     str
-        A single factor stays as it is; units that cannot be read are put in parentheses.
+        A factor that stands alone is returned as it is.
 
     Examples
     --------
-    >>> compose_text([("degC", 1), ("m", -1)])
-    'degC m-1'
+    >>> compose_text([("degC", 1), ("m", -1)]), compose_text([("mm/day", 1), ("d", 1)])
+    ('degC m-1', 'mm')
+    >>> compose_text([("K", 1), ("furlongs per foo", -1)])
+    'K (furlongs per foo)-1'
     """
-    powers: dict[str, Fraction] = {}
-    for text, power in factors:
-        powers[text] = powers.get(text, Fraction(0)) + Fraction(power)
-    used = [(text, power) for text, power in powers.items() if power != 0]
-    if not used:
-        return "1"
+    used = [(text, Fraction(power)) for text, power in factors if power != 0]
     if len(used) == 1 and used[0][1] == 1:
         return used[0][0]
-    units: list[UnitBase] = []
-    spellings: dict[UnitBase, str] = {}
-    for text, _ in used:
-        try:
-            unit = parse_unit(text)
-        except UnknownUnitError:
-            return " ".join(_raised(t if _is_word(t) else f"({t})", p) for t, p in used)
-        if _is_word(text) and text not in _DURATIONS and getattr(unit, "scale", 1) == 1:
-            spellings.setdefault(unit, text)
-        units.append(unit)
-    product = _ONE
-    for unit, (_, power) in zip(units, used, strict=True):
-        product = product * unit**power
-    return write_unit(product, spellings)
+    number = Fraction(1)
+    powers: dict[str, Fraction] = {}
+    known: dict[str, UnitBase] = {}
+    for text, power in used:
+        scale, parts = _parts(text)
+        number *= scale ** int(power) if power.denominator == 1 else Fraction(float(scale) ** float(power))
+        for word, unit, inner in parts:
+            same = next((w for w in powers if w == word or (unit is not None and known.get(w) == unit)), word)
+            powers[same] = powers.get(same, Fraction(0)) + inner * power
+            if unit is not None:
+                known.setdefault(same, unit)
+    left = [(word, power) for word, power in powers.items() if power != 0]
+    if number == 1 and len(left) == 1 and left[0][1] == 1 and left[0][0] in _TIMEDELTAS:
+        return write_unit(known[left[0][0]])
+    return _joined(number, left)
 
 
-_DURATIONS = {f"{name}s" for name in ("day", "hour", "minute", "second", "millisecond", "microsecond", "nanosecond")}
+def _parts(text: str) -> tuple[Fraction, list[tuple[str, UnitBase | None, Fraction]]]:
+    """Number and words of a string, each with unit and power; one bracket where it cannot be read."""
+    try:
+        scale, factors = _factors(text)
+        words = [word for word, _ in factors]
+        units = _meanings(words, text, temperature=False)
+        if not Fraction(10) ** -60 < scale < Fraction(10) ** 60:
+            raise UnknownUnitError(text)
+    except UnknownUnitError:
+        return Fraction(1), [(text if _is_word(text) else f"({text})", None, Fraction(1))]
+    if any(as_written(word, False) is None and word == word.upper() for word in words):
+        words = [write_unit(unit) for unit in units]  # capitals are read together only
+    elif _is_word(text):
+        words = [text]
+    parts = [(word, unit, power) for word, unit, (_, power) in zip(words, units, factors, strict=True)]
+    return scale, [part for part in parts if part[1] != u.dimensionless_unscaled]
 
 
 def _is_word(text: str) -> bool:
-    return re.fullmatch(r"[^\W\d]+(?:_[^\W\d]+)*|%|°[CFK]?", text) is not None
+    return re.fullmatch(_WORD, unicodedata.normalize("NFKC", text)) is not None
+
+
+def _joined(number: Fraction, parts: Sequence[tuple[str, Fraction]]) -> str:
+    """A product in one line: its number, then positive powers, then negative ones."""
+    scale = float(number)
+    written = [] if scale == 1 and parts else [str(int(scale)) if scale == int(scale) < 1e15 else repr(scale)]
+    for word, power in sorted(parts, key=lambda part: part[1] < 0):
+        shown = "" if power == 1 else str(power) if power.denominator == 1 else f"**({power})"
+        written.append(word + shown)
+    text = " ".join(written)
+    unlike = re.sub(r"\(.*?\)", "", text)  # "degree C" would be a temperature
+    return ".".join(written) if _OF_TEMPERATURE.search(unlike) or _NAMED_DEGREE.search(unlike) else text
