@@ -67,7 +67,7 @@ def resolve_companions(
             continue
         out.sigma = argument == "sigma"
         power = 1 if out.sigma else -1
-        times = 1.0
+        times = units.plain_factor(power)
         if isinstance(value, Quantity) and value.ndim == 0:
             times, value = units.sigma_factor(value, argument, power), float(value.value)
         if isinstance(value, bool | np.bool_):

@@ -19,7 +19,7 @@ from xr_modelfit.record import FitRecord, RecordError, build_model
 from xr_modelfit.times import as_times
 from xr_modelfit.unit_record import coordinate_numbers, in_units_of_data, parameter_numbers, parameter_quantities
 from xr_modelfit.unit_text import parse_unit, write_unit
-from xr_modelfit.units import check_equivalencies, plain
+from xr_modelfit.units import check_equivalencies, factor, plain
 
 __all__ = ["evaluate", "to_model"]
 
@@ -32,7 +32,13 @@ def to_model(result: xr.Dataset, record: FitRecord, model: Model | None = None) 
     if not _takes_units(record, values, model):
         values = [getattr(v, "value", v) for v in values]
     if model is not None:
-        return with_values(_matching(model, record), values)
+        built = with_values(_matching(model, record), values)
+        for name, value in zip(built.param_names, values, strict=True):
+            unit = getattr(model, name).unit
+            if unit is not None and isinstance(value, Quantity) and (times := factor(unit, value.unit)) is not None:
+                bounds = getattr(built, name).bounds  # the model's are in its own unit
+                getattr(built, name).bounds = tuple(None if b is None else b * times for b in bounds)
+        return built
     built = build_model(record.content["model"], values)
     for name, inward in zip(built.param_names, (record.units or {}).get("inward", []), strict=False):
         bounds = getattr(built, name).bounds
@@ -55,7 +61,7 @@ def _takes_units(record: FitRecord, values: Sequence[Any], model: Model | None) 
         inputs = [Quantity(np.array([1.0, 2.0]), parse_unit(one["units"] or "1")) for one in record.inputs]
         with np.errstate(all="ignore"):
             given = tried(*inputs)
-        return bool(Quantity(given).unit == parse_unit(record.units["data"] or "1"))
+        return bool(Quantity(given).unit.is_equivalent(parse_unit(record.units["data"] or "1")))
     except Exception:  # whatever a model says of units that it does not take
         return False
 

@@ -87,15 +87,24 @@ class ParameterUnit:
 
     def _map(self, argument: str, value: xr.DataArray) -> tuple[xr.DataArray, ParameterUnit]:
         measure = measure_of(value)
-        if measure.text is None or measure.text == self.text or self.own is None:
+        if measure.text is None or measure.text == self.text or (self.own is None and self.text is None):
             return _times(value, self.inward), self
         try:
             unit = measure.read()
+            if self.inner is not None and factor(unit, self.inner) is None:
+                unit = replace(measure, temperature=True).read()  # C, on what has lost its name
         except UnknownUnitError as error:
             raise ValueError(f"{argument}: {error}") from None
         return _times(value, self._from(argument, unit)), self._shown_in(unit, measure.text)
 
     def _from(self, argument: str, unit: UnitBase) -> float:
+        if self.inner is None and self.text is not None:
+            raise ValueError(
+                f"{argument} is in {write_unit(unit)!r}, but {self.name!r} is in {self.text!r} by the units of the "
+                "data and its coordinates, which is no unit that is known. Correct it, or give a plain number."
+            )
+        if self.inner is None and (pure := factor(unit, u.dimensionless_unscaled)) is not None:
+            return pure
         if self.inner is None:
             raise ValueError(
                 f"{argument} has the unit {write_unit(unit)!r}, but the unit of {self.name!r} is not known: neither "
@@ -142,6 +151,10 @@ class UnitSystem:
     carried: bool = False
     converted: Mapping[str, tuple[Conversion, Measure]] = field(default_factory=dict)
 
+    def plain_factor(self, power: int = 1) -> float:
+        """What plain errors, in the data's own unit, are multiplied by; ``power`` -1 for weights."""
+        return 1.0 if self.data is None else float(self.data.factor) ** power
+
     def sigma_factor(self, array: xr.DataArray | Quantity, argument: str, power: int = 1) -> float:
         """What errors of the data are multiplied by; ``power`` -1 for weights.
 
@@ -150,14 +163,15 @@ class UnitSystem:
         ValueError
             Their unit is not that of the data.
         """
-        inner = 1.0 if self.data is None else self.data.factor
-        inner = inner**power
+        inner = self.plain_factor(power)
         measure = Measure(write_unit(array.unit)) if isinstance(array, Quantity) else measure_of(array)
         if measure.text is None or (measure.text == self.measure.text and power == 1):
             return inner
         if self.measure.text is None:
             if not isinstance(array, Quantity):
                 return inner  # nothing says what the data is in
+            if (pure := factor(array.unit, u.dimensionless_unscaled)) is not None:
+                return pure * inner
             raise ValueError(
                 f"{argument} is in {measure.text!r}, but the data has no units. Label it: "
                 f"data.assign_attrs(units={measure.text!r})."

@@ -69,11 +69,11 @@ def number_or_map(
 
 
 def _located(array: xr.DataArray, data: xr.DataArray, inputs: Sequence[ModelInput]) -> xr.DataArray:
-    """``idxmax`` gives places along a coordinate, but the attrs of the data: then its units are the coordinate's."""
+    """``idxmax`` gives places with the attrs of the data, or none: their units are those of the coordinate."""
     units = array.attrs.get("units")
     for one in inputs:
         own = one.measure.text
-        if units is not None and array.name == one.coordinate and units == data.attrs.get("units") and units != own:
+        if array.name == one.coordinate and units in (None, data.attrs.get("units")) and units != own:
             return array.drop_attrs() if own is None else array.drop_attrs().assign_attrs(units=own)
     return array
 

@@ -149,6 +149,8 @@ def describe_model(model: Model) -> dict[str, Any]:
         tree["custom"] = key_of(cls) or path_of(cls)
     tree["arguments"] = _constructor_arguments(model)
     tree["values"] = {name: _plain(_scalar(getattr(model, name).value)) for name in model.param_names}
+    if getattr(model, "_output_units", None) is not None:  # a black body whose scale was given with a unit
+        tree["scale_unit"] = model._output_units.to_string()
     tree["fixed"] = [name for name in model.param_names if model.fixed[name]]
     tree["bounds"] = {n: _plain(model.bounds[n]) for n in model.param_names if tuple(model.bounds[n]) != (None, None)}
     tree["tied"] = {n: _describe_tie(model.tied[n]) for n in model.param_names if model.tied[n]}
@@ -207,8 +209,10 @@ def _build(tree: Mapping[str, Any], values: Any) -> Model:
     classes = {n: getattr(getattr(cls, n, None), "unit", None) for n in own}  # a polynomial makes its parameters itself
     units = {n: u for n, u in classes.items() if u is not None and not isinstance(own[n], Quantity)}
     given = {n: Quantity(v, units[n]) if n in units else v for n, v in own.items()}
+    if "scale_unit" in tree:
+        given["scale"] = Quantity(getattr(given["scale"], "value", given["scale"]), tree["scale_unit"])
     model = cls(**{k: _value(v) for k, v in tree["arguments"].items()}, **given, name=tree["name"])
-    if units:  # such a class is made with units only
+    if units or "scale_unit" in tree:  # such a class is made with units only
         model = with_values(model, list(own.values()))
     model.meta.update(tree.get("meta", {}))
     for name in own:

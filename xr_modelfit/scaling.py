@@ -236,16 +236,20 @@ class _Laws:
 
     def _difference(self, at: Any) -> np.ndarray | None:
         """Derivative with respect to the logarithm of a factor, by differences of fourth order."""
-        h = 1e-3
-        values = [v for k in (-2, -1, 1, 2) if (v := self._evaluate(*at(np.exp(k * h)))) is not None]
-        if len(values) < 4:
-            return None
-        a, b, c, d = values
-        return np.asarray((a - 8 * b + 8 * c - d) / (12 * h))
+        here = self._evaluate(*at(1.0))
+        for h in (1e-3, 1e-5, 1e-7, 1e-9):  # a step must not carry a narrow line out of sight
+            values = [v for k in (-2, -1, 1, 2) if (v := self._evaluate(*at(np.exp(k * h)))) is not None]
+            if here is None or len(values) < 4:
+                return None
+            size = np.nanmax(np.abs(here), initial=0.0)
+            if all(np.nanmax(np.abs(v - here), initial=0.0) <= 0.1 * size for v in (values[0], values[3])):
+                a, b, c, d = values
+                return np.asarray((a - 8 * b + 8 * c - d) / (12 * h))
+        return None
 
     def _terms(self) -> list[Dimension | None]:
         """Terms of a model with hidden constants: a parameter times a power of the input, or times a wave."""
-        if len(self.probe) != 1:
+        if len(self.probe) != 1 or len(self.vectors) < 2:  # one vector alone proves nothing
             return [None] * len(self.model.param_names)
         return [self._term(j) for j in range(len(self.model.param_names))]
 

@@ -110,7 +110,7 @@ def resolve_starts(
         lows[j], highs[j] = reader.bounds(key, j, pair)
     template = scalar_model(model)
     if units.carried:
-        _tie_in_units(template, units)
+        _tie_in_units(template, model, units)
     K = len(names)
     fixed = np.array([bool(template.fixed[n]) for n in template.param_names])
     ties = tuple(template.tied[n] or None for n in template.param_names)
@@ -126,6 +126,8 @@ def resolve_starts(
                 maps[Role(kind, j)] = value
             elif value is not None:
                 scalars[j] = value
+    for bound in (lower, upper):
+        start[:] = np.where(_same(start, bound), bound, start)
     _check_scalars(reader.units, start, lower, upper, fixed, ties, maps)
     for j in np.flatnonzero((lower == upper) & ~fixed).tolist():
         if Role("lower", j) not in maps and Role("upper", j) not in maps:
@@ -151,12 +153,12 @@ def _require_same_time(result: xr.Dataset, units: UnitSystem) -> None:
         )
 
 
-def _tie_in_units(template: Model, units: UnitSystem) -> None:
+def _tie_in_units(template: Model, model: Model, units: UnitSystem) -> None:
     owns, inward = tuple(p.own for p in units.parameters), tuple(p.inward for p in units.parameters)
     for j, name in enumerate(template.param_names):
         parameter = getattr(template, name)
         if parameter.tied:
-            parameter.tied = TieInUnits(parameter.tied, tuple(template.param_names), owns, inward, j)
+            parameter.tied = TieInUnits(parameter.tied, model, tuple(template.param_names), owns, inward, j)
 
 
 def _model_starts(
@@ -254,6 +256,8 @@ class _Reader:
             self._refuse_ambiguous(key, j, value)
         low, high = (self._read(argument, j, v)[0] for v in pair)
         low, high = (None if isinstance(v, float) and np.isnan(v) else v for v in (low, high))
+        if isinstance(low, float) and isinstance(high, float) and _same(low, high):
+            high = low  # but for the rounding of a conversion
         if isinstance(low, float) and isinstance(high, float) and low > high:
             raise ValueError(f"{argument} is ({pair[0]}, {pair[1]}): the low bound is above the high one. Swap them.")
         return low, high
@@ -283,6 +287,11 @@ def _index(argument: str, key: str, model: Model, names: tuple[str, ...]) -> int
     parts = [n for n in names if n.endswith(f"_{key}") or n.startswith(f"{key}_")]
     hint = f" Did you mean {listed(parts)}?" if parts else suggestion(key, names)
     raise ValueError(f"{argument} has the key {key!r}, but the model's parameters are {listed(names)}.{hint}")
+
+
+def _same(one: Any, other: Any) -> Any:
+    """Whether numbers are equal but for rounding."""
+    return np.isclose(one, other, rtol=4 * np.finfo(float).eps, atol=0.0)
 
 
 def _check_scalars(

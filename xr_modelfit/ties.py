@@ -10,6 +10,8 @@ import numpy as np
 from astropy.modeling import Model
 from astropy.units import Quantity, UnitBase
 
+from xr_modelfit.expression import with_values
+
 __all__ = ["TieInUnits"]
 
 
@@ -20,6 +22,8 @@ class TieInUnits:
     Parameters
     ----------
     tie : callable
+    model : astropy.modeling.Model
+        As the user wrote it.
     names : tuple of str
         Parameters, in astropy's names.
     units : tuple of astropy units or None
@@ -31,6 +35,7 @@ class TieInUnits:
     """
 
     tie: Callable[[Any], Any]
+    model: Model
     names: tuple[str, ...]
     units: tuple[UnitBase | None, ...]
     inward: tuple[float, ...]
@@ -41,7 +46,13 @@ class TieInUnits:
         return self.tie
 
     def __call__(self, model: Model) -> Any:
-        value = self.tie(_InUnits(model, self))
+        try:
+            value = self.tie(_InUnits(model, self))
+        except (AttributeError, TypeError):  # it looks into the model's parts
+            values = [self.seen(model, name) for name in self.names]
+            value = self.tie(
+                with_values(self.model, [v.quantity if isinstance(v, Quantity) else v.value for v in values])
+            )
         unit = self.units[self.own]
         if isinstance(value, Quantity):
             value = value.value if unit is None else value.to_value(unit)

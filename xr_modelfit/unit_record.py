@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import xarray as xr
@@ -50,11 +51,16 @@ def _described_input(one: ModelInput, system: UnitSystem) -> dict[str, Any]:
         "coordinate": str(one.coordinate),
         "dims": [str(d) for d in one.values.dims],
         "units": one.measure.text,
+        "difference": one.measure.difference,
         "time": None if one.measure.time is None else one.measure.time.described(),
     }
     if one.name in system.converted:
         how, measure = system.converted[one.name]
-        described |= {"from": measure.text, "equivalencies": describe_equivalencies(how.equivalencies)}
+        described |= {
+            "from": measure.text,
+            "difference": measure.difference,
+            "equivalencies": describe_equivalencies(how.equivalencies),
+        }
         described["named"] = how.equivalencies is None or described["equivalencies"] is not None
     return described
 
@@ -70,7 +76,8 @@ def parameter_numbers(values: xr.DataArray, units: Mapping[str, Any] | None, j: 
     else:
         now = measure_of(values)
         if now.text is not None and text is not None and now.text != text:
-            inward = inward * _converted(now, Measure(text), f"The parameter {values.name!r}", None).factor
+            how = _converted(now, Measure(text), f"The parameter {values.name!r}", None)
+            values = values.copy(data=how.apply(values.variable).data)
     return values if inward == 1.0 else values * inward
 
 
@@ -142,12 +149,16 @@ def _in_inner_unit(array: xr.DataArray, one: Mapping[str, Any], what: str, equiv
                 f"them: evaluate(..., equivalencies={{{one['name']!r}: ...}})."
             )
         told = recorded_equivalencies(one["equivalencies"])
-    return _converted(now, Measure(inner), what, told).apply(array.variable)
+    difference = bool(one.get("difference"))
+    return _converted(now, Measure(inner, difference=difference), what, told).apply(array.variable)
 
 
 def _converted(now: Measure, inner: Measure, what: str, equivalencies: Any) -> Conversion:
     try:
-        how = conversion(now.read(), inner.read(), equivalencies)
+        how = conversion(now.read(), inner.read(), equivalencies, inner.difference)
+        if how is None:  # C, on what has lost its name
+            now, inner = (replace(one, temperature=True) for one in (now, inner))
+            how = conversion(now.read(), inner.read(), equivalencies, inner.difference)
     except UnknownUnitError as error:
         raise RecordError(f"{what} is in {now.text!r}, the fit in {inner.text!r}: {error}") from None
     if how is None:

@@ -95,7 +95,7 @@ class _Carried:
         self.converted: dict[str, tuple[Conversion, Measure]] = {}
         self.data: Conversion | None = None
         self.Y = _or_one(measure)
-        self.exponents = self._exponents()
+        self.exponents = self._exponents(self.groups)
 
     def resolve(self, probe: Probe) -> UnitSystem:
         self._require_readable()
@@ -109,16 +109,16 @@ class _Carried:
         self._require_complete()
         return self._system([self._inner(j) for j in range(len(self.names))])
 
-    def _exponents(self) -> list[Dimension | None]:
+    def _exponents(self, groups: Sequence[int]) -> list[Dimension | None]:
         """Dimensions, found on coherent numbers: a mean in km/s may stand beside a width in m/s."""
         values = [
-            value.si.value
+            _in_si(value)
             if (value := getattr(self.model, name).quantity) is not None
             else getattr(self.model, name).value
             for name in self.model.param_names
         ]
         bare = scalar_model(with_values(self.model, [np.asarray(v, dtype=float) for v in values]))
-        return dimensions(bare, _near(bare, len(self.inputs)), self.groups)
+        return dimensions(bare, _near(bare, len(self.inputs)), groups)
 
     def _require_readable(self) -> None:
         for what, one in [
@@ -173,6 +173,9 @@ class _Carried:
             if how is not None:
                 self.inputs[i] = replace(one, values=how.apply(one.values), measure=Measure(write_unit(wanted)))
                 self.converted[one.name] = (how, one.measure)
+        groups = unit_groups(self.inputs)
+        if groups != self.groups:  # one of two alike was converted, the other not
+            self.groups, self.exponents = groups, self._exponents(groups)
         wanted = self._wanted(lambda e: e.output, None)
         if wanted is not None and self.measure.unit is not None and factor(self.Y, wanted) is None:
             self.data = conversion(self.Y, wanted, None, self.measure.difference)
@@ -183,8 +186,8 @@ class _Carried:
         for unit, one in zip(self.carried, self.exponents, strict=True):
             if unit is None or one is None or one.unit is not None:
                 continue
-            if power(one) != 0 and [p for p in (one.output, *one.inputs) if p != 0] == [power(one)]:
-                return unit ** (1 / power(one)) if power(one) != 1 else unit
+            if power(one) == 1 and [p for p in (one.output, *one.inputs) if p != 0] == [1]:
+                return unit
         told = None if name is None else self.model.input_units
         return None if told is None else told.get(name)
 
@@ -246,12 +249,12 @@ class _Carried:
 
     def _tried(self, probe: Probe, coherent: bool) -> UnitSystem | None:
         """Parameters in their own units, or all in SI; None where plain numbers differ from Quantities."""
-        inner = [unit if unit is None or not coherent else unit.si / unit.si.scale for unit in self.carried]
+        inner = [unit if unit is None or not coherent else _coherent(unit) for unit in self.carried]
         inputs, at, converted = [], [], {}
         for one, x in zip(self.inputs, probe, strict=True):
             old = one.measure.unit or u.dimensionless_unscaled
             wanted = (self.model.input_units or {}).get(one.name, old)
-            wanted = wanted.si / wanted.si.scale if coherent else wanted
+            wanted = _coherent(wanted) if coherent else wanted
             told = self.equivalencies.get(one.name) or (self.model.input_units_equivalencies or {}).get(one.name)
             how = conversion(old, wanted, told, one.measure.difference)
             if how is None:
@@ -293,6 +296,19 @@ class _Carried:
         if ratio.size < 3 or not np.allclose(ratio, np.median(ratio), rtol=1e-9, atol=0) or np.median(ratio) <= 0:
             return None
         return 1.0 if np.isclose(np.median(ratio), 1.0, rtol=1e-12) else float(np.median(ratio))
+
+
+def _coherent(unit: UnitBase) -> UnitBase:
+    """The unit of SI of the same dimension."""
+    parts = unit.si
+    return u.CompositeUnit(1.0, parts.bases, parts.powers)
+
+
+def _in_si(value: Quantity) -> Any:
+    try:
+        return value.si.value
+    except u.UnitConversionError:  # a scale of temperature
+        return value.value
 
 
 def _or_one(measure: Measure) -> UnitBase:

@@ -136,8 +136,8 @@ def factor(old: UnitBase, new: UnitBase) -> float | None:
         return float(old.to(new, 1.0))
     except (u.UnitConversionError, TypeError):
         pass
-    if len(old.decompose().bases) < 2 or len(new.decompose().bases) < 2:
-        return None
+    if any(len(unit.decompose().bases) == 1 and unit.decompose().powers[0] == 1 for unit in (old, new)):
+        return None  # a scale of temperature, with its zero point
     try:  # per metre or per day, a degree Celsius is a kelvin: there is no zero point left
         return float(_of_differences(old).to(_of_differences(new), 1.0))
     except (u.UnitConversionError, TypeError):
@@ -229,7 +229,7 @@ def check_equivalencies(equivalencies: Any, inputs: Mapping[str, Any]) -> dict[s
                 f"equivalencies is {a(equivalencies)}; pass a mapping from inputs or coordinates to equivalencies: "
                 f"{{{next(iter(inputs))!r}: u.doppler_radio(rest)}}, for one."
             )
-        return {next(iter(inputs)): list(equivalencies)}
+        return {next(iter(inputs)): equivalencies}
     found: dict[str, Any] = {}
     for key, value in equivalencies.items():
         names = [name for name, coordinate in inputs.items() if key in (name, coordinate)]
