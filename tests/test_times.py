@@ -930,6 +930,8 @@ def test_evaluate_after_a_round_trip(engine: str, tmp_path: Path) -> None:
     assert again["fit_status"].attrs["time_units"] == "hours since 1990-01-01"
 
 
+# older xarray decodes by default, and says that it will not for ever
+@pytest.mark.filterwarnings("ignore:In a future version, xarray will not decode:FutureWarning")
 @pytest.mark.parametrize("decode", [True, False, None])
 @pytest.mark.parametrize("units", ["days", "hours", "seconds", "d", "h"])
 def test_parameters_in_words_for_durations(decode: bool | None, units: str, tmp_path: Path) -> None:

@@ -360,7 +360,9 @@ def test_models_in_any_units(name: str, fitter: Any) -> None:
                 got, expected = quantity(result[parameter]), getattr(truth, parameter).quantity
                 assert got.unit == getattr(start, parameter).unit
                 np.testing.assert_allclose(got.to_value(expected.unit), expected.value, rtol=NOISE_FREE)
-            np.testing.assert_allclose(result.modelfit.evaluate(data), data, rtol=1e-5, atol=1e-6 * np.abs(data).max())
+            np.testing.assert_allclose(
+                result.modelfit.evaluate(data), data, rtol=1e-5, atol=1e-6 * float(np.abs(data).max())
+            )
             at = [Quantity(values[:9], unit) for values, unit in inputs.values()]
             back = result.modelfit.to_model()(*at)
             np.testing.assert_allclose(back.to_value(u.K), truth(*at).to_value(u.K), rtol=1e-5, atol=1e-5)
