@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from astropy import units as u
 from astropy.units import Quantity, UnitBase
@@ -23,8 +22,6 @@ from xr_modelfit.unit_text import UnknownUnitError, compose_text, write_unit
 from xr_modelfit.units import Conversion, Measure, conversion, factor, measure_of
 
 __all__ = ["ParameterUnit", "UnitSystem", "measures_of_groups", "told_by_labels", "unit_groups"]
-
-Probe = Sequence[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -56,13 +53,10 @@ class ParameterUnit:
     @property
     def inward(self) -> float:
         """What plain numbers of the user are multiplied by."""
-        return self._factor(self.own)
-
-    def _factor(self, unit: UnitBase | None) -> float:
-        if unit is None or self.inner is None:
+        if self.own is None or self.inner is None:
             return 1.0
-        found = factor(unit, self.inner)
-        assert found is not None, (unit, self.inner)
+        found = factor(self.own, self.inner)
+        assert found is not None, (self.own, self.inner)
         return found
 
     def numbers(self, argument: str, value: Any) -> tuple[Any, ParameterUnit]:
@@ -183,7 +177,7 @@ class UnitSystem:
         if found is None or found.equivalencies is not None:
             raise ValueError(
                 f"{argument} is in {measure.text!r}, which cannot be converted to {self.measure.text!r}, the unit of "
-                "the data. Correct its attrs['units']."
+                f"the data{'' if power == 1 else ', to the power -1'}. Correct its attrs['units']."
             )
         return found.factor * inner
 

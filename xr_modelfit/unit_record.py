@@ -176,10 +176,6 @@ def in_units_of_data(values: xr.Variable, units: Mapping[str, Any] | None) -> xr
     if units["scale"] is not None:
         times, offset = units["scale"]
         values = (values - offset) / times
-    return values.copy(deep=False) if units["data"] is None else _labelled(values, units["data"])
-
-
-def _labelled(values: xr.Variable, text: str) -> xr.Variable:
     values = values.copy(deep=False)
-    values.attrs = {"units": text}
+    values.attrs = {} if units["data"] is None else {"units": units["data"]}
     return values

@@ -31,7 +31,6 @@ __all__ = [
     "recorded_equivalencies",
 ]
 
-Source = Any
 _KELVINS = {"deg_C": u.K, "deg_F": u.K * (5 / 9)}
 _TEMPERATURES = ("tas", "tasmin", "tasmax", "t2m", "sst", "tos")
 
