@@ -2,15 +2,16 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import xarray as xr
 from astropy.modeling import CompoundModel, Fittable1DModel, Model, Parameter, custom_model, fix_inputs, models
+from astropy.modeling.fitting import DogBoxLSQFitter, TRFLSQFitter
 
 import xr_modelfit
 from xr_modelfit.derivatives import jacobian, tie_derivatives
@@ -743,3 +744,46 @@ def test_derivatives_of_every_model(name: str, record_property: Callable[[str, o
         assert scale > 0
         assert error < 1e-8 * scale  # the authority itself
         assert np.max(np.abs(found[:, j] - expected)) < 1e-6 * scale, model.param_names[j]
+
+
+class _Witness(Fittable1DModel):
+    """A Gaussian that writes down the layout of what it is given."""
+
+    height, place, width = Parameter(default=1.0), Parameter(default=0.0), Parameter(default=1.0)
+    seen: ClassVar[list[tuple[str, bool]]] = []
+
+    @classmethod
+    def _note(cls, where: str, arrays: Iterable[Any]) -> None:
+        cls.seen += [(where, a.flags.c_contiguous) for a in arrays if isinstance(a, np.ndarray)]
+
+    @classmethod
+    def evaluate(cls, x: Any, height: Any, place: Any, width: Any) -> Any:
+        cls._note("evaluate", (x, height, place, width))
+        return height * np.exp(-0.5 * ((x - place) / width) ** 2)
+
+    @classmethod
+    def fit_deriv(cls, x: Any, height: Any, place: Any, width: Any) -> list[Any]:
+        cls._note("fit_deriv", (x, height, place, width))
+        e = np.exp(-0.5 * ((x - place) / width) ** 2)
+        return [e, height * e * (x - place) / width**2, height * e * (x - place) ** 2 / width**3]
+
+
+@pytest.mark.parametrize("fitter", [None, TRFLSQFitter(), DogBoxLSQFitter()], ids=["batch", "trf", "dogbox"])
+@pytest.mark.parametrize("derivative", ["analytic", "complex"])
+def test_a_model_gets_contiguous_arrays(fitter: Any, derivative: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """numpy 1.26 takes one of two kinds of ``power`` for strided arrays, by where the result happens to lie."""
+    _Witness.seen.clear()
+    if derivative == "complex":
+        monkeypatch.setattr(_Witness, "fit_deriv", None)
+    x = np.linspace(-1.0, 1.0, 31)
+    y = 3.0 * np.exp(-0.5 * ((x - 0.2) / 0.5) ** 2) + np.random.default_rng(0).normal(0.0, 0.1, (2, 3, 31))
+    data = xr.DataArray(y, dims=("p", "q", "x"), coords={"x": x})
+    model = _Witness(3.0, 0.2, 0.5)
+    model.width.tied = lambda m: 0.1 * m.height + 0.2
+    for tied in (True, False):
+        model.width.tied = model.width.tied if tied else False
+        data.transpose("x", "q", "p").modelfit(model, dim="x", fitter=fitter, covariance=True, errors="ignore")
+    assert {where for where, _ in _Witness.seen} == {"evaluate"} | (
+        {"fit_deriv"} if derivative == "analytic" else set()
+    )
+    assert all(contiguous for _, contiguous in _Witness.seen)

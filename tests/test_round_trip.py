@@ -142,8 +142,8 @@ def test_several_fits_in_one_file(engine: str, tmp_path: Path) -> None:
     back = there_and_back(result, tmp_path, engine)
     assert_came_back(back, result)
     for name in ("first", "second"):
-        expected = result.modelfit.evaluate(ds, fit=name)
-        xr.testing.assert_identical(back.modelfit.evaluate(ds, fit=name), expected)
+        expected = result.modelfit.evaluate(ds, data=name)
+        xr.testing.assert_identical(back.modelfit.evaluate(ds, data=name), expected)
         assert not expected.isnull().all()
 
 
@@ -166,7 +166,7 @@ def test_a_selection_and_a_merge_keep_what_evaluate_needs(tmp_path: Path) -> Non
     merged = xr.merge([result.isel(y=slice(1, 3)), other.isel(y=slice(1, 3))], compat="override", join="exact")
     back = there_and_back(merged, tmp_path, "netcdf4")
     expected = result.modelfit.evaluate(data).isel(y=slice(1, 3))
-    got = back.modelfit.evaluate(data.isel(y=slice(1, 3)), fit="line")
+    got = back.modelfit.evaluate(data.isel(y=slice(1, 3)), data="line")
     xr.testing.assert_equal(got, expected)
 
 

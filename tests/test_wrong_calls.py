@@ -864,16 +864,16 @@ EVALUATIONS: dict[str, tuple[Callable[[xr.Dataset], Any], type[Exception], tuple
         ("'amplitude'", "'slope', 'intercept'", "Pass an instance"),
     ),
     "another fit": (
-        lambda fit: fit.modelfit.evaluate(t=[1.0], fit="depth"),
+        lambda fit: fit.modelfit.evaluate(t=[1.0], data="depth"),
         ValueError,
-        ("'depth'", "'height'", "fit is"),
+        ("'depth'", "'height'", "data is"),
     ),
     "which fit": (
         lambda fit: xr.merge([fit, fit.rename({name: f"b_{name}" for name in fit.data_vars})]).modelfit.evaluate(
             t=[1.0]
         ),
         ValueError,
-        ("2 fits", "'b'", "fit="),
+        ("2 fits", "'b'", "data="),
     ),
 }
 

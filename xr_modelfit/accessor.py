@@ -81,20 +81,20 @@ class ModelfitDataset:
 
     def evaluate(
         self,
-        data: xr.DataArray | xr.Dataset | None = None,
+        obj: xr.DataArray | xr.Dataset | None = None,
         *,
-        fit: str | None = None,
+        data: str | None = None,
         model: Model | None = None,
         equivalencies: Any = None,
         **coords: Any,
     ) -> xr.DataArray:
-        """The fitted model at the coordinates of ``data``, or at coordinates given by name.
+        """The fitted model at the coordinates of ``obj``, or at coordinates given by name.
 
         Parameters
         ----------
-        data : DataArray or Dataset, optional
+        obj : DataArray or Dataset, optional
             Something with the coordinates that the fit read; positions are matched by label.
-        fit : str, optional
+        data : str, optional
             Which fit of a result of several: the name of the variable that was fitted.
         model : astropy.modeling.Model, optional
             The model that was fitted, where the record alone cannot give it (custom classes,
@@ -108,7 +108,7 @@ class ModelfitDataset:
         Returns
         -------
         xarray.DataArray
-            Over the remaining dims and those of the coordinates; in the data's order where data
+            Over the remaining dims and those of the coordinates; in the order of ``obj`` where it
             is given. NaN where the fit failed. Lazy where the result or the coordinates are.
 
         Raises
@@ -127,16 +127,16 @@ class ModelfitDataset:
         >>> fit.modelfit.evaluate(t=[10.0]).round(6).values.tolist()
         [21.0]
         """
-        return evaluation.evaluate(self._obj, one_fit(self._obj, fit), data, coords, model, equivalencies)
+        return evaluation.evaluate(self._obj, one_fit(self._obj, data), obj, coords, model, equivalencies)
 
-    def to_model(self, *, fit: str | None = None, model: Model | None = None) -> Model:
+    def to_model(self, *, data: str | None = None, model: Model | None = None) -> Model:
         """The fitted astropy model; parameters are arrays over the remaining dims, in order.
 
         For one position, select it first: ``result.isel(y=3, x=5).modelfit.to_model()``.
 
         Parameters
         ----------
-        fit : str, optional
+        data : str, optional
             Which fit of a result of several: the name of the variable that was fitted.
         model : astropy.modeling.Model, optional
             The model that was fitted, where the record alone cannot give it.
@@ -160,4 +160,4 @@ class ModelfitDataset:
         >>> round(float(line(10.0)), 6)
         21.0
         """
-        return evaluation.to_model(self._obj, one_fit(self._obj, fit), model)
+        return evaluation.to_model(self._obj, one_fit(self._obj, data), model)

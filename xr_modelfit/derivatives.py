@@ -39,7 +39,7 @@ import numpy as np
 from astropy.modeling import CompoundModel, Model
 
 from xr_modelfit.expression import evaluate_tree, inner_inputs, locked
-from xr_modelfit.problem import Problem, Ways, column
+from xr_modelfit.problem import Problem, Ways, as_rows, column
 
 __all__ = ["RULES", "Walk", "accuracy", "jacobian", "tie_derivatives", "tied_or_nan"]
 
@@ -126,7 +126,7 @@ def _all_columns(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarra
     n, b = inputs[0].shape[0], P.shape[1]
     if problem.ways.broadcasts:
         columns = Walk(problem.ways, iter(problem.ways.atoms)).columns(
-            problem.model, inputs, list(P), list(low), list(high)
+            problem.model, inputs, as_rows(P), list(low), list(high)
         )
         return [c if c.shape == (n, b) else np.broadcast_to(c, (n, b)) for c in columns]
     out = np.empty((problem.n_parameters, n, b))

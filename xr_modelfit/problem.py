@@ -18,7 +18,7 @@ from astropy.modeling import Model
 
 from xr_modelfit.expression import evaluate_tree
 
-__all__ = ["Problem", "Ways"]
+__all__ = ["Problem", "Ways", "as_rows", "column"]
 
 Tie = Callable[[Model], Any]
 
@@ -105,7 +105,7 @@ class Problem:
         """
         shape = (inputs[0].shape[0], parameters.shape[1])
         if self.ways.broadcasts:
-            values = np.asarray(evaluate_tree(self.model, inputs, list(parameters), careless=self.ways.careless))
+            values = np.asarray(evaluate_tree(self.model, inputs, as_rows(parameters), careless=self.ways.careless))
             return values if values.shape == shape else np.broadcast_to(values, shape)
         out = np.empty(shape, dtype=parameters.dtype if parameters.dtype.kind == "c" else float)
         for i in range(shape[1]):
@@ -125,7 +125,7 @@ class Problem:
         """
         if not self.tied.any():
             return parameters
-        values = np.array(parameters, dtype=float)
+        values = np.array(parameters, dtype=float, order="C")
         if values.ndim == 1:
             self._tie(values)
         elif self.ways.ties_broadcast:
@@ -149,6 +149,15 @@ class Problem:
                     values[j] = tie(stand)
             if np.array_equal(before, values, equal_nan=True):
                 break
+
+
+def as_rows(parameters: np.ndarray) -> list[np.ndarray]:
+    """Rows of (K, b) as models get them: contiguous.
+
+    For a strided array numpy chooses between two kinds of ``power``, which differ in the last bit, by whether the
+    memory that it spans touches that of the result: by chance.
+    """
+    return list(np.ascontiguousarray(parameters))
 
 
 def column(inputs: Sequence[np.ndarray], i: int) -> list[np.ndarray]:

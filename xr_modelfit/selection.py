@@ -25,14 +25,14 @@ def one_fit(result: xr.Dataset, name: str | None) -> FitRecord:
         if len(records) == 1:
             return records[0]
         raise ValueError(
-            f"The result holds {len(records)} fits, {listed(titles)}. Say which is meant: fit={titles[0]!r}."
+            f"The result holds {len(records)} fits, {listed(titles)}. Say which is meant: data={titles[0]!r}."
         )
     for record in records:
         if name in (record.prefix, record.prefix.removesuffix("_"), record.content["data"]):
             return record
     if titles == [""]:
-        raise ValueError(f"fit is {name!r}, but the result holds one fit, which has no name. Leave it out.")
-    raise ValueError(f"fit is {name!r}, but the fits of the result are {listed(titles)}.{suggestion(name, titles)}")
+        raise ValueError(f"data is {name!r}, but the result holds one fit, which has no name. Leave it out.")
+    raise ValueError(f"data is {name!r}, but the fits of the result are {listed(titles)}.{suggestion(name, titles)}")
 
 
 def succeeded(result: xr.Dataset) -> xr.DataArray | xr.Dataset:

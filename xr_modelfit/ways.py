@@ -18,7 +18,7 @@ from astropy.modeling import CompoundModel, Model
 
 from xr_modelfit.derivatives import RULES, Walk, jacobian, tie_derivatives, tied_or_nan
 from xr_modelfit.expression import evaluate_tree, inner_inputs
-from xr_modelfit.problem import Problem, Ways
+from xr_modelfit.problem import Problem, Ways, as_rows
 
 __all__ = ["about", "find_ways"]
 
@@ -152,7 +152,7 @@ def _broadcasts(problem: Problem, at: Inputs, P: np.ndarray) -> bool:
     own = [np.repeat(x, P.shape[1], axis=1) for x in at]
     for inputs in (at, own):
         try:
-            values = evaluate_tree(problem.model, inputs, list(P), careless=problem.ways.careless)
+            values = evaluate_tree(problem.model, inputs, as_rows(P), careless=problem.ways.careless)
             if np.shape(values) not in (apart.shape, (apart.shape[0], 1), (1, apart.shape[1]), apart.shape[1:], ()):
                 return False
             if not _same(together.evaluate(inputs, P), apart):
@@ -204,7 +204,7 @@ def _atom_way(problem: Problem, model: Model, at: Inputs, rows: np.ndarray, n: i
             i = slice(i, i + 1) if isinstance(i, int) else i
             walk = Walk(problem.ways, iter((way,)), one_by_one=not problem.ways.broadcasts)
             unbounded = [list(np.full(rows[:, i].shape, sign * np.inf)) for sign in (-1, 1)]
-            parts = walk.columns(model, at, list(rows[:, i]), *unbounded)
+            parts = walk.columns(model, at, as_rows(rows[:, i]), *unbounded)
             shape = (n, rows[:, i].shape[1])
             out.append(np.stack([np.broadcast_to(c, shape) for c in parts]))
         return np.concatenate(out, axis=2)
@@ -212,7 +212,7 @@ def _atom_way(problem: Problem, model: Model, at: Inputs, rows: np.ndarray, n: i
     def value(q: np.ndarray) -> np.ndarray:
         shape = (n, q.shape[1])
         if problem.ways.broadcasts:
-            return np.broadcast_to(Walk(problem.ways, iter(())).value(model, at, list(q)), shape)
+            return np.broadcast_to(Walk(problem.ways, iter(())).value(model, at, as_rows(q)), shape)
         walk = Walk(problem.ways, iter(()), one_by_one=True)
         return np.concatenate([walk.value(model, at, list(q[:, i : i + 1])) for i in range(q.shape[1])], axis=1)
 
