@@ -10,7 +10,7 @@ from typing import Any, Unpack
 import xarray as xr
 from astropy.modeling import Model
 
-from xr_modelfit import evaluation, fitting
+from xr_modelfit import components, evaluation, fitted_model, fitting
 from xr_modelfit.report import FitReport
 from xr_modelfit.selection import all_fits, one_fit, parameters_of, succeeded
 
@@ -129,6 +129,86 @@ class ModelfitDataset:
         """
         return evaluation.evaluate(self._obj, one_fit(self._obj, data), obj, coords, model, equivalencies)
 
+    def residuals(
+        self,
+        obj: xr.DataArray | xr.Dataset,
+        *,
+        data: str | None = None,
+        model: Model | None = None,
+        equivalencies: Any = None,
+    ) -> xr.DataArray:
+        """The data less the fitted model.
+
+        Parameters
+        ----------
+        obj : DataArray or Dataset
+            The data that was fitted, or a part of it; positions are matched by label.
+        data, model, equivalencies
+            As in `evaluate`.
+
+        Returns
+        -------
+        xarray.DataArray
+            As the data: its dims, order and unit. NaN where the fit failed. Lazy where the result
+            or the data is.
+
+        Raises
+        ------
+        RecordError
+            The Dataset does not say enough about its fit.
+        ValueError, TypeError
+            Coordinates or units do not match, or there is no data.
+
+        Examples
+        --------
+        >>> import xarray as xr, xr_modelfit
+        >>> from astropy.modeling.models import Const1D
+        >>> data = xr.DataArray([1.0, 3.0, 5.0], dims="t")
+        >>> data.modelfit(Const1D(), dim="t").modelfit.residuals(data).round(6).values.tolist()
+        [-2.0, 0.0, 2.0]
+        """
+        return components.residuals(self._obj, one_fit(self._obj, data), obj, model, equivalencies)
+
+    def components(
+        self,
+        obj: xr.DataArray | xr.Dataset | None = None,
+        *,
+        data: str | None = None,
+        model: Model | None = None,
+        equivalencies: Any = None,
+        **coords: Any,
+    ) -> xr.Dataset:
+        """The parts of a fitted compound model, each as a variable of its own.
+
+        Parameters
+        ----------
+        obj, data, model, equivalencies, **coords
+            As in `evaluate`.
+
+        Returns
+        -------
+        xarray.Dataset
+            The terms of the sum, which add up to what `evaluate` gives (one that is subtracted
+            is negative), or the factors of a product. A part is called by the name of its model,
+            ``Gaussian1D(name="halpha")``, or by its class and number, ``Gaussian1D_0``.
+
+        Raises
+        ------
+        RecordError, ValueError, TypeError
+            As in `evaluate`.
+
+        Examples
+        --------
+        >>> import xarray as xr, xr_modelfit
+        >>> from astropy.modeling.models import Const1D, Linear1D
+        >>> data = xr.DataArray([1.0, 3.0, 5.0], dims="t", coords={"t": [0.0, 1.0, 2.0]})
+        >>> model = Linear1D(name="trend", fixed={"intercept": True}) + Const1D(name="offset")
+        >>> parts = data.modelfit(model, dim="t").modelfit.components(data)
+        >>> parts["trend"].round(6).values.tolist()
+        [0.0, 2.0, 4.0]
+        """
+        return components.components(self._obj, one_fit(self._obj, data), obj, coords, model, equivalencies)
+
     def to_model(self, *, data: str | None = None, model: Model | None = None) -> Model:
         """The fitted astropy model; parameters are arrays over the remaining dims, in order.
 
@@ -160,4 +240,4 @@ class ModelfitDataset:
         >>> round(float(line(10.0)), 6)
         21.0
         """
-        return evaluation.to_model(self._obj, one_fit(self._obj, data), model)
+        return fitted_model.to_model(self._obj, one_fit(self._obj, data), model)
