@@ -1292,6 +1292,99 @@ def test_the_place_of_a_maximum_is_in_the_coordinate_s_unit(data: str | None, ca
         np.testing.assert_allclose(means, [[4.0, 5.0, 6.0], [4.5, 5.5, 4.2]], atol=0.1)
 
 
+TENS = u.dam / u.s
+
+
+def over_metres(unit: str | None = "K") -> xr.DataArray:
+    """Peaks at 400, 300 and 600 of every metre per second up to 800: a tenth of each is a place too."""
+    v = np.arange(0.0, 801.0)
+    values = gaussian(v, 2.0, np.array([400.0, 300.0, 600.0])[:, None], 50.0)
+    cube = xr.DataArray(values, dims=("x", "v"), coords={"v": ("v", v, {"units": "m/s"})}, name="T")
+    return cube if unit is None else cube.assign_attrs(units=unit)
+
+
+PLACES: dict[str, tuple[Callable[[xr.DataArray], xr.DataArray], Any]] = {  # and what they are then in
+    "as it is": (lambda st: st, MS),
+    "some replaced": (lambda st: st.where(st > 350, 77.0), MS),
+    "in tens": (lambda st: st / 10, TENS),
+    "in tens by a factor": (lambda st: st * 0.1, TENS),
+    "in km/s": (lambda st: st / 1000, KMS),
+    "moved": (lambda st: st + 0.25, MS),
+    "one of them": (lambda st: st.isel(x=0, drop=True) / 10, TENS),
+    "nowhere": (lambda st: st * np.nan, MS),
+}
+
+
+@pytest.mark.parametrize("name", list(PLACES))
+@pytest.mark.parametrize("unit", [None, MS, TENS], ids=str)
+@pytest.mark.parametrize("data", ["K", None, "dam/s", "cm/s"])
+def test_a_converted_place_of_a_maximum_is_never_taken_for_another(name: str, unit: Any, data: str | None) -> None:
+    """It keeps name and units in arithmetic: the start is what was meant, or the call asks for its unit.
+
+    A parameter that is held is its start. A number without unit is in the parameter's, as any other.
+    """
+    change, meant = PLACES[name]
+    cube = over_metres(data)
+    own = MS if unit is None else unit
+    amplitude = u.one if data is None else u.Unit(data)
+    model = Gaussian1D(2, 300, 50) if unit is None else Gaussian1D(2 * amplitude, (300 * MS).to(unit), 50 * MS)
+    model.mean.fixed = True
+
+    def started(start: xr.DataArray) -> Quantity:
+        result = cube.modelfit(model, dim="v", p0={"mean": start}, errors="ignore", keep_failed=True).compute()
+        assert u.Unit(result["mean"].attrs["units"]) == own or start.name is None  # the parameter keeps its own
+        return quantity(result["mean"])
+
+    for attrs in ({}, {"units": data}) if data is not None else ({},):
+        start = change(cube.idxmax("v")).rename("v").drop_attrs().assign_attrs(attrs)
+        truth = np.broadcast_to(Quantity(start.values, meant).to_value(MS), (3,))
+        for given_ in (start, start.chunk()) if start.ndim else (start,):
+            try:
+                got = started(given_)
+            except ValueError as error:
+                assert "p0['mean'] is called 'v'" in str(error)  # noqa: PT017
+                assert "assign_attrs(units=" in str(error)  # noqa: PT017
+                # of data in cm/s, 400 of them are a place as well
+                assert given_.chunks or name not in ("as it is", "nowhere") or data == "cm/s"
+                continue
+            if own != MS or meant == MS or (data == "dam/s" and attrs):
+                np.testing.assert_allclose(got.to_value(MS), truth, rtol=1e-12)
+            else:  # nothing says that there is another unit than that of the coordinate
+                np.testing.assert_array_equal(got.to_value(MS), np.broadcast_to(start.values, (3,)))
+        for said in (MS, TENS, KMS):
+            bare = Quantity(start.values, meant).to_value(said)
+            got = started(start.copy(data=bare).rename(None).assign_attrs(units=str(said)))
+            np.testing.assert_allclose(got.to_value(MS), truth, rtol=1e-12)
+
+
+def test_the_place_of_a_maximum_over_another_coordinate() -> None:
+    """Converted by an equivalency, or not read at all: the message says what it is and what to do."""
+    _, velocity = EQUIVALENCIES["radio"]
+    data = over_frequency(velocity)
+    model = Gaussian1D(2 * K, 6200 * MS, 1.4 * KMS) + Const1D(0 * K)
+    for place in (data.idxmax("f", keep_attrs=True), data.idxmax("f").drop_attrs()):
+        for given_ in (place, place.chunk()):
+            with pytest.raises(ValueError, match=r"'f'.*'GHz'.*'m s-1'.*\.assign_attrs\(units='m s-1'\)"):
+                data.modelfit(model, dim="f", equivalencies=EQUIVALENCIES["radio"][0], p0={"mean_0": given_})
+    said = place.copy(data=velocity(place.values)).assign_attrs(units="km/s")
+    result = data.modelfit(model, dim="f", equivalencies=EQUIVALENCIES["radio"][0], p0={"mean_0": said})
+    np.testing.assert_allclose(quantity(result["mean_0"]).to_value(KMS), 6.0, rtol=1e-6)
+    pixels = data.assign_coords(f=np.arange(41), g=("f", FREQUENCY, {"units": "GHz"}))
+    with pytest.raises(ValueError, match=r"p0\['mean'\] is called 'f' and in 'K'.*'g'"):
+        pixels.modelfit(Gaussian1D(), dim="f", coords="g", p0={"mean": pixels.idxmax("f", keep_attrs=True)})
+
+
+def test_places_of_maxima_leave_the_units_of_the_parameters() -> None:
+    """One start by ``idxmax``, the other tied to it: both in the model's unit, as the user's tie has it."""
+    model = two_gaussians()
+    model.mean_1.tied = lambda m: m.mean_0 + 3 * KMS
+    cube = xr.concat([two_lines(), two_lines()], "p").assign_attrs(units="K")
+    result = cube.modelfit(model, dim="v", p0={"mean_0": cube.idxmax("v")})
+    assert [result[n].attrs["units"] for n in ("mean_0", "mean_1")] == ["km s-1", "m/s"]
+    np.testing.assert_allclose(result["mean_0"], 4.0, atol=0.02)
+    np.testing.assert_allclose(result["mean_1"], 1000 * result["mean_0"] + 3000, rtol=1e-12)
+
+
 def test_pint() -> None:
     """Data and coordinates in arrays of pint; what comes out is numbers with strings."""
     pytest.importorskip("pint_xarray")

@@ -264,7 +264,7 @@ class _Reader:
 
     def _read(self, argument: str, j: int, value: Any) -> tuple[float | xr.Variable | None, ParameterUnit]:
         # Plain numbers are in the unit of the model's parameter, whatever unit a start has.
-        return number_or_map(argument, value, self.system.parameters[j], self.labels, self.loop, self.system.inputs)
+        return number_or_map(argument, value, self.system.parameters[j], self.labels, self.loop, self.system)
 
     def _refuse_ambiguous(self, key: str, j: int, value: Any) -> None:
         """A plain bound beside a start in another unit could be meant in either."""
