@@ -577,20 +577,77 @@ def test_units_of_functions(name: str, scale: float) -> None:
 
 @pytest.mark.parametrize(("mean", "width"), [(230.538, 1e-3), (4000.0, 5.0), (1000.0, 1e-3), (5e5, 1.0)])
 def test_a_narrow_line_of_the_user_s_own(mean: float, width: float) -> None:
-    """A millionth as wide as it is far from zero: its width is no pure number, and units on it are no fault."""
+    """A millionth as wide as it is far from zero: its units are known, and given with the model they are no fault."""
     x = mean + width * np.linspace(-5, 5, 41)
     coords = {"x": ("x", x, {"units": "GHz"})}
     data = xr.DataArray(gaussian(x, 2.0, mean, width), dims="x", coords=coords, attrs={"units": "Jy"})
     plain = custom_model(eval(f"lambda x, a=1.9, b={mean}, c={1.1 * width}: g(x, a, b, c)", {"g": gaussian}))()
     result = data.modelfit(plain, dim="x")
     for name, unit in (("a", "Jy"), ("b", "GHz"), ("c", "GHz")):
-        assert result[name].attrs.get("units") in (None, unit), name
+        assert result[name].attrs["units"] == unit, name
     start = {"a": 1.9 * u.Jy, "b": mean * u.GHz, "c": 1100 * width * u.MHz}
     labelled = custom_model(
         eval("lambda x, a=A, b=B, c=C: g(x, a, b, c)", {"g": gaussian} | dict(zip("ABC", start.values(), strict=True)))
     )()
     result = data.modelfit(labelled, dim="x")
     np.testing.assert_allclose(quantity(result["c"]).to_value(u.GHz), width, rtol=NOISE_FREE)
+
+
+def narrow(make: str) -> tuple[Model, dict[str, str | None]]:
+    """A source that is narrow for its place, without units, and the units that it has over degrees in Jy."""
+    if make == "astropy":
+        model = Gaussian2D(300, 19.9979, -29.99847, 1e-4, 2e-4, theta=0.3)
+        return model, dict(zip(model.param_names, ["Jy", *["degree"] * 4, "rad"], strict=True))
+    own = custom_model(
+        lambda x, y, a=300.0, b=19.9979, c=-29.99847, s=1e-4, t=2e-4: gaussian(x, a, b, s) * gaussian(y, 1, c, t)
+    )()
+    units: dict[str, str | None] = dict(zip("abcst", ["Jy", *["degree"] * 4], strict=True))
+    if make == "own":
+        return own, units
+    if make == "own and background":
+        named = {f"{n}_0": unit for n, unit in units.items()}
+        return own + Planar2D(0, 0, 3), named | {"slope_x_1": "Jy degree-1", "intercept_1": "Jy"}
+    named = {f"{n}_1": unit for n, unit in units.items()}
+    return astropy_models.Const2D(2) * own, named | {"amplitude_0": None, "a_1": None}  # of two factors
+
+
+@pytest.mark.parametrize("make", ["astropy", "own", "own and background", "product"])
+def test_units_do_not_depend_on_whether_coordinates_are_computed(make: str) -> None:
+    """Coordinates of two dims: lazy ones, those of a file that was not read, and computed ones."""
+    model, units = narrow(make)
+    y, x = np.mgrid[-10:11, -9:10] * 5e-5
+    coords = {
+        "ra": (("y", "x"), 19.9979 + x, {"units": "degree"}),
+        "dec": (("y", "x"), y - 29.99847, {"units": "degree"}),
+    }
+    rng = np.random.default_rng(3)
+    data = xr.DataArray(model(coords["ra"][1], coords["dec"][1]) + rng.normal(0, 0.1, x.shape), coords, ("y", "x"))
+    data.attrs["units"] = "Jy"
+    lazy = data.assign_coords({n: data[n].chunk() for n in ("ra", "dec")})
+    never = data.chunk().assign_coords({n: unreadable(data[n]) for n in ("ra", "dec")})
+    for one in (data, lazy, never):
+        result = one.modelfit(model, dim=("y", "x"), coords={"x": "ra", "y": "dec"}, errors="ignore")
+        for name, unit in units.items():
+            assert result[name].attrs.get("units") == unit, name
+            assert result[f"{name}_stderr"].attrs.get("units") == unit, name
+
+
+@pytest.mark.parametrize("width", [1e-6, 1e-4, 1e-2])
+@pytest.mark.parametrize("place", [1e-9, 230.538, 2.3e11])
+@pytest.mark.parametrize("amplitude", [1e-17, 1.9, 3e8])
+def test_units_of_a_line_of_any_place_and_width(amplitude: float, place: float, width: float) -> None:
+    """Wherever the coordinates are: the start alone tells, and no number of the model is taken for another."""
+    shapes = {
+        "Gaussian": lambda z: np.exp(-0.5 * z**2),
+        "Lorentzian": lambda z: 1 / (1 + z**2),
+        "edge": lambda z: 1 / (1 + np.exp(-np.clip(z, -600, 600))),
+    }
+    for shape in shapes.values():
+        function = eval(f"lambda x, a={amplitude}, b={place}, c={width * place}: a * f((x - b) / c)", {"f": shape})
+        x = np.linspace(0.0, 3.0, 12)
+        data = xr.DataArray(x, dims="x", coords={"x": ("x", x, {"units": "GHz"})}, attrs={"units": "Jy"})
+        result = data.modelfit(custom_model(function)(), dim="x", fitter=BatchLSQFitter(maxiter=1), errors="ignore")
+        assert [result[n].attrs.get("units") for n in "abc"] == ["Jy", "GHz", "GHz"]
 
 
 # --- ties, fixed parameters, bounds on the model, maps
@@ -1505,23 +1562,23 @@ def test_an_equivalency_for_one_of_two_coordinates_in_the_same_unit() -> None:
     coords = {n: (n, f, {"units": "THz"}) for n in ("x", "y")}
     data = xr.DataArray(values, dims=("x", "y"), coords=coords, attrs={"units": "K"})
 
-    def model(unit: Any, place: float, width: float) -> Model:
+    def model(unit: Any, place: float, width: float, *, converted_first: bool = True) -> Model:
         def function(x, y, a=1 * K, b=690 * u.nm, s=95 * u.nm, c=place * unit, t=width * unit):
             return a * np.exp(-0.5 * ((x - b) / s) ** 2 - 0.5 * ((y - c) / t) ** 2)
 
-        return custom_model(function)()
+        def turned(x, y, c=place * unit, t=width * unit, a=1 * K, b=690 * u.nm, s=95 * u.nm):
+            return function(x, y, a, b, s, c, t)
+
+        return custom_model(function if converted_first else turned)()
 
     told = {"x": u.spectral()}
-    with pytest.raises(ValueError, match="THz"):
-        data.modelfit(model(u.nm, 700, 90), dim=("x", "y"), equivalencies=told)
-    try:
-        result = data.modelfit(model(u.THz, 455, 47), dim=("x", "y"), equivalencies=told)
-    except ValueError:
-        pytest.xfail("a function of the user's own, of two inputs of which one is converted, is refused")
-    result = data.modelfit(model(u.THz, 455, 47), dim=("x", "y"), equivalencies=told)
-    got = [quantity(result[n]).to_value(unit) for n, unit in (("b", u.nm), ("s", u.nm), ("c", u.THz), ("t", u.THz))]
-    np.testing.assert_allclose(got, [700, 100, 450, 50], rtol=NOISE_FREE)
-    np.testing.assert_allclose(result.modelfit.evaluate(data), data, atol=1e-5)
+    for first in (True, False):
+        with pytest.raises(ValueError, match="THz"):
+            data.modelfit(model(u.nm, 700, 90, converted_first=first), dim=("x", "y"), equivalencies=told)
+        result = data.modelfit(model(u.THz, 455, 47, converted_first=first), dim=("x", "y"), equivalencies=told)
+        got = [quantity(result[n]).to_value(unit) for n, unit in zip("bsct", (u.nm, u.nm, u.THz, u.THz), strict=True)]
+        np.testing.assert_allclose(got, [700, 100, 450, 50], rtol=NOISE_FREE)
+        np.testing.assert_allclose(result.modelfit.evaluate(data), data, atol=1e-5)
 
 
 def test_equivalencies_without_a_name_are_asked_for_again() -> None:

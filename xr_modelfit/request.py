@@ -191,7 +191,8 @@ def _resolve_units(
     inputs = model_inputs(labels, fitted, options["coords"], model.inputs, options["time_units"])
     told = check_equivalencies(options["equivalencies"], {i.name: i.coordinate for i in inputs})
     start = np.array(scalar_model(model).parameters, dtype=float)
-    probe = probe_inputs(inputs, fitted, labels.data, start)
+    bare = all(getattr(model, name).unit is None for name in model.param_names)
+    probe = probe_inputs(inputs, fitted, labels.data, start, indexes=bare)
     with caught_warnings():
         return resolve_units(model, inputs, measure_of(labels.data), told, probe)
 

@@ -17,7 +17,7 @@ that the laws leave open (of two factors of a product, say) stay unknown: a unit
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -28,6 +28,7 @@ from astropy.modeling import CompoundModel, Model
 from astropy.modeling.polynomial import OrthoPolynomialBase, PolynomialModel
 
 from xr_modelfit.expression import evaluate_tree
+from xr_modelfit.telling_points import moderate_changes, telling_points
 
 __all__ = ["Dimension", "dimensions"]
 
@@ -83,27 +84,73 @@ def dimensions(model: Model, probe: Sequence[np.ndarray], groups: Sequence[int])
         return dimensions(model.left, probe, groups) + dimensions(model.right, probe, groups)
     with np.errstate(all="ignore"):
         laws = _Laws(model, probe, groups)
-        return laws.with_places(laws.solve())
+        found = laws.solve()
+        if None in found:
+            laws, found = _where_it_tells(laws, found)
+        return laws.with_places(found)
+
+
+def _where_it_tells(laws: _Laws, found: list[Dimension | None]) -> tuple[_Laws, list[Dimension | None]]:
+    """The laws and what they tell at points about the model's own numbers, where they tell more there."""
+    first = laws
+    for points in telling_points(first.evaluate, first.vectors[0], len(first.probe)):
+        there = _Laws(first.model, points, first.groups, moderate=True)
+        again = there.solve()
+        if None in again and (places := there.places(range(len(again)))):
+            there = _Laws(first.model, points, first.groups, moderate=True, places=places, origins=there.beside)
+            again = there.solve()
+        if again.count(None) < found.count(None) and there.measures_places(again) and first.agrees_with(there, again):
+            laws, found = there, again
+        if None not in found:
+            break
+    return laws, found
 
 
 class _Laws:
     """The two laws for one model, on several parameter vectors."""
 
-    def __init__(self, model: Model, probe: Sequence[np.ndarray], groups: Sequence[int]) -> None:
-        self.model, self.probe, self.groups = model, [np.asarray(x, dtype=float) for x in probe], list(groups)
+    def __init__(
+        self,
+        model: Model,
+        probe: Sequence[np.ndarray],
+        groups: Sequence[int],
+        *,
+        moderate: bool = False,
+        places: Mapping[int, int] | None = None,
+        origins: np.ndarray | None = None,
+    ) -> None:
+        self.model, self.groups, self.moderate = model, list(groups), moderate
+        self.approximate: list[Dimension] = []  # what Euler's form gives, before it is rounded
         self.n_groups = max(self.groups, default=-1) + 1
-        span = max((float(np.ptp(x[np.isfinite(x)])) for x in self.probe if np.isfinite(x).any()), default=0.0)
-        self.shift = 2.0 ** np.round(np.log2(span / 4)) if span > 0 else 1.0  # on the scale of the inputs
+        probe = [np.asarray(x, dtype=float) for x in probe]
+        spans = [float(np.ptp(x[np.isfinite(x)])) if np.isfinite(x).any() else 0.0 for x in probe]
+        self.shifts = [2.0 ** np.round(np.log2(span / 4)) if span > 0 else 1.0 for span in spans]
+        self.shift = max(self.shifts, default=1.0)  # on the scale of the inputs
         start = np.array([float(np.ravel(getattr(model, name).value)[0]) for name in model.param_names])
-        rng = np.random.default_rng(0)
         nonzero = np.where(start == 0, 1.0, start)
-        self.vectors, self.values = [nonzero], [self._evaluate(self.probe, nonzero)]
+        self.origin_places = dict(places or {})
+        self.origins = np.zeros(len(probe))
+        for j, i in self.origin_places.items():
+            self.origins[i] = nonzero[j] if origins is None else origins[j]
+        self.close = _CLOSE
+        if moderate:  # what is narrow for its place is rounded
+            rounded = [np.max(np.abs(x)) * np.finfo(float).eps / span for x, span in zip(probe, spans, strict=True)]
+            self.close = min(max(_CLOSE, 30 * max(rounded)), 1e-5)
+        self.probe = [x - origin for x, origin in zip(probe, self.origins, strict=True)]
+        nonzero = nonzero - self._origin_of_parameters(start.size)
+        rng = np.random.default_rng(0)
+        self.vectors, self.values = [nonzero], [self.evaluate(self.probe, nonzero)]
+        change = moderate_changes(self.evaluate, self.probe, nonzero, 0.3) if moderate else np.full(start.size, 0.3)
+        self.beside = nonzero - change * np.abs(nonzero)  # for a place, off by about a width
         for width in (0.3, 0.3, 0.03, 3e-3, 3e-4, 3e-5):  # a narrow line is soon out of sight
-            p = nonzero * (1 + rng.uniform(-width, width, start.size))
-            values = self._evaluate(self.probe, p)
+            p = nonzero * (1 + np.minimum(width, change) * rng.uniform(-1, 1, start.size))
+            values = self.evaluate(self.probe, p)
             if len(self.vectors) < _TRIES and _says_something(values):
                 self.vectors.append(p)
                 self.values.append(values)
+
+    def _origin_of_parameters(self, n: int) -> np.ndarray:
+        return np.array([self.origins[self.origin_places[j]] if j in self.origin_places else 0.0 for j in range(n)])
 
     def solve(self) -> list[Dimension | None]:
         K = len(self.model.param_names)
@@ -121,14 +168,34 @@ class _Laws:
             return solved
         return self._terms()
 
+    def agrees_with(self, other: _Laws, found: Sequence[Dimension | None]) -> bool:
+        """Whether what was found at other points holds at these, as far as anything is to be seen here."""
+        seen = max((float(np.nanmax(np.abs(v), initial=0.0)) for v in self.values if v is not None), default=0.0)
+        known = [one for one in found if one is not None]
+        exact = len(known) == len(found)
+        return seen < 1e-100 or self._holds(known if exact else other.approximate, _CLOSE if exact else 1e-4)
+
+    def measures_places(self, found: Sequence[Dimension | None]) -> bool:
+        """Whether places that numbers are counted from have the dimension of their input: else they may not be."""
+        for j, i in self.origin_places.items():
+            one = found[j]
+            if one is None or one.output != 0 or _of(one, self.groups[i]) != 1 or sum(one.inputs) != 1:
+                return False
+        return True
+
+    def places(self, candidates: Iterable[int]) -> dict[int, int]:
+        """Parameters that are a place along an input, which is their value here."""
+        found: dict[int, int] = {}
+        for j in candidates:
+            for i in range(len(self.probe)):
+                if self._moves({j: i}):
+                    found[j] = i
+        return found
+
     def with_places(self, found: list[Dimension | None]) -> list[Dimension | None]:
         """The same, with what is a place along an input and what a width."""
         along = [j for j, one in enumerate(found) if one is not None and one.output == 0 and sum(one.inputs) == 1]
-        places: dict[int, int] = {}
-        for j in along:
-            for i in range(len(self.probe)):
-                if self._moves({j: i}):
-                    places[j] = i
+        places = self.places(along)
         whole = bool(places) and self._moves(places)
         return [
             replace(one, place=places.get(j), width=whole and j in along and j not in places)
@@ -139,39 +206,44 @@ class _Laws:
 
     def _moves(self, places: Mapping[int, int]) -> bool:
         """Whether nothing changes when these parameters move as their inputs do."""
-        inputs = [x + self.shift if i in places.values() else x for i, x in enumerate(self.probe)]
-        return self._same(inputs, lambda p: p + self.shift * np.isin(np.arange(p.size), list(places)))
+        inputs = [x + self.shifts[i] if i in places.values() else x for i, x in enumerate(self.probe)]
+        moved = np.array([self.shifts[places[j]] if j in places else 0.0 for j in range(self.vectors[0].size)])
+        return self._same(inputs, lambda p: p + moved)
 
-    def _evaluate(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray | None:
+    def evaluate(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray | None:
         try:
+            inputs = [x + origin for x, origin in zip(inputs, self.origins, strict=True)]
+            parameters = parameters + self._origin_of_parameters(parameters.size)
             values = evaluate_tree(self.model, inputs, list(parameters), careless=True)
-            return np.broadcast_to(np.asarray(values, dtype=float), self.probe[0].shape)
+            return np.broadcast_to(np.asarray(values, dtype=float), inputs[0].shape)
         except Exception:
             return None  # says nothing there
 
-    def _holds(self, exponents: Sequence[Dimension]) -> bool:
+    def _holds(self, exponents: Sequence[Dimension], close: float | None = None) -> bool:
         """Whether the laws hold for these exponents."""
         output = np.array([float(e.output) for e in exponents])
-        if not all(self._same(self.probe, lambda p, s=s: p * s**output, s) for s in _FACTORS):
+        if not all(self._same(self.probe, lambda p, s=s: p * s**output, s, close) for s in _FACTORS):
             return False
         for g in range(self.n_groups):
             powers = np.array([float(_of(e, g)) for e in exponents])
-            if not all(self._same(self._scaled(g, s), lambda p, s=s, b=powers: p * s**b) for s in _FACTORS) and not (
+            scaled = (self._same(self._scaled(g, s), lambda p, s=s, b=powers: p * s**b, close=close) for s in _FACTORS)
+            if not all(scaled) and not (
                 # A magnitude has no factor; it has a zero point that may be moved.
                 self._same(self._moved(g), lambda p, b=powers: np.where(b == 1, p + self.shift, p))
             ):
                 return False
         return True
 
-    def _same(self, inputs: Sequence[np.ndarray], change: Any, factor: float = 1.0) -> bool:
+    def _same(self, inputs: Sequence[np.ndarray], change: Any, factor: float = 1.0, close: float | None = None) -> bool:
         """Whether the changed parameters at other inputs give the old values, times a factor."""
+        close = self.close if close is None else close
         for p, before in zip(self.vectors, self.values, strict=True):
-            after = self._evaluate(inputs, change(p))
+            after = self.evaluate(inputs, change(p))
             if before is None or after is None:
                 return False
             here = np.isfinite(before)
             size = np.max(np.abs(before[here]), initial=0.0) * factor
-            if not np.all(np.abs(after[here] - factor * before[here]) <= _CLOSE * size):
+            if not np.all(np.abs(after[here] - factor * before[here]) <= close * size):
                 return False
         return True
 
@@ -193,12 +265,14 @@ class _Laws:
         _, singular, vt = np.linalg.svd(scaled, full_matrices=True)
         rank = int(np.sum(singular > 1e-6 * singular[0]))
         known = np.sqrt(np.sum(vt[rank:] ** 2, axis=0)) < 1e-4
-        solutions = []
+        solutions, raw = [], []
         for right in rights:
             solution = np.linalg.lstsq(scaled, right, rcond=1e-6)[0] / np.where(length > 0, length, 1.0)
             if np.max(np.abs(matrix @ solution - right), initial=0.0) > 1e-5 * np.max(np.abs(right), initial=1e-300):
                 return None
+            raw.append(solution)
             solutions.append([_rational(v) if k else None for v, k in zip(solution, known, strict=True)])
+        self.approximate = [Dimension(one[0], tuple(one[1:])) for one in zip(*raw, strict=True)]
         return self._tried(solutions)
 
     def _euler_sides(self) -> tuple[np.ndarray, list[np.ndarray]] | None:
@@ -236,9 +310,9 @@ class _Laws:
 
     def _difference(self, at: Any) -> np.ndarray | None:
         """Derivative with respect to the logarithm of a factor, by differences of fourth order."""
-        here = self._evaluate(*at(1.0))
+        here = self.evaluate(*at(1.0))
         for h in (1e-3, 1e-5, 1e-7, 1e-9):  # a step must not carry a narrow line out of sight
-            values = [v for k in (-2, -1, 1, 2) if (v := self._evaluate(*at(np.exp(k * h)))) is not None]
+            values = [v for k in (-2, -1, 1, 2) if (v := self.evaluate(*at(np.exp(k * h)))) is not None]
             if here is None or len(values) < 4:
                 return None
             size = np.nanmax(np.abs(here), initial=0.0)
@@ -249,7 +323,7 @@ class _Laws:
 
     def _terms(self) -> list[Dimension | None]:
         """Terms of a model with hidden constants: a parameter times a power of the input, or times a wave."""
-        if len(self.probe) != 1 or len(self.vectors) < 2:  # one vector alone proves nothing
+        if len(self.probe) != 1 or len(self.vectors) < 2 or self.moderate:  # one vector alone proves nothing
             return [None] * len(self.model.param_names)
         return [self._term(j) for j in range(len(self.model.param_names))]
 
@@ -269,9 +343,9 @@ class _Laws:
     def _factor(self, j: int, p: np.ndarray, value: np.ndarray | None = None, shift: float = 0.0) -> np.ndarray | None:
         """What parameter ``j`` is multiplied by, at the inputs plus ``shift``; None if it is no mere factor."""
         inputs = [x + shift for x in self.probe]
-        value = self._evaluate(inputs, p) if value is None else value
-        more = self._evaluate(inputs, np.where(np.arange(p.size) == j, 2 * p, p))
-        less = self._evaluate(inputs, np.where(np.arange(p.size) == j, 0.0, p))
+        value = self.evaluate(inputs, p) if value is None else value
+        more = self.evaluate(inputs, np.where(np.arange(p.size) == j, 2 * p, p))
+        less = self.evaluate(inputs, np.where(np.arange(p.size) == j, 0.0, p))
         if value is None or more is None or less is None:
             return None
         if not np.all(np.abs(more - 2 * value + less) <= _CLOSE * np.max(np.abs(value), initial=0.0)):

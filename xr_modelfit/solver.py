@@ -23,11 +23,17 @@ _PROBE = 200  # samples on which derivatives and fitter are tried
 
 
 def probe_inputs(
-    inputs: list[ModelInput], fitted: tuple[Hashable, ...], data: xr.DataArray, start: np.ndarray
+    inputs: list[ModelInput],
+    fitted: tuple[Hashable, ...],
+    data: xr.DataArray,
+    start: np.ndarray,
+    *,
+    indexes: bool = False,
 ) -> list[np.ndarray]:
     """Coordinates to try the model on: those in memory, and numbers about its start for the others.
 
-    Where the model says nothing (a line far from the coordinates), nothing can be learnt of it.
+    Where the model says nothing (a line far from the coordinates), nothing can be learnt of it. With
+    ``indexes``, only of those that are always in memory: a result must not depend on what was computed before.
     """
     shape = tuple(data.sizes[d] for d in fitted)
     size = int(np.prod(shape))
@@ -35,7 +41,8 @@ def probe_inputs(
     positions = np.unravel_index(np.linspace(0, size - 1, n).astype(int), shape) if size else ()
     probe = []
     for number, one in enumerate(inputs):
-        values = _first_position(one.values, fitted) if size else None
+        usable = size and (not indexes or one.coordinate in data.indexes)
+        values = _first_position(one.values, fitted) if usable else None
         if values is None:
             probe.append(np.roll(about(start, n), 7 * number))
         else:

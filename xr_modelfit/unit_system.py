@@ -89,6 +89,7 @@ class _Carried:
         measure: Measure,
         equivalencies: Mapping[str, Any],
     ) -> None:
+        self.given = (model, names, carried, inputs, measure, equivalencies)
         self.model, self.names, self.carried = model, names, carried
         self.inputs, self.measure, self.equivalencies = list(inputs), measure, equivalencies
         self.groups = unit_groups(inputs)  # a conversion takes all inputs of a group along
@@ -105,9 +106,16 @@ class _Carried:
         if self._first_misfit() is not None:
             self._convert()
             if (j := self._first_misfit()) is not None:
+                # With constants of its own, a black body has other dimensions than its numbers scale by.
+                if (found := self._as_given().tried(probe)) is not None:
+                    return found
                 raise ValueError(self._misfit(j))
         self._require_complete()
         return self._system([self._inner(j) for j in range(len(self.names))])
+
+    def _as_given(self) -> _Carried:
+        """The same before anything was converted."""
+        return _Carried(*self.given)
 
     def _exponents(self, groups: Sequence[int]) -> list[Dimension | None]:
         """Dimensions, found on coherent numbers: a mean in km/s may stand beside a width in m/s."""
@@ -163,12 +171,13 @@ class _Carried:
 
     def _convert(self) -> None:
         """Convert coordinates and data to what the model's units ask for, by equivalencies or offsets."""
+        self._part_by_equivalencies()
         for i, one in enumerate(self.inputs):
             wanted = self._wanted(lambda e, i=i: e.inputs[self.groups[i]], one.name)
             old = one.measure.unit
             if wanted is None or old is None or factor(old, wanted) is not None:
                 continue
-            told = self.equivalencies.get(one.name) or (self.model.input_units_equivalencies or {}).get(one.name)
+            told = self._told(one)
             how = conversion(old, wanted, told, one.measure.difference)
             if how is not None:
                 self.inputs[i] = replace(one, values=how.apply(one.values), measure=Measure(write_unit(wanted)))
@@ -180,6 +189,16 @@ class _Carried:
         if wanted is not None and self.measure.unit is not None and factor(self.Y, wanted) is None:
             self.data = conversion(self.Y, wanted, None, self.measure.difference)
             self.Y = self.Y if self.data is None else wanted
+
+    def _told(self, one: ModelInput) -> Any:
+        return self.equivalencies.get(one.name) or (self.model.input_units_equivalencies or {}).get(one.name)
+
+    def _part_by_equivalencies(self) -> None:
+        """Of two coordinates in the same unit, one may be converted: each has parameters of its own."""
+        kinds = [(g, bool(self._told(one))) for g, one in zip(self.groups, self.inputs, strict=True)]
+        groups = [list(dict.fromkeys(kinds)).index(kind) for kind in kinds]
+        if groups != self.groups and None not in (exponents := self._exponents(groups)):
+            self.groups, self.exponents = groups, exponents
 
     def _wanted(self, power: Any, name: str | None) -> UnitBase | None:
         """The unit that the model takes for an input (or gives out), by a parameter of no other dimension."""
@@ -236,16 +255,18 @@ class _Carried:
         return UnitSystem(self.inputs, self.measure, tuple(parameters), self.data, True, self.converted)
 
     def _by_trial(self, probe: Probe) -> UnitSystem:
-        """A model whose dimensions do not tell (a black body): plain numbers are tried beside astropy's Quantities."""
-        for coherent in (False, True):
-            found = self._tried(probe, coherent)
-            if found is not None:
-                return found
+        """A model whose dimensions do not tell: plain numbers are tried beside astropy's Quantities."""
+        if (found := self.tried(probe)) is not None:
+            return found
         raise ValueError(
             f"model has units ({self._shown()}), but with them it cannot be evaluated on the coordinates "
             f"{listed(i.coordinate for i in self.inputs)}, or gives no values in the unit of the data "
             f"({write_unit(self.Y)!r}). Give it plain numbers in the units of the data and its coordinates."
         )
+
+    def tried(self, probe: Probe) -> UnitSystem | None:
+        """The units with which plain numbers give what astropy's Quantities do; None where none do."""
+        return self._tried(probe, coherent=False) or self._tried(probe, coherent=True)
 
     def _tried(self, probe: Probe, coherent: bool) -> UnitSystem | None:
         """Parameters in their own units, or all in SI; None where plain numbers differ from Quantities."""
@@ -255,7 +276,7 @@ class _Carried:
             old = one.measure.unit or u.dimensionless_unscaled
             wanted = (self.model.input_units or {}).get(one.name, old)
             wanted = _coherent(wanted) if coherent else wanted
-            told = self.equivalencies.get(one.name) or (self.model.input_units_equivalencies or {}).get(one.name)
+            told = self._told(one)
             how = conversion(old, wanted, told, one.measure.difference)
             if how is None:
                 return None
