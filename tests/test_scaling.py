@@ -29,7 +29,8 @@ from astropy.modeling.models import (
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from xr_modelfit.scaling import Dimension, dimensions
+from xr_modelfit.dimension import Dimension
+from xr_modelfit.scaling import dimensions
 
 Exponents = tuple[Fraction, ...] | None  # of the output, then of each group of inputs
 NEAR = np.linspace(0.3, 3.0, 60)
@@ -168,6 +169,7 @@ OPEN: dict[str, tuple[str, list[float], list[Exponents]]] = {
     "a logarithm of the input": ("p0 * np.log(x) + p1", [1.0, 1.0], [None, (F(1), F(0))]),
     "a saturation": ("p0 * (1 - np.exp(-x / 10)) + p1", [1.0, 1.0], [None, (F(1), F(0))]),
     "a growth with a hidden scale": ("p0 * x * np.exp(-x / 10)", [1.0], [None]),
+    "an effect below rounding": ("p0 + p1", [0.5, 1e-17], [(F(1), F(0)), None]),
     "no effect": ("p0 * x + 0 * p1", [1.0, 1.0], [(F(1), F(-1)), None]),
 }
 

@@ -17,7 +17,7 @@ from astropy import units as u
 from astropy.units import Quantity, UnitBase
 
 from xr_modelfit.coords import ModelInput
-from xr_modelfit.scaling import Dimension
+from xr_modelfit.dimension import Dimension
 from xr_modelfit.unit_text import UnknownUnitError, compose_text, write_unit
 from xr_modelfit.units import Conversion, Measure, conversion, factor, measure_of
 

@@ -18,49 +18,24 @@ that the laws leave open (of two factors of a product, say) stay unknown: a unit
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from astropy import units as u
 from astropy.modeling import CompoundModel, Model
-from astropy.modeling.polynomial import OrthoPolynomialBase, PolynomialModel
+from astropy.modeling.polynomial import PolynomialModel
 
+from xr_modelfit.dimension import Dimension, astropy_rules, is_mapped
 from xr_modelfit.expression import evaluate_tree
 from xr_modelfit.telling_points import moderate_changes, telling_points
 
-__all__ = ["Dimension", "dimensions"]
+__all__ = ["dimensions"]
 
 _TRIES = 3  # parameter vectors that a law is tried on
 _DENOMINATOR = 6  # exponents are multiples of a sixth
 _CLOSE = 1e-9  # a law holds to this much of the largest value
 _FACTORS = (2.0, 0.125)  # powers of two: numbers are scaled without rounding
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """Exponents of a parameter's dimension.
-
-    Parameters
-    ----------
-    output : Fraction
-        Power of the output's dimension.
-    inputs : tuple of Fraction
-        Power of the dimension of each group of inputs.
-    unit : astropy unit, optional
-        Of its own, whatever the inputs and the output are: an angle, a temperature.
-    place : int, optional
-        The input that it is a place along: with all places moved like the inputs, nothing changes.
-    width : bool
-        It is a difference along an input, and no place.
-    """
-
-    output: Fraction = Fraction(0)
-    inputs: tuple[Fraction, ...] = ()
-    unit: Any = None
-    place: int | None = None
-    width: bool = False
 
 
 def dimensions(model: Model, probe: Sequence[np.ndarray], groups: Sequence[int]) -> list[Dimension | None]:
@@ -93,13 +68,15 @@ def dimensions(model: Model, probe: Sequence[np.ndarray], groups: Sequence[int])
 def _where_it_tells(laws: _Laws, found: list[Dimension | None]) -> tuple[_Laws, list[Dimension | None]]:
     """The laws and what they tell at points about the model's own numbers, where they tell more there."""
     first = laws
-    for points in telling_points(first.evaluate, first.vectors[0], len(first.probe)):
+    unknown = [j for j, one in enumerate(found) if one is None]
+    for points in telling_points(first.evaluate, first.vectors[0], len(first.probe), unknown):
         there = _Laws(first.model, points, first.groups, moderate=True)
         again = there.solve()
         if None in again and (places := there.places(range(len(again)))):
             there = _Laws(first.model, points, first.groups, moderate=True, places=places, origins=there.beside)
             again = there.solve()
-        if again.count(None) < found.count(None) and there.measures_places(again) and first.agrees_with(there, again):
+        more = again.count(None) < found.count(None) and there.measures_places(again)
+        if more and all(one.agrees_with(there, again) for one in (there, first)):
             laws, found = there, again
         if None not in found:
             break
@@ -156,11 +133,11 @@ class _Laws:
         K = len(self.model.param_names)
         if K == 0:
             return []
-        if isinstance(self.model, PolynomialModel) and _is_mapped(self.model):
+        if isinstance(self.model, PolynomialModel) and is_mapped(self.model):
             return [Dimension(Fraction(1), (Fraction(0),) * self.n_groups)] * K  # its argument is a pure number
         if not any(_says_something(v) for v in self.values):
             return [None] * K
-        rules = _astropy_rules(self.model, self.groups, self.n_groups)
+        rules = astropy_rules(self.model, self.groups, self.n_groups)
         if rules is not None and self._holds([r if r is not None else Dimension() for r in rules]):
             return [r if r is not None else Dimension(inputs=(Fraction(0),) * self.n_groups) for r in rules]
         solved = self._solve_euler()
@@ -173,7 +150,7 @@ class _Laws:
         seen = max((float(np.nanmax(np.abs(v), initial=0.0)) for v in self.values if v is not None), default=0.0)
         known = [one for one in found if one is not None]
         exact = len(known) == len(found)
-        return seen < 1e-100 or self._holds(known if exact else other.approximate, _CLOSE if exact else 1e-4)
+        return seen < 1e-100 or self._holds(known if exact else other.approximate, None if exact else 1e-4)
 
     def measures_places(self, found: Sequence[Dimension | None]) -> bool:
         """Whether places that numbers are counted from have the dimension of their input: else they may not be."""
@@ -219,7 +196,7 @@ class _Laws:
         except Exception:
             return None  # says nothing there
 
-    def _holds(self, exponents: Sequence[Dimension], close: float | None = None) -> bool:
+    def _holds(self, exponents: Sequence[Dimension], close: float | None = None, *, moved: bool = True) -> bool:
         """Whether the laws hold for these exponents."""
         output = np.array([float(e.output) for e in exponents])
         if not all(self._same(self.probe, lambda p, s=s: p * s**output, s, close) for s in _FACTORS):
@@ -229,7 +206,7 @@ class _Laws:
             scaled = (self._same(self._scaled(g, s), lambda p, s=s, b=powers: p * s**b, close=close) for s in _FACTORS)
             if not all(scaled) and not (
                 # A magnitude has no factor; it has a zero point that may be moved.
-                self._same(self._moved(g), lambda p, b=powers: np.where(b == 1, p + self.shift, p))
+                moved and self._same(self._moved(g), lambda p, b=powers: np.where(b == 1, p + self.shift, p))
             ):
                 return False
         return True
@@ -291,14 +268,27 @@ class _Laws:
         return table[:, :K], [table[:, K], *(-column for column in table[:, K + 1 :].T)]
 
     def _tried(self, solutions: list[list[Fraction | None]]) -> list[Dimension | None] | None:
-        """The exponents where all are known and hold; open ones are left open."""
+        """The exponents where they hold, and would not if they were others; open ones are left open."""
         by_parameter = list(zip(*solutions, strict=True))
         if any(None in one and any(v is not None for v in one) for one in by_parameter):
             return None  # no multiple of a sixth
         found = [None if None in one else Dimension(one[0], tuple(one[1:])) for one in by_parameter]
-        if all(d is not None for d in found) and not self._holds([d for d in found if d is not None]):
+        exact = None not in found
+        whole = [e if d is None else d for d, e in zip(found, self.approximate, strict=True)]
+        if exact and not self._holds(whole):
             return None
-        return found
+        close = 100 * self.close if exact else 1e-3
+        return [one if one is not None and self._is_evident(j, whole, close) else None for j, one in enumerate(found)]
+
+    def _is_evident(self, j: int, exponents: Sequence[Dimension], close: float) -> bool:
+        """Whether the laws would be seen to fail with other exponents of parameter ``j``: it has an effect here."""
+        one = exponents[j]
+        for g in range(-1, self.n_groups):
+            inputs = tuple(p + (k == g) for k, p in enumerate(one.inputs))
+            others = [*exponents[:j], Dimension(one.output + (g == -1), inputs), *exponents[j + 1 :]]
+            if self._holds(others, close, moved=False):
+                return False
+        return True
 
     def _slope(self, p: np.ndarray, j: int) -> np.ndarray | None:
         """p_j df/dp_j, shape (n,)."""
@@ -318,7 +308,9 @@ class _Laws:
             size = np.nanmax(np.abs(here), initial=0.0)
             if all(np.nanmax(np.abs(v - here), initial=0.0) <= 0.1 * size for v in (values[0], values[3])):
                 a, b, c, d = values
-                return np.asarray((a - 8 * b + 8 * c - d) / (12 * h))
+                slope = np.asarray((8 * (c - b) - (d - a)) / (12 * h))
+                rounding = 8 * np.finfo(float).eps * size / h  # which must not be read as an effect
+                return slope if np.nanmax(np.abs(slope), initial=0.0) > rounding else 0 * slope
         return None
 
     def _terms(self) -> list[Dimension | None]:
@@ -382,38 +374,3 @@ def _of(exponents: Dimension, group: int) -> Fraction:
 def _rational(value: float) -> Fraction | None:
     nearest = Fraction(round(value * _DENOMINATOR), _DENOMINATOR)
     return nearest if abs(float(nearest) - value) < 1e-3 else None
-
-
-def _is_mapped(model: PolynomialModel) -> bool:
-    """Whether a polynomial maps its inputs to a window first, which makes a pure number of them."""
-    pairs = [(model.domain, model.window)] if model.n_inputs == 1 else []
-    if model.n_inputs == 2:
-        pairs = [(model.x_domain, model.x_window), (model.y_domain, model.y_window)]
-    mapped = [domain is not None and tuple(domain) != tuple(window) for domain, window in pairs]
-    if isinstance(model, OrthoPolynomialBase) or model.n_inputs == 1:
-        return all(mapped)
-    return bool(mapped) and all(mapped)
-
-
-def _astropy_rules(model: Model, groups: Sequence[int], n_groups: int) -> list[Dimension | None] | None:
-    """What astropy says of the parameters' units, None for those that it does not speak of."""
-    if isinstance(model, CompoundModel):
-        return None
-    Y = u.def_unit("Y")
-    X = [u.def_unit(f"X{g}") for g in range(n_groups)]
-    try:
-        told = model._parameter_units_for_data_units(
-            {name: X[g] for name, g in zip(model.inputs, groups, strict=True)}, {model.outputs[0]: Y}
-        )
-        return [_exponents(told.get(name), Y, X) for name in model.param_names]
-    except Exception:  # it has no rules, or needs inputs of the same unit
-        return None
-
-
-def _exponents(unit: Any, Y: Any, X: Sequence[Any]) -> Dimension | None:
-    if unit is None:
-        return None
-    parts = dict(zip(unit.bases, unit.powers, strict=True))
-    output = Fraction(parts.pop(Y, 0))
-    inputs = tuple(Fraction(parts.pop(x, 0)) for x in X)
-    return Dimension(output, inputs, unit if parts else None)
