@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 from astropy import units as u
 from astropy.io import fits
-from astropy.modeling.models import Gaussian1D
+from astropy.modeling.models import Gaussian1D, Polynomial1D
 from astropy.nddata import (
     CCDData,
     InverseVariance,
@@ -33,6 +33,7 @@ import xr_modelfit  # noqa: F401
 from xr_modelfit.fits import from_fits
 from xr_modelfit.nddata import from_nddata
 from xr_modelfit.to_fits import to_hdulist
+from xr_modelfit.unit_text import parse_unit
 from xr_modelfit.wcs import coords_from_wcs
 
 Read = Callable[..., Any]
@@ -737,6 +738,110 @@ def test_dims_without_a_wcs_get_a_linear_axis() -> None:
     again = from_fits(hdu)
     assert again.dims == ("step", "lat", "lon")
     np.testing.assert_allclose(again["lat"], array["lat"], rtol=1e-6)
+
+
+# What FITS can say, and by hand what it means.
+ERG = 1e-20 * u.erg / u.s / u.cm**2
+SAID: dict[str, Any] = {
+    "K": u.K,
+    "km/s": u.km / u.s,
+    "1e-20 erg Angstrom-2 cm-2 s-1": ERG / u.AA**2,
+    "10**-20 erg/s/cm**2/Angstrom": ERG / u.AA,
+    "10^-17 erg/s/cm^2/Angstrom": 1e-17 * u.erg / u.s / u.cm**2 / u.AA,
+    "W/m2 sr": u.W / u.m**2 * u.sr,
+    "mm day-1": u.mm / u.d,
+    "degree": u.deg,
+    "degrees_north": u.deg,
+    "degC": u.deg_C,
+    "degC d-1": u.deg_C / u.d,
+    "%": 1e-2 * u.one,
+    "psu": 1e-3 * u.one,
+    "µm": u.um,
+    "Jy/beam": u.Jy / u.beam,
+    "m(1/2)": u.m**0.5,
+    "mbar": 100 * u.Pa,
+    "0.01 K": 0.01 * u.K,
+    "12 Jy": 12 * u.Jy,
+    "0.5 km": 500 * u.m,
+    "knot": 1852 * u.m / u.h,
+    "weeks": 7 * u.d,
+    "nautical_mile-2": 1852**-2 * u.m**-2,
+    "dyn": 1e-5 * u.N,
+    "": u.one,
+    "1": u.one,
+    "1000": 1000 * u.one,
+}
+
+
+@pytest.mark.parametrize("text", list(SAID))
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int16])
+def test_units_are_said_as_fits_takes_them(text: str, kind: Any) -> None:
+    """By astropy's strict reader a number of the file is what it is in the array; so are positions of an axis."""
+    coords = {"t": ("t", [2.0, 3.0, 4.0], {"units": text})}
+    array = xr.DataArray(np.array([1, 5, 7], dtype=kind), coords, "t", name="a", attrs={"units": text})
+    hdu = to_hdulist(array)["A"]
+    right = u.Quantity(1, SAID[text])
+    for key, numbers, stored in (
+        ("BUNIT", hdu.data, [1, 5, 7]),
+        ("CUNIT1", hdu.header["CRVAL1"] + hdu.header["CDELT1"] * np.arange(3), [2, 3, 4]),
+    ):
+        unit = u.Unit(hdu.header.get(key, ""), format="fits")
+        factor = 1.0 if unit == right.unit else (1 * unit).to_value(right.unit)  # degrees Celsius have no factor
+        np.testing.assert_allclose(numbers * factor, np.array(stored) * right.value, rtol=4 * np.finfo(np.float32).eps)
+    assert hdu.data.dtype.kind == ("i" if kind is np.int16 and (hdu.data == array).all() else "f")
+    again = from_fits(hdu)
+    assert parse_unit(again.attrs.get("units", "")) == u.Unit(hdu.header.get("BUNIT", ""), format="fits")
+
+
+@pytest.mark.parametrize("data", [t for t in SAID if "degC" not in t])
+def test_units_of_results_are_said_as_fits_takes_them(data: str) -> None:
+    """Slopes, curvatures, chi-square: whatever units the coordinate and the data have."""
+    for over, per in (("m s-1", u.m / u.s), ("Angstrom", u.AA), ("12 s", 12 * u.s), ("knot", 1852 * u.m / u.h)):
+        coords = {"x": ("x", np.arange(8.0), {"units": over})}
+        array = xr.DataArray(np.arange(8.0) ** 2 + 1, coords, "x", name="a", attrs={"units": data}).expand_dims(p=2)
+        result = array.modelfit(Polynomial1D(2), dim="x", errors="ignore")
+        hdus = to_hdulist(result)
+        for name, power in (("c0", 0), ("c1", -1), ("c2", -2), ("c2_stderr", -2)):
+            header = hdus[name.upper()].header
+            right = u.Quantity(1, SAID[data]) * u.Quantity(1, per) ** power
+            got = hdus[name.upper()].data * u.Unit(header.get("BUNIT", ""), format="fits")
+            np.testing.assert_allclose(got.to_value(right.unit), result[name] * right.value, rtol=1e-12)
+        right = u.Quantity(1, SAID[data]) ** 2
+        got = hdus["CHI2"].data * u.Unit(hdus["CHI2"].header.get("BUNIT", ""), format="fits")
+        np.testing.assert_allclose(got.to_value(right.unit), result["chi2"] * right.value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("text", ["electron", "DN", "DN/s", "degF", "dex", "furlongs per foo", "R"])
+def test_a_unit_that_fits_has_no_word_for_is_written_as_it_is(text: str) -> None:
+    array = xr.DataArray(np.arange(3.0), dims="t", name="a", attrs={"units": text})
+    hdu = to_hdulist(array)["A"]
+    assert hdu.header["BUNIT"] == text
+    np.testing.assert_array_equal(hdu.data, array)
+    assert from_fits(hdu).attrs["units"] == text
+
+
+def test_c_on_a_temperature_is_no_coulomb_in_a_file() -> None:
+    array = xr.DataArray([1.0, 2.0], dims="t", name="tas", attrs={"units": "C"})
+    assert u.Unit(to_hdulist(array)["TAS"].header["BUNIT"], format="fits") == u.deg_C
+    assert u.Unit(to_hdulist(array.rename("q"))["Q"].header["BUNIT"], format="fits") == u.C
+
+
+@pytest.mark.parametrize(
+    ("data", "variance", "error"),
+    [
+        ("erg/s/cm2/Angstrom", "erg2/s2/cm4/Angstrom2", ERG * 1e20 / u.AA),
+        ("10**-20 erg/s/cm2", "10**-40 erg2/s2/cm4", ERG),
+        ("W/m2/sr", "mW2/m4/sr2", u.mW / u.m**2 / u.sr),
+        ("K km/s", "(K km/s)**2", u.K * u.km / u.s),
+    ],
+)
+def test_slashes_in_units_of_errors(read: Read, data: str, variance: str, error: Any) -> None:
+    """From left to right, as everywhere."""
+    ds = read(with_companions(ext("SCI", BUNIT=data), ext("STAT", BUNIT=variance)))
+    right = u.Quantity(1, error)
+    np.testing.assert_allclose((1 * parse_unit(ds["sci_sigma"].attrs["units"])).to_value(right.unit), right.value)
+    if "mW" not in variance:
+        assert ds["sci_sigma"].attrs["units"] == data
 
 
 def test_a_sky_whose_other_axis_is_gone_is_left_out() -> None:

@@ -13,11 +13,12 @@ from astropy.wcs import WCS, WCSCOMPARE_ANCILLARY
 
 from xr_modelfit.file_arrays import FileArray, memory_array
 from xr_modelfit.fits_headers import read_wcs, without_wcs
+from xr_modelfit.fits_units import read_unit
 from xr_modelfit.hdus import Image, Role, image_of, named_images, selected_images, table_of
 from xr_modelfit.lazy_arrays import LazyArray, kept
 from xr_modelfit.messages import a, suggestion
+from xr_modelfit.unit_text import write_unit
 from xr_modelfit.wcs import PixelGrid, labelled
-from xr_modelfit.world_axes import unit_text
 
 __all__ = ["OBSERVATION", "from_fits", "observation"]
 
@@ -197,14 +198,13 @@ def _error_units(own: str, of_data: str, role: Role) -> str:
     power = {Role.VARIANCE: 0.5, Role.INVERSE_VARIANCE: -0.5}.get(role)
     if power is None or not own or own == of_data:
         return own if power is None and own else of_data
-    theirs, data = (u.Unit(text, parse_strict="silent") for text in (own, of_data))
-    if isinstance(theirs, u.UnrecognizedUnit):
+    theirs, data = read_unit(own), read_unit(of_data)
+    if theirs is None:
         return of_data
     error = theirs**power
-    same = not isinstance(data, u.UnrecognizedUnit) and error.is_equivalent(data) and np.isclose(error.to(data), 1)
-    if same:
+    if data is not None and error.is_equivalent(data) and np.isclose(error.to(data), 1):
         return of_data
-    return unit_text(error)
+    return "" if error == u.dimensionless_unscaled else write_unit(error)
 
 
 def observation(header: fits.Header, primary: fits.Header | None = None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from astropy import units as u
 from astropy.io import fits
 from astropy.wcs import WCS
 
@@ -13,8 +14,8 @@ from xr_modelfit.fits import observation
 from xr_modelfit.fits_headers import without_wcs
 from xr_modelfit.hdus import Role
 from xr_modelfit.messages import a
+from xr_modelfit.unit_text import write_unit
 from xr_modelfit.wcs import PixelGrid, labelled
-from xr_modelfit.world_axes import unit_text
 
 __all__ = ["from_nddata"]
 
@@ -72,7 +73,7 @@ def from_nddata(nddata: Any, *, name: str = "data") -> xr.DataArray | xr.Dataset
         kept.update(grid.wcs.to_header(relax=True))
     coords = labelled(grid, header=kept)
     dims = tuple(coords.dims)[: len(shape)]
-    units = "" if nddata.unit is None else unit_text(nddata.unit)
+    units = _text(nddata.unit)
     variables = {name: xr.Variable(dims, data, {"units": units} if units else {})}
     if nddata.uncertainty is not None:
         variables[f"{name}_sigma"] = _sigma(nddata.uncertainty, dims, units)
@@ -101,9 +102,13 @@ def _sigma(uncertainty: Any, dims: tuple[Any, ...], units: str) -> xr.Variable:
         )
     if uncertainty.unit is not None:
         power = {Role.SIGMA: 1, Role.VARIANCE: 0.5, Role.INVERSE_VARIANCE: -0.5}[role]
-        units = unit_text(uncertainty.unit**power)
+        units = _text(uncertainty.unit**power)
     attrs = ({"units": units} if units else {}) | {"long_name": "standard error of the data"}
     return xr.Variable(dims, transformed(uncertainty.array, role), attrs)
+
+
+def _text(unit: Any) -> str:
+    return "" if unit in (None, u.dimensionless_unscaled) else write_unit(unit)
 
 
 def _simple(meta: Any) -> dict[str, Any]:

@@ -7,7 +7,6 @@ coordinates that the WCS turns back into pixel numbers.
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,9 +16,9 @@ from astropy.wcs import WCS, Sip
 
 from xr_modelfit.fits import OBSERVATION
 from xr_modelfit.fits_headers import StoredWCS, stored_wcs, units_of
+from xr_modelfit.fits_units import FitsUnit, fits_unit, read_unit
 from xr_modelfit.messages import a
 from xr_modelfit.wcs import PIXEL_AXIS, WORLD_AXIS
-from xr_modelfit.world_axes import unit_text
 
 __all__ = ["to_hdulist"]
 
@@ -38,8 +37,9 @@ def to_hdulist(obj: xr.Dataset | xr.DataArray) -> fits.HDUList:
     Returns
     -------
     astropy.io.fits.HDUList
-        Write it with ``.writeto(path)``. EXTNAME is the name of the variable, BUNIT its ``units``;
-        meanings of flags are comments. Axes are in the order of the original file, whatever the
+        Write it with ``.writeto(path)``. EXTNAME is the name of the variable, BUNIT its ``units`` in
+        the words of FITS, to which numbers are converted where that is needed (knots); meanings of
+        flags are comments. Axes are in the order of the original file, whatever the
         order of the dims, followed by dims that it did not have.
 
     Raises
@@ -108,10 +108,14 @@ class _Track:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How one variable becomes an image: its dims in the array's order, None for an axis of length 1."""
+    """How one variable becomes an image: its dims in the array's order, None for an axis of length 1.
+
+    Numbers are multiplied by ``factor`` where FITS has no word for their unit.
+    """
 
     dims: tuple[Hashable | None, ...]
     header: fits.Header
+    factor: float = 1.0
 
     @classmethod
     def of(cls, array: xr.DataArray, name: Hashable, stored: StoredWCS | None) -> "_Plan":
@@ -135,13 +139,16 @@ class _Plan:
         header["WCSAXES"] = len(kept) + len(others)
         for number, dim in enumerate(reversed(others), len(kept) + 1):
             _linear_axis(header, number, array, dim)
-        _describe(header, array)
-        return cls((*others, *reversed(on_wcs)), header)
+        unit = fits_unit(array)
+        _describe(header, array, unit)
+        return cls((*others, *reversed(on_wcs)), header, unit.factor)
 
     def arranged(self, array: xr.DataArray) -> np.ndarray:
         """Numbers in the order of the file and of a type that FITS has."""
         values = array.transpose(*(dim for dim in self.dims if dim is not None)).values
         values = values[tuple(np.newaxis if dim is None else slice(None) for dim in self.dims)]
+        if self.factor != 1.0:
+            values = values * self.factor
         if values.dtype.kind == "b":
             return values.astype(np.uint8)
         if values.dtype == np.int8:
@@ -179,7 +186,9 @@ def _tracks(array: xr.DataArray, stored: StoredWCS | None) -> dict[int, tuple[Ha
 def _pixels_of(wcs: WCS, axis: int, values: np.ndarray, units: str | None) -> np.ndarray | None:
     """Pixel numbers, from 0, of world coordinates along an axis of its own; None where they are others."""
     own = u.Unit(units_of(wcs)[axis], parse_strict="silent")
-    theirs = u.Unit(units or "", parse_strict="silent")
+    theirs = read_unit(units or "")
+    if theirs is None:
+        return None
     try:
         values = np.asarray(values, dtype=float) if theirs == own else theirs.to(own, np.asarray(values, dtype=float))
         alone = wcs.sub([axis + 1])
@@ -308,30 +317,23 @@ def _linear_axis(header: fits.Header, number: int, array: xr.DataArray, dim: Has
     step = float(np.max(np.abs(np.diff(coordinate.values.astype(float))), initial=0)) or 1.0
     track = _even(coordinate.values, dim, "an axis", max(1e-6, 4 * float(eps) * largest / step))
     header[f"CRPIX{number}"] = 1.0
-    header[f"CRVAL{number}"] = track.first
-    header[f"CDELT{number}"] = track.step
-    if units := _fits_unit(coordinate.attrs.get("units")):
-        header[f"CUNIT{number}"] = units
+    unit = fits_unit(coordinate)
+    header[f"CRVAL{number}"] = track.first * unit.factor
+    header[f"CDELT{number}"] = track.step * unit.factor
+    if unit.text:
+        header[f"CUNIT{number}"] = unit.text
 
 
-def _describe(header: fits.Header, array: xr.DataArray) -> None:
+def _describe(header: fits.Header, array: xr.DataArray, unit: FitsUnit) -> None:
     """BUNIT, what the variable is, and what its flags mean."""
-    if units := _fits_unit(array.attrs.get("units")):
-        header["BUNIT"] = units
+    if unit.text:
+        header["BUNIT"] = unit.text
     if title := array.attrs.get("long_name"):
         header.add_comment(_ascii(str(title)))
     values, meanings = array.attrs.get("flag_values"), str(array.attrs.get("flag_meanings", "")).split()
     if values is not None and len(np.atleast_1d(values)) == len(meanings):
         for value, meaning in zip(np.atleast_1d(values), meanings, strict=True):
             header.add_comment(_ascii(f"{value}: {meaning}"))
-
-
-def _fits_unit(text: Any) -> str:
-    """A unit as FITS can hold it: as it is, or in astropy's words where it is not ASCII."""
-    if text is None or (text := str(text)).isascii():
-        return text or ""
-    unit = u.Unit(text, parse_strict="silent")
-    return "" if isinstance(unit, u.UnrecognizedUnit) else unit_text(unit)
 
 
 def _ascii(text: str) -> str:

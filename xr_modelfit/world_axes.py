@@ -14,8 +14,9 @@ from astropy.wcs import WCS
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from xr_modelfit.fits_headers import units_of
+from xr_modelfit.unit_text import write_unit
 
-__all__ = ["WorldAxis", "identifier", "is_celestial", "pixel_names", "unique", "unit_text", "world_axis"]
+__all__ = ["WorldAxis", "identifier", "is_celestial", "pixel_names", "unique", "world_axis"]
 
 # By physical type (UCD 1+): name, long name, and CF's standard name where its table has one.
 _BY_TYPE: dict[str, tuple[str, str, str | None]] = {
@@ -105,7 +106,7 @@ def world_axis(wcs: BaseLowLevelWCS, i: int) -> WorldAxis:
     title = str(wcs.world_axis_names[i] or "")
     unit = _unit(wcs, i)
     name, long_name, standard_name = _named(kind, ctype.split("-")[0].strip().upper(), unit, title)
-    attrs: dict[str, Any] = {} if unit is None else {"units": unit_text(unit)}
+    attrs: dict[str, Any] = {} if unit is None else {"units": write_unit(unit)}
     if title or long_name:
         attrs["long_name"] = title or long_name
     if standard_name:
@@ -133,16 +134,6 @@ def _unit(wcs: BaseLowLevelWCS, i: int) -> u.UnitBase | None:
     given = units_of(wcs)[i] if isinstance(wcs, WCS) else wcs.world_axis_units[i]
     unit = u.Unit(given or "", parse_strict="silent")
     return None if isinstance(unit, u.UnrecognizedUnit) or unit in (u.dimensionless_unscaled, u.pix) else unit
-
-
-def unit_text(unit: u.UnitBase) -> str:
-    """A unit in words that CF and FITS share; empty where it is just a number."""
-    if unit in (u.deg, u.dimensionless_unscaled):
-        return "degree" if unit == u.deg else ""
-    try:
-        return str(unit.to_string("fits"))
-    except ValueError:  # FITS knows no scale but powers of ten
-        return str(unit.to_string())
 
 
 def _time_reference(wcs: WCS) -> dict[str, str]:
