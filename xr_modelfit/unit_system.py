@@ -23,6 +23,7 @@ from xr_modelfit.expression import evaluate_tree, result_names, scalar_model, wi
 from xr_modelfit.messages import listed
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem, measures_of_groups, told_by_labels, unit_groups
 from xr_modelfit.scaling import dimensions
+from xr_modelfit.unit_misfit import InputRead, Misfit
 from xr_modelfit.unit_text import write_unit
 from xr_modelfit.units import Conversion, Measure, conversion, factor
 from xr_modelfit.ways import about
@@ -208,30 +209,26 @@ class _Carried:
                 continue
             if power(one) == 1 and [p for p in (one.output, *one.inputs) if p != 0] == [1]:
                 return unit
-        told = None if name is None else self.model.input_units
-        return None if told is None else told.get(name)
+        return None if name is None else self._input_unit(name)
+
+    def _input_unit(self, name: str) -> UnitBase | None:
+        """What astropy says that the model takes for an input, which may be a Quantity of 1."""
+        told = (self.model.input_units or {}).get(name)
+        return None if told is None else u.Unit(told)
 
     def _misfit(self, j: int) -> str:
-        one = self.exponents[j]
+        one, unit, inner = self.exponents[j], self.carried[j], self._inner(j)
         assert one is not None
-        unlabelled = [] if self.measure.text is not None or one.output == 0 else ["the data"]
-        read = [i for i, g in zip(self.inputs, self.groups, strict=True) if g < len(one.inputs) and one.inputs[g] != 0]
-        unlabelled += [f"the coordinate {i.coordinate!r}" for i in read if i.measure.text is None]
-        head = f"model has the unit {write_unit(self.carried[j])!r} on {self.names[j]!r}, but "
-        if unlabelled:
-            pure = len([p for p in (one.output, *one.inputs) if p]) == 1
-            units = write_unit(self.carried[j]) if pure else "..."
-            how = f"data.assign_attrs(units={units!r})"
-            if unlabelled[0] != "the data":
-                at = repr(read[0].coordinate)
-                how = f"data.assign_coords({{{at}: data[{at}].assign_attrs(units={units!r})}})"
-            return head + f"{' and '.join(unlabelled)} has no units. Label it: {how}."
-        told = [f"the data is in {self.measure.text!r}"] if one.output != 0 else []
-        told += [f"the coordinate {i.coordinate!r} is in {i.measure.text!r}" for i in read]
-        return head + (
-            f"{' and '.join(told)}, which gives {write_unit(self._inner(j))!r} and cannot be converted. "
-            "Correct the units, or say by equivalencies={input: ...} how they are converted."
-        )
+        assert unit is not None
+        assert inner is not None
+        groups = list(zip(self.inputs, self.groups, strict=True))
+        read = [
+            InputRead(i, g, one.inputs[g], self._wanted(lambda e, g=g: e.inputs[g], i.name))
+            for i, g in groups
+            if g < len(one.inputs) and one.inputs[g] != 0
+        ]
+        taken = self._wanted(lambda e: e.output, None)
+        return Misfit(self.names[j], unit, one, inner, self.measure, read, taken).message()
 
     def _require_complete(self) -> None:
         """Refuse plain numbers beside units, where a unit is needed."""
@@ -275,7 +272,7 @@ class _Carried:
         inputs, at, converted = [], [], {}
         for one, x in zip(self.inputs, probe, strict=True):
             old = one.measure.unit or u.dimensionless_unscaled
-            wanted = (self.model.input_units or {}).get(one.name, old)
+            wanted = self._input_unit(one.name) or old
             wanted = _coherent(wanted) if coherent else wanted
             told = self._told(one)
             how = conversion(old, wanted, told, one.measure.difference)
