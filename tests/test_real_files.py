@@ -146,6 +146,20 @@ def test_the_n2hp_cube_is_read_as_its_header_says(n2hp: xr.DataArray, shared_dat
     assert first.max() + OFFSETS[-1] < n2hp["velocity"].max()
 
 
+def test_a_peak_as_the_start_of_lines_in_km_s(n2hp: xr.DataArray) -> None:
+    """As ``idxmax`` gives it, or converted by the user, who then has to say so: 1/1000 of it finds other lines."""
+    model = hyperfine(1e-3 * u.km / u.s, u.K)
+    peak = n2hp_start(n2hp)["mean_0"]
+    given = {"as it is": peak, "said": (peak / 1000).assign_attrs(units="km/s")}
+    fits_ = {k: n2hp.modelfit(model, dim="velocity", p0={"mean_0": start}) for k, start in given.items()}
+    for k, fit in fits_.items():
+        assert [u.Unit(fit[f"mean_{i}"].attrs["units"]) for i in range(7)] == [u.km / u.s] * 7, k
+        np.testing.assert_allclose(fit["mean_0"] * 1000, peak, rtol=0, atol=500)  # a line is 300 m/s wide
+    for start in (peak / 1000, (peak / 1000).drop_attrs(), peak + 1.0, peak.chunk()):
+        with pytest.raises(ValueError, match=r"p0\['mean_0'\] is called 'velocity'.*\.assign_attrs\(units='m s-1'\)"):
+            n2hp.modelfit(model, dim="velocity", p0={"mean_0": start})
+
+
 @pytest.mark.parametrize("way", ["computed", "lazy"])
 def test_seven_lines_of_one_strength(n2hp: xr.DataArray, way: str) -> None:
     """Three free parameters of 21. The errors of the tied ones follow from theirs."""
@@ -300,6 +314,23 @@ def test_the_muse_cube_is_read_with_its_errors(muse: xr.Dataset, shared_data: Pa
     assert muse["wavelength"].attrs["units"] == "Angstrom"
     for name in ("data", "data_sigma"):
         assert u.Unit(muse[name].attrs["units"]) == FLUX
+
+
+def test_units_of_a_source_by_its_place_on_the_sky(shared_data: Path) -> None:
+    """A ten-thousandth of a degree wide at 20 and -30 degrees; right ascension and declination are made when read."""
+    source = Gaussian2D(300, 19.9979, -29.99847, 1e-4, 1e-4)
+    own = custom_model(
+        lambda x, y, a=300.0, b=19.9979, c=-29.99847, s=1e-4: a * np.exp(-((x - b) ** 2 + (y - c) ** 2) / (2 * s**2))
+    )()
+    for model, units in ((source, [FLUX, *[u.deg] * 4, u.rad]), (own, [FLUX, *[u.deg] * 3])):
+        for computed in (False, True):
+            cube = xr_modelfit.from_fits(shared_data / "muse_central_cube.fits")
+            cube = cube.isel(y=slice(70, 101), x=slice(78, 101), wavelength=slice(2))
+            if computed:
+                cube = cube.compute()
+            where = {"x": "ra", "y": "dec"}
+            fit = cube.modelfit(model, dim=("y", "x"), data="data", coords=where, errors="ignore")
+            assert [u.Unit(fit[n].attrs["units"]) for n in model.param_names] == units
 
 
 @pytest.mark.parametrize("way", ["computed", "lazy"])

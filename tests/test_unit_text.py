@@ -459,6 +459,7 @@ def product(parts: list[tuple[str, int]]) -> u.UnitBase:
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(WORDS)), POWERS), min_size=1, max_size=4))
 def test_all_spellings_of_a_product_mean_the_same(parts: list[tuple[str, int]]) -> None:
+    assume(abs(sum(p * np.log10(WORDS[w].decompose().scale) for w, p in parts)) < 290)  # else no number is in it
     expected = product(parts)
     for between, one in SPELLINGS.values():
         text = between.join(one.format(word=word, power=power) for word, power in parts)
