@@ -1,6 +1,7 @@
 """Quantities derived from parameters, and prediction bands: against closed forms and Monte Carlo."""
 
 import inspect
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def test_the_flux_is_the_integral_of_the_line(name: str) -> None:
     )
     far = 1e5
     edges = [-far, -20.0, -1.0, 2.0, 20.0, far]
-    whole = sum(quad(line, a, b, limit=500, epsabs=1e-10)[0] for a, b in zip(edges[:-1], edges[1:], strict=True))
+    whole = sum(quad(line, a, b, limit=500, epsabs=1e-10)[0] for a, b in pairwise(edges))
     # What lies beyond: 2 A (fwhm / 2)^2 / far for the profiles with wings.
     assert parameters.modelfit.derived("flux")["flux"].item() == pytest.approx(whole, rel=2e-4)
 

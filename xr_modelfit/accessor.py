@@ -64,20 +64,33 @@ class ModelfitDataset:
         """The parameters alone, without errors and statistics."""
         return parameters_of(self._obj)
 
-    def report(self) -> FitReport:
-        """Count how the fits ended; its ``str`` is a short text. Computes a lazy ``fit_status``.
+    def report(self, n_worst: int = 5) -> FitReport:
+        """Count how the fits ended, how many are on a bound, and name the worst.
+
+        Computes what is lazy.
+
+        Parameters
+        ----------
+        n_worst : int
+            How many of the successful fits with the largest ``reduced_chi2`` to name.
+
+        Returns
+        -------
+        FitReport
+            Its ``str`` is a short text, in notebooks it is a table.
 
         Examples
         --------
         >>> import numpy as np, xarray as xr, xr_modelfit
         >>> from astropy.modeling.models import Linear1D
-        >>> data = xr.DataArray([[0.0, 1.0, 2.0], [np.nan] * 3], dims=("y", "t"))
+        >>> data = xr.DataArray([[0.0, 1.0, 4.0], [np.nan] * 3], dims=("y", "t"))
         >>> print(data.modelfit(Linear1D(), dim="t").modelfit.report())
         2 fits, 1 successful (50.0 %)
           1  converged           The fit converged.
           1  no_data             There is no valid sample.
+        Largest reduced_chi2: 0.667 (y=0).
         """
-        return all_fits(self._obj)
+        return all_fits(self._obj, n_worst)
 
     def evaluate(
         self,
