@@ -132,7 +132,8 @@ def _labels(array: xr.DataArray, at: tuple[Any, ...]) -> dict[Hashable, Any]:
     """Labels of a position; its number where a dim has none."""
     labels: dict[Hashable, Any] = {}
     for dim, i in zip(array.dims, at, strict=True):
-        labels[dim] = array.indexes[dim][int(i)] if dim in array.indexes else int(i)
+        label = array.indexes[dim][int(i)] if dim in array.indexes else int(i)
+        labels[dim] = label.item() if isinstance(label, np.generic) else label
     return labels
 
 
