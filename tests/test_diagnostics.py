@@ -299,18 +299,18 @@ def test_the_batch_fitter_says_why_a_fit_failed(tmp_path: Path) -> None:
         f"max_iterations: {FitStatus.MAX_ITERATIONS.sentence}",
         "",
         "last iterate",
-        f"  amplitude = {one['amplitude']!r} K",
-        f"  mean = {one['mean']!r} km/s  in [-5.0, 5.0]",
-        f"  stddev = {one['stddev']!r} km/s{text.splitlines()[5].partition(' km/s')[2]}",
+        f"  amplitude = {one['amplitude']:.10g} K",
+        f"  mean = {one['mean']:.10g} km/s  in [-5, 5]",
+        f"  stddev = {one['stddev']:.10g} km/s{text.splitlines()[5].partition(' km/s')[2]}",
         "",
-        f"chi2        {one['chi2']!r}",
+        f"chi2        {one['chi2']:.10g}",
         "samples     25",
         "dof         22",
         "iterations  2",
     ]
     few = (tmp_path / "x=1" / "error.log").read_text()
     assert few.startswith("too_few_points: ")
-    assert "no iterate; start\n  amplitude = 1.0 K" in few
+    assert "no iterate; start\n  amplitude = 1 K" in few
     assert "samples     2\n" in few
     assert "amplitude = nan" in (tmp_path / "x=2" / "error.log").read_text()
 
@@ -324,7 +324,7 @@ def test_units_of_the_log_are_those_of_the_result(tmp_path: Path) -> None:
     text = (tmp_path / "x=0" / "error.log").read_text()
     for name in ("amplitude", "mean"):
         shown = text.partition(f"{name} = ")[2].split()
-        np.testing.assert_allclose(float(shown[0]), got[name].item(), rtol=1e-12)
+        np.testing.assert_allclose(float(shown[0]), got[name].item(), rtol=1e-9)
         assert " ".join(shown[1:2]) == got[name].attrs["units"].split()[0]
 
 
@@ -537,7 +537,11 @@ def test_every_scheduler_writes_the_same(
     data = moods(MARKS)
     data[0, 0, 1:] = np.nan
     chosen = client if scheduler == "client" else scheduler
-    options = {"fitter": fitter, "errors": "ignore", "diagnostics": "all", "diagnostics_callable": save}
+
+    def local(*six: Any) -> None:
+        save(*six)
+
+    options = {"fitter": fitter, "errors": "ignore", "diagnostics": "all", "diagnostics_callable": local}
     expected = fit(data, Linear1D(), "t", diagnostics_path=tmp_path / "whole", **options)
     options |= {"diagnostics_path": tmp_path / "parts"}
     if lazy:
@@ -553,6 +557,7 @@ def test_every_scheduler_writes_the_same(
 def noisy(path: Path, world: Any, data: Any, weights: Any, model: Any, fitter_kwargs: Any) -> None:
     """Warns of its own, which must not be taken for a warning of another fit."""
     warnings.warn("from the callable", UserWarning, stacklevel=1)
+    warnings.warn("old", DeprecationWarning, stacklevel=1)
 
 
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
@@ -584,6 +589,7 @@ def test_4000_fits_are_those_of_astropy_too(tmp_path: Path) -> None:
     assert tree(tmp_path / "here") == tree(tmp_path / "there", named("y", "x"))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # older matplotlib, of newer libraries
 @pytest.mark.parametrize("scheduler", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("fitter", [None, TRFLSQFitter()], ids=["batch", "astropy"])
 def test_a_plot_of_each_fit_of_the_cube(scheduler: str, fitter: Any, cube: xr.DataArray, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ is counted.
 
 import re
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,7 +138,7 @@ class Diagnosis:
             lines += ["no iterate; start", *self._listed(fits, fits.numbers["start"][i], i)]
         told = {"chi2": "chi2", "samples": "n_points", "dof": "dof", "iterations": "n_iter"}
         numbers = {word: fits.number(name, i) for word, name in told.items()}
-        lines += ["", *(f"{word:12}{n!r}" if word == "chi2" else f"{word:12}{n:.0f}" for word, n in numbers.items())]
+        lines += ["", *(f"{word:12}{n:.10g}" if word == "chi2" else f"{word:12}{n:.0f}" for word, n in numbers.items())]
         return "\n".join(lines) + "\n" + (f"\n{raised}" if raised else "")
 
     def _listed(self, fits: Ended, values: np.ndarray, i: int) -> list[str]:
@@ -146,8 +147,8 @@ class Diagnosis:
         for j, name in enumerate(fits.problem.names):
             divisor, unit = self.shown[j] if self.shown else (1.0, "")
             value, low, high = (float(a[j]) / divisor for a in (values, *(bound[i] for bound in fits.bounds)))
-            limits = f"  in [{low!r}, {high!r}]" if np.isfinite([low, high]).any() else ""
-            lines.append(f"  {name} = {value!r}{unit and f' {unit}'}{limits}")
+            limits = f"  in [{low:.10g}, {high:.10g}]" if np.isfinite([low, high]).any() else ""
+            lines.append(f"  {name} = {value:.10g}{unit and f' {unit}'}{limits}")
         return lines
 
     def _fill(self, folder: Path, logs: dict[str, str], fits: Ended, i: int) -> bool:
@@ -165,6 +166,8 @@ class Diagnosis:
         """Call the user's function, one at a time in a process; what it warned of and raised."""
         raised = ""
         with caught_warnings() as caught:
+            for hidden in (DeprecationWarning, PendingDeprecationWarning):  # as Python hides them
+                warnings.simplefilter("ignore", hidden)
             try:
                 function(folder, *self._arguments(fits, i), dict(self.keywords))
             except (Exception, SystemExit):
