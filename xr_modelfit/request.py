@@ -13,10 +13,12 @@ from astropy.modeling import Model
 
 from xr_modelfit.companions import Companions, resolve_companions
 from xr_modelfit.coords import Labels, ModelInput, fitted_dims, model_inputs
+from xr_modelfit.diagnostics import check_diagnostics, diagnosis_of
 from xr_modelfit.execution import Habit, check_scheduler, is_lazy
 from xr_modelfit.expression import scalar_model
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block import BlockTask, Layout, Role, fit_block
+from xr_modelfit.fitters.diagnosis import Diagnosis
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.fitters.quiet import caught_warnings
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
@@ -55,6 +57,7 @@ class Request:
         All that goes through the blocks; arrays of samples have all fitted dims.
     options : mapping
         Those of `xr_modelfit.fit`.
+    diagnosis : Diagnosis or None
     """
 
     data: xr.DataArray
@@ -68,6 +71,7 @@ class Request:
     frame: xr.Dataset
     arrays: dict[Role, xr.Variable]
     options: Mapping[str, Any]
+    diagnosis: Diagnosis | None = None
 
     @property
     def variables(self) -> list[xr.Variable]:
@@ -123,6 +127,7 @@ class Request:
                 min_points=o["min_points"],
                 keep_failed=o["keep_failed"],
                 raising=self.lazy and o["errors"] == "raise",
+                diagnosis=self.diagnosis,
             )
         )
 
@@ -163,7 +168,8 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
     arrays = _arrays(data, system.inputs, companions.maps, fitted) | starts.maps
     lazy = is_lazy(*arrays.values())
     check_scheduler(options["scheduler"], lazy)
-    if lazy and options["errors"] == "raise":
+    diagnosed = options["diagnostics"] is not None
+    if diagnosed or (lazy and options["errors"] == "raise"):
         arrays |= {Role("position", str(d)): xr.Variable([d], np.arange(data.sizes[d])) for d in loop}
 
     probe = probe_inputs(system.inputs, fitted, data, starts.problem.start)
@@ -178,11 +184,15 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
         options["fitter_kwargs"],
         options["fit_info"],
     )
-    layout = Layout(problem.n_parameters, fitter.info_names, options["covariance"])
+    layout = Layout(problem.n_parameters, fitter.info_names, options["covariance"], diagnosed)
     frame = frame_of(data, fitted)
     check_names(frame, data, output_names(problem.names, layout, prefix), layout)
+    keywords = fitter.keywords if isinstance(fitter, PixelwiseFitter) else None
+    diagnosis = diagnosis_of(options, data, fitted, system.inputs, starts.units, keywords)
     arrays = _in_inner_units(arrays, system, companions)
-    return Request(data, fitted, system, starts.units, companions, problem, fitter, layout, frame, arrays, options)
+    return Request(
+        data, fitted, system, starts.units, companions, problem, fitter, layout, frame, arrays, options, diagnosis
+    )
 
 
 def _resolve_units(
@@ -249,6 +259,7 @@ def check_options(prefix: Any, o: Mapping[str, Any]) -> None:
     for name in ("skipna", "covariance", "keep_failed", "keep_attrs"):
         if not isinstance(o[name], bool | np.bool_):
             raise TypeError(f"{name} is {o[name]!r}; it must be True or False.")
+    check_diagnostics(o)
 
 
 def _arrays(
