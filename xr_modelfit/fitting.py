@@ -12,10 +12,10 @@ from astropy.units import Quantity
 from xr_modelfit import coords as coordinates
 from xr_modelfit.coords import Labels, fitted_dims
 from xr_modelfit.execution import map_blocks
-from xr_modelfit.expression import parameter_titles
 from xr_modelfit.failures import FitWarning, tell_failures
 from xr_modelfit.fitters.block import FitError
 from xr_modelfit.messages import a, listed, suggestion
+from xr_modelfit.metadata import joined_history
 from xr_modelfit.request import check_options, resolve_request
 from xr_modelfit.results import FIELD, label
 from xr_modelfit.starts import check_model
@@ -152,7 +152,8 @@ def fit(
     fits_per_chunk : int, optional
         At most this many fits in a block.
     keep_attrs : bool
-        Put the input's attrs that do not speak of one variable on the result.
+        Put the input's attrs that do not speak of one variable on the result, beside its own
+        ``Conventions`` and ``history``.
 
     Returns
     -------
@@ -223,8 +224,11 @@ def _fit_dataset(
         _fit_array(Labels(ds[name], variables), model, dim, prefix=f"{prefix}{name}_", attrs=ds.attrs, **options)
         for name in _variables_to_fit(ds, variables, dim, options)
     ]
+    if not results:
+        return xr.Dataset()
     # All coordinates are those of the Dataset, so there is nothing to compare (or to compute).
-    return xr.merge(results, compat="override", join="exact", combine_attrs="override") if results else xr.Dataset()
+    merged = xr.merge(results, compat="override", join="exact", combine_attrs="override")
+    return merged.assign_attrs(history=joined_history(results))
 
 
 def _variables_to_fit(
@@ -276,18 +280,8 @@ def _fit_array(
         fits_per_chunk=options["fits_per_chunk"],
         habit=request.habit,
     )
-    result = label(
-        packed,
-        request.layout,
-        request.units,
-        parameter_titles(model),
-        request.frame,
-        prefix=prefix,
-        record=request.record(prefix),
-        chi2_units=request.chi2_units,
-        status_attrs=request.time_attrs,
-        attrs=attrs if options["keep_attrs"] else {},
-    )
+    result = label(packed, request.layout, request.frame, request.metadata(prefix))
+    result.attrs = request.dataset_attrs(attrs)
     if not request.lazy:
         tell_failures(result[f"{prefix}fit_status"], options["errors"])
     return result
