@@ -117,12 +117,8 @@ def involves_temperature(text: str | None) -> bool:
         unit = None if text is None else parse_unit(text)
     except UnknownUnitError:
         return False
-    return unit is not None and any(str(base) in ("K", *_KELVINS, "deg_R") for base in _bases(unit))
-
-
-def _bases(unit: UnitBase) -> list[Any]:
-    bases = list(unit.bases)
-    return bases if bases != [unit] or str(unit) in _KELVINS else list(unit.decompose().bases)
+    inner = [] if unit is None else [one for base in unit.bases for one in base.decompose().bases]
+    return any(str(one) in ("K", *_KELVINS) for one in inner)
 
 
 def plain(obj: Any) -> Any:
