@@ -14,10 +14,10 @@ from xr_modelfit import coords as coordinates
 from xr_modelfit.coords import Labels, fitted_dims
 from xr_modelfit.diagnostics import folders_of_variables
 from xr_modelfit.execution import map_blocks
-from xr_modelfit.expression import parameter_titles
 from xr_modelfit.failures import FitWarning, tell_failures, tell_unwritten
 from xr_modelfit.fitters.block import FitError
 from xr_modelfit.messages import a, listed, suggestion
+from xr_modelfit.metadata import joined_history
 from xr_modelfit.request import check_options, resolve_request
 from xr_modelfit.results import FIELD, label
 from xr_modelfit.starts import check_model
@@ -172,7 +172,8 @@ def fit(
         ``where``) as plain arrays over the fitted dims, and the fitted model without units, None
         where there is none. What it raises or warns of is in ``callable.log``.
     keep_attrs : bool
-        Put the input's attrs that do not speak of one variable on the result.
+        Put the input's attrs that do not speak of one variable on the result, beside its own
+        ``Conventions`` and ``history``.
 
     Returns
     -------
@@ -245,8 +246,11 @@ def _fit_dataset(
         _fit_array(Labels(ds[name], variables), model, dim, prefix=f"{prefix}{name}_", attrs=ds.attrs, **own)
         for name, own in zip(names, folders_of_variables(names, options), strict=True)
     ]
+    if not results:
+        return xr.Dataset()
     # All coordinates are those of the Dataset, so there is nothing to compare (or to compute).
-    return xr.merge(results, compat="override", join="exact", combine_attrs="override") if results else xr.Dataset()
+    merged = xr.merge(results, compat="override", join="exact", combine_attrs="override")
+    return merged.assign_attrs(history=joined_history(results))
 
 
 def _variables_to_fit(
@@ -298,18 +302,8 @@ def _fit_array(
         fits_per_chunk=options["fits_per_chunk"],
         habit=request.habit,
     )
-    result = label(
-        packed,
-        request.layout,
-        request.units,
-        parameter_titles(model),
-        request.frame,
-        prefix=prefix,
-        record=request.record(prefix),
-        chi2_units=request.chi2_units,
-        status_attrs=request.time_attrs,
-        attrs=attrs if options["keep_attrs"] else {},
-    )
+    result = label(packed, request.layout, request.frame, request.metadata(prefix))
+    result.attrs = request.dataset_attrs(attrs)
     if not request.lazy:
         if request.diagnosis is not None:
             tell_unwritten(packed.isel({FIELD: request.layout.fields()["unwritten"]}).values, request.diagnosis.path)

@@ -15,16 +15,17 @@ from xr_modelfit.companions import Companions, resolve_companions
 from xr_modelfit.coords import Labels, ModelInput, fitted_dims, model_inputs
 from xr_modelfit.diagnostics import check_diagnostics, diagnosis_of
 from xr_modelfit.execution import Habit, check_scheduler, is_lazy
-from xr_modelfit.expression import scalar_model
+from xr_modelfit.expression import expression_text, parameter_titles, scalar_model
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block import BlockTask, Layout, Role, fit_block
 from xr_modelfit.fitters.diagnosis import Diagnosis
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.fitters.quiet import caught_warnings
+from xr_modelfit.metadata import Metadata, dataset_attrs, frame_of, grid_mapping_of
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
 from xr_modelfit.problem import Problem
 from xr_modelfit.record import write_record
-from xr_modelfit.results import check_names, frame_of, output_names
+from xr_modelfit.results import check_names, output_names
 from xr_modelfit.solver import choose_fitter, probe_inputs
 from xr_modelfit.starts import check_model, resolve_starts
 from xr_modelfit.unit_record import describe_units
@@ -131,6 +132,23 @@ class Request:
             )
         )
 
+    def metadata(self, prefix: str) -> Metadata:
+        """What is said of the result's variables."""
+        return Metadata(
+            self.units,
+            parameter_titles(self.problem.model),
+            prefix,
+            self.record(prefix),
+            self.chi2_units,
+            self.time_attrs,
+            grid_mapping_of(self.data, self.frame),
+        )
+
+    def dataset_attrs(self, source: Mapping[Any, Any]) -> dict[Any, Any]:
+        """What is said of the result; ``source`` are attrs of the input."""
+        kept = source if self.options["keep_attrs"] else {}
+        return dataset_attrs(kept, expression_text(self.problem.model), self.data.name, self.fitted)
+
     def record(self, prefix: str) -> str:
         """The record of the fit, for the attrs of its ``fit_status``."""
         options = {k: self.options[k] for k in ("skipna", "min_points", "keep_failed")}
@@ -185,7 +203,7 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
         options["fit_info"],
     )
     layout = Layout(problem.n_parameters, fitter.info_names, options["covariance"], diagnosed)
-    frame = frame_of(data, fitted)
+    frame = frame_of(data, labels.variables, fitted)
     check_names(frame, data, output_names(problem.names, layout, prefix), layout)
     keywords = fitter.keywords if isinstance(fitter, PixelwiseFitter) else None
     diagnosis = diagnosis_of(options, data, fitted, system.inputs, starts.units, keywords)
