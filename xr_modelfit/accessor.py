@@ -3,14 +3,14 @@
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 import inspect
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from types import EllipsisType
 from typing import Any, Unpack
 
 import xarray as xr
 from astropy.modeling import Model
 
-from xr_modelfit import components, derived, evaluation, fitted_model, fitting, prediction
+from xr_modelfit import components, derived, evaluation, fitted_model, fitting, prediction, stores
 from xr_modelfit.report import FitReport
 from xr_modelfit.selection import all_fits, one_fit, parameters_of, succeeded
 
@@ -309,6 +309,73 @@ class ModelfitDataset:
         (0.99, 0.027)
         """
         return derived.derived(self._obj, one_fit(self._obj, data), names, functions, model)
+
+    def to_zarr(
+        self,
+        store: Any,
+        *,
+        resume: bool = False,
+        progress: bool = False,
+        memory: str | int = "1 GiB",
+        scheduler: Any = None,
+        encoding: Mapping[str, Mapping[str, Any]] | None = None,
+        **options: Any,
+    ) -> xr.Dataset:
+        """Fit a lazy result piece by piece into a zarr store; it may be larger than memory, and be interrupted.
+
+        Parameters
+        ----------
+        store : str, path or zarr store
+            It must not exist yet, unless with ``resume``.
+        resume : bool
+            Go on with what an interrupted or killed run of the same call left; begin where there is
+            nothing yet. A store that was begun by another fit is refused.
+        progress : bool
+            Show a bar that counts fits. Needs tqdm.
+        memory : str or int
+            About how much to use for the samples and results under way, "2 GiB" or a number of
+            bytes. The less, the more often chunks are read that are larger than a piece.
+        scheduler : str or dask client, optional
+            As in `xr_modelfit.fit`.
+        encoding : mapping, optional
+            ``{variable: {key: value}}``, as for `xarray.Dataset.to_zarr`.
+        **options
+            ``zarr_format`` and ``storage_options`` of `xarray.Dataset.to_zarr`.
+
+        Returns
+        -------
+        xarray.Dataset
+            The store, opened.
+
+        Raises
+        ------
+        ValueError
+            This is no lazy result, or was changed since the fit.
+        FileExistsError
+            The store exists.
+        StoreError
+            It was begun by another fit: model, data, coordinates, options or versions differ.
+
+        Examples
+        --------
+        >>> import tempfile, xarray as xr, xr_modelfit
+        >>> from astropy.modeling.models import Linear1D
+        >>> data = xr.DataArray([[1.0, 3.0, 5.0], [0.0, 2.0, 4.0]], dims=("y", "t")).chunk(t=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     fit = data.modelfit(Linear1D(), dim="t").modelfit.to_zarr(f"{folder}/fit.zarr", resume=True)
+        ...     fit["slope"].round(6).values.tolist()
+        [2.0, 2.0]
+        """
+        return stores.to_zarr(
+            self._obj,
+            store,
+            resume=resume,
+            progress=progress,
+            memory=memory,
+            scheduler=scheduler,
+            encoding=encoding,
+            **options,
+        )
 
     def to_model(self, *, data: str | None = None, model: Model | None = None) -> Model:
         """The fitted astropy model; parameters are arrays over the remaining dims, in order.
