@@ -174,8 +174,9 @@ def _compute_on_cluster(variable: xr.Variable, scheduler: Any, tell: Tell) -> xr
     client = scheduler if hasattr(scheduler, "persist") else _active_client()
     kept = client.persist(variable.data)
     sizes = {key: _fits_of(variable.data.chunks, key[1:]) for key in flatten(variable.data.__dask_keys__())}
-    for future in as_completed(futures_of(kept)):
-        tell(sizes.get(future.key, 0))
+    with client.as_current():  # as_completed looks for one, even where it has nothing to do
+        for future in as_completed(futures_of(kept, client=client)):
+            tell(sizes.get(future.key, 0))
     return variable.copy(data=client.compute(kept, sync=True))
 
 
