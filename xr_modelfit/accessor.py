@@ -123,8 +123,8 @@ class ModelfitDataArray:
         Examples
         --------
         >>> from astropy.modeling.models import Gaussian1D
-        >>> import xr_modelfit
-        >>> cube = xr_modelfit.tutorial.line_cube((6, 8)).isel(y=slice(2, 4), x=slice(3, 5))
+        >>> from xr_modelfit import tutorial
+        >>> cube = tutorial.line_cube((6, 8)).isel(y=slice(2, 4), x=slice(3, 5))
         >>> fit = cube.modelfit(Gaussian1D(2, 4500, 500), dim="velocity", sigma=0.1)
         >>> picture = cube.modelfit.plot_fit(fit, y=3, x=4, sigma=0.1)
         >>> list(picture.artists)
@@ -539,8 +539,8 @@ class ModelfitDataset:
         Examples
         --------
         >>> from astropy.modeling.models import Gaussian1D
-        >>> import xr_modelfit
-        >>> cube = xr_modelfit.tutorial.line_cube((6, 8)).isel(y=slice(2, 4), x=slice(2, 6))
+        >>> from xr_modelfit import tutorial
+        >>> cube = tutorial.line_cube((6, 8)).isel(y=slice(2, 4), x=slice(2, 6))
         >>> fit = cube.modelfit(Gaussian1D(2, 4500, 500), dim="velocity", sigma=0.1)
         >>> picture = fit.modelfit.plot(["amplitude", "mean"])
         >>> list(picture.artists)
@@ -604,8 +604,8 @@ class ModelfitDataset:
         Examples
         --------
         >>> from astropy.modeling.models import Gaussian1D
-        >>> import xr_modelfit
-        >>> cube = xr_modelfit.tutorial.line_cube((6, 8)).isel(y=slice(2, 4), x=slice(2, 6))
+        >>> from xr_modelfit import tutorial
+        >>> cube = tutorial.line_cube((6, 8)).isel(y=slice(2, 4), x=slice(2, 6))
         >>> fit = cube.modelfit(Gaussian1D(2, 4500, 500), dim="velocity", sigma=0.1)
         >>> counts, edges, patches = fit.modelfit.plot_hist("mean", bins=4)
         >>> int(counts.sum())
@@ -669,8 +669,8 @@ class ModelfitDataset:
         Examples
         --------
         >>> from astropy.modeling.models import Gaussian1D
-        >>> import xr_modelfit
-        >>> cube = xr_modelfit.tutorial.line_cube((6, 8)).isel(y=slice(2, 4), x=slice(2, 6))
+        >>> from xr_modelfit import tutorial
+        >>> cube = tutorial.line_cube((6, 8)).isel(y=slice(2, 4), x=slice(2, 6))
         >>> fit = cube.modelfit(Gaussian1D(2, 4500, 500), dim="velocity", sigma=0.1)
         >>> viewer = fit.modelfit.inspect(cube)
         >>> viewer.select(y=3, x=4)

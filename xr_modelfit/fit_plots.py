@@ -54,8 +54,9 @@ def plot_fit(
     check_size(ax, figsize)
     one = one_fit_of(obj, fit, record, position, sigma=sigma, where=where, model=model)
     if ax is None:
-        size = (4.0 * (2 + residuals), 4.2) if one.is_image else (7.0, 5.6 if residuals else 4.4)
-        axs = fit_axes(plt.figure(figsize=figsize or size, layout="constrained"), one, residuals)
+        size = (4.0 * (2 + residuals), 4.8) if one.is_image else (7.0, 5.6 if residuals else 4.4)
+        layout = "compressed" if one.is_image else "constrained"
+        axs = fit_axes(plt.figure(figsize=figsize or size, layout=layout), one, residuals)
     elif one.is_image:
         axs = axes_given(ax, 2 + residuals, "the images of data, model" + (" and residuals" if residuals else ""))
     else:

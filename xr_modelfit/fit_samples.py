@@ -86,8 +86,8 @@ class OneFit:
             return None
         one, coordinate = self.record.inputs[0], coordinates_of(self.record, self.data)[0]
         numbers = coordinate_numbers(coordinate, one) if holds_times(coordinate) else coordinate.variable
-        values = numbers.values.astype(float)
-        inside = values[np.isfinite(values)]
+        samples = xr.DataArray(numbers).broadcast_like(self.data).transpose(*self.data.dims).values.astype(float)
+        inside = samples[self.used] if self.used.any() else samples[np.isfinite(samples)]  # no extrapolation
         if inside.size == 0:
             return None
         n = int(np.clip(_STEP * inside.size, _FINE, _FINEST))
@@ -95,8 +95,7 @@ class OneFit:
         attrs = {} if holds_times(coordinate) else coordinate.attrs
         at = xr.DataArray(fine, dims=_CURVE, attrs=attrs)
         given = evaluate(self.result, self.record, None, {one["coordinate"]: at}, self.template)
-        samples = xr.DataArray(numbers).broadcast_like(self.data).transpose(*self.data.dims)
-        return Curve(samples.values, fine, self._like_data(given).values)
+        return Curve(samples, fine, self._like_data(given).values)
 
     def _like_data(self, values: xr.DataArray) -> xr.DataArray:
         """Values of the model in the unit that the data has now."""

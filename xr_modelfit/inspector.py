@@ -12,7 +12,8 @@ from astropy.modeling import Model
 
 from xr_modelfit.fit_plots import draw_fit, fit_axes
 from xr_modelfit.fit_samples import OneFit, data_of, one_fit_of
-from xr_modelfit.map_plots import chosen_variables, draw_variable, select_variables
+from xr_modelfit.map_drawing import draw_variable
+from xr_modelfit.map_plots import chosen_variables, select_variables
 from xr_modelfit.messages import listed
 from xr_modelfit.plot_axes import axis_along, cell_edges
 from xr_modelfit.plot_style import Picture, pyplot
@@ -50,7 +51,8 @@ def inspect(
             f"The fits are over {len(dims)} dims, {dims}; the map has two. Select first: "
             f"fit.isel({dims[0]}=0).modelfit.inspect(data)."
         )
-    figure = plt.figure(figsize=figsize or (12.0, 5.4), layout="constrained")
+    height = 7.0 if len(record.content["fitted_dims"]) > 1 else 5.4  # images need more room than a series
+    figure = plt.figure(figsize=figsize or (12.0, height), layout="constrained")
     return Inspector(figure, loaded, obj, record, name, {"model": model, "sigma": sigma, "where": where})
 
 

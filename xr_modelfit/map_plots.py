@@ -9,27 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.colour_limits import colour_options
-from xr_modelfit.line_plots import draw_line, draw_status_line
+from xr_modelfit.facet_plots import check_facets, draw_facets
+from xr_modelfit.map_drawing import draw_variable
 from xr_modelfit.messages import listed, suggestion
 from xr_modelfit.plot_axes import PlotAxis, axis_along, same_scale
-from xr_modelfit.plot_style import (
-    BLANK,
-    Picture,
-    axes_given,
-    bar_axes,
-    check_size,
-    label_of,
-    pyplot,
-    status_colours,
-    status_name,
-)
+from xr_modelfit.plot_style import Picture, axes_given, check_size, pyplot
 from xr_modelfit.record import FitRecord, RecordError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["chosen_variables", "draw_variable", "plot", "select_variables"]
+__all__ = ["chosen_variables", "plot", "select_variables"]
 
 
 def plot(
@@ -52,13 +42,18 @@ def plot(
     check_size(ax, figsize)
     names = chosen_variables(result, record, params, stderr)
     status_variable = record.variable("fit_status")
-    faceted = row is not None or col is not None
-    if status and ax is None and not faceted and status_variable not in names:
+    facets = [dim for dim in (row, col) if dim is not None]
+    if facets:
+        if ax is not None:
+            raise ValueError("ax is given with row or col; facets make their own axes. Leave one out.")
+        check_facets(result[status_variable].dims, names, facets)
+    elif status and ax is None and status_variable not in names:
         names.append(status_variable)
-    loaded = select_variables(result, record, names)
+    loaded = select_variables(result, record, names, keep=facets)
     dims = loaded[status_variable].dims
-    if faceted:
-        return _facets(loaded, record, names, robust, row=row, col=col, col_wrap=col_wrap, figsize=figsize, **kwargs)
+    if facets:
+        options = {"row": row, "col": col, "col_wrap": col_wrap, "figsize": figsize, **kwargs}
+        return draw_facets(loaded, record, names[0], robust, **options)
     if len(dims) > 2:
         raise ValueError(
             f"The fits are over {len(dims)} dims, {dims}; maps have two. Select first, "
@@ -84,8 +79,12 @@ def plot(
     return Picture(places[0].figure, np.array(places, dtype=object), artists)
 
 
-def select_variables(result: xr.Dataset, record: FitRecord, names: Sequence[str]) -> xr.Dataset:
-    """The variables with their errors and the status, computed at once, without dims of size 1.
+def select_variables(
+    result: xr.Dataset, record: FitRecord, names: Sequence[str], *, keep: Sequence[Hashable] = ()
+) -> xr.Dataset:
+    """The variables, all parameters with their errors, and the status; computed at once, without dims of size 1.
+
+    Parameters are blank where the fit failed, whatever is kept there.
 
     Raises
     ------
@@ -95,7 +94,8 @@ def select_variables(result: xr.Dataset, record: FitRecord, names: Sequence[str]
     status = record.variable("fit_status")
     parameters = [record.variable(name) for name in record.names if record.variable(name) in result]
     errors = [f"{name}_stderr" for name in parameters if f"{name}_stderr" in result]
-    loaded = result[list(dict.fromkeys([*names, *parameters, *errors, status]))].squeeze().compute()
+    loaded = result[list(dict.fromkeys([*names, *parameters, *errors, status]))]
+    loaded = loaded.squeeze([d for d, n in loaded.sizes.items() if n == 1 and d not in keep]).compute()
     if loaded[status].size == 0:
         raise ValueError(f"There is nothing to draw: the result has the sizes {dict(result[status].sizes)}.")
     if loaded[status].ndim == 0:
@@ -103,7 +103,8 @@ def select_variables(result: xr.Dataset, record: FitRecord, names: Sequence[str]
             "The result holds one fit, and a map needs several. Draw the fit itself, data.modelfit.plot_fit(fit), or "
             "print its values, fit.modelfit.params.to_pandas()."
         )
-    return loaded
+    good = loaded[status] > 0
+    return loaded.assign({name: loaded[name].where(good) for name in [*parameters, *errors]})
 
 
 def chosen_variables(result: xr.Dataset, record: FitRecord, params: Any, stderr: bool = False) -> list[str]:
@@ -132,7 +133,7 @@ def chosen_variables(result: xr.Dataset, record: FitRecord, params: Any, stderr:
             names.append(f"{name}_stderr")
     if not names:
         raise ValueError(f"params is {params!r}; name at least one of {listed(known)}, or leave it out.")
-    return names
+    return list(dict.fromkeys(names))
 
 
 # The figure
@@ -172,127 +173,3 @@ def _share_labels(places: list[Axes], n_columns: int) -> None:
         ax.tick_params(labelbottom=lowest)
         if not lowest:
             ax.set_xlabel("")
-
-
-# Maps
-
-
-def draw_variable(
-    ax: Axes,
-    loaded: xr.Dataset,
-    record: FitRecord,
-    name: str,
-    axes: Sequence[PlotAxis],
-    *,
-    robust: bool = True,
-    **kwargs: Any,
-) -> Any:
-    """Draw one variable of a result as a map, or as a line where one dim remains; returns the artist."""
-    status = record.variable("fit_status")
-    if len(axes) == 1:
-        if name == status:
-            return draw_status_line(ax, loaded[status], axes[0])
-        error = loaded.get(f"{name}_stderr")
-        return draw_line(ax, loaded[name], error, loaded[status], axes[0], robust=robust, **kwargs)
-    if name == status:
-        own = {k: v for k, v in kwargs.items() if k in ("x", "y", "xincrease", "yincrease", "transform")}
-        return _draw_status_map(ax, loaded[name], axes, **own)
-    return _draw_map(ax, loaded[name], axes, **colour_options(loaded, record, name, robust, kwargs))
-
-
-def _draw_map(ax: Axes, array: xr.DataArray, axes: Sequence[PlotAxis], **kwargs: Any) -> Any:
-    """Draw one map with xarray, blank where there is no value; returns the mesh."""
-    ax.set_facecolor(BLANK)
-    own_axes = all(kwargs.get(key) in (None, *array.dims) for key in ("x", "y"))
-    if kwargs.get("add_colorbar", True):
-        bar = {"label": label_of(array)} | (kwargs.get("cbar_kwargs") or {})
-        if kwargs.get("cbar_ax") is None and not {"ax", "cax", "location", "orientation"} & set(bar):
-            bar["cax"] = bar_axes(ax)
-        kwargs["cbar_kwargs"] = bar
-    drawn = _on_axes(array, axes) if own_axes else array
-    mesh = drawn.plot.pcolormesh(ax=ax, **kwargs)
-    ax.set_title(str(array.name))
-    if own_axes:
-        x = kwargs.get("x") or (array.dims[1] if kwargs.get("y") in (None, array.dims[0]) else array.dims[0])
-        horizontal, vertical = axes if x == array.dims[0] else axes[::-1]
-        horizontal.decorate(ax, "x")
-        vertical.decorate(ax, "y")
-        if same_scale(horizontal, vertical) and "transform" not in kwargs:
-            ax.set_aspect("equal")
-    return mesh
-
-
-def _draw_status_map(ax: Axes, status: xr.DataArray, axes: Sequence[PlotAxis], **kwargs: Any) -> Any:
-    """Draw which status each fit has: one colour each, its meaning and number of fits at the colour bar."""
-    ranks, codes, options = _ranked(status)
-    mesh = _draw_map(ax, ranks, axes, **options, **kwargs)
-    _name_colours(mesh.colorbar, codes, status)
-    return mesh
-
-
-def _ranked(status: xr.DataArray) -> tuple[xr.DataArray, np.ndarray, dict[str, Any]]:
-    """The statuses that occur, numbered, and how they are coloured."""
-    from matplotlib.colors import ListedColormap
-
-    values = status.values.astype(float)  # selections with where() leave NaN
-    codes = np.unique(values[np.isfinite(values)])
-    codes = np.array([1.0]) if codes.size == 0 else codes
-    ranks = np.where(np.isfinite(values), np.searchsorted(codes, values), np.nan)
-    options = {
-        "cmap": ListedColormap(status_colours(codes.astype(int))),
-        "vmin": -0.5,
-        "vmax": len(codes) - 0.5,
-        "cbar_kwargs": {"ticks": np.arange(len(codes)), "label": "", "extend": "neither"},
-    }
-    return status.copy(data=ranks), codes, options
-
-
-def _name_colours(bar: Any, codes: np.ndarray, status: xr.DataArray) -> None:
-    counts = [int((status.values == code).sum()) for code in codes]
-    bar.set_ticks(
-        np.arange(len(codes)), labels=[f"{status_name(c)}\n{n} fits" for c, n in zip(codes, counts, strict=True)]
-    )
-    bar.ax.tick_params(which="both", length=0, labelsize="small")
-
-
-def _on_axes(array: xr.DataArray, axes: Sequence[PlotAxis]) -> xr.DataArray:
-    """The array with what the axes show as coordinates, in ascending or descending order."""
-    shown = array.drop_vars([n for n, c in array.coords.items() if set(c.dims) & {one.dim for one in axes}])
-    shown = shown.assign_coords({one.dim: (one.dim, one.values) for one in axes})
-    return shown.isel({one.dim: one.order for one in axes})
-
-
-# Facets
-
-
-def _facets(loaded: xr.Dataset, record: FitRecord, names: list[str], robust: bool, **kwargs: Any) -> Any:
-    """One variable over more than two dims, as xarray facets it."""
-    if len(names) != 1:
-        raise ValueError(f"Facets show one variable, and {listed(names)} are asked for: plot({names[0]!r}, col=...).")
-    array = loaded[names[0]]
-    given = [d for d in (kwargs["row"], kwargs["col"]) if d is not None]
-    unknown = [d for d in given if d not in array.dims]
-    if unknown:
-        raise ValueError(
-            f"row or col is {unknown[0]!r}, but the fits are over {array.dims}.{suggestion(unknown[0], array.dims)}"
-        )
-    left = [d for d in array.dims if d not in given]
-    if len(left) not in (1, 2):
-        raise ValueError(
-            f"With facets over {listed(given)}, the dims {listed(left)} are left of {array.dims}; maps have two, lines "
-            f"one. Select first: fit.isel({left[0] if left else given[0]}=0)."
-        )
-    axes = [axis_along(array, d) for d in left]
-    if len(left) == 1:
-        return _on_axes(array, axes).plot.line(x=left[0], **kwargs)
-    if array.name == record.variable("fit_status"):
-        ranks, codes, options = _ranked(array)
-        grid = _on_axes(ranks, axes).plot.pcolormesh(**{**options, **kwargs})
-        _name_colours(grid.cbar, codes, array)
-    else:
-        options = colour_options(loaded, record, str(array.name), robust, kwargs)
-        options["cbar_kwargs"] = {"label": label_of(array)} | (options.get("cbar_kwargs") or {})
-        grid = _on_axes(array, axes).plot.pcolormesh(**options)
-    for ax in grid.axs.flat:
-        ax.set_facecolor(BLANK)
-    return grid

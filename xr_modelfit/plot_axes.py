@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["PlotAxis", "axis_along", "cell_edges", "plot_values", "same_scale"]
 
 _DURATIONS = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("s", 1.0), ("ms", 1e-3), ("ns", 1e-9))
-_MANY_NAMES = 25
+_LINE, _CHARACTER = 1.4, 0.8  # room that a name takes, in sizes of the font
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,14 @@ class PlotAxis:
         ax.set(**{f"{side}label": self.label})
         if self.names is None:
             return
-        step = -(-len(self.names) // _MANY_NAMES)
-        shown = self.names[::step]
         axis = getattr(ax, f"{side}axis")
-        axis.set_ticks(np.arange(0, len(self.names), step), labels=shown)
+        box = ax.get_window_extent()
+        room = (box.width if side == "x" else box.height) / ax.figure.dpi * 72 / axis.label.get_fontsize()
+        across = side == "y" or sum(map(len, self.names)) * _CHARACTER < room
+        step = math.ceil(len(self.names) * _LINE / max(room, 1)) if side == "y" or not across else 1
+        axis.set_ticks(np.arange(0, len(self.names), step), labels=self.names[::step])
         axis.set_tick_params(which="minor", length=0)
-        if side == "x" and sum(map(len, shown)) > 40:
-            axis.set_tick_params(rotation=90 if len(shown) > 8 else 30)
+        axis.set_tick_params(rotation=0 if across else 90)
 
 
 def axis_along(array: xr.DataArray | xr.Dataset, dim: Hashable) -> PlotAxis:
