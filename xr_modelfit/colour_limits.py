@@ -59,7 +59,7 @@ def well_known(loaded: xr.Dataset, record: FitRecord, name: str) -> np.ndarray:
         measured = known & (error.values > 0)
         if measured.any():
             known = measured & (error.values <= SPREAD * np.percentile(error.values[measured], 10))
-    return known if known.sum() >= max(10, 0.02 * finite.sum()) else finite
+    return known if known.sum() >= max(3, 0.02 * finite.sum()) else finite
 
 
 def _amplitudes(record: FitRecord) -> Iterator[tuple[str, str]]:

@@ -117,9 +117,7 @@ def _draw_series(axs: Sequence[Axes], one: OneFit, components: bool) -> dict[str
         (artists["left_out"],) = ax.plot(x[left_out], y[left_out], **hollow, label="left out")
     model = one.model().transpose(*one.data.dims).values.ravel()
     if np.isfinite(model).any():
-        artists["model"] = _draw_model(ax, x, model, one)
-        if components:
-            artists["components"] = _draw_components(ax, x, one)
+        artists |= _draw_model(ax, x, model, one, components)
     else:
         _tell(axs[-1], "no model" if np.isfinite(y).any() else "no samples")
     if len(axs) > 1:
@@ -147,7 +145,7 @@ def _tell(ax: Axes, words: str) -> None:
 def _legend(ax: Axes, artists: Mapping[str, Any], loc: Any) -> None:
     """Data first, as they are drawn; matplotlib puts bars last."""
     shown = [one for entry in artists.values() for one in (entry if isinstance(entry, list) else [entry])]
-    shown = [one for one in shown if not one.get_label().startswith("_")]
+    shown = [one for one in shown if (one.get_label() or "_")[0] != "_"]
     ax.legend(handles=shown, loc=loc, fontsize="small")
 
 
@@ -164,29 +162,26 @@ def _draw_samples(
     )  # fmt: skip
 
 
-def _draw_model(ax: Axes, x: np.ndarray, model: np.ndarray, one: OneFit) -> Any:
+def _draw_model(ax: Axes, x: np.ndarray, model: np.ndarray, one: OneFit, components: bool) -> dict[str, Any]:
+    """The model as a curve, between the samples where it is known there, and the terms of a sum."""
     label, style = ("model", "-") if one.status > 0 else ("where the fit stopped", "--")
-    at, values = _fine(ax, x, model, one)
-    (line,) = ax.plot(at, values, style, color="C1", label=label, zorder=3)
-    return line
-
-
-def _fine(ax: Axes, x: np.ndarray, model: np.ndarray, one: OneFit) -> tuple[np.ndarray, np.ndarray]:
-    """The curve of the model: between the samples where it is known there."""
-    curve = one.curve()
     numbers = np.asarray(ax.convert_xunits(x), dtype=float)  # dates as the axis counts them
+    curve = one.curve()
     if curve is None:
         order = np.argsort(numbers, kind="stable")
-        return numbers[order], model[order]
+        return {"model": ax.plot(numbers[order], model[order], style, color="C1", label=label, zorder=3)[0]}
     samples = curve.samples.ravel()
     known = np.isfinite(samples) & np.isfinite(numbers)
     order = np.argsort(samples[known], kind="stable")
-    return np.interp(curve.at, samples[known][order], numbers[known][order]), curve.values
-
-
-def _draw_components(ax: Axes, x: np.ndarray, one: OneFit) -> list[Any]:
-    """To be filled by the components of the model."""
-    return []
+    at = np.interp(curve.at, samples[known][order], numbers[known][order])
+    found: dict[str, Any] = {"model": ax.plot(at, curve.values, style, color="C1", label=label, zorder=3)[0]}
+    if components:
+        colours = [f"C{i}" for i in (0, 2, 4, 5, 6, 8, 9)]
+        found["components"] = [
+            ax.plot(at, values, ":", color=colours[i % len(colours)], linewidth=1.5, label=name, zorder=2.5)[0]
+            for i, (name, values) in enumerate(curve.parts.items())
+        ]
+    return found
 
 
 # An image

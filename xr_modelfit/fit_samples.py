@@ -11,9 +11,11 @@ import xarray as xr
 from astropy.modeling import Model
 from astropy.units import Quantity
 
+from xr_modelfit.components import components, in_unit_of
 from xr_modelfit.coords import Labels
 from xr_modelfit.evaluation import evaluate
 from xr_modelfit.messages import a, listed
+from xr_modelfit.points import coordinates
 from xr_modelfit.positions import one_position
 from xr_modelfit.record import FitRecord
 from xr_modelfit.times import holds_times
@@ -71,7 +73,7 @@ class OneFit:
 
     def model(self) -> xr.DataArray:
         """The fitted model at the samples; NaN where the fit failed."""
-        return self._like_data(evaluate(self.result, self.record, self.data, {}, self.template))
+        return in_unit_of(self.data, evaluate(self.result, self.record, self.data, {}, self.template))
 
     def coordinate(self) -> xr.DataArray:
         """What the samples of a series are drawn over, with the dims of the data."""
@@ -94,24 +96,35 @@ class OneFit:
         fine = np.union1d(np.linspace(inside.min(), inside.max(), n), inside)
         attrs = {} if holds_times(coordinate) else coordinate.attrs
         at = xr.DataArray(fine, dims=_CURVE, attrs=attrs)
-        given = evaluate(self.result, self.record, None, {one["coordinate"]: at}, self.template)
-        return Curve(samples, fine, self._like_data(given).values)
-
-    def _like_data(self, values: xr.DataArray) -> xr.DataArray:
-        """Values of the model in the unit that the data has now."""
-        now, then = measure_of(self.data).text, values.attrs.get("units")
-        if now is None or then is None or now == then:
-            return values
-        return values * _times(then, now, "The model")
+        given = {one["coordinate"]: at}
+        model = evaluate(self.result, self.record, None, given, self.template)
+        parts = components(self.result, self.record, None, given, self.template)
+        # Factors of a product have other units and sizes than the data.
+        total = np.sum([part.values for part in parts.values()], axis=0)
+        sums = len(parts) > 1 and np.allclose(total, model.values, equal_nan=True)
+        names = {n: str(n).removeprefix(self.record.prefix) for n in parts}
+        found = {names[n]: in_unit_of(self.data, part).values for n, part in parts.items()} if sums else {}
+        return Curve(samples, fine, in_unit_of(self.data, model).values, found)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve between samples: ``at`` and ``values``; ``samples`` are the coordinates of the samples, as numbers."""
+    """A curve between samples.
+
+    Parameters
+    ----------
+    samples : ndarray
+        Coordinates of the samples, as numbers.
+    at, values : ndarray
+        The curve.
+    parts : dict of str to ndarray
+        The terms of a sum of models, by name.
+    """
 
     samples: np.ndarray
     at: np.ndarray
     values: np.ndarray
+    parts: Mapping[str, np.ndarray]
 
 
 def one_fit_of(
@@ -182,20 +195,17 @@ def coordinates_of(record: FitRecord, data: xr.DataArray) -> list[xr.DataArray]:
     ValueError
         The data has no such coordinate.
     """
-    found = []
-    for one in record.inputs:
-        name = one["coordinate"]
-        coordinate = next((c for n, c in data.coords.items() if str(n) == name), None)
-        dim = next((d for d in data.dims if str(d) == name), None)
-        if coordinate is None and dim is not None:
-            coordinate = xr.DataArray(np.arange(data.sizes[dim], dtype=float), dims=[dim], name=name)
-        if coordinate is None:
-            raise ValueError(
-                f"The model's input {one['name']!r} read the coordinate {name!r}, which the data has not. "
-                f"Put it there: data.assign_coords({name}=...)."
-            )
-        found.append(coordinate)
-    return found
+    try:
+        return coordinates(record, data, {})
+    except ValueError:
+        there = {str(n) for n in [*data.coords, *data.dims]}
+        missing = next((one for one in record.inputs if one["coordinate"] not in there), None)
+        if missing is None:
+            raise
+        raise ValueError(
+            f"The model's input {missing['name']!r} read the coordinate {missing['coordinate']!r}, which the data has "
+            f"not. Put it there: data.assign_coords({missing['coordinate']}=...)."
+        ) from None
 
 
 def _computed(result: xr.Dataset, record: FitRecord) -> xr.Dataset:
@@ -209,7 +219,7 @@ def _beside(held: xr.Dataset, argument: str, name: str, array: xr.DataArray) -> 
     foreign = [d for d in array.dims if d not in held[_DATA].dims]
     if foreign:
         raise ValueError(
-            f"{argument} has dims {array.dims}, the data {held['data'].dims}: no dim {foreign[0]!r}. Select the same "
+            f"{argument} has dims {array.dims}, the data {held[_DATA].dims}: no dim {foreign[0]!r}. Select the same "
             "position of both."
         )
     try:

@@ -56,7 +56,8 @@ def _hist_range(values: np.ndarray, robust: bool) -> tuple[float, float]:
     """All values, or those near the bulk: no outlier may squeeze the others into one bin."""
     low, high = float(values.min()), float(values.max())
     if robust:
-        first, last = np.percentile(values, (2, 98))
-        reach = last - first
-        low, high = max(low, float(first - 0.5 * reach)), min(high, float(last + 0.5 * reach))
+        first, last = np.percentile(values, (25, 75))
+        reach = 5 * (last - first)  # of a normal distribution all but one in 10^12
+        if reach > 0:
+            low, high = max(low, float(first - reach)), min(high, float(last + reach))
     return (low, high) if high > low else (low - 0.5, high + 0.5)
