@@ -375,6 +375,17 @@ def test_dates_of_other_calendars_without_nc_time_axis(
     np.testing.assert_allclose(picture.artists["slope"].get_coordinates()[:, 0, 1], start + np.arange(6) - 0.5)
 
 
+def test_nc_time_axis_draws_dates_of_other_calendars() -> None:
+    pytest.importorskip("nc_time_axis")
+    data, fit = series(xr.date_range("2000-01-15", periods=60, freq="MS", calendar="noleap", use_cftime=True))
+    picture = data.modelfit.plot_fit(fit, station=0)
+    assert picture.axs[-1].get_xlabel() == "time"
+    samples = picture.axs[0].convert_xunits(data["time"].values)
+    expected = fit.isel(station=0).modelfit.evaluate(data.isel(station=0))
+    at, curve = picture.artists["model"].get_data()
+    np.testing.assert_allclose(np.interp(samples, at, curve), expected.values, rtol=1e-4)
+
+
 def test_durations_are_numbers_with_a_unit() -> None:
     lag = np.array([0, 6, 12, 18], dtype="timedelta64[h]").astype("timedelta64[ns]")
     data = xr.DataArray(np.arange(24.0).reshape(4, 2, 3), dims=("lag", "y", "t"), coords={"lag": lag})
@@ -598,6 +609,17 @@ def test_terms_of_a_sum_are_drawn(cube: xr.DataArray) -> None:
     assert "components" not in part.modelfit.plot_fit(fit, components=False).artists
     words = [text.get_text() for text in picture.axs[0].get_legend().get_texts()]
     assert words == ["data", "model", "line", "Const1D_1"]
+
+
+def test_terms_far_away_do_not_squeeze_the_samples() -> None:
+    """A season is about zero, and the temperature is not."""
+    data, _ = series(np.arange(40.0))
+    data = data.isel(station=0) + 1000 + 5 * np.sin(np.arange(40.0))
+    fit = data.modelfit(Linear1D(1, 1000) + Sine1D(5, 1 / (2 * np.pi), 0, fixed={"frequency": True}), "time")
+    picture = data.modelfit.plot_fit(fit)
+    assert picture.axs[0].get_ylim()[0] > 900
+    labels = [one.get_label() for one in picture.artists["components"]]
+    assert labels == ["Linear1D_0", "Sine1D_1 (out of view)"]
 
 
 def test_factors_of_a_product_are_not_drawn(cube: xr.DataArray) -> None:
@@ -1019,6 +1041,8 @@ def test_wrong_companions_and_data(cube: xr.DataArray, fit: xr.Dataset) -> None:
         draw(cube.drop_vars("velocity").rename(velocity="v").isel(v=[3]))
     with pytest.raises(TypeError, match="pass the DataArray or Dataset that was fitted"):
         fit.modelfit.inspect(cube.values)
+    with pytest.raises(TypeError, match="fit is a DataArray; pass the Dataset that fitting this data returned"):
+        cube.modelfit.plot_fit(fit["mean"], y=6, x=8)
     with pytest.raises(xr_modelfit.RecordError):
         cube.modelfit.plot_fit(cube.to_dataset(name="a"), y=6, x=8)
 

@@ -133,8 +133,8 @@ class ModelfitDataArray:
         return fit_plots.plot_fit(
             self._obj,
             fit,
-            one_fit(fit, data),
             position,
+            data=data,
             model=model,
             components=components,
             residuals=residuals,
@@ -466,8 +466,8 @@ class ModelfitDataset:
         return fit_plots.plot_fit(
             self._obj,
             fit,
-            one_fit(fit, data),
             position,
+            data=data,
             model=model,
             components=components,
             residuals=residuals,

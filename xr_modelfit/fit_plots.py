@@ -11,6 +11,7 @@ import xarray as xr
 from astropy.modeling import Model
 
 from xr_modelfit.fit_samples import OneFit, one_fit_of
+from xr_modelfit.messages import a
 from xr_modelfit.plot_axes import axis_along, plot_values, same_scale
 from xr_modelfit.plot_style import (
     BLANK,
@@ -23,7 +24,7 @@ from xr_modelfit.plot_style import (
     status_name,
     with_error,
 )
-from xr_modelfit.record import FitRecord
+from xr_modelfit.selection import one_fit
 from xr_modelfit.status import FitStatus
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ _MOST_SHOWN = 12  # parameters in the title
 def plot_fit(
     obj: xr.DataArray | xr.Dataset,
     fit: xr.Dataset,
-    record: FitRecord,
     position: Mapping[str, Any],
     *,
+    data: str | None = None,
     model: Model | None = None,
     components: bool = True,
     residuals: bool = True,
@@ -49,10 +50,12 @@ def plot_fit(
     ax: Any = None,
     figsize: tuple[float, float] | None = None,
 ) -> Picture:
-    """Draw one fit of ``record``; see `xr_modelfit.accessor.ModelfitDataArray.plot_fit`."""
+    """Draw one fit; see `xr_modelfit.accessor.ModelfitDataArray.plot_fit`."""
     plt = pyplot("plot_fit()")
     check_size(ax, figsize)
-    one = one_fit_of(obj, fit, record, position, sigma=sigma, where=where, model=model)
+    if not isinstance(fit, xr.Dataset):
+        raise TypeError(f"fit is {a(fit)}; pass the Dataset that fitting this data returned.")
+    one = one_fit_of(obj, fit, one_fit(fit, data), position, sigma=sigma, where=where, model=model)
     if ax is None:
         size = (4.0 * (2 + residuals), 4.8) if one.is_image else (7.0, 5.6 if residuals else 4.4)
         layout = "compressed" if one.is_image else "constrained"
@@ -176,12 +179,25 @@ def _draw_model(ax: Axes, x: np.ndarray, model: np.ndarray, one: OneFit, compone
     at = np.interp(curve.at, samples[known][order], numbers[known][order])
     found: dict[str, Any] = {"model": ax.plot(at, curve.values, style, color="C1", label=label, zorder=3)[0]}
     if components:
-        colours = [f"C{i}" for i in (0, 2, 4, 5, 6, 8, 9)]
-        found["components"] = [
-            ax.plot(at, values, ":", color=colours[i % len(colours)], linewidth=1.5, label=name, zorder=2.5)[0]
-            for i, (name, values) in enumerate(curve.parts.items())
-        ]
+        found["components"] = _draw_terms(ax, at, curve.parts)
     return found
+
+
+def _draw_terms(ax: Axes, at: np.ndarray, parts: Mapping[str, np.ndarray]) -> list[Any]:
+    """The terms of a sum, in view unless the samples would get less than half of the height."""
+    colours = [f"C{i}" for i in (0, 2, 4, 5, 6, 8, 9)]
+    low, high = ax.get_ylim()
+    lines = [
+        ax.plot(at, values, ":", color=colours[i % len(colours)], linewidth=1.5, label=name, zorder=2.5)[0]
+        for i, (name, values) in enumerate(parts.items())
+    ]
+    wide = ax.get_ylim()
+    if wide[1] - wide[0] > 2 * (high - low):
+        ax.set_ylim(low, high)
+        for line, values in zip(lines, parts.values(), strict=True):
+            if not ((values > low) & (values < high)).any():
+                line.set_label(f"{line.get_label()} (out of view)")
+    return lines
 
 
 # An image

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,10 @@ def plot_values(coordinate: xr.DataArray) -> tuple[np.ndarray | None, str]:
         return _durations(values, label)
     first = next(iter(values.ravel().tolist()), None) if kind == "O" else None
     if type(first).__module__.startswith("cftime") and all(hasattr(v, "calendar") for v in values.flat):
-        return (values, label) if find_spec("nc_time_axis") else _calendar_dates(values, label)
+        if not find_spec("nc_time_axis"):
+            return _calendar_dates(values, label)
+        import_module("nc_time_axis")  # tells matplotlib how such dates are drawn
+        return values, label
     return None, label
 
 
