@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from astropy.modeling import custom_model
-from astropy.modeling.models import Const1D, Gaussian1D, Gaussian2D, Linear1D, Sine1D
+from astropy.modeling.models import Const1D, Gaussian1D, Gaussian2D, Linear1D, Polynomial2D, Sine1D
 from astropy.units import Quantity
 
 import xr_modelfit
@@ -570,6 +570,34 @@ def test_a_failed_fit_tells_its_status_in_words(cube: xr.DataArray, fit: xr.Data
     assert title == "y = 0, x = 0: no_data. There is no valid sample."
     assert "model" not in picture.artists
     picture.fig.canvas.draw()
+
+
+def test_a_failed_fit_on_one_axes_keeps_its_ticks(cube: xr.DataArray) -> None:
+    import matplotlib.pyplot as plt
+
+    fitter = xr_modelfit.BatchLSQFitter(maxiter=1)
+    failed = cube.isel(y=[6], x=[8]).modelfit(Gaussian1D(1, 100, 5), "velocity", errors="ignore", fitter=fitter)
+    assert not failed.modelfit.ok.any()
+    ax = plt.gca()
+    cube.modelfit.plot_fit(failed, ax=ax)
+    assert len(ax.get_yticks()) > 2
+    assert "max_iterations. The fitter reached" in " ".join(ax.get_title("left").split())
+    axs = cube.modelfit.plot_fit(failed).axs
+    assert [text.get_text() for text in axs[1].texts] == ["no model"]
+
+
+def test_several_inputs_along_a_track() -> None:
+    """No single coordinate: samples are drawn over the dim, the model at the samples."""
+    t = np.arange(30.0)
+    coords = {"t": t, "lon": ("t", np.cos(t)), "lat": ("t", np.sin(2 * t))}
+    data = xr.DataArray(1 + 2 * np.cos(t) + 3 * np.sin(2 * t), dims="t", coords=coords)
+    plane = Polynomial2D(1)
+    fit = data.modelfit(plane, "t", coords={"x": "lon", "y": "lat"})
+    picture = data.modelfit.plot_fit(fit)
+    x, model = picture.artists["model"].get_data()
+    np.testing.assert_array_equal(x, t)
+    np.testing.assert_allclose(model, data.values)
+    assert list(picture.artists) == ["data", "model", "residuals"]
 
 
 def test_errors_of_samples_are_bars(cube: xr.DataArray, fit: xr.Dataset) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from astropy.modeling import Model
 
@@ -121,8 +122,10 @@ def _draw_series(axs: Sequence[Axes], one: OneFit, components: bool) -> dict[str
     model = one.model().transpose(*one.data.dims).values.ravel()
     if np.isfinite(model).any():
         artists |= _draw_model(ax, x, model, one, components)
-    else:
-        _tell(axs[-1], "no model" if np.isfinite(y).any() else "no samples")
+    elif not np.isfinite(y).any():
+        _tell(ax, "no samples")
+    elif len(axs) > 1:
+        _tell(axs[1], "no model")
     if len(axs) > 1:
         residual = y - model
         artists["residuals"] = _draw_samples(axs[1], x, residual, error, used, colour, None)
@@ -135,7 +138,7 @@ def _draw_series(axs: Sequence[Axes], one: OneFit, components: bool) -> dict[str
     axs[-1].set_xlabel(label)
     if np.isfinite(y).any():
         _legend(ax, artists, "best" if y.size < _MANY else "upper right")
-    elif x.size > 1 and not np.isnan(x).any():
+    elif x.size > 1 and not pd.isnull(x).any():
         ax.set_xlim(x.min(), x.max())
     return artists
 

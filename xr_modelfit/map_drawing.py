@@ -55,6 +55,8 @@ def draw_map(ax: Axes, array: xr.DataArray, axes: Sequence[PlotAxis], **kwargs: 
     drawn = on_axes(array, axes) if sides else array
     mesh = drawn.plot.pcolormesh(ax=ax, **kwargs)
     ax.set_title(str(array.name))
+    if mesh.colorbar is not None and mesh.colorbar.orientation == "vertical":
+        mesh.colorbar.ax.yaxis.set_offset_position("left")  # begins at the bar, so that it does not lie on the map
     if sides:
         for side, axis in sides.items():
             axis.decorate(ax, side)
