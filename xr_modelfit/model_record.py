@@ -7,6 +7,7 @@ fitted in this process, or where the user has imported them and their code is st
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
+import functools
 import importlib
 import inspect
 import math
@@ -16,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from astropy.modeling import CompoundModel, Model
-from astropy.modeling.models import Const1D
 from astropy.units import Quantity
 
 from xr_modelfit.expression import with_values
@@ -27,7 +27,6 @@ __all__ = ["RecordError", "build_model", "describe_model", "plain_value"]
 _OPERATORS = ("+", "-", "*", "/", "**", "&", "|")
 _ASTROPY = "astropy.modeling."
 _NOT_ARGUMENTS = {"self", "name", "meta", "n_models", "model_set_axis", "fixed", "tied", "bounds", "eqcons", "ineqcons"}
-_COMMON = set(vars(Const1D())) | {"_user_inverse"}  # what every model holds
 _SCRATCH = {"density_s", "radius_s"}  # NFW computes them anew at every evaluation
 _PASS = "Pass it: model=..., an instance of the model that was fitted."
 
@@ -211,8 +210,15 @@ def _beyond_parameters(model: Model, tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _own_state(model: Model) -> dict[str, Any]:
-    names = vars(model).keys() - _COMMON - _SCRATCH - set(model.param_names) - {"_output_units"}
-    return {name: vars(model)[name] for name in names}
+    own = vars(model).keys() - _held_by_all() - _SCRATCH - set(model.param_names)
+    return {name: vars(model)[name] for name in own}
+
+
+@functools.cache
+def _held_by_all() -> set[str]:
+    from astropy.modeling.functional_models import Const1D  # here, since importing it takes time
+
+    return set(vars(Const1D())) | {"_output_units", "_user_inverse", "_bounding_box", "_user_bounding_box"}
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -22,7 +22,6 @@ from xr_modelfit.results import RECORD
 __all__ = ["FitRecord", "RecordError", "build_model", "describe_model", "read_records", "write_record"]
 
 FORMAT = 1
-_KEYS = ("model", "names", "inputs", "data", "fitted_dims")
 
 
 @dataclass(frozen=True)
@@ -102,8 +101,8 @@ def read_records(result: xr.Dataset) -> list[FitRecord]:
             continue
         try:
             content = json.loads(text)
-            known = content["format"] == FORMAT and all(key in content for key in _KEYS)
-        except (TypeError, ValueError, KeyError):
+            known = content["format"] == FORMAT and _has_its_parts(content)
+        except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
             known = False
         if not known:
             raise RecordError(
@@ -118,3 +117,36 @@ def read_records(result: xr.Dataset) -> list[FitRecord]:
             "arithmetic: xarray.set_options(keep_attrs=True) keeps them."
         )
     return found
+
+
+def _has_its_parts(content: Mapping[str, Any]) -> bool:
+    """Whether all that is read of a record is there and of the right kind; the model is looked at when it is built."""
+    names, units = content["names"], content.get("units")
+    known = _are_texts(names) and len(names) > 0 and _are_texts(content["fitted_dims"])
+    known = known and isinstance(content["model"], dict) and isinstance(content["data"], str | None)
+    return known and all(map(_is_input, content["inputs"])) and (units is None or _are_units(units, len(names)))
+
+
+def _is_input(one: Mapping[str, Any]) -> bool:
+    time = one.get("time")
+    known = isinstance(one["name"], str) and isinstance(one["coordinate"], str) and _are_texts(one["dims"])
+    known = known and isinstance(one.get("units"), str | None) and isinstance(one.get("from"), str | None)
+    timed = time is None or (isinstance(time["units"], str) and isinstance(time["calendar"], str | None))
+    return known and timed and ("from" not in one or {"named", "equivalencies"} <= one.keys())
+
+
+def _are_units(units: Mapping[str, Any], n: int) -> bool:
+    parts = [units["parameters"], units["own"], units["inward"]]
+    known = all(isinstance(part, list) and len(part) == n for part in parts) and isinstance(units["data"], str | None)
+    known = known and all(isinstance(text, str | None) for text in [*parts[0], *parts[1]])
+    scale = [0.0, 0.0] if units["scale"] is None else units["scale"]
+    numbers = [*parts[2], *scale]
+    return known and isinstance(units["carried"], bool) and len(scale) == 2 and all(map(_is_number, numbers))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(v, str) for v in values)

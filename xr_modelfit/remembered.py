@@ -32,13 +32,9 @@ _LARGE = 100_000
 
 def path_of(thing: Any) -> str:
     """``module:qualname`` of a class or callable."""
-    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    named: Any = thing if hasattr(thing, "__qualname__") else type(thing)
     module = named.__module__
-    if (
-        module == _CUSTOM
-        and isinstance(named, type)
-        and getattr(sys.modules[_CUSTOM], named.__name__, None) is not named
-    ):
+    if module == _CUSTOM and vars(sys.modules[_CUSTOM]).get(named.__name__) is not named and hasattr(named, "evaluate"):
         module = named.evaluate.__module__  # custom_model as a decorator says that it is the home of what it makes
     return f"{module}:{named.__qualname__}"
 

@@ -148,7 +148,13 @@ def _in_inner_unit(array: xr.DataArray, one: Mapping[str, Any], what: str, equiv
                 f"{what} was converted by equivalencies that have no name, so the record could not keep them. Pass "
                 f"them: evaluate(..., equivalencies={{{one['name']!r}: ...}})."
             )
-        told = recorded_equivalencies(one["equivalencies"])
+        try:
+            told = recorded_equivalencies(one["equivalencies"])
+        except Exception as error:  # whatever astropy says of what nobody wrote
+            raise RecordError(
+                f"The equivalencies of {what} cannot be read from the record of the fit ({error}). Pass them: "
+                f"evaluate(..., equivalencies={{{one['name']!r}: ...}})."
+            ) from error
     difference = bool(one.get("difference"))
     return _converted(now, Measure(inner, difference=difference), what, told).apply(array.variable)
 
