@@ -41,6 +41,8 @@ class ParameterUnit:
         Inputs of time whose dimension it has, so that it may be given as a date or a duration.
     place : bool or None
         True where it is a place along its input, False where it is a width; None if it is not known.
+    bare : bool
+        The model has it without a unit, beside others that have one.
     """
 
     name: str
@@ -49,6 +51,7 @@ class ParameterUnit:
     text: str | None = None
     times: tuple[ModelInput, ...] = ()
     place: bool | None = None
+    bare: bool = False
 
     @property
     def inward(self) -> float:
