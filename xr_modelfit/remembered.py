@@ -10,6 +10,7 @@ and base classes of its own package that it uses; not of comments, docstrings, l
 
 import functools
 import hashlib
+import inspect
 import pickle
 import sys
 import types
@@ -27,6 +28,7 @@ _KNOWN: "weakref.WeakValueDictionary[str, Any]" = weakref.WeakValueDictionary()
 _PYTHON = f"py{sys.version_info[0]}.{sys.version_info[1]}"  # another compiler makes another code of the same text
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 _CUSTOM = "astropy.modeling.core"
+_KIND = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
 _LARGE = 100_000
 
 
@@ -164,7 +166,7 @@ class _Telling:
     def _compiled(self, code: types.CodeType, consts: tuple[Any, ...]) -> Iterator[bytes]:
         yield code.co_code
         yield code.co_exceptiontable
-        counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+        counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & _KIND)
         yield from self.of((counts, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars))
         yield from self.of(consts)
 
