@@ -53,14 +53,13 @@ def describe_model(model: Model) -> dict[str, Any]:
     if custom:
         tree["custom"] = key_of(cls) or path_of(cls)
     tree["arguments"], unread = _constructor_arguments(model)
-    tree["values"] = {name: plain_value(_scalar(getattr(model, name).value)) for name in model.param_names}
+    parameters = {name: getattr(model, name) for name in model.param_names}
+    tree["values"] = {name: plain_value(_scalar(one.value)) for name, one in parameters.items()}
     if getattr(model, "_output_units", None) is not None:  # a black body whose scale was given with a unit
         tree["scale_unit"] = model._output_units.to_string()
-    tree["fixed"] = [name for name in model.param_names if model.fixed[name]]
-    tree["bounds"] = {
-        n: plain_value(model.bounds[n]) for n in model.param_names if tuple(model.bounds[n]) != (None, None)
-    }
-    tree["tied"] = {n: _describe_tie(model.tied[n]) for n in model.param_names if model.tied[n]}
+    tree["fixed"] = [name for name, one in parameters.items() if one.fixed]
+    tree["bounds"] = {n: plain_value(one.bounds) for n, one in parameters.items() if tuple(one.bounds) != (None, None)}
+    tree["tied"] = {name: _describe_tie(one.tied) for name, one in parameters.items() if one.tied}
     if custom or unread:
         tree |= _beyond_parameters(model, tree)
     return tree | _meta(model)
@@ -176,16 +175,18 @@ def _is_astropy(cls: type) -> bool:
 
 def _constructor_arguments(model: Model) -> tuple[dict[str, Any], list[str]]:
     """Constructor arguments that are no parameters (degree, domain, window, mapping, ...), and those not to be read."""
-    found, unread = {}, []
-    for name, parameter in inspect.signature(type(model).__init__).parameters.items():
-        plain = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-        if not plain or name in _NOT_ARGUMENTS or name in model.param_names:
-            continue
-        if hasattr(model, name):
-            found[name] = plain_value(getattr(model, name))
-        else:
-            unread.append(name)
-    return found, unread
+    cls: Any = type(model)
+    names = _arguments_of(cls) if cls.__module__.startswith(_ASTROPY) else _arguments_of.__wrapped__(cls)
+    names = [name for name in names if name not in model.param_names]
+    found = {name: plain_value(getattr(model, name)) for name in names if hasattr(model, name)}
+    return found, [name for name in names if name not in found]
+
+
+@functools.lru_cache(maxsize=256)
+def _arguments_of(cls: Any) -> list[str]:
+    named = inspect.signature(cls.__init__).parameters.values()
+    variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return [p.name for p in named if p.kind not in variadic and p.name not in _NOT_ARGUMENTS]
 
 
 def _beyond_parameters(model: Model, tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,7 +219,11 @@ def _own_state(model: Model) -> dict[str, Any]:
 def _held_by_all() -> set[str]:
     from astropy.modeling.functional_models import Const1D  # here, since importing it takes time
 
-    return set(vars(Const1D())) | {"_output_units", "_user_inverse", "_bounding_box", "_user_bounding_box"}
+    model = Const1D()
+    used = model.meta, model.fixed, model.tied, model.bounds, model(1.0)  # some of it is made at its first use
+    return (
+        set(vars(model)) | {"_output_units", "_user_inverse", "_bounding_box", "_user_bounding_box"} if used else set()
+    )
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -239,7 +244,9 @@ def _meta(model: Model) -> dict[str, Any]:
 
 
 def _default_inputs(model: CompoundModel) -> tuple[str, ...]:
-    return tuple(CompoundModel(model.op, model.left, model.right).inputs)
+    if model.op in ("&", "fix_inputs"):
+        return tuple(CompoundModel(model.op, model.left, model.right).inputs)
+    return tuple(model.left.inputs)
 
 
 def _describe_tie(tie: Any) -> dict[str, Any]:

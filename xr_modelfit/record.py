@@ -3,6 +3,7 @@
 It holds no pickle and no code; see `xr_modelfit.model_record` for the model in it.
 """
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,9 +82,14 @@ def write_record(
         "fitter": {"class": path_of(type(fitter)), "keywords": plain_value(keywords)},
         "engine": engine,
         "options": plain_value(options),
-        "versions": {"xr_modelfit": version("xr_modelfit"), "astropy": astropy.__version__, "numpy": np.__version__},
+        "versions": {"xr_modelfit": _version(), "astropy": astropy.__version__, "numpy": np.__version__},
     }
     return json.dumps(content, allow_nan=False)
+
+
+@functools.cache
+def _version() -> str:
+    return version("xr_modelfit")
 
 
 def read_records(result: xr.Dataset) -> list[FitRecord]:
@@ -111,12 +117,22 @@ def read_records(result: xr.Dataset) -> list[FitRecord]:
             )
         found.append(FitRecord(str(name).removesuffix("fit_status"), content))
     if not found:
-        raise RecordError(
-            "This Dataset is no result of a fit: no variable ...fit_status has a record of the fit in its attrs. Its "
-            f"variables are {listed(result.data_vars)}. Attrs may have been lost in "
-            "arithmetic: xarray.set_options(keep_attrs=True) keeps them."
-        )
+        raise RecordError(_no_record(result))
     return found
+
+
+def _no_record(result: xr.Dataset) -> str:
+    bare = [name for name in result.data_vars if str(name).endswith("fit_status")]
+    if not bare:
+        return (
+            "This Dataset is no result of a fit: it has no variable ...fit_status with a record of the fit. Its "
+            f"variables are {listed(result.data_vars)}."
+        )
+    return (
+        f"{bare[0]!r} has no record of the fit: its attrs were lost, in arithmetic or where results were combined. "
+        f"Keep them by xarray.set_options(keep_attrs=True), or give them back: result[{bare[0]!r}].attrs = "
+        f"fit[{bare[0]!r}].attrs, of the result that the fit gave."
+    )
 
 
 def _has_its_parts(content: Mapping[str, Any]) -> bool:
