@@ -239,6 +239,8 @@ def test_forty_models_and_more() -> None:
         (M.SIP([1, 1], 1, 1), "2 outputs"),
         (M.Tabular1D(**TABLE), "no parameters"),
         (ExpUfunc(), "no parameters"),
+        (fix_inputs(M.Planar2D(1, 2, 3), {"y": 2 * u.km}), "holds its input 'y' at 2.0 km"),
+        (M.Const1D(1) + fix_inputs(M.Planar2D(1, 2, 3), {1: np.arange(3)}), "holds its input 1 at"),
     ],
     ids=lambda v: v if isinstance(v, str) else type(v).__name__,
 )

@@ -39,7 +39,7 @@ def to_model(result: xr.Dataset, record: FitRecord, model: Model | None = None) 
                 bounds = getattr(built, name).bounds  # the model's are in its own unit
                 getattr(built, name).bounds = tuple(None if b is None else b * times for b in bounds)
         return built
-    built = build_model(record.content["model"], values)
+    built = _matching(build_model(record.content["model"], values), record)
     for name, inward in zip(built.param_names, (record.units or {}).get("inward", []), strict=False):
         bounds = getattr(built, name).bounds
         getattr(built, name).bounds = tuple(None if b is None else b / inward for b in bounds)
@@ -75,7 +75,7 @@ def evaluate(
     equivalencies: Any = None,
 ) -> xr.DataArray:
     """Model values of every fit of ``record``; see `xr_modelfit.accessor.ModelfitDataset.evaluate`."""
-    template = build_model(record.content["model"]) if model is None else _matching(model, record)
+    template = _matching(build_model(record.content["model"]) if model is None else model, record)
     data = _one_variable(data, record)
     inputs = _coordinates(record, data, coords)
     told = check_equivalencies(equivalencies, {one["name"]: one["coordinate"] for one in record.inputs})
@@ -134,6 +134,12 @@ def _matching(model: Model, record: FitRecord) -> Model:
     if names != record.names:
         raise RecordError(
             f"model has the parameters {listed(names)}, but the fit had {listed(record.names)}. "
+            "Pass an instance of the model that was fitted."
+        )
+    if model.n_inputs != len(record.inputs):
+        read = [one["name"] for one in record.inputs]
+        raise RecordError(
+            f"model has the inputs {listed(model.inputs)}, but the fit read {listed(read)}. "
             "Pass an instance of the model that was fitted."
         )
     return model

@@ -16,6 +16,7 @@ from astropy.modeling import CompoundModel, Model
 __all__ = [
     "evaluate_tree",
     "has_fixed_inputs",
+    "held_inputs",
     "inner_inputs",
     "leaves",
     "locked",
@@ -44,6 +45,14 @@ def has_fixed_inputs(model: Model) -> bool:
     if not isinstance(model, CompoundModel):
         return False
     return model.op == "fix_inputs" or has_fixed_inputs(model.left) or has_fixed_inputs(model.right)
+
+
+def held_inputs(model: Model) -> dict[Any, Any]:
+    """What ``fix_inputs`` holds anywhere in the expression."""
+    if not isinstance(model, CompoundModel):
+        return {}
+    right = held_inputs(model.right) if isinstance(model.right, Model) else dict(model.right)
+    return held_inputs(model.left) | right
 
 
 def result_names(model: Model) -> tuple[str, ...]:

@@ -97,7 +97,8 @@ def _build(tree: Mapping[str, Any], values: Any) -> Model:
     left = _build(tree["left"], values)
     right = tree["right"]
     if tree["op"] == "fix_inputs":
-        built = CompoundModel("fix_inputs", left, {k: _value(v) for k, v in right}, name=tree["name"])
+        held = {key: float(_value(value)) for key, value in right}
+        built = CompoundModel("fix_inputs", left, held, name=tree["name"])
     elif tree["op"] in _OPERATORS:
         built = CompoundModel(tree["op"], left, _build(right, values), name=tree["name"])
     else:
@@ -126,8 +127,9 @@ def _build_simple(tree: Mapping[str, Any], cls: type[Model], values: Any) -> Mod
     if units or "scale_unit" in tree:  # such a class is made with units only
         model = with_values(model, list(own.values()))
     for name, value in tree.get("state", {}).items():
-        if not isinstance(getattr(type(model), name, None), property) and not name.startswith("__"):
-            vars(model)[name] = Quantity(*value["quantity"]) if isinstance(value, Mapping) else _value(value)
+        if not _may_hold(cls, name):
+            raise RecordError(f"The record of the fit is damaged: {name!r} is no state of {tree['class']!r}. {_PASS}")
+        vars(model)[name] = Quantity(*value["quantity"]) if isinstance(value, Mapping) else _value(value)
     for name in own:
         parameter = getattr(model, name)
         parameter.fixed = name in tree["fixed"]
@@ -200,7 +202,9 @@ def _beyond_parameters(model: Model, tree: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in mine.items():
         if name in theirs and _same(value, theirs[name]):
             continue
-        if isinstance(value, Quantity) and value.isscalar:
+        if not _may_hold(type(model), name):
+            lost.append(name)
+        elif isinstance(value, Quantity) and value.isscalar:
             state[name] = {"quantity": [float(value.value), value.unit.to_string()]}
         elif isinstance(value, bool | int | float | str | None):
             state[name] = plain_value(value)
@@ -208,6 +212,12 @@ def _beyond_parameters(model: Model, tree: Mapping[str, Any]) -> dict[str, Any]:
             lost.append(name)
     lost += [name for name in theirs if name not in mine]
     return ({"state": state} if state else {}) | ({"lost": ", ".join(sorted(lost))} if lost else {})
+
+
+def _may_hold(cls: type, name: str) -> bool:
+    """Whether a plain value may stand under this name: not in the place of a method."""
+    of_class = getattr(cls, name, None)
+    return not name.startswith("__") and not callable(of_class) and not isinstance(of_class, property)
 
 
 def _own_state(model: Model) -> dict[str, Any]:
@@ -276,7 +286,9 @@ def plain_value(value: Any) -> Any:
 
 
 def _value(plain: Any) -> Any:
-    """The reverse of `plain_value` for numbers and sequences of them."""
+    """The reverse of `plain_value` for numbers, text and sequences of them."""
+    if isinstance(plain, Mapping):
+        raise RecordError(f"The record of the fit is damaged: {plain} stands where a number should. {_PASS}")
     if isinstance(plain, list):
         return tuple(_value(v) for v in plain)
     return float(plain) if plain in ("nan", "inf", "-inf") else plain

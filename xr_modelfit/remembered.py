@@ -30,6 +30,7 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 _CUSTOM = "astropy.modeling.core"
 _KIND = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
 _LARGE = 100_000
+_MANY = 100  # functions and classes that are told whole: a model of a large package may reach all of it
 
 
 def path_of(thing: Any) -> str:
@@ -115,6 +116,9 @@ class _Telling:
         self._package = package
         self._seen: set[int] = set()
 
+    def _is_own(self, thing: Any) -> bool:
+        return str(thing.__module__).partition(".")[0] == self._package and len(self._seen) < _MANY
+
     def of(self, value: Any) -> Iterator[bytes]:
         """Code or a value, whole; what cannot be told raises."""
         yield type(value).__qualname__.encode()
@@ -199,7 +203,7 @@ class _Telling:
             yield from self.of(np.asarray(getattr(value, "value", 1.0)))
         elif isinstance(value, types.ModuleType):
             yield value.__name__.encode()
-        elif isinstance(value, types.FunctionType | type) and _belongs(value, self._package):
+        elif isinstance(value, types.FunctionType | type) and self._is_own(value):
             yield from self.of(value)
         elif isinstance(value, np.ufunc):
             yield value.__name__.encode()
@@ -216,10 +220,6 @@ def _array(array: np.ndarray, value: Any) -> Iterator[bytes]:
     few = array.ravel()[:: 1 + array.size // _LARGE]  # all of it, unless it is large
     yield f"{array.dtype.str}{array.shape}".encode()
     yield few.tobytes()
-
-
-def _belongs(thing: Any, package: str) -> bool:
-    return str(thing.__module__).partition(".")[0] == package
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
