@@ -1,135 +1,235 @@
-"""The model of a result at any coordinates, and as an astropy model."""
+"""The model of a result at any coordinates."""
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from astropy.modeling import Model
-from astropy.units import Quantity
 
-from xr_modelfit.coords import require_same_index
 from xr_modelfit.execution import chunked_like, is_lazy, map_blocks
-from xr_modelfit.expression import evaluate_tree, result_names, with_values
-from xr_modelfit.messages import listed, suggestion
+from xr_modelfit.expression import Part, result_names
+from xr_modelfit.fitters.pieces import most_fits
+from xr_modelfit.fitters.quiet import caught_warnings
+from xr_modelfit.messages import listed
+from xr_modelfit.points import (
+    Source,
+    at_positions,
+    coordinates,
+    labels_of,
+    one_variable,
+    require_same_positions,
+    shaped_like,
+)
+from xr_modelfit.problem import Problem
 from xr_modelfit.record import FitRecord, RecordError, build_model
-from xr_modelfit.times import as_times
-from xr_modelfit.unit_record import coordinate_numbers, in_units_of_data, parameter_numbers, parameter_quantities
-from xr_modelfit.unit_text import parse_unit, write_unit
-from xr_modelfit.units import check_equivalencies, factor, plain
+from xr_modelfit.unit_record import coordinate_numbers, in_units_of_data, parameter_numbers
+from xr_modelfit.units import check_equivalencies
+from xr_modelfit.ways import about, find_ways, with_broadcasting
 
-__all__ = ["evaluate", "to_model"]
+__all__ = ["Evaluation", "batches", "evaluate", "flattened", "matching", "model_name", "parameter_of"]
 
-Source = xr.DataArray | xr.Dataset
-
-
-def to_model(result: xr.Dataset, record: FitRecord, model: Model | None = None) -> Model:
-    """The astropy model of a fit; its parameters are arrays over the remaining dims, in order."""
-    values = parameter_quantities([_parameter(result, record, name) for name in record.names], record.units)
-    if not _takes_units(record, values, model):
-        values = [getattr(v, "value", v) for v in values]
-    if model is not None:
-        built = with_values(_matching(model, record), values)
-        for name, value in zip(built.param_names, values, strict=True):
-            unit = getattr(model, name).unit
-            if unit is not None and isinstance(value, Quantity) and (times := factor(unit, value.unit)) is not None:
-                bounds = getattr(built, name).bounds  # the model's are in its own unit
-                getattr(built, name).bounds = tuple(None if b is None else b * times for b in bounds)
-        return built
-    built = _matching(build_model(record.content["model"], values), record)
-    for name, inward in zip(built.param_names, (record.units or {}).get("inward", []), strict=False):
-        bounds = getattr(built, name).bounds
-        getattr(built, name).bounds = tuple(None if b is None else b / inward for b in bounds)
-    return built
+_PROBE = 50  # coordinates on which it is tried whether a model takes many fits at once
 
 
-def _takes_units(record: FitRecord, values: Sequence[Any], model: Model | None) -> bool:
-    """Whether the model can be evaluated with units on its parameters, as astropy's models can and many others not."""
-    if record.units is None or not any(isinstance(v, Quantity) for v in values):
-        return False
-    if record.units["carried"]:
-        return True
-    if not all(isinstance(v, Quantity) for v in values):
-        return False
-    ones = [Quantity(1.0, v.unit) for v in values]
-    tree = record.content["model"]
-    try:
-        tried = build_model(tree, ones) if model is None else with_values(_matching(model, record), ones)
-        inputs = [Quantity(np.array([1.0, 2.0]), parse_unit(one["units"] or "1")) for one in record.inputs]
-        with np.errstate(all="ignore"):
-            given = tried(*inputs)
-        return bool(Quantity(given).unit.is_equivalent(parse_unit(record.units["data"] or "1")))
-    except Exception:  # whatever a model says of units that it does not take
-        return False
+@dataclass(frozen=True)
+class Evaluation:
+    """The model of a fit, its parameters and coordinates, all as numbers inside the fit.
+
+    Parameters
+    ----------
+    record : FitRecord
+    template : astropy.modeling.Model
+    parameters : list of DataArray
+        Where the data is, over the remaining dims.
+    inputs : list of DataArray
+        What each model input reads, as it was given.
+    numbers : list of Variable
+        The same as numbers.
+    data : DataArray, Dataset or None
+    """
+
+    record: FitRecord
+    template: Model
+    parameters: list[xr.DataArray]
+    inputs: list[xr.DataArray]
+    numbers: list[xr.Variable]
+    data: Source | None
+
+    @classmethod
+    def resolve(
+        cls,
+        result: xr.Dataset,
+        record: FitRecord,
+        obj: Any,
+        coords: Mapping[str, Any],
+        model: Model | None = None,
+        equivalencies: Any = None,
+    ) -> Evaluation:
+        """Find what the record names, and refuse what does not fit; reads no sample.
+
+        Raises
+        ------
+        RecordError, ValueError, TypeError
+        """
+        template = matching(build_model(record.content["model"]) if model is None else model, record)
+        data = one_variable(obj, record)
+        inputs = coordinates(record, data, coords)
+        told = check_equivalencies(equivalencies, {one["name"]: one["coordinate"] for one in record.inputs})
+        parameters = [
+            parameter_numbers(parameter_of(result, record, name), record.units, j)
+            for j, name in enumerate(record.names)
+        ]
+        if data is not None:
+            parameters = [at_positions(p, data) for p in parameters]
+        require_same_positions(parameters[0], inputs)
+        numbers = [
+            coordinate_numbers(x, one, told.get(one["name"])) for x, one in zip(inputs, record.inputs, strict=True)
+        ]
+        return cls(record, template, parameters, inputs, numbers, data)
+
+    @cached_property
+    def new(self) -> dict[Hashable, int]:
+        """Dims of the values that the parameters lack."""
+        loop = self.parameters[0].dims
+        return {d: x.sizes[d] for x in self.numbers for d in x.dims if d not in loop}
+
+    def problem(self, model: Model, derivatives: bool = False) -> Problem:
+        """The numeric view of the model or of a part of it, with all its parameters free."""
+        start = np.array(model.parameters, dtype=float)
+        probe = [about(start, _PROBE) if x is None else x for x in map(_some, self.numbers)]
+        fixed = np.zeros(start.shape, dtype=bool)
+        unbounded = np.full(start.shape, np.inf)
+        names = tuple(result_names(model))
+        problem = Problem(model, names, start, -unbounded, unbounded, fixed, (None,) * start.size)
+        probe = [np.resize(x, _PROBE) for x in probe]
+        if not derivatives:
+            with caught_warnings():
+                return with_broadcasting(problem, probe)
+        with caught_warnings():
+            return find_ways(problem, probe)
+
+    def apply(
+        self, function: Any, extra: Sequence[xr.Variable] = (), output: Mapping[Hashable, int] | None = None
+    ) -> xr.Variable:
+        """Map a block function of parameters, ``extra`` and inputs; values end with the new dims, then ``output``."""
+        variables = [p.variable for p in self.parameters] + list(extra) + self.numbers
+        data = self.data
+        if isinstance(data, xr.DataArray) and data.chunks is not None and not is_lazy(*variables):
+            variables = [chunked_like(data.variable, variables[0]), *variables[1:]]
+        loop = self.parameters[0].dims
+        core = [tuple(d for d in v.dims if d not in loop) for v in variables]
+        core[len(variables) - len(self.numbers) :] = self.core
+        return map_blocks(function, variables, core, {**self.new, **(output or {})})
+
+    def values(self, part: Part | None = None) -> xr.Variable:
+        """Values of the model, or of a part of it, as numbers inside the fit."""
+        part = Part("", self.template, tuple(range(len(self.parameters)))) if part is None else part
+        block = _EvaluateBlock(
+            self.problem(part.model), part.parameters, len(self.parameters), self.core, self.new_dims
+        )
+        values = self.apply(block)
+        return values if part.sign == 1 else -values
+
+    @property
+    def core(self) -> tuple[tuple[Hashable, ...], ...]:
+        """New dims of each coordinate."""
+        return tuple(tuple(d for d in self.new if d in v.dims) for v in self.numbers)
+
+    @property
+    def new_dims(self) -> tuple[tuple[Hashable, int], ...]:
+        """`new` as block functions take it."""
+        return tuple(self.new.items())
+
+    def labelled(self, values: xr.Variable, name: str | None) -> xr.DataArray:
+        """Values with the coordinates of data, inputs and result, in the order of the data."""
+        labels = labels_of(values.dims, self.parameters[0], self.data, self.inputs)
+        return shaped_like(xr.DataArray(values, coords=labels, name=name), self.data)
 
 
 def evaluate(
     result: xr.Dataset,
     record: FitRecord,
-    data: Source | None,
+    obj: Any,
     coords: Mapping[str, Any],
     model: Model | None = None,
     equivalencies: Any = None,
 ) -> xr.DataArray:
     """Model values of every fit of ``record``; see `xr_modelfit.accessor.ModelfitDataset.evaluate`."""
-    template = _matching(build_model(record.content["model"]) if model is None else model, record)
-    data = _one_variable(data, record)
-    inputs = _coordinates(record, data, coords)
-    told = check_equivalencies(equivalencies, {one["name"]: one["coordinate"] for one in record.inputs})
-    parameters = [
-        parameter_numbers(_parameter(result, record, name), record.units, j) for j, name in enumerate(record.names)
-    ]
-    if data is not None:
-        parameters = [_at_positions(p, data) for p in parameters]
-    _require_same_positions(parameters[0], inputs)
-    loop = parameters[0].dims
-    new = {d: x.sizes[d] for x in inputs for d in x.dims if d not in loop}
-    numbers = [coordinate_numbers(x, one, told.get(one["name"])) for x, one in zip(inputs, record.inputs, strict=True)]
-    variables = [p.variable for p in parameters] + numbers
-    if isinstance(data, xr.DataArray) and data.chunks is not None and not is_lazy(*variables):
-        variables = [chunked_like(data.variable, variables[0]), *variables[1:]]
-    core = [tuple(d for d in new if d in v.dims) for v in variables]
-    block = _EvaluateBlock(template, len(parameters), tuple(core), tuple(new.items()))
-    values = in_units_of_data(map_blocks(block, variables, core, new), record.units)
-    out = xr.DataArray(values, coords=_labels(values.dims, parameters[0], data, inputs), name=_name(record))
-    return _shaped_like(out, data)
+    at = Evaluation.resolve(result, record, obj, coords, model, equivalencies)
+    return at.labelled(in_units_of_data(at.values(), record.units), model_name(record))
 
 
 @dataclass(frozen=True)
 class _EvaluateBlock:
     """Block function: parameters (...) and inputs (..., some new dims) to values (..., all new dims)."""
 
-    model: Model
+    problem: Problem
+    which: tuple[int, ...]
     n_parameters: int
     core: tuple[tuple[Hashable, ...], ...]
     new: tuple[tuple[Hashable, int], ...]
 
+    __name__ = "evaluate"
+
     def __call__(self, *arrays: np.ndarray) -> np.ndarray:
-        sizes = dict(self.new)
-        leads = [a.shape[: a.ndim - len(c)] for a, c in zip(arrays, self.core, strict=True)]
-        shape = np.broadcast_shapes(*leads)
-        parameters = [np.broadcast_to(a, shape) for a in arrays[: self.n_parameters]]
-        inputs = []
-        for array, dims, lead in list(zip(arrays, self.core, leads, strict=True))[self.n_parameters :]:
-            aligned = array.reshape((*lead, *(sizes[d] if d in dims else 1 for d in sizes)))
-            inputs.append(np.broadcast_to(aligned, (*shape, *sizes.values())))
-        out = np.full((*shape, *sizes.values()), np.nan)
-        model = self.model.copy()
-        for i in np.ndindex(*shape):
-            row = [p[i] for p in parameters]
-            if not out[i].size or np.any(np.isnan(row)):
-                continue
-            at = [np.array(x[i], dtype=float).ravel() for x in inputs]
+        parameters, inputs, shape = flattened(arrays, self.n_parameters, self.core, self.new)
+        own = parameters[np.array(self.which, dtype=int)]
+        problem = self.problem.private()
+        n, b = inputs[0].shape[0], parameters.shape[1]
+        out = np.full((n, b), np.nan)
+        for ids in batches(~np.any(np.isnan(parameters), axis=0), n):
+            given = [x if x.shape[1] == 1 else x[:, ids] for x in inputs]
             with np.errstate(all="ignore"):
-                values = np.asarray(evaluate_tree(model, at, row, careless=True))
-            out[i] = np.broadcast_to(values, at[0].shape).reshape(tuple(sizes.values()))
-        return out
+                out[:, ids] = problem.evaluate(given, own[:, ids])
+        return np.ascontiguousarray(out.T).reshape((*shape, *(size for _, size in self.new)))
 
 
-def _matching(model: Model, record: FitRecord) -> Model:
+def flattened(
+    arrays: Sequence[np.ndarray],
+    n_parameters: int,
+    core: Sequence[Sequence[Hashable]],
+    new: Sequence[tuple[Hashable, int]],
+) -> tuple[np.ndarray, list[np.ndarray], tuple[int, ...]]:
+    """Arrays of a block as parameters (K, b) and inputs (n, 1) or (n, b), and the shape of the fits."""
+    sizes = dict(new)
+    n = int(np.prod([*sizes.values()]))
+    given = arrays[len(arrays) - len(core) :]
+    leads = [a.shape[: a.ndim - len(c)] for a, c in zip(given, core, strict=True)]
+    shape = np.broadcast_shapes(*(a.shape for a in arrays[:n_parameters]), *leads)
+    b = int(np.prod(shape))
+    parameters = np.array([np.broadcast_to(a, shape).reshape(b) for a in arrays[:n_parameters]], dtype=float)
+    inputs = []
+    for array, dims, lead in zip(given, core, leads, strict=True):
+        aligned = np.asarray(array, dtype=float).reshape((*lead, *(sizes[d] if d in dims else 1 for d in sizes)))
+        rows = shape if int(np.prod(lead)) > 1 else (1,) * len(lead)
+        full = np.broadcast_to(aligned, (*rows, *sizes.values()))
+        inputs.append(np.ascontiguousarray(full.reshape(int(np.prod(rows)), n).T))
+    return parameters.reshape(n_parameters, b), inputs, shape
+
+
+def batches(good: np.ndarray, n: int) -> list[np.ndarray]:
+    """Fits that have parameters, as many at a time as stay in cache."""
+    ids, most = np.flatnonzero(good), most_fits(n)
+    return [ids[i : i + most] for i in range(0, ids.size, most)] if n else []
+
+
+def _some(numbers: xr.Variable) -> np.ndarray | None:
+    """A few finite coordinates; None where they are not in memory."""
+    if not numbers._in_memory or not numbers.size:
+        return None
+    flat = np.asarray(numbers.values, dtype=float).ravel()
+    flat = flat[np.linspace(0, flat.size - 1, min(flat.size, _PROBE)).astype(int)]
+    flat = flat[np.isfinite(flat)]
+    return flat if flat.size else None
+
+
+def matching(model: Model, record: FitRecord) -> Model:
+    """The model for a record, if its parameters and inputs are those of the fit."""
     names = list(result_names(model))
     if names != record.names:
         raise RecordError(
@@ -145,7 +245,8 @@ def _matching(model: Model, record: FitRecord) -> Model:
     return model
 
 
-def _parameter(result: xr.Dataset, record: FitRecord, name: str) -> xr.DataArray:
+def parameter_of(result: xr.Dataset, record: FitRecord, name: str) -> xr.DataArray:
+    """The map of a parameter."""
     variable = record.variable(name)
     if variable not in result:
         raise RecordError(
@@ -155,133 +256,7 @@ def _parameter(result: xr.Dataset, record: FitRecord, name: str) -> xr.DataArray
     return result[variable]
 
 
-def _one_variable(data: Any, record: FitRecord) -> Source | None:
-    data = plain(data)
-    if data is None or isinstance(data, xr.DataArray):
-        return data
-    if not isinstance(data, xr.Dataset):
-        raise TypeError(
-            f"evaluate takes a DataArray or Dataset with the coordinates, or coordinates by name, not a "
-            f"{type(data).__name__}: evaluate({record.inputs[0]['coordinate']}=values)."
-        )
-    name = record.content["data"]
-    return data[name] if name in data.data_vars else data
-
-
-def _coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]) -> list[xr.DataArray]:
-    """What each model input reads, from keywords or from the data."""
-    known = {key for one in record.inputs for key in (one["coordinate"], one["name"])}
-    unknown = [key for key in given if key not in known]
-    if unknown:
-        read = [one["coordinate"] for one in record.inputs]
-        raise ValueError(
-            f"evaluate got {unknown[0]!r}, but the fit read {listed(read)}.{suggestion(unknown[0], read)} "
-            f"Give it: evaluate({read[0]}=values)."
-        )
-    found = []
-    for one in record.inputs:
-        name = one["coordinate"]
-        key = name if name in given else one["name"] if one["name"] in given else None
-        if key is not None:
-            found.append(_given_coordinate(one, given[key]))
-        elif data is not None and (label := _label(name, data.coords)) is not None:
-            found.append(data.coords[label])
-        elif data is not None and (label := _label(name, data.dims)) is not None:
-            found.append(xr.DataArray(np.arange(data.sizes[label], dtype=float), dims=[label]))
-        else:
-            raise ValueError(
-                f"The model's input {one['name']!r} read the coordinate {name!r}, which is not there. "
-                f"Give it: evaluate({name}=values)."
-            )
-    return found
-
-
-def _label(name: str, labels: Iterable[Hashable]) -> Hashable | None:
-    """The label that a record, which holds text, calls ``name``; it need not be text itself."""
-    return next((label for label in labels if str(label) == name), None)
-
-
-def _given_coordinate(one: Mapping[str, Any], value: Any) -> xr.DataArray:
-    if isinstance(value, xr.DataArray):
-        return plain(value)
-    attrs = {"units": write_unit(value.unit)} if isinstance(value, Quantity) else {}
-    times = as_times(value) if one.get("time") else None
-    values = np.asarray(value) if times is None else times
-    name = one["coordinate"]
-    if values.ndim == 0:
-        return xr.DataArray(values, coords={name: ((), values, attrs)}, attrs=attrs)
-    if values.ndim == 1:
-        dim = one["dims"][0] if len(one["dims"]) == 1 else name
-        return xr.DataArray(values, dims=[dim], coords={name: ([dim], values, attrs)}, attrs=attrs)
-    raise TypeError(
-        f"{name} is an array of shape {values.shape}; pass a DataArray, so that its dims have names: "
-        f"evaluate({name}=xr.DataArray(values, dims=[...]))."
-    )
-
-
-def _at_positions(parameter: xr.DataArray, data: Source) -> xr.DataArray:
-    """The parameter where the data is: by label, never by order."""
-    for dim in parameter.dims:
-        scalar = dim in data.coords and data.coords[dim].ndim == 0
-        if dim not in data.dims and not (scalar and dim in parameter.indexes):
-            continue
-        if dim not in parameter.indexes or (dim not in data.indexes and not scalar):
-            if dim in data.dims and data.sizes[dim] != parameter.sizes[dim]:
-                raise ValueError(
-                    f"The data has {data.sizes[dim]} positions along {dim!r}, the result {parameter.sizes[dim]}, and "
-                    "there are no labels to match them by. Select the same positions of both."
-                )
-            continue
-        if not scalar and parameter.indexes[dim].equals(data.indexes[dim]):
-            continue
-        try:
-            parameter = parameter.sel({dim: data.coords[dim]})
-        except KeyError:
-            raise ValueError(
-                f"The data has labels along {dim!r} that the result has not. Evaluate where there are fits: "
-                f"data.sel({dim}=fit[{dim!r}])."
-            ) from None
-    return parameter
-
-
-def _require_same_positions(parameter: xr.DataArray, inputs: Sequence[xr.DataArray]) -> None:
-    for array in inputs:
-        for dim in set(array.dims) & set(parameter.dims):
-            name = "A coordinate" if array.name is None else f"The coordinate {array.name!r}"
-            if array.sizes[dim] != parameter.sizes[dim]:
-                raise ValueError(
-                    f"{name} has {array.sizes[dim]} positions along {dim!r}, the result {parameter.sizes[dim]}. "
-                    "Select the same positions of both."
-                )
-            if dim in array.indexes and dim in parameter.indexes:
-                require_same_index(array.indexes[dim], parameter.indexes[dim], name, dim, "result")
-
-
-def _labels(
-    dims: Sequence[Hashable], parameter: xr.DataArray, data: Source | None, inputs: Sequence[xr.DataArray]
-) -> xr.Coordinates:
-    """Coordinates of the values: those of the result, of the data, and of coordinates given by name."""
-    merged = xr.Dataset()
-    for source in ([] if data is None else [data], inputs, [parameter]):
-        for array in source:
-            kept = array.coords.to_dataset()
-            kept = kept.drop_dims([d for d in kept.dims if d not in dims])
-            merged = merged.merge(kept.drop_vars([n for n in kept.variables if n in merged.variables]), join="override")
-    return merged.coords
-
-
-def _shaped_like(out: xr.DataArray, data: Source | None) -> xr.DataArray:
-    """With the data's pooled dims, in the data's order."""
-    if not isinstance(data, xr.DataArray):
-        return out
-    pooled = {d: data.sizes[d] for d in data.dims if d not in out.dims}
-    if pooled:
-        shape = {d: out.sizes.get(d, pooled.get(d)) for d in (*pooled, *out.dims)}
-        widened = xr.DataArray(out.variable.set_dims(shape), name=out.name)
-        out = widened.assign_coords(data.coords.to_dataset().drop_dims([]).coords).assign_coords(out.coords)
-    return out.transpose(*[d for d in data.dims if d in out.dims], ...)
-
-
-def _name(record: FitRecord) -> str:
+def model_name(record: FitRecord) -> str:
+    """What values of the model are called."""
     name = record.content["data"]
     return f"{name}_model" if name else "model"

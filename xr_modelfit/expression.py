@@ -7,6 +7,7 @@ which counts the inputs of ``fix_inputs`` wrongly.
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,13 +15,16 @@ import numpy as np
 from astropy.modeling import CompoundModel, Model
 
 __all__ = [
+    "Part",
     "evaluate_tree",
+    "expression_text",
     "has_fixed_inputs",
     "held_inputs",
     "inner_inputs",
     "leaves",
     "locked",
     "parameter_titles",
+    "parts_of",
     "result_names",
     "scalar_model",
     "with_values",
@@ -85,6 +89,22 @@ def parameter_titles(model: Model) -> list[str]:
     return titles
 
 
+def expression_text(model: Model) -> str:
+    """The expression in the names of its parts or their classes: ``Linear1D + 2 * Sine1D`` without the numbers."""
+    if not isinstance(model, CompoundModel):
+        return str(model.name or type(model).__name__)
+    left = _operand(model.left, model.op, ("+", "*", "&", "|"))
+    if not isinstance(model.right, Model):
+        return f"{left} with {', '.join(map(str, model.right))} held"
+    return f"{left} {model.op} {_operand(model.right, model.op, ())}"
+
+
+def _operand(part: Model, op: str, same: tuple[str, ...]) -> str:
+    text = expression_text(part)
+    plain = not isinstance(part, CompoundModel) or (part.op == op and op in same)
+    return text if plain else f"({text})"
+
+
 def with_values(model: Model, values: Sequence[Any]) -> Model:
     """A copy of ``model`` with new parameter values, in astropy's order: numbers, arrays or Quantities.
 
@@ -109,6 +129,80 @@ def with_values(model: Model, values: Sequence[Any]) -> Model:
     built.inputs, built.outputs = model.inputs, model.outputs
     built.meta.update(model.meta)
     return built
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of an expression.
+
+    Parameters
+    ----------
+    name : str
+    model : astropy.modeling.Model
+    parameters : tuple of int
+        Which of the parameters of the whole are its own.
+    title : str
+        What it is, in words.
+    additive : bool
+        The whole is the sum of such parts; otherwise their product or quotient.
+    sign : int
+        Of the part in the sum.
+    """
+
+    name: str
+    model: Model
+    parameters: tuple[int, ...]
+    title: str = ""
+    additive: bool = True
+    sign: int = 1
+
+
+def parts_of(model: Model) -> list[Part]:
+    """The terms of a sum or, where there is none, the factors of a product, in order.
+
+    Shifts before a sum, as in ``RedshiftScaleFactor() | (a + b)``, and ``fix_inputs`` around it belong to each term.
+    """
+    simple = list(leaves(model))
+    taken = [leaf.name for leaf in simple]
+    names = [
+        leaf.name
+        if isinstance(leaf.name, str) and leaf.name.isidentifier() and taken.count(leaf.name) == 1
+        else f"{type(leaf).__name__}_{number}" if len(simple) > 1 else type(leaf).__name__
+        for number, leaf in enumerate(simple)
+    ]  # fmt: skip
+    parts = _split(model, ("+", "-"), 0, 0)
+    additive = len(parts) > 1
+    if not additive:
+        parts = _split(model, ("*", "/"), 0, 0)
+        additive = len(parts) == 1
+    found = []
+    for part, numbers in parts:
+        kinds = " and ".join(dict.fromkeys(type(simple[n]).__name__ for n in numbers))
+        name = "_".join(names[n] for n in numbers)
+        found.append(replace(part, name=name, title=f"{kinds} in the fitted model", additive=additive))
+    return found
+
+
+def _split(model: Model, operators: Sequence[str], parameter: int, number: int) -> list[tuple[Part, tuple[int, ...]]]:
+    """Parts with the numbers of their simple models; ``parameter`` and ``number`` are the first of ``model``."""
+    n_left = len(model.left.param_names) if isinstance(model, CompoundModel) else 0
+    if isinstance(model, CompoundModel) and model.op == "fix_inputs":
+        inner = _split(model.left, operators, parameter, number)
+        return [(replace(p, model=CompoundModel("fix_inputs", p.model, model.right)), n) for p, n in inner]
+    if isinstance(model, CompoundModel) and model.op in (*operators, "|"):
+        right = _split(model.right, operators, parameter + n_left, number + len(list(leaves(model.left))))
+        if model.op == "-":
+            right = [(replace(p, sign=-p.sign), n) for p, n in right]
+        if model.op in operators:
+            return _split(model.left, operators, parameter, number) + right
+        if len(right) > 1:
+            before = tuple(range(parameter, parameter + n_left))
+            return [
+                (replace(p, model=CompoundModel("|", model.left, p.model), parameters=before + p.parameters), n)
+                for p, n in right
+            ]
+    own = tuple(range(parameter, parameter + len(model.param_names)))
+    return [(Part("", model, own), tuple(range(number, number + len(list(leaves(model))))))]
 
 
 def scalar_model(model: Model) -> Model:

@@ -16,9 +16,9 @@ import xarray as xr
 from astropy.modeling import Model
 
 from xr_modelfit.messages import listed
+from xr_modelfit.metadata import RECORD
 from xr_modelfit.model_record import RecordError, build_model, describe_model, plain_value
 from xr_modelfit.remembered import path_of
-from xr_modelfit.results import RECORD
 
 __all__ = ["FitRecord", "RecordError", "build_model", "describe_model", "read_records", "write_record"]
 

@@ -20,7 +20,7 @@ from xr_modelfit.derivatives import RULES, Walk, jacobian, tie_derivatives, tied
 from xr_modelfit.expression import evaluate_tree, inner_inputs
 from xr_modelfit.problem import Problem, Ways, as_rows
 
-__all__ = ["about", "find_ways"]
+__all__ = ["about", "find_ways", "with_broadcasting"]
 
 _AGREE = 1e-4  # a wrong derivative is off by far more, a difference by far less
 
@@ -50,6 +50,17 @@ def find_ways(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem:
     wrong = any(one.wrong for one in found)
     problem = replace(problem, ways=replace(problem.ways, atoms=atoms, wrong_derivative=wrong))
     return replace(problem, ways=replace(problem.ways, linear=_is_linear(problem, at, P)))
+
+
+def with_broadcasting(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem:
+    """The problem with what its evaluation alone needs of its `Ways`; arguments as in `find_ways`."""
+    try:
+        problem = replace(problem, ways=Ways(careless=_writes_into_inputs(problem, inputs)))
+        P = _finite_points(problem, inputs, _points(problem))
+        together = _broadcasts(problem, _where_finite(problem, inputs, P), P)
+    except Exception:  # it cannot be evaluated there; one by one is always right
+        return replace(problem, ways=Ways(careless=True))
+    return replace(problem, ways=replace(problem.ways, broadcasts=together))
 
 
 def about(start: np.ndarray, n: int) -> np.ndarray:

@@ -1,0 +1,76 @@
+"""The parts of a fitted model, and what it leaves of the data."""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+from astropy.modeling import Model
+
+from xr_modelfit.evaluation import Evaluation, evaluate
+from xr_modelfit.expression import parts_of
+from xr_modelfit.points import one_variable
+from xr_modelfit.record import FitRecord
+from xr_modelfit.unit_record import in_units_of_data
+from xr_modelfit.units import Measure, conversion, measure_of
+
+__all__ = ["components", "in_unit_of", "residuals"]
+
+
+def components(
+    result: xr.Dataset,
+    record: FitRecord,
+    obj: Any,
+    coords: Mapping[str, Any],
+    model: Model | None = None,
+    equivalencies: Any = None,
+) -> xr.Dataset:
+    """Parts of a compound model; see `xr_modelfit.accessor.ModelfitDataset.components`."""
+    at = Evaluation.resolve(result, record, obj, coords, model, equivalencies)
+    found = {}
+    for part in parts_of(at.template):
+        values = at.values(part)
+        if part.additive:
+            values = in_units_of_data(values, record.units)
+        one = at.labelled(values, record.variable(part.name))
+        one.attrs["long_name"] = part.title
+        found[one.name] = one
+    return xr.Dataset(found)
+
+
+def residuals(
+    result: xr.Dataset,
+    record: FitRecord,
+    obj: Any,
+    model: Model | None = None,
+    equivalencies: Any = None,
+) -> xr.DataArray:
+    """Data less model; see `xr_modelfit.accessor.ModelfitDataset.residuals`."""
+    data = one_variable(obj, record)
+    if not isinstance(data, xr.DataArray):
+        raise TypeError(
+            f"residuals takes the data that was fitted, a DataArray or a Dataset with the variable "
+            f"{record.content['data']!r}, not {'a Dataset without it' if obj is not None else 'None'}."
+        )
+    fitted = evaluate(result, record, data, {}, model, equivalencies)
+    left: xr.DataArray = data - in_unit_of(data, fitted)
+    left = left.transpose(*data.dims, ...)
+    left.attrs = {k: v for k, v in data.attrs.items() if k in ("units", "units_metadata")}
+    left.attrs["long_name"] = f"{data.attrs.get('long_name', data.name or 'data')} less the fitted model"
+    return left.rename(f"{data.name}_residual" if data.name else "residual")
+
+
+def in_unit_of(data: xr.DataArray, fitted: xr.DataArray) -> xr.DataArray:
+    """The model in the unit of the data, which need not be the one in which it was fitted."""
+    now, then = measure_of(data), measure_of(fitted)
+    if now.text is None or then.text is None or now.text == then.text:
+        return fitted
+    then = Measure(then.text, now.temperature)
+    how = None if now.unit is None or then.unit is None else conversion(then.unit, now.unit)
+    if how is None:
+        raise ValueError(
+            f"The data is in {now.text!r}, which cannot be converted to {then.text!r}, the unit of the data that was "
+            "fitted. Correct its attrs['units']."
+        )
+    return fitted.copy(data=how.apply(fitted.variable).data)
