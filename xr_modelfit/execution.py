@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-import dask
 import numpy as np
 import xarray as xr
+from dask.base import optimize
 from dask.core import flatten
 from dask.system import CPU_COUNT
 
@@ -150,7 +150,7 @@ def n_sources(variable: xr.Variable, index: tuple[int, ...]) -> int:
 
 def read_block(variable: xr.Variable, index: tuple[int, ...]) -> tuple[np.ndarray, float]:
     """One block of a lazy array, read alone, and the seconds that it took once its graph was ready."""
-    (block,) = dask.optimize(variable.data.blocks[index])
+    (block,) = optimize(variable.data.blocks[index])
     begin = time.perf_counter()
     values = np.asarray(block.compute(scheduler="synchronous", optimize_graph=False))
     return values, time.perf_counter() - begin
