@@ -72,8 +72,8 @@ class ModelfitDataArray:
         Counts fits, blocks and bytes, and times a small sample: about a second of fits, at
         positions drawn from data in memory. Of lazy data a few chunks are read, at most 32 and
         256 MiB of them; where a fit needs more than that, as with chunks of one time step, two or
-        three are, and the fits are of simulated samples: the model at its start and noise with the
-        scatter of what was read. Nothing is written.
+        three are, and the fits are of simulated samples: about the model at its start, with the level and
+        the scatter of what was read. Nothing is written.
 
         Parameters
         ----------
@@ -104,7 +104,7 @@ class ModelfitDataArray:
         >>> plan.n_fits, plan.n_tiles, plan.merged
         (48, 1, {'velocity': 60})
         >>> plan.warnings[0].split(":")[-1]
-        " data.chunk({'velocity': -1, 'y': 6, 'x': 8}).to_zarr(path)."
+        " data.chunk({'velocity': -1, 'y': 6, 'x': 8}).drop_encoding().to_zarr(path)."
         """
         return planning.plan(self._obj, model, dim, memory, dict(options))
 

@@ -52,7 +52,7 @@ def advice(job: Job, planned: PlannedFit, timing: Timing, memory: int) -> Iterat
         yield (
             f"A chunk ({names}) is very large, or is computed from many others, so none was read: reading is not in "
             "the times, and each tile of to_zarr may do it again. Save the data first, and open what was saved: "
-            f"{chunks}.to_zarr(path)."
+            f"{chunks}.drop_encoding().to_zarr(path)."
         )
     threads = planned.workers.endswith("threads") and "process" not in planned.workers
     if lazy and threads and isinstance(job.request.fitter, PixelwiseFitter) and planned.n_blocks > 1:
@@ -72,7 +72,7 @@ def _merged(planned: PlannedFit, chunks: str) -> str:
     return (
         f"Each fit needs all of {dims}, so compute() holds about {bytes_text(planned.compute_memory)}. "
         f"{tiles if planned.tile_memory < planned.compute_memory else ''}"
-        f"To fit the data more than once, save them in other chunks: {chunks}.to_zarr(path)."
+        f"To fit the data more than once, save them in other chunks: {chunks}.drop_encoding().to_zarr(path)."
     )
 
 
@@ -98,5 +98,5 @@ def _often(job: Job, planned: PlannedFit, chunks: str, memory: int) -> str:
     return (
         f"to_zarr reads each chunk {planned.amplification:.1f} times, since a tile of {planned.tile_fits} fits is a "
         f'part of its chunks. memory="{bytes_text(larger)}" makes that {_times(times(larger))}; so does saving the '
-        f"data in other chunks first: {chunks}.to_zarr(path)."
+        f"data in other chunks first: {chunks}.drop_encoding().to_zarr(path)."
     )

@@ -1,7 +1,7 @@
 """Samples to time a fit with: drawn from memory, read from a few chunks, or made up.
 
-Where a fit needs too many chunks, samples are simulated: the model at its start, with noise as large as the scatter of
-what was read, and as many positions without data.
+Where a fit needs too many chunks, samples are simulated: the model at its start, shifted to the mean of each chunk that
+was read and between them, with noise as large as their scatter, and as many positions without data.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _read(job: Job, most: int) -> Found:
     """Time the reading of a few chunks, and take fits of them if that can be had cheaply."""
     request, found, rng = job.request, Found(), np.random.default_rng(0)
     grids = {role: _grid(v, job, most) for role, v in request.arrays.items() if not _in_memory(v)}
-    seen = {}
+    seen: dict[Role, list[tuple[int, np.ndarray]]] = {}
     for role, grid in grids.items():
         variable = request.arrays[role]
         indices = [_index(grid, at) for at in (0.0, 0.75, 0.5)][: min(3, _pieces(grid, {}))]
@@ -88,8 +88,9 @@ def _read(job: Job, most: int) -> Found:
             continue
         times = []
         for index in indices:
-            seen[role], took = _block(variable, grid, index)
-            times.append(took * _share(variable, seen[role]))
+            values, took = _block(variable, grid, index)
+            times.append(took * _share(variable, values))
+            seen.setdefault(role, []).append((_middle(request, grid, index), values))
         found.reading[role] = min(times[1:] or times)  # the first opens files
     tiling = Tiling(job.loop, {d: max(_steps(grids, d, n), 1) for d, n in job.loop.items()})
     tile = _tile(tiling, 0.5)
@@ -163,6 +164,15 @@ def _index(grid: Mapping[Hashable, Sequence[int]], at: float) -> tuple[int, ...]
     return tuple(min(int(at * len(chunks)), len(chunks) - 1) for chunks in grid.values())
 
 
+def _middle(request: Request, grid: Mapping[Hashable, Sequence[int]], index: tuple[int, ...]) -> int:
+    """The sample in the middle of a chunk, by its number in the fit."""
+    at = {d: sum(chunks[:i]) + chunks[i] // 2 for (d, chunks), i in zip(grid.items(), index, strict=True)}
+    found = 0
+    for d in request.fitted:
+        found = found * request.data.sizes[d] + at.get(d, 0)
+    return found
+
+
 def _block(
     variable: xr.Variable, grid: Mapping[Hashable, Sequence[int]], index: tuple[int, ...]
 ) -> tuple[np.ndarray, float]:
@@ -197,7 +207,7 @@ def _simulated(
     request: Request,
     roles: set[Role],
     pool: Pool,
-    seen: Mapping[Role, np.ndarray],
+    seen: Mapping[Role, list[tuple[int, np.ndarray]]],
     n: int,
     rng: np.random.Generator,
 ) -> Pool:
@@ -218,8 +228,8 @@ def _simulated(
         if role.kind == "data":
             with caught_warnings(), np.errstate(all="ignore"):
                 clean = np.nan_to_num(problem.evaluate(inputs, problem.start[:, None]).reshape(shape))
-            values, empty = _scatter(seen.get(role), clean)
-            samples = clean + values * rng.normal(size=(n, *shape))
+            level, scatter, empty = _looks(seen.get(role, []), clean)
+            samples = level + scatter * rng.normal(size=(n, *shape))
             samples[rng.uniform(size=n) < empty] = np.nan
             made[role] = xr.Variable((POSITION, *sizes), samples)
         elif role.kind in ("weights", "where"):
@@ -229,12 +239,17 @@ def _simulated(
     return made
 
 
-def _scatter(block: np.ndarray | None, clean: np.ndarray) -> tuple[float, float]:
-    """Standard deviation of the finite numbers of a chunk, and the share of the others."""
-    finite = np.isfinite(block) if block is not None else np.zeros(0, dtype=bool)
-    if block is None or not finite.any():
-        return float(np.std(clean)) or 1.0, 0.0
-    return float(np.std(block[finite], dtype=float)) or 1.0, 1.0 - float(finite.mean())
+def _looks(seen: list[tuple[int, np.ndarray]], clean: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Level of the samples, standard deviation about it, and the share of positions that have none."""
+    known = [(at, block[np.isfinite(block)]) for at, block in sorted(seen, key=lambda one: one[0])]
+    known = [(at, values) for at, values in known if values.size]
+    if not known:
+        return clean, float(np.std(clean)) or 1.0, 0.0
+    shift = [float(values.mean(dtype=float)) - clean.flat[at] for at, values in known]
+    level = clean + np.interp(np.arange(clean.size), [at for at, _ in known], shift).reshape(clean.shape)
+    scatter = float(np.mean([values.std(dtype=float) for _, values in known])) or 1.0
+    finite = sum(values.size for _, values in known) / sum(block.size for _, block in seen)
+    return level, scatter, 1.0 - finite
 
 
 def _scalar(request: Request, role: Role) -> float:

@@ -66,7 +66,7 @@ class Timing:
 
 
 def time_sample(job: Job) -> Timing:
-    """Time a small sample of a fit."""
+    """Time a small sample of a fit, in blocks like its own."""
     request = job.request
     n = math.prod(request.data.sizes[d] for d in request.fitted)
     if not job.n_fits or not n:
@@ -74,12 +74,16 @@ def time_sample(job: Job) -> Timing:
     each = isinstance(request.fitter, PixelwiseFitter)
     most = max(1, min(_MOST_FITS_EACH if each else _MOST_FITS, _MOST_SAMPLES // n, job.n_fits))
     found = samples_of(job, most)
-    fits, seconds = _runs(request, found.pool)
+    block = math.prod(max(sizes, default=0) for sizes in job.blocks().values())
+    fits, seconds = _runs(request, found.pool, block)
     return Timing(fits, seconds, found.reading, found.simulated, tuple(found.unread))
 
 
-def _runs(request: Request, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
-    """Fits in a block and seconds for it, of larger and larger blocks until the next would take too long."""
+def _runs(request: Request, pool: Pool, block: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fits in a block and seconds for it, of larger and larger blocks until the next would take too long.
+
+    If ``block`` is small, several blocks of that size are among them: fits that never converge are in few of them.
+    """
     quiet = replace(request, diagnosis=None, options={**request.options, "errors": "ignore"})
     function, fields = quiet.block_function(), request.layout.fields()
     each = isinstance(request.fitter, PixelwiseFitter)
@@ -114,6 +118,15 @@ def _runs(request: Request, pool: Pool) -> tuple[np.ndarray, np.ndarray]:
         n = larger if (each or larger > n) and foreseen <= _SECONDS else 0
     if each:
         return np.array([0, sum(fits)]), np.array([0.0, sum(seconds)])
+    if block < fits[-1]:
+        starts = range(0, most - block + 1, block)
+        took = 0.0
+        done = 0
+        while took < _SECONDS / 2 and done < len(starts):
+            took += run(starts[done], block)[0]
+            done += 1
+        small = [(n, s) for n, s in zip(fits, seconds, strict=True) if n > block]
+        fits, seconds = map(list, zip((block, took / done), *small, strict=True))
     return np.array(fits), np.maximum.accumulate(seconds)
 
 

@@ -24,8 +24,11 @@ from xr_modelfit.tiles import Tiling
 
 __all__ = ["plan"]
 
-# What the batch fitter does in turns on threads, measured: two are 7 to 25 % faster than one. astropy's do all so.
+# What threads do in turns, measured: two are 7 to 25 % faster than one with large blocks of the batch fitter, and
+# slower with small ones, where they pass the interpreter to and fro. astropy's fitters do all in turns.
 _SERIAL = 0.7
+_SERIAL_SMALL = 1.6
+_SMALL = 100_000  # samples of a block
 _START = 3.0  # seconds until processes are there
 _TASK = 2e-4  # seconds of dask for a task
 _OUTPUTS = 17  # tasks of a block: each variable of the result is cut out of it
@@ -168,7 +171,10 @@ class _Costs:
         n_fits = self.job.n_fits if n_fits is None else n_fits
         if not n_fits or not self.n_samples:
             return 0.0
-        serial = 1.0 if isinstance(self.job.request.fitter, PixelwiseFitter) else _SERIAL
+        small = n_fits / n_blocks * self.n_samples < _SMALL
+        serial = _SERIAL_SMALL if small else _SERIAL
+        if isinstance(self.job.request.fitter, PixelwiseFitter):
+            serial = 1.0
         start = 0.0 if crew.started or n_blocks <= 1 else _START
         return start + n_blocks * self.timing.block(n_fits / n_blocks) / crew.gain(serial, n_blocks)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -115,7 +116,9 @@ def _write_frame(
         raise ValueError(f"encoding names {sorted(unknown)[0]!r}; variables are {listed(chunked)}.")
     frame = xr.Dataset(empty, result.coords, result.attrs)
     others = {n: dict(e) for n, e in encoding.items() if n not in chunked}
-    frame.to_zarr(store, mode="a", compute=False, encoding=chunked | others, **options)
+    with warnings.catch_warnings():  # xarray wants consolidated metadata to open a store, and zarr warns of them
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently")
+        frame.to_zarr(store, mode="a", compute=False, encoding=chunked | others, **options)
 
 
 def _names(result: xr.Dataset, job: Job) -> list[Hashable]:
