@@ -103,8 +103,8 @@ class ModelfitDataArray:
         >>> plan = cube.modelfit.plan(Gaussian1D(2, 4500, 500), dim="velocity")
         >>> plan.n_fits, plan.n_tiles, plan.merged
         (48, 1, {'velocity': 60})
-        >>> plan.warnings[0].split(":")[-1]
-        " data.chunk({'velocity': -1, 'y': 6, 'x': 8}).drop_encoding().to_zarr(path)."
+        >>> "data.chunk({'velocity': -1, 'y': 6, 'x': 8})" in plan.warnings[0]
+        True
         """
         return planning.plan(self._obj, model, dim, memory, dict(options))
 
