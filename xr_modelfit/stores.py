@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +20,10 @@ from xr_modelfit.messages import listed
 from xr_modelfit.progress import Tell, fits_bar
 from xr_modelfit.tiles import Tiling
 
-__all__ = ["StoreError", "to_zarr"]
+__all__ = ["BLOCKS_OF_TILE", "StoreError", "bytes_of", "tiling_of", "to_zarr"]
 
 _LOG = "_modelfit"  # a group beside the variables, which opening the store does not see
-_BLOCKS = 16  # of a tile on a cluster, for its workers to share
+BLOCKS_OF_TILE = 16  # of a tile on a cluster, for its workers to share
 _SHARE = 0.4  # of the memory for samples of a tile; the rest for blocks under way, and for reading
 
 
@@ -42,7 +43,7 @@ def to_zarr(
     **options: Any,
 ) -> xr.Dataset:
     """See `xr_modelfit.accessor.ModelfitDataset.to_zarr`."""
-    budget = _bytes(memory)
+    budget = bytes_of(memory)
     jobs = jobs_of(result)
     if jobs is None:
         raise ValueError(
@@ -51,7 +52,7 @@ def to_zarr(
         )
     log = _Log(store, options.get("storage_options"), options.get("zarr_format"))
     parts = _fingerprint(jobs, result)
-    tilings = [_tiling(job, budget) for job in jobs]
+    tilings = [tiling_of(job, budget) for job in jobs]
     if resume and log.ready():
         tilings = log.go_on(parts, tilings)
     else:
@@ -68,7 +69,14 @@ def to_zarr(
     return xr.open_zarr(store, storage_options=options.get("storage_options"), consolidated=False)
 
 
-def _bytes(memory: str | int) -> int:
+def bytes_of(memory: str | int) -> int:
+    """A size as a number of bytes.
+
+    Raises
+    ------
+    ValueError
+        It is none, or not positive.
+    """
     from dask.utils import parse_bytes
 
     try:
@@ -80,7 +88,8 @@ def _bytes(memory: str | int) -> int:
     return found
 
 
-def _tiling(job: Job, budget: int) -> Tiling:
+def tiling_of(job: Job, budget: int) -> Tiling:
+    """The tiles of a fit that is to keep within so many bytes."""
     return Tiling.of(job.loop, job.chunks, max(1, int(_SHARE * budget) // max(job.bytes_per_fit, 1)))
 
 
@@ -107,14 +116,14 @@ def _write_frame(
         raise ValueError(f"encoding names {sorted(unknown)[0]!r}; variables are {listed(chunked)}.")
     frame = xr.Dataset(empty, result.coords, result.attrs)
     others = {n: dict(e) for n, e in encoding.items() if n not in chunked}
-    frame.to_zarr(store, mode="a", compute=False, encoding=chunked | others, **options)
+    with warnings.catch_warnings():  # xarray wants consolidated metadata to open a store, and zarr warns of them
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently")
+        frame.to_zarr(store, mode="a", compute=False, encoding=chunked | others, **options)
 
 
 def _names(result: xr.Dataset, job: Job) -> list[Hashable]:
     """Variables of a job: those over its dims that bear its prefix, which may be the beginning of another's."""
-    nothing = dict.fromkeys(job.loop, slice(0, 0))
-    made = job.labelled(job.packed(job.variables(nothing)), nothing)
-    return [n for n in made.data_vars if n in result]
+    return [n for n in job.outline().data_vars if n in result]
 
 
 def _write_tile(
@@ -125,7 +134,9 @@ def _write_tile(
         variables = loaded(variables, scheduler)
         packed = job.packed(variables, scheduler=scheduler, tell=tell)
     else:
-        packed = job.packed(variables, most_fits=-(-math.prod(s.stop - s.start for s in tile.values()) // _BLOCKS))
+        packed = job.packed(
+            variables, most_fits=-(-math.prod(s.stop - s.start for s in tile.values()) // BLOCKS_OF_TILE)
+        )
         packed = compute(packed, *resolve_scheduler(scheduler, job.request.habit, None), tell)
     part = job.labelled(packed, tile)
     numbers = part.drop_vars([*part.coords])
