@@ -15,8 +15,18 @@ import xarray as xr
 from astropy import units as u
 from astropy.io import fits
 from astropy.modeling import Model, custom_model
-from astropy.modeling.fitting import TRFLSQFitter
-from astropy.modeling.models import Const1D, Const2D, Gaussian1D, Gaussian2D, Linear1D, Moffat2D, Polynomial2D, Sine1D
+from astropy.modeling.fitting import LMLSQFitter, TRFLSQFitter
+from astropy.modeling.models import (
+    Const1D,
+    Const2D,
+    Gaussian1D,
+    Gaussian2D,
+    Linear1D,
+    Moffat2D,
+    Polynomial2D,
+    Sersic2D,
+    Sine1D,
+)
 from astropy.wcs import WCS
 from scipy.ndimage import binary_dilation
 from scipy.optimize import least_squares
@@ -374,6 +384,19 @@ def test_a_source_in_every_image(muse: xr.Dataset, model: Model, by_hand: Image,
     for name, c in zip(model.param_names[1:3], ("x", "y"), strict=True):
         assert float(abs(fit[name] - part[c][brightest[c]]).max()) < 1
         assert np.ptp(fit[name].values) < 0.5
+
+
+def test_a_galaxy_started_at_its_brightest_pixel(muse: xr.Dataset) -> None:
+    """A profile has no derivative in its centre. From the same start MINPACK reaches the minimum."""
+    part = muse.isel(GALAXY).isel(wavelength=[0, 4, 9])
+    model = Sersic2D(10, 5, 1, 30, 55, 0.5, -0.2) + Const2D(1)
+    options: dict[str, Any] = {"dim": ("y", "x"), "data": "data", "sigma": "data_sigma"}
+    fit = part.modelfit(model, **options)
+    peer = part.modelfit(model, **options, fitter=LMLSQFitter(), fitter_kwargs={"acc": 1e-13})
+    assert (fit["fit_status"] == FitStatus.CONVERGED).all()
+    np.testing.assert_allclose(fit["chi2"], peer["chi2"], rtol=1e-9)
+    for name in model.param_names:  # of what MINPACK leaves with its own differences
+        assert (abs(fit[name] - peer[name]) < 1e-3 * peer[f"{name}_stderr"]).all(), name
 
 
 @pytest.mark.parametrize("way", ["computed", "lazy"])

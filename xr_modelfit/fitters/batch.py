@@ -56,7 +56,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from xr_modelfit.derivatives import jacobian
+from xr_modelfit.derivatives import jacobian, mended
 from xr_modelfit.fitters.linear import solve_linear
 from xr_modelfit.fitters.pieces import apart, at_least_two, most_fits, pieces
 from xr_modelfit.fitters.samples import FitArrays, Samples
@@ -74,6 +74,7 @@ _FORGET = 0.5  # of the largest lengths of the columns, each step of a slow fit
 _SINGULAR = 1e-14  # a pivot of the scaled matrix below this is no direction
 _ROUNDING = 8 * np.finfo(float).eps
 _STUCK = 1e14  # damping beyond which no step is seen
+_SUDDEN = 1e8  # growth of the square of a column from one step to the next that is looked into
 _NEAR = 1e-2  # of chi-square promised, and damping, below which steps shrink at a steady rate
 _ALIGNED = 0.8  # squared cosine of two steps along one line
 _FLAT = 20  # steps in a row that chi-square cannot judge
@@ -403,8 +404,19 @@ class _Slots:
         if which.size > 0.7 * self.ids.size:  # copying the others out would cost more
             which = np.arange(self.ids.size)
         at = slice(None) if which.size == self.ids.size else which
-        J = self._jacobian(which)[2]
-        r = self.r if which.size == self.ids.size else columns(self.r, which)
+        inputs, w, J = self._jacobian(which)
+        self._products(J, at)
+        # A column that is no number, or a complex one that is suddenly long: at a cusp, perhaps.
+        most = _SUDDEN * self.D[:, at] ** 2 if "complex" in self.problem.ways.atoms else np.finfo(float).max
+        doubtful = ~np.all(np.einsum("iib->ib", self.H)[:, at] <= most, axis=0) & np.isfinite(self.chi2[at])
+        if doubtful.any():
+            bounds = (self.low[:, at], self.high[:, at])
+            if mended(self.problem, inputs, w, self.P[:, at], bounds, J, doubtful).any():
+                self._products(J, at)
+
+    def _products(self, J: list[np.ndarray], at: Any) -> None:
+        """``H`` and ``g`` from the weighted Jacobian of the columns ``at``."""
+        r = self.r if isinstance(at, slice) else columns(self.r, at)
         for i, a in enumerate(J):
             self.g[i, at] = dot(a, r)
             for j in range(i + 1):
