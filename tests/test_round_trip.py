@@ -118,7 +118,8 @@ def test_a_computed_result_comes_back_identical(engine: str, tmp_path: Path) -> 
     kept = {"y", "x", "station", "day", "lat", "quality", "usable", "epoch"}
     assert set(result.coords) == kept | {"cov_i", "cov_j"}
     assert result["line_fit_status"].dtype == np.int8
-    assert result.attrs == {"title": "A cube", "history": "made here", "version": 3, "corner": [1.0, 2.0]}
+    assert result.attrs.items() >= {"title": "A cube", "version": 3, "corner": [1.0, 2.0]}.items()
+    assert result.attrs["history"].endswith("\nmade here")
     assert_came_back(there_and_back(result, tmp_path, engine), result)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 import inspect
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from types import EllipsisType
 from typing import Any, Unpack
 
 import xarray as xr
 from astropy.modeling import Model
 
-from xr_modelfit import components, evaluation, fitted_model, fitting
+from xr_modelfit import components, derived, evaluation, fitted_model, fitting, prediction
 from xr_modelfit.report import FitReport
 from xr_modelfit.selection import all_fits, one_fit, parameters_of, succeeded
 
@@ -64,20 +64,33 @@ class ModelfitDataset:
         """The parameters alone, without errors and statistics."""
         return parameters_of(self._obj)
 
-    def report(self) -> FitReport:
-        """Count how the fits ended; its ``str`` is a short text. Computes a lazy ``fit_status``.
+    def report(self, n_worst: int = 5) -> FitReport:
+        """Count how the fits ended, how many are on a bound, and name the worst.
+
+        Computes what is lazy.
+
+        Parameters
+        ----------
+        n_worst : int
+            How many of the successful fits with the largest ``reduced_chi2`` to name.
+
+        Returns
+        -------
+        FitReport
+            Its ``str`` is a short text, in notebooks it is a table.
 
         Examples
         --------
         >>> import numpy as np, xarray as xr, xr_modelfit
         >>> from astropy.modeling.models import Linear1D
-        >>> data = xr.DataArray([[0.0, 1.0, 2.0], [np.nan] * 3], dims=("y", "t"))
+        >>> data = xr.DataArray([[0.0, 1.0, 4.0], [np.nan] * 3], dims=("y", "t"))
         >>> print(data.modelfit(Linear1D(), dim="t").modelfit.report())
         2 fits, 1 successful (50.0 %)
           1  converged           The fit converged.
           1  no_data             There is no valid sample.
+        Largest reduced_chi2: 0.667 (y=0).
         """
-        return all_fits(self._obj)
+        return all_fits(self._obj, n_worst)
 
     def evaluate(
         self,
@@ -208,6 +221,94 @@ class ModelfitDataset:
         [0.0, 2.0, 4.0]
         """
         return components.components(self._obj, one_fit(self._obj, data), obj, coords, model, equivalencies)
+
+    def predict(
+        self,
+        obj: xr.DataArray | xr.Dataset | None = None,
+        *,
+        data: str | None = None,
+        model: Model | None = None,
+        equivalencies: Any = None,
+        **coords: Any,
+    ) -> xr.Dataset:
+        """The fitted model with its standard error, from the covariance of the parameters.
+
+        The error is that of the fitted curve, to first order. A new sample scatters about the
+        curve with its own error as well: ``np.hypot(stderr, sigma)``.
+
+        Parameters
+        ----------
+        obj, data, model, equivalencies, **coords
+            As in `evaluate`. The fit must have been made with ``covariance=True``.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``model``, as `evaluate` gives it, and ``model_stderr``, both in the unit of the data,
+            with the name of the data before them. A parameter on its bound counts as held there.
+
+        Raises
+        ------
+        RecordError
+            The result has no covariance, or does not say enough about its fit.
+        ValueError, TypeError
+            As in `evaluate`.
+
+        Examples
+        --------
+        >>> import xarray as xr, xr_modelfit
+        >>> from astropy.modeling.models import Const1D
+        >>> data = xr.DataArray([1.0, 3.0, 5.0, 3.0], dims="t")
+        >>> fit = data.modelfit(Const1D(), dim="t", sigma=2.0, covariance=True)
+        >>> fit.modelfit.predict(t=[9.0])["model_stderr"].round(6).values.tolist()
+        [1.0]
+        """
+        return prediction.predict(self._obj, one_fit(self._obj, data), obj, coords, model, equivalencies)
+
+    def derived(
+        self, *names: str, data: str | None = None, model: Model | None = None, **functions: Callable[..., Any]
+    ) -> xr.Dataset:
+        """Quantities computed from the parameters, with errors through their covariance.
+
+        Errors are propagated to first order, correlations included.
+
+        Parameters
+        ----------
+        *names : str
+            Quantities with a known formula: ``flux`` and ``fwhm`` of lines, ``x_fwhm``, ``y_fwhm``
+            and ``flux`` of sources, ``half_life``, ``period``. Of a compound, in the pattern of its
+            parameters: ``halpha_flux``, ``flux_0``. Without names and functions: all.
+        data, model
+            As in `evaluate`.
+        **functions : callable
+            New quantities, each by a function whose arguments are called like parameters. It gets
+            arrays, as Quantities where units are known and the function takes them.
+
+        Returns
+        -------
+        xarray.Dataset
+            Over the remaining dims: each quantity and its ``_stderr``, with ``units`` where they
+            follow. NaN where the fit failed. Lazy where the result is.
+
+        Raises
+        ------
+        RecordError
+            The result has no covariance where a quantity takes several parameters (fit with
+            ``covariance=True``), or does not say enough about its fit.
+        ValueError, TypeError
+            A name is not known, or a function takes something that is no parameter.
+
+        Examples
+        --------
+        >>> import numpy as np, xarray as xr, xr_modelfit
+        >>> from astropy.modeling.models import Linear1D
+        >>> data = xr.DataArray([-2.0, 0.1, 1.9, 4.1], dims="t")
+        >>> fit = data.modelfit(Linear1D(), dim="t", sigma=0.1, covariance=True)
+        >>> zero = fit.modelfit.derived(crossing=lambda slope, intercept: -intercept / slope)
+        >>> round(zero["crossing"].item(), 3), round(zero["crossing_stderr"].item(), 3)
+        (0.99, 0.027)
+        """
+        return derived.derived(self._obj, one_fit(self._obj, data), names, functions, model)
 
     def to_model(self, *, data: str | None = None, model: Model | None = None) -> Model:
         """The fitted astropy model; parameters are arrays over the remaining dims, in order.

@@ -149,6 +149,8 @@ def map_blocks(
         )
         return out
 
+    if lazy and 0 in shape:  # dask wants arrays without a dim to have it with size 0 then
+        return _without_fits(loop, output_dims)
     if lazy and any(v.sizes[d] == 0 for v, dims in zip(variables, core_dims, strict=True) for d in dims):
         # dask divides by the size of core dims: with no sample, every position says the same.
         return _without_samples(apply, variables, core, loop, output_dims)
@@ -178,6 +180,12 @@ def chunked_like(data: xr.Variable, variable: xr.Variable) -> xr.Variable:
 def _has_samples(variables: Sequence[xr.Variable], core_dims: Sequence[Sequence[Hashable]]) -> bool:
     """Whether every variable has samples along its core dims."""
     return all(v.sizes[d] > 0 for v, dims in zip(variables, core_dims, strict=True) for d in dims)
+
+
+def _without_fits(loop: Mapping[Hashable, int], output_dims: Mapping[Hashable, int]) -> xr.Variable:
+    import dask.array
+
+    return xr.Variable((*loop, *output_dims), dask.array.zeros((*loop.values(), *output_dims.values())))
 
 
 def _without_samples(

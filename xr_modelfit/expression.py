@@ -16,6 +16,7 @@ from astropy.modeling import CompoundModel, Model
 __all__ = [
     "Part",
     "evaluate_tree",
+    "expression_text",
     "has_fixed_inputs",
     "inner_inputs",
     "leaves",
@@ -75,6 +76,22 @@ def parameter_titles(model: Model) -> list[str]:
         which = f"{part.name} ({kind})" if part.name else f"{kind} {number}" if len(parts) > 1 else kind
         titles += [f"{parameter} of {which}" for parameter in part.param_names]
     return titles
+
+
+def expression_text(model: Model) -> str:
+    """The expression in the names of its parts or their classes: ``Linear1D + 2 * Sine1D`` without the numbers."""
+    if not isinstance(model, CompoundModel):
+        return str(model.name or type(model).__name__)
+    left = _operand(model.left, model.op, ("+", "*", "&", "|"))
+    if not isinstance(model.right, Model):
+        return f"{left} with {', '.join(map(str, model.right))} held"
+    return f"{left} {model.op} {_operand(model.right, model.op, ())}"
+
+
+def _operand(part: Model, op: str, same: tuple[str, ...]) -> str:
+    text = expression_text(part)
+    plain = not isinstance(part, CompoundModel) or (part.op == op and op in same)
+    return text if plain else f"({text})"
 
 
 def with_values(model: Model, values: Sequence[Any]) -> Model:

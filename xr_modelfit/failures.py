@@ -10,7 +10,7 @@ from xr_modelfit.fitters.block import FitError
 from xr_modelfit.report import summary
 from xr_modelfit.status import FitStatus
 
-__all__ = ["FitWarning", "tell_failures"]
+__all__ = ["FitWarning", "tell_failures", "tell_unwritten"]
 
 
 class FitWarning(UserWarning):
@@ -47,6 +47,18 @@ def tell_failures(status: xr.DataArray, errors: str) -> None:
         f"The fit at {labels or 'the only position'} has status {code.meaning}: {code.sentence} "
         'Use errors="warn" to get a status instead.'
     )
+
+
+def tell_unwritten(unwritten: np.ndarray, path: str) -> None:
+    """Warn once of diagnostics that could not be written."""
+    count = np.count_nonzero(unwritten)
+    if count:
+        warnings.warn(
+            f"The diagnostics of {count} fits could not be written to {path!r}; the fits themselves are not concerned. "
+            "Check its space and permissions.",
+            FitWarning,
+            stacklevel=_caller(),
+        )
 
 
 def _caller() -> int:

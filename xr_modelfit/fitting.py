@@ -1,6 +1,7 @@
 """The call itself: resolve it, fit the blocks, label the result."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from types import EllipsisType
 from typing import Any, Literal, TypedDict
 
@@ -11,11 +12,12 @@ from astropy.units import Quantity
 
 from xr_modelfit import coords as coordinates
 from xr_modelfit.coords import Labels, fitted_dims
+from xr_modelfit.diagnostics import folders_of_variables
 from xr_modelfit.execution import map_blocks
-from xr_modelfit.expression import parameter_titles
-from xr_modelfit.failures import FitWarning, tell_failures
+from xr_modelfit.failures import FitWarning, tell_failures, tell_unwritten
 from xr_modelfit.fitters.block import FitError
 from xr_modelfit.messages import a, listed, suggestion
+from xr_modelfit.metadata import joined_history
 from xr_modelfit.request import check_options, resolve_request
 from xr_modelfit.results import FIELD, label
 from xr_modelfit.starts import check_model
@@ -48,6 +50,9 @@ class FitOptions(TypedDict, total=False):
     prefix: str
     scheduler: Any
     fits_per_chunk: int | None
+    diagnostics: Literal["error", "error+warn", "all"] | None
+    diagnostics_path: str | os.PathLike[str] | None
+    diagnostics_callable: Callable[..., Any] | None
     keep_attrs: bool
 
 
@@ -77,6 +82,9 @@ def fit(
     prefix: str = "",
     scheduler: Any = None,
     fits_per_chunk: int | None = None,
+    diagnostics: Literal["error", "error+warn", "all"] | None = None,
+    diagnostics_path: str | os.PathLike[str] | None = None,
+    diagnostics_callable: Callable[..., Any] | None = None,
     keep_attrs: bool = True,
 ) -> xr.Dataset:
     """Fit an astropy model at every position of a labelled array.
@@ -151,8 +159,21 @@ def fit(
         below two million samples) and processes for astropy's fitters (above a thousand fits).
     fits_per_chunk : int, optional
         At most this many fits in a block.
+    diagnostics : {"error", "error+warn", "all"}, optional
+        Write about fits that failed, those and fits that warned, or all but those without data.
+        Each gets a folder named by its position, ``y=0_x=3``, with ``error.log`` and ``warn.log``
+        where there is something to tell. Of a Dataset, ``variable/y=0_x=3``.
+    diagnostics_path : str or path, optional
+        The folder for these, which every worker must see.
+    diagnostics_callable : callable, optional
+        ``f(path, world, data, weights, model, fitter_kwargs)``, called for each fit that is
+        written about, one at a time in a process. It gets the fit's folder, the samples of each
+        input, the data and the weights (0 for samples left out; None without weights and
+        ``where``) as plain arrays over the fitted dims, and the fitted model without units, None
+        where there is none. What it raises or warns of is in ``callable.log``.
     keep_attrs : bool
-        Put the input's attrs that do not speak of one variable on the result.
+        Put the input's attrs that do not speak of one variable on the result, beside its own
+        ``Conventions`` and ``history``.
 
     Returns
     -------
@@ -190,6 +211,7 @@ def fit(
         "skipna": skipna, "min_points": min_points, "covariance": covariance, "keep_failed": keep_failed,
         "equivalencies": equivalencies, "time_units": time_units,
         "errors": errors, "scheduler": scheduler, "fits_per_chunk": fits_per_chunk, "keep_attrs": keep_attrs,
+        "diagnostics": diagnostics, "diagnostics_path": diagnostics_path, "diagnostics_callable": diagnostics_callable,
     }  # fmt: skip
     obj = plain(obj)
     if isinstance(obj, xr.DataArray):
@@ -219,12 +241,16 @@ def _fit_dataset(
         return _fit_array(Labels(ds[data], variables), model, dim, prefix=prefix, attrs=ds.attrs, **options)
     check_model(model)
     check_options(prefix, options)
+    names = _variables_to_fit(ds, variables, dim, options)
     results = [
-        _fit_array(Labels(ds[name], variables), model, dim, prefix=f"{prefix}{name}_", attrs=ds.attrs, **options)
-        for name in _variables_to_fit(ds, variables, dim, options)
+        _fit_array(Labels(ds[name], variables), model, dim, prefix=f"{prefix}{name}_", attrs=ds.attrs, **own)
+        for name, own in zip(names, folders_of_variables(names, options), strict=True)
     ]
+    if not results:
+        return xr.Dataset()
     # All coordinates are those of the Dataset, so there is nothing to compare (or to compute).
-    return xr.merge(results, compat="override", join="exact", combine_attrs="override") if results else xr.Dataset()
+    merged = xr.merge(results, compat="override", join="exact", combine_attrs="override")
+    return merged.assign_attrs(history=joined_history(results))
 
 
 def _variables_to_fit(
@@ -276,18 +302,10 @@ def _fit_array(
         fits_per_chunk=options["fits_per_chunk"],
         habit=request.habit,
     )
-    result = label(
-        packed,
-        request.layout,
-        request.units,
-        parameter_titles(model),
-        request.frame,
-        prefix=prefix,
-        record=request.record(prefix),
-        chi2_units=request.chi2_units,
-        status_attrs=request.time_attrs,
-        attrs=attrs if options["keep_attrs"] else {},
-    )
+    result = label(packed, request.layout, request.frame, request.metadata(prefix))
+    result.attrs = request.dataset_attrs(attrs)
     if not request.lazy:
+        if request.diagnosis is not None:
+            tell_unwritten(packed.isel({FIELD: request.layout.fields()["unwritten"]}).values, request.diagnosis.path)
         tell_failures(result[f"{prefix}fit_status"], options["errors"])
     return result

@@ -21,8 +21,8 @@ from astropy.units import Quantity
 
 from xr_modelfit.expression import with_values
 from xr_modelfit.messages import listed
+from xr_modelfit.metadata import RECORD
 from xr_modelfit.remembered import key_of, path_of, recall
-from xr_modelfit.results import RECORD
 
 __all__ = ["FitRecord", "RecordError", "build_model", "describe_model", "read_records", "write_record"]
 

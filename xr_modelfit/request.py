@@ -13,16 +13,19 @@ from astropy.modeling import Model
 
 from xr_modelfit.companions import Companions, resolve_companions
 from xr_modelfit.coords import Labels, ModelInput, fitted_dims, model_inputs
+from xr_modelfit.diagnostics import check_diagnostics, diagnosis_of
 from xr_modelfit.execution import Habit, check_scheduler, is_lazy
-from xr_modelfit.expression import scalar_model
+from xr_modelfit.expression import expression_text, parameter_titles, scalar_model
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block import BlockTask, Layout, Role, fit_block
+from xr_modelfit.fitters.diagnosis import Diagnosis
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.fitters.quiet import caught_warnings
+from xr_modelfit.metadata import Metadata, dataset_attrs, frame_of, grid_mapping_of
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
 from xr_modelfit.problem import Problem
 from xr_modelfit.record import write_record
-from xr_modelfit.results import check_names, frame_of, output_names
+from xr_modelfit.results import check_names, output_names
 from xr_modelfit.solver import choose_fitter, probe_inputs
 from xr_modelfit.starts import check_model, resolve_starts
 from xr_modelfit.unit_record import describe_units
@@ -55,6 +58,7 @@ class Request:
         All that goes through the blocks; arrays of samples have all fitted dims.
     options : mapping
         Those of `xr_modelfit.fit`.
+    diagnosis : Diagnosis or None
     """
 
     data: xr.DataArray
@@ -68,6 +72,7 @@ class Request:
     frame: xr.Dataset
     arrays: dict[Role, xr.Variable]
     options: Mapping[str, Any]
+    diagnosis: Diagnosis | None = None
 
     @property
     def variables(self) -> list[xr.Variable]:
@@ -123,8 +128,26 @@ class Request:
                 min_points=o["min_points"],
                 keep_failed=o["keep_failed"],
                 raising=self.lazy and o["errors"] == "raise",
+                diagnosis=self.diagnosis,
             )
         )
+
+    def metadata(self, prefix: str) -> Metadata:
+        """What is said of the result's variables."""
+        return Metadata(
+            self.units,
+            parameter_titles(self.problem.model),
+            prefix,
+            self.record(prefix),
+            self.chi2_units,
+            self.time_attrs,
+            grid_mapping_of(self.data, self.frame),
+        )
+
+    def dataset_attrs(self, source: Mapping[Any, Any]) -> dict[Any, Any]:
+        """What is said of the result; ``source`` are attrs of the input."""
+        kept = source if self.options["keep_attrs"] else {}
+        return dataset_attrs(kept, expression_text(self.problem.model), self.data.name, self.fitted)
 
     def record(self, prefix: str) -> str:
         """The record of the fit, for the attrs of its ``fit_status``."""
@@ -163,7 +186,8 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
     arrays = _arrays(data, system.inputs, companions.maps, fitted) | starts.maps
     lazy = is_lazy(*arrays.values())
     check_scheduler(options["scheduler"], lazy)
-    if lazy and options["errors"] == "raise":
+    diagnosed = options["diagnostics"] is not None
+    if diagnosed or (lazy and options["errors"] == "raise"):
         arrays |= {Role("position", str(d)): xr.Variable([d], np.arange(data.sizes[d])) for d in loop}
 
     probe = probe_inputs(system.inputs, fitted, data, starts.problem.start)
@@ -178,11 +202,15 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
         options["fitter_kwargs"],
         options["fit_info"],
     )
-    layout = Layout(problem.n_parameters, fitter.info_names, options["covariance"])
-    frame = frame_of(data, fitted)
+    layout = Layout(problem.n_parameters, fitter.info_names, options["covariance"], diagnosed)
+    frame = frame_of(data, labels.variables, fitted)
     check_names(frame, data, output_names(problem.names, layout, prefix), layout)
+    keywords = fitter.keywords if isinstance(fitter, PixelwiseFitter) else None
+    diagnosis = diagnosis_of(options, data, fitted, system.inputs, starts.units, keywords)
     arrays = _in_inner_units(arrays, system, companions)
-    return Request(data, fitted, system, starts.units, companions, problem, fitter, layout, frame, arrays, options)
+    return Request(
+        data, fitted, system, starts.units, companions, problem, fitter, layout, frame, arrays, options, diagnosis
+    )
 
 
 def _resolve_units(
@@ -249,6 +277,7 @@ def check_options(prefix: Any, o: Mapping[str, Any]) -> None:
     for name in ("skipna", "covariance", "keep_failed", "keep_attrs"):
         if not isinstance(o[name], bool | np.bool_):
             raise TypeError(f"{name} is {o[name]!r}; it must be True or False.")
+    check_diagnostics(o)
 
 
 def _arrays(

@@ -57,6 +57,8 @@ def parameters_of(result: xr.Dataset) -> xr.Dataset:
     return result[names]
 
 
-def all_fits(result: xr.Dataset) -> FitReport:
-    """Counts of statuses of every fit."""
-    return report_of(result, read_records(result))
+def all_fits(result: xr.Dataset, n_worst: int) -> FitReport:
+    """How the fits ended, of every fit."""
+    if isinstance(n_worst, bool) or not isinstance(n_worst, int) or n_worst < 0:
+        raise ValueError(f"n_worst is {n_worst!r}; a whole number of 0 or more is needed.")
+    return report_of(result, read_records(result), n_worst)

@@ -59,7 +59,7 @@ import numpy as np
 from xr_modelfit.derivatives import jacobian, mended
 from xr_modelfit.fitters.linear import solve_linear
 from xr_modelfit.fitters.pieces import apart, at_least_two, most_fits, pieces
-from xr_modelfit.fitters.samples import FitArrays, Samples
+from xr_modelfit.fitters.samples import FitArrays, Notes, Samples
 from xr_modelfit.fitters.sums import columns, dot, norm2
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
@@ -136,6 +136,7 @@ class BatchLSQFitter:
         attempt: np.ndarray,
         starts: np.ndarray,
         bounds: tuple[np.ndarray, np.ndarray],
+        notes: Notes | None = None,
     ) -> FitArrays:
         """See `xr_modelfit.fitters.samples.Fitter`."""
         out = FitArrays.unknown(samples, problem.n_parameters)
@@ -146,8 +147,10 @@ class BatchLSQFitter:
                     ids = self._directly(problem, samples, ids, starts, bounds, out)
                 self._iterated(problem, samples, ids, starts, bounds, out)
 
-        for raising in apart(solved, np.flatnonzero(attempt)):
+        for raising, error in apart(solved, np.flatnonzero(attempt)):
             out.status[raising] = FitStatus.FITTER_ERROR
+            if notes is not None:
+                notes.raised(raising.tolist(), error)
         return out
 
     def _iterated(
