@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from astropy.modeling import Model
-from astropy.units import Quantity, UnitBase
+from astropy.units import Quantity, UnitBase, dimensionless_unscaled
 
 from xr_modelfit.expression import with_values
 
@@ -55,7 +55,7 @@ class TieInUnits:
             )
         unit = self.units[self.own]
         if isinstance(value, Quantity):
-            value = value.value if unit is None else value.to_value(unit)
+            value = value.to_value(dimensionless_unscaled if unit is None else unit)
         return np.asarray(value) * self.inward[self.own]
 
     def seen(self, model: Model, name: str) -> Any:
