@@ -91,8 +91,8 @@ class BatchLSQFitter:
     ftol, xtol, gtol : float
         A fit is done when all three hold: the linearised model promises a relative reduction of
         chi-square of no more than ``ftol``, and of no more than ``xtol`` squared (``xtol`` times the
-        square root of the degrees of freedom is the distance to the minimum in standard errors),
-        and the cosine between the residual and each column of the Jacobian is no more than ``gtol``.
+        square root of the degrees of freedom is the length of the last step in standard errors), and
+        the cosine between the residual and each column of the Jacobian is no more than ``gtol``.
     engine : {"auto", "numpy"}
         What does the work; recorded with the result.
 
