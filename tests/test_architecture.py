@@ -11,7 +11,7 @@ from xr_modelfit import fitting
 
 PACKAGE = Path(xr_modelfit.__file__).parent
 NUMERIC = {"status", "messages", "problem", "derivatives", "differences", "ways", "expression", "fitters"}
-MAY_IMPORT_DASK = {"execution", "stores"}
+MAY_IMPORT_DASK = {"computing", "execution", "stores"}
 
 
 def modules() -> dict[str, ast.Module]:

@@ -948,12 +948,12 @@ EVALUATIONS: dict[str, tuple[Callable[[xr.Dataset], Any], type[Exception], tuple
         RecordError,
         ("'slope'", "'intercept'", "Keep the parameters"),
     ),
-    "no coordinate": (lambda fit: fit.modelfit.evaluate(), ValueError, ("'x'", "'t'", "evaluate(t=values)")),
-    "unknown coordinate": (lambda fit: fit.modelfit.evaluate(time=[1.0]), ValueError, ("'time'", "'t'", "evaluate")),
+    "no coordinate": (lambda fit: fit.modelfit.evaluate(), ValueError, ("'x'", "'t'", "t=values")),
+    "unknown coordinate": (lambda fit: fit.modelfit.evaluate(time=[1.0]), ValueError, ("'time'", "'t'", "by name")),
     "an array": (
         lambda fit: fit.modelfit.evaluate(np.ones(3)),
         TypeError,
-        ("ndarray", "DataArray", "evaluate(t=values)"),
+        ("ndarray", "DataArray", "t=values"),
     ),
     "an array of two dims": (
         lambda fit: fit.modelfit.evaluate(t=np.ones((2, 2))),

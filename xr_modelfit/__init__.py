@@ -13,6 +13,7 @@ from xr_modelfit.nddata import from_nddata
 from xr_modelfit.record import RecordError
 from xr_modelfit.report import FitReport
 from xr_modelfit.status import FitStatus
+from xr_modelfit.stores import StoreError
 from xr_modelfit.times import CalendarError
 from xr_modelfit.to_fits import to_hdulist
 from xr_modelfit.unit_text import UnknownUnitError
@@ -28,6 +29,7 @@ __all__ = [
     "ModelfitDataArray",
     "ModelfitDataset",
     "RecordError",
+    "StoreError",
     "UnknownUnitError",
     "coords_from_wcs",
     "fit",

@@ -13,13 +13,14 @@ from astropy.units import Quantity
 from xr_modelfit import coords as coordinates
 from xr_modelfit.coords import Labels, fitted_dims
 from xr_modelfit.diagnostics import folders_of_variables
-from xr_modelfit.execution import map_blocks
 from xr_modelfit.failures import FitWarning, tell_failures, tell_unwritten
 from xr_modelfit.fitters.block import FitError
+from xr_modelfit.jobs import Job, remember
 from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.metadata import joined_history
+from xr_modelfit.progress import fits_bar
 from xr_modelfit.request import check_options, resolve_request
-from xr_modelfit.results import FIELD, label
+from xr_modelfit.results import FIELD
 from xr_modelfit.starts import check_model
 from xr_modelfit.units import plain
 
@@ -50,6 +51,7 @@ class FitOptions(TypedDict, total=False):
     prefix: str
     scheduler: Any
     fits_per_chunk: int | None
+    progress: bool
     diagnostics: Literal["error", "error+warn", "all"] | None
     diagnostics_path: str | os.PathLike[str] | None
     diagnostics_callable: Callable[..., Any] | None
@@ -82,6 +84,7 @@ def fit(
     prefix: str = "",
     scheduler: Any = None,
     fits_per_chunk: int | None = None,
+    progress: bool = False,
     diagnostics: Literal["error", "error+warn", "all"] | None = None,
     diagnostics_path: str | os.PathLike[str] | None = None,
     diagnostics_callable: Callable[..., Any] | None = None,
@@ -160,6 +163,8 @@ def fit(
         below two million samples) and processes for astropy's fitters (above a thousand fits).
     fits_per_chunk : int, optional
         At most this many fits in a block.
+    progress : bool
+        For computed input, show a bar that counts fits. A lazy result has one in ``to_zarr``.
     diagnostics : {"error", "error+warn", "all"}, optional
         Write about fits that failed, those and fits that warned, or all but those without data.
         Each gets a folder named by its position, ``y=0_x=3``, with ``error.log`` and ``warn.log``
@@ -212,6 +217,7 @@ def fit(
         "skipna": skipna, "min_points": min_points, "covariance": covariance, "keep_failed": keep_failed,
         "equivalencies": equivalencies, "time_units": time_units,
         "errors": errors, "scheduler": scheduler, "fits_per_chunk": fits_per_chunk, "keep_attrs": keep_attrs,
+        "progress": progress,
         "diagnostics": diagnostics, "diagnostics_path": diagnostics_path, "diagnostics_callable": diagnostics_callable,
     }  # fmt: skip
     obj = plain(obj)
@@ -221,7 +227,8 @@ def fit(
                 f"data is {data!r}, but the object is a DataArray, which is the data itself. Leave it out."
             )
         variables = {name: obj.coords[name] for name in obj.coords}
-        return _fit_array(Labels(obj, variables), model, dim, prefix=prefix, attrs=obj.attrs, **options)
+        result, job = _fit_array(Labels(obj, variables), model, dim, prefix=prefix, attrs=obj.attrs, **options)
+        return remember(result, [job])
     if not isinstance(obj, xr.Dataset):
         raise TypeError(f"fit takes a DataArray or a Dataset, not a {type(obj).__name__}. Wrap it: xr.DataArray(...).")
     return _fit_dataset(obj, model, dim, data=data, prefix=prefix, options=options)
@@ -239,19 +246,21 @@ def _fit_dataset(
                 f"data is {data!r}, but the Dataset's variables are {listed(ds.data_vars)}."
                 f"{suggestion(data, ds.data_vars)}"
             )
-        return _fit_array(Labels(ds[data], variables), model, dim, prefix=prefix, attrs=ds.attrs, **options)
+        result, job = _fit_array(Labels(ds[data], variables), model, dim, prefix=prefix, attrs=ds.attrs, **options)
+        return remember(result, [job])
     check_model(model)
     check_options(prefix, options)
     names = _variables_to_fit(ds, variables, dim, options)
-    results = [
+    found = [
         _fit_array(Labels(ds[name], variables), model, dim, prefix=f"{prefix}{name}_", attrs=ds.attrs, **own)
         for name, own in zip(names, folders_of_variables(names, options), strict=True)
     ]
-    if not results:
+    if not found:
         return xr.Dataset()
+    results = [result for result, _ in found]
     # All coordinates are those of the Dataset, so there is nothing to compare (or to compute).
     merged = xr.merge(results, compat="override", join="exact", combine_attrs="override")
-    return merged.assign_attrs(history=joined_history(results))
+    return remember(merged.assign_attrs(history=joined_history(results)), [job for _, job in found])
 
 
 def _variables_to_fit(
@@ -291,22 +300,14 @@ def _lacks(ds: xr.Dataset, dim: Any) -> bool:
 
 def _fit_array(
     labels: Labels, model: Model, dim: Any, *, prefix: str, attrs: Mapping[Any, Any], **options: Any
-) -> xr.Dataset:
+) -> tuple[xr.Dataset, Job]:
     """Fit one DataArray; ``options`` are those of `fit`."""
     request = resolve_request(labels, model, dim, prefix, options)
-    packed = map_blocks(
-        request.block_function(),
-        request.variables,
-        request.core_dims,
-        {FIELD: request.layout.width},
-        scheduler=options["scheduler"],
-        fits_per_chunk=options["fits_per_chunk"],
-        habit=request.habit,
-    )
-    result = label(packed, request.layout, request.frame, request.metadata(prefix))
-    result.attrs = request.dataset_attrs(attrs)
+    job = Job(request, prefix, request.dataset_attrs(attrs))
+    with fits_bar(options["progress"], job.n_fits) as tell:
+        result, packed = job.run(options["scheduler"], tell)
     if not request.lazy:
         if request.diagnosis is not None:
             tell_unwritten(packed.isel({FIELD: request.layout.fields()["unwritten"]}).values, request.diagnosis.path)
         tell_failures(result[f"{prefix}fit_status"], options["errors"], request.cause)
-    return result
+    return result, job

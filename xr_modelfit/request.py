@@ -12,9 +12,10 @@ import xarray as xr
 from astropy.modeling import Model
 
 from xr_modelfit.companions import Companions, resolve_companions
+from xr_modelfit.computing import Habit, check_scheduler
 from xr_modelfit.coords import Labels, ModelInput, fitted_dims, model_inputs
 from xr_modelfit.diagnostics import check_diagnostics, diagnosis_of
-from xr_modelfit.execution import Habit, check_scheduler, is_lazy, map_blocks
+from xr_modelfit.execution import is_lazy, map_blocks
 from xr_modelfit.expression import expression_text, parameter_titles, scalar_model
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block import BlockTask, FitError, Layout, Role, fit_block
@@ -197,6 +198,11 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
     arrays = _arrays(data, system.inputs, companions.maps, fitted) | starts.maps
     lazy = is_lazy(*arrays.values())
     check_scheduler(options["scheduler"], lazy)
+    if lazy and options["progress"]:
+        raise ValueError(
+            "progress is True, but the input is dask-backed, so the result is lazy and nothing runs yet. Leave it out; "
+            "fit.modelfit.to_zarr(store, progress=True) shows a bar, dask's ProgressBar works with fit.compute()."
+        )
     diagnosed = options["diagnostics"] is not None
     if diagnosed or (lazy and options["errors"] == "raise"):
         arrays |= {Role("position", str(d)): xr.Variable([d], np.arange(data.sizes[d])) for d in loop}
@@ -303,7 +309,7 @@ def check_options(prefix: Any, o: Mapping[str, Any]) -> None:
         value = o[name]
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
             raise ValueError(f"{name} is {value!r}; a whole number of 1 or more is needed, or None.")
-    for name in ("skipna", "covariance", "keep_failed", "keep_attrs"):
+    for name in ("skipna", "covariance", "keep_failed", "keep_attrs", "progress"):
         if not isinstance(o[name], bool | np.bool_):
             raise TypeError(f"{name} is {o[name]!r}; it must be True or False.")
     check_diagnostics(o)
