@@ -153,7 +153,8 @@ def fit(
     keep_failed : bool
         Keep the last iterate of fits that did not succeed, instead of NaN.
     errors : {"warn", "ignore", "raise"}
-        Failures of computed input: one summary warning, nothing, or an error for the first.
+        Failures of computed input: one summary warning, nothing, or an error for the first; what the
+        model or fitter raised is its ``__cause__``.
     prefix : str
         Put before every output name.
     scheduler : str or dask client, optional
@@ -191,7 +192,7 @@ def fit(
     Raises
     ------
     ValueError, TypeError
-        The call is wrong; nothing has been read.
+        The call is wrong, or a tie or the model fails at the start values; nothing has been read.
     FitError
         A fit failed and ``errors="raise"``.
 
@@ -321,5 +322,5 @@ def _run(job: Job) -> xr.Dataset:
     if not request.lazy:
         if request.diagnosis is not None:
             tell_unwritten(packed.isel({FIELD: request.layout.fields()["unwritten"]}).values, request.diagnosis.path)
-        tell_failures(result[f"{job.prefix}fit_status"], options["errors"])
+        tell_failures(result[f"{job.prefix}fit_status"], options["errors"], request.cause)
     return result
