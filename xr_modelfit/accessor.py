@@ -550,7 +550,7 @@ class ModelfitDataset:
         Returns
         -------
         astropy.modeling.Model
-            With constraints, domain and window; ties only where they are known in this process.
+            With constraints, domain and window; ties only where their code is found again.
 
         Raises
         ------
