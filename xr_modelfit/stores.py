@@ -110,7 +110,7 @@ def _write_frame(
             v = result[name].variable
             chunks = tuple(tiling.steps.get(d, n) for d, n in v.sizes.items())
             empty[name] = xr.Variable(v.dims, dask.array.zeros(v.shape, dtype=v.dtype, chunks=chunks or -1), v.attrs)
-            chunked[str(name)] = {"chunks": chunks} | dict(encoding.get(str(name), {}))
+            chunked[str(name)] = {"chunks": chunks} | _unwritten(v, options) | dict(encoding.get(str(name), {}))
     unknown = set(encoding) - set(chunked) - set(map(str, result.coords))
     if unknown:
         raise ValueError(f"encoding names {sorted(unknown)[0]!r}; variables are {listed(chunked)}.")
@@ -118,7 +118,13 @@ def _write_frame(
     others = {n: dict(e) for n, e in encoding.items() if n not in chunked}
     with warnings.catch_warnings():  # xarray wants consolidated metadata to open a store, and zarr warns of them
         warnings.filterwarnings("ignore", "Consolidated metadata is currently")
+        warnings.filterwarnings("ignore", "The codec `vlen-utf8` is currently")  # the oldest, of labels of text
         frame.to_zarr(store, mode="a", compute=False, encoding=chunked | others, **options)
+
+
+def _unwritten(variable: xr.Variable, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What is read where nothing was written: NaN, which older xarray says to format 2 only."""
+    return {"fill_value": np.nan} if variable.dtype.kind == "f" and options.get("zarr_format") != 2 else {}
 
 
 def _names(result: xr.Dataset, job: Job) -> list[Hashable]:
