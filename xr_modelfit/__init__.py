@@ -10,9 +10,11 @@ from xr_modelfit.fits import from_fits
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitting import FitError, FitWarning, fit
 from xr_modelfit.nddata import from_nddata
+from xr_modelfit.plan import FitPlan
 from xr_modelfit.record import RecordError
 from xr_modelfit.report import FitReport
 from xr_modelfit.status import FitStatus
+from xr_modelfit.stores import StoreError
 from xr_modelfit.times import CalendarError
 from xr_modelfit.to_fits import to_hdulist
 from xr_modelfit.unit_text import UnknownUnitError
@@ -22,12 +24,14 @@ __all__ = [
     "BatchLSQFitter",
     "CalendarError",
     "FitError",
+    "FitPlan",
     "FitReport",
     "FitStatus",
     "FitWarning",
     "ModelfitDataArray",
     "ModelfitDataset",
     "RecordError",
+    "StoreError",
     "UnknownUnitError",
     "coords_from_wcs",
     "fit",

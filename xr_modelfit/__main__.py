@@ -9,7 +9,7 @@ import argparse
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import xarray as xr
@@ -17,24 +17,12 @@ from astropy.modeling.models import Gaussian1D
 
 import xr_modelfit
 from xr_modelfit import tutorial
+from xr_modelfit.colour_limits import SIGNIFICANT
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SPECTRAL_NAMES = ("vel", "freq", "wave", "lambda", "energy", "spec")
-SIGNIFICANT = 5  # times its error: an amplitude that is no noise
-BLANK = "0.75"  # grey of positions without a fit
-STATUS_COLOURS = {
-    "converged": "#2a7f62",
-    "converged_at_bound": "#8fd0b3",
-    "not_attempted": "white",
-    "max_iterations": "#d95f02",
-    "no_progress": "#e6a817",
-    "degenerate": "#c51b7d",
-    "too_few_points": "#7570b3",
-    "no_data": BLANK,
-}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -164,72 +152,19 @@ def with_two_other_dims(cube: xr.DataArray, dim: str) -> xr.DataArray:
 
 
 def draw_maps(fit: xr.Dataset, title: str) -> Figure:
-    """Draw amplitude, mean, stddev and status."""
+    """Draw amplitude, mean, stddev and status; where the amplitude is noise, mean and stddev are blank."""
     from matplotlib.figure import Figure
 
+    significant = abs(fit["amplitude"]) > SIGNIFICANT * fit["amplitude_stderr"]
+    shown = fit.assign({name: fit[name].where(significant) for name in ("mean", "stddev")})
     figure = Figure(figsize=(11, 8), layout="compressed")
     figure.suptitle(f"Gaussian1D, {title}")
-    figure.supxlabel(f"grey: no fit      white: amplitude less than {SIGNIFICANT} times its error", fontsize="medium")
+    figure.supxlabel(f"grey: no fit, or an amplitude less than {SIGNIFICANT:g} times its error", fontsize="medium")
     axes = figure.subplots(2, 2, sharex=True, sharey=True)
-    significant = fit.modelfit.ok & (fit["amplitude"] > SIGNIFICANT * fit["amplitude_stderr"])
-    draw_parameter(axes[0, 0], fit["amplitude"], significant, hide=False)
-    draw_parameter(axes[0, 1], fit["mean"], significant, cmap="RdYlBu_r")
-    draw_parameter(axes[1, 0], fit["stddev"], significant)
-    draw_status(axes[1, 1], fit["fit_status"])
+    shown.modelfit.plot(["amplitude", "mean", "stddev", "fit_status"], ax=axes)
     for ax in axes.flat:
         ax.label_outer()
     return figure
-
-
-def draw_parameter(
-    ax: Axes, values: xr.DataArray, significant: xr.DataArray, *, hide: bool = True, cmap: str = "viridis"
-) -> None:
-    """Draw one parameter, in colours chosen for significant fits, not for what a fit makes of noise."""
-    chosen = values.where(significant)
-    low, high = chosen.quantile([0.01, 0.99]).values if chosen.notnull().any() else (None, None)
-    if hide:
-        _draw_map(ax, values.where(values.isnull(), 1.0), cmap="binary_r", vmin=0, vmax=1)
-    image = _draw_map(ax, chosen if hide else values, cmap=cmap, vmin=low, vmax=high)
-    ax.figure.colorbar(image, ax=ax, extend="both", label=values.attrs.get("units"))
-    ax.set_title(str(values.name))
-
-
-def draw_status(ax: Axes, status: xr.DataArray) -> None:
-    """Draw which status each fit has, with the number of fits in the legend."""
-    from matplotlib.colors import ListedColormap
-
-    words = dict(zip(status.attrs["flag_values"], str(status.attrs["flag_meanings"]).split(), strict=True))
-    present, rank = np.unique(status.values, return_inverse=True)
-    counts = np.bincount(rank.ravel())
-    colours = ListedColormap([STATUS_COLOURS.get(words[value], "#a50f15") for value in present])
-    ranks = status.copy(data=rank.reshape(status.shape))
-    image = _draw_map(ax, ranks, cmap=colours, vmin=-0.5, vmax=len(present) - 0.5)
-    bar = ax.figure.colorbar(image, ax=ax, ticks=range(len(present)))
-    bar.ax.set_yticklabels([f"{words[value]}\n{count}" for value, count in zip(present, counts, strict=True)])
-    bar.ax.minorticks_off()
-    ax.set_title("fit_status")
-
-
-def _draw_map(ax: Axes, values: xr.DataArray, **options: Any) -> Any:
-    y, x = (values[name] for name in values.dims)
-    ax.set_facecolor(BLANK)
-    image = ax.pcolormesh(_cell_centres(x), _cell_centres(y), values.values, shading="nearest", **options)
-    ax.set(xlabel=_label(x), ylabel=_label(y))
-    if x.attrs.get("units") == y.attrs.get("units"):
-        ax.set_aspect("equal")
-    return image
-
-
-def _cell_centres(coordinate: xr.DataArray) -> np.ndarray:
-    """Return the coordinate where it can be an axis, else 0, 1, 2, ..."""
-    index = coordinate.to_index()
-    numbers = coordinate.dtype.kind in "iuf" and (index.is_monotonic_increasing or index.is_monotonic_decreasing)
-    return coordinate.values if numbers else np.arange(coordinate.size)
-
-
-def _label(coordinate: xr.DataArray) -> str:
-    units = coordinate.attrs.get("units")
-    return f"{coordinate.name} [{units}]" if units else str(coordinate.name)
 
 
 # Faults

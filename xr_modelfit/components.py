@@ -15,7 +15,7 @@ from xr_modelfit.record import FitRecord
 from xr_modelfit.unit_record import in_units_of_data
 from xr_modelfit.units import Measure, conversion, measure_of
 
-__all__ = ["components", "residuals"]
+__all__ = ["components", "in_unit_of", "residuals"]
 
 
 def components(
@@ -54,14 +54,14 @@ def residuals(
             f"{record.content['data']!r}, not {'a Dataset without it' if obj is not None else 'None'}."
         )
     fitted = evaluate(result, record, data, {}, model, equivalencies)
-    left: xr.DataArray = data - _in_unit_of(data, fitted)
+    left: xr.DataArray = data - in_unit_of(data, fitted)
     left = left.transpose(*data.dims, ...)
     left.attrs = {k: v for k, v in data.attrs.items() if k in ("units", "units_metadata")}
     left.attrs["long_name"] = f"{data.attrs.get('long_name', data.name or 'data')} less the fitted model"
     return left.rename(f"{data.name}_residual" if data.name else "residual")
 
 
-def _in_unit_of(data: xr.DataArray, fitted: xr.DataArray) -> xr.DataArray:
+def in_unit_of(data: xr.DataArray, fitted: xr.DataArray) -> xr.DataArray:
     """The model in the unit of the data, which need not be the one in which it was fitted."""
     now, then = measure_of(data), measure_of(fitted)
     if now.text is None or then.text is None or now.text == then.text:

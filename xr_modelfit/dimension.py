@@ -30,6 +30,8 @@ class Dimension:
         The input that it is a place along: with all places moved like the inputs, nothing changes.
     width : bool
         It is a difference along an input, and no place.
+    level : bool
+        Values of the output plus a constant are those with this parameter plus the constant.
     """
 
     output: Fraction = Fraction(0)
@@ -37,6 +39,7 @@ class Dimension:
     unit: Any = None
     place: int | None = None
     width: bool = False
+    level: bool = False
 
 
 def is_mapped(model: PolynomialModel) -> bool:

@@ -14,6 +14,7 @@ from astropy.modeling import Model
 from xr_modelfit.execution import chunked_like, is_lazy, map_blocks
 from xr_modelfit.expression import Part, result_names
 from xr_modelfit.fitters.pieces import most_fits
+from xr_modelfit.fitters.quiet import caught_warnings
 from xr_modelfit.messages import listed
 from xr_modelfit.points import (
     Source,
@@ -28,7 +29,7 @@ from xr_modelfit.problem import Problem
 from xr_modelfit.record import FitRecord, RecordError, build_model
 from xr_modelfit.unit_record import coordinate_numbers, in_units_of_data, parameter_numbers
 from xr_modelfit.units import check_equivalencies
-from xr_modelfit.ways import about, with_broadcasting
+from xr_modelfit.ways import about, find_ways, with_broadcasting
 
 __all__ = ["Evaluation", "batches", "evaluate", "flattened", "matching", "model_name", "parameter_of"]
 
@@ -75,7 +76,7 @@ class Evaluation:
         ------
         RecordError, ValueError, TypeError
         """
-        template = build_model(record.content["model"]) if model is None else matching(model, record)
+        template = matching(build_model(record.content["model"]) if model is None else model, record)
         data = one_variable(obj, record)
         inputs = coordinates(record, data, coords)
         told = check_equivalencies(equivalencies, {one["name"]: one["coordinate"] for one in record.inputs})
@@ -97,15 +98,20 @@ class Evaluation:
         loop = self.parameters[0].dims
         return {d: x.sizes[d] for x in self.numbers for d in x.dims if d not in loop}
 
-    def problem(self, model: Model) -> Problem:
-        """The numeric view of the model or of a part of it."""
+    def problem(self, model: Model, derivatives: bool = False) -> Problem:
+        """The numeric view of the model or of a part of it, with all its parameters free."""
         start = np.array(model.parameters, dtype=float)
         probe = [about(start, _PROBE) if x is None else x for x in map(_some, self.numbers)]
         fixed = np.zeros(start.shape, dtype=bool)
         unbounded = np.full(start.shape, np.inf)
         names = tuple(result_names(model))
         problem = Problem(model, names, start, -unbounded, unbounded, fixed, (None,) * start.size)
-        return with_broadcasting(problem, [np.resize(x, _PROBE) for x in probe])
+        probe = [np.resize(x, _PROBE) for x in probe]
+        if not derivatives:
+            with caught_warnings():
+                return with_broadcasting(problem, probe)
+        with caught_warnings():
+            return find_ways(problem, probe)
 
     def apply(
         self, function: Any, extra: Sequence[xr.Variable] = (), output: Mapping[Hashable, int] | None = None
@@ -223,11 +229,17 @@ def _some(numbers: xr.Variable) -> np.ndarray | None:
 
 
 def matching(model: Model, record: FitRecord) -> Model:
-    """The model that the user gave for a record, if its parameters are those of the fit."""
+    """The model for a record, if its parameters and inputs are those of the fit."""
     names = list(result_names(model))
     if names != record.names:
         raise RecordError(
             f"model has the parameters {listed(names)}, but the fit had {listed(record.names)}. "
+            "Pass an instance of the model that was fitted."
+        )
+    if model.n_inputs != len(record.inputs):
+        read = [one["name"] for one in record.inputs]
+        raise RecordError(
+            f"model has the inputs {listed(model.inputs)}, but the fit read {listed(read)}. "
             "Pass an instance of the model that was fitted."
         )
     return model

@@ -1,102 +1,40 @@
 """Where and in which pieces the work is done: chunks, schedulers, one ``apply_ufunc``.
 
-The only module that knows dask. Whatever is chosen here never changes a result: a block's fits
+Whatever is chosen here never changes a result: a block's fits
 do not see each other.
 """
 
 from __future__ import annotations
 
 import math
-import multiprocessing
-import sys
+import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from typing import Any
 
-import dask
 import numpy as np
 import xarray as xr
-from dask.base import get_scheduler
+from dask.base import optimize
+from dask.core import flatten
 from dask.system import CPU_COUNT
 
-__all__ = ["Habit", "check_scheduler", "chunked_like", "is_lazy", "map_blocks"]
+from xr_modelfit.computing import Habit, compute, resolve_scheduler
+from xr_modelfit.progress import Tell
 
-SCHEDULERS = ("synchronous", "threads", "processes", "distributed", "default")
-_ALIASES = {
-    "sync": "synchronous",
-    "single-threaded": "synchronous",
-    "threading": "threads",
-    "multiprocessing": "processes",
-}
-_FEW_SAMPLES = 2_000_000  # below, threads wait for the interpreter longer than they work side by side
-_MOST_SAMPLES = 4_000_000  # 32 MB of data in a block
-_GUARD = (
-    'Processes import the script that started them: put its calls under `if __name__ == "__main__":`, '
-    'or pass scheduler="synchronous".'
-)
-
-
-@dataclass(frozen=True)
-class Habit:
-    """How computed input is worked on by default.
-
-    Parameters
-    ----------
-    scheduler : {"threads", "processes"}
-    few_fits : int
-        So few are done at once, without a scheduler.
-    most_fits : int
-        So many are in a block at the most.
-    rounds : int
-        Blocks for each core.
-    """
-
-    scheduler: str
-    few_fits: int
-    most_fits: int
-    rounds: int
-
-    @property
-    def largest(self) -> int:
-        """Most fits in one go, whatever the scheduler: beyond, copies of the samples cost memory."""
-        return max(self.few_fits, self.most_fits)
-
-    @classmethod
-    def for_arrays(cls, n_samples: int = 1) -> Habit:
-        """For functions of whole blocks: few large ones, on threads."""
-        n = max(n_samples, 1)
-        return cls("threads", few_fits=_FEW_SAMPLES // n, most_fits=max(1, _MOST_SAMPLES // n), rounds=1)
-
-    @classmethod
-    def one_by_one(cls) -> Habit:
-        """For fits of a millisecond each: many blocks, in processes, which take seconds to start."""
-        return cls("processes", few_fits=1000, most_fits=500, rounds=4)
+__all__ = [
+    "chunked_like",
+    "computed_chunks",
+    "is_lazy",
+    "lazy_chunks",
+    "loaded",
+    "map_blocks",
+    "n_sources",
+    "read_block",
+]
 
 
 def is_lazy(*variables: xr.Variable) -> bool:
     """Whether any of the arrays is chunked by dask."""
     return any(v.chunks is not None for v in variables)
-
-
-def check_scheduler(scheduler: Any, lazy: bool) -> None:
-    """Refuse an unknown scheduler, or one for a result that is not computed here.
-
-    Raises
-    ------
-    ValueError
-    """
-    if scheduler is None:
-        return
-    if lazy:
-        raise ValueError(
-            f"scheduler is {scheduler!r}, but the input is dask-backed, so the result is lazy and nothing runs yet. "
-            "Leave it out, and compute the result with it: fit.compute(scheduler=...)."
-        )
-    if isinstance(scheduler, str) and _ALIASES.get(scheduler, scheduler) not in SCHEDULERS:
-        raise ValueError(f"scheduler is {scheduler!r}; known are {', '.join(map(repr, SCHEDULERS))}, or a dask client.")
-    if not isinstance(scheduler, str) and not hasattr(scheduler, "get"):
-        raise ValueError(f"scheduler is a {type(scheduler).__name__}; pass a name or a distributed Client.")
 
 
 def map_blocks(
@@ -108,6 +46,7 @@ def map_blocks(
     scheduler: Any = None,
     fits_per_chunk: int | None = None,
     habit: Habit | None = None,
+    tell: Tell | None = None,
 ) -> xr.Variable:
     """Apply a function of arrays to blocks; the first variable is the data and has all loop dims.
 
@@ -124,6 +63,8 @@ def map_blocks(
         As in `xr_modelfit.fit`.
     habit : Habit, optional
         What to do with computed input where neither call nor dask's configuration says.
+    tell : callable, optional
+        Told of the number of finished fits, block by block, for computed input.
 
     Returns
     -------
@@ -149,24 +90,83 @@ def map_blocks(
         )
         return out
 
+    if lazy and 0 in shape:  # dask wants arrays without a dim to have it with size 0 then
+        return _without_fits(loop, output_dims)
     if lazy and any(v.sizes[d] == 0 for v, dims in zip(variables, core_dims, strict=True) for d in dims):
         # dask divides by the size of core dims: with no sample, every position says the same.
         return _without_samples(apply, variables, core, loop, output_dims)
     if lazy:
-        chunks = _loop_chunks(variables, loop, fits_per_chunk)
+        chunks = lazy_chunks(variables, core_dims, fits_per_chunk, habit or Habit.for_arrays())
         return apply([_chunked(v, chunks, core) for v in variables])
 
     variables = [v.compute() for v in variables]
     habit = habit or Habit.for_arrays()
     n_fits = math.prod(shape)
-    get, name = _resolve(scheduler, habit, n_fits if fits_per_chunk is None else None)
-    whole = fits_per_chunk is None and (name == "synchronous" or n_fits <= 1) and n_fits <= habit.largest
-    if whole or n_fits == 0 or not _has_samples(variables, core_dims):
-        return apply(variables)
-    fits_per_chunk = fits_per_chunk or max(1, min(habit.most_fits, math.ceil(n_fits / (habit.rounds * CPU_COUNT))))
-    chunks = _split({d: (n,) for d, n in loop.items()}, fits_per_chunk)
-    lazy_out = apply([_chunked(v, chunks, core) for v in variables])
-    return _compute(lazy_out, get, name)
+    get, name = resolve_scheduler(scheduler, habit, n_fits if fits_per_chunk is None else None)
+    pieces = computed_chunks(loop, name, habit, fits_per_chunk, told=tell is not None)
+    if pieces is None or n_fits == 0 or not _has_samples(variables, core_dims):
+        out = apply(variables)
+        if tell is not None:
+            tell(n_fits)
+        return out
+    lazy_out = apply([_chunked(v, pieces, core) for v in variables])
+    return compute(lazy_out, get, name, tell)
+
+
+def lazy_chunks(
+    variables: Sequence[xr.Variable], core_dims: Sequence[Sequence[Hashable]], fits_per_chunk: int | None, habit: Habit
+) -> dict[Hashable, tuple[int, ...]]:
+    """Blocks of a lazy result along each loop dim."""
+    core = {d for dims in core_dims for d in dims}
+    loop = {d: n for v in variables for d, n in v.sizes.items() if d not in core}
+    chunks = _loop_chunks(variables, loop, fits_per_chunk)
+    if any(len(variables[0].chunksizes.get(d, ())) > 1 for d in core):  # merged, a block may become very large
+        chunks = _split(chunks, habit.largest)
+    return chunks
+
+
+def computed_chunks(
+    loop: Mapping[Hashable, int], name: str, habit: Habit, fits_per_chunk: int | None, *, told: bool
+) -> dict[Hashable, tuple[int, ...]] | None:
+    """Blocks that computed input is cut into along each loop dim; None where all is done in one go.
+
+    ``name`` is that of the scheduler, ``told`` whether progress is shown.
+    """
+    n_fits = math.prod(loop.values())
+    alone = fits_per_chunk is None and (name == "synchronous" or n_fits <= 1) and n_fits <= habit.largest
+    if alone and not told:
+        return None
+    most = min(habit.most_fits, habit.told_fits) if told else habit.most_fits
+    fits_per_chunk = fits_per_chunk or max(1, min(most, math.ceil(n_fits / (habit.rounds * CPU_COUNT))))
+    return _split({d: (n,) for d, n in loop.items()}, fits_per_chunk)
+
+
+def n_sources(variable: xr.Variable, index: tuple[int, ...]) -> int:
+    """How many pieces of its sources a block of a lazy array is made of."""
+    block = variable.data.blocks[index]
+    graph = block.__dask_graph__().cull(set(flatten(block.__dask_keys__())))
+    return sum(not needed for needed in graph.get_all_dependencies().values())
+
+
+def read_block(variable: xr.Variable, index: tuple[int, ...]) -> tuple[np.ndarray, float]:
+    """One block of a lazy array, read alone, and the seconds that it took once its graph was ready."""
+    (block,) = optimize(variable.data.blocks[index])
+    begin = time.perf_counter()
+    values = np.asarray(block.compute(scheduler="synchronous", optimize_graph=False))
+    return values, time.perf_counter() - begin
+
+
+def loaded(variables: Sequence[xr.Variable], scheduler: Any = None) -> list[xr.Variable]:
+    """Arrays in memory, each block read straight to its place: nothing is there twice."""
+    import dask.array
+
+    lazy = [v for v in variables if v.chunks is not None]
+    targets = [np.empty(v.shape, v.dtype) for v in lazy]
+    get = "synchronous" if scheduler == "synchronous" else "threads"  # processes cannot write to our memory
+    if lazy:
+        dask.array.store([v.data for v in lazy], targets, lock=False, scheduler=get)
+    read = iter(targets)
+    return [v if v.chunks is None else xr.Variable(v.dims, next(read), v.attrs) for v in variables]
 
 
 def chunked_like(data: xr.Variable, variable: xr.Variable) -> xr.Variable:
@@ -178,6 +178,12 @@ def chunked_like(data: xr.Variable, variable: xr.Variable) -> xr.Variable:
 def _has_samples(variables: Sequence[xr.Variable], core_dims: Sequence[Sequence[Hashable]]) -> bool:
     """Whether every variable has samples along its core dims."""
     return all(v.sizes[d] > 0 for v, dims in zip(variables, core_dims, strict=True) for d in dims)
+
+
+def _without_fits(loop: Mapping[Hashable, int], output_dims: Mapping[Hashable, int]) -> xr.Variable:
+    import dask.array
+
+    return xr.Variable((*loop, *output_dims), dask.array.zeros((*loop.values(), *output_dims.values())))
 
 
 def _without_samples(
@@ -226,35 +232,3 @@ def _split(chunks: dict[Hashable, tuple[int, ...]], most: int) -> dict[Hashable,
 def _chunked(variable: xr.Variable, chunks: Mapping[Hashable, tuple[int, ...]], core: set[Hashable]) -> xr.Variable:
     wanted: dict[Any, Any] = {d: -1 if d in core else chunks[d] for d in variable.dims}
     return variable.chunk(wanted) if wanted else variable
-
-
-def _resolve(scheduler: Any, habit: Habit, n_fits: int | None) -> tuple[Any, str]:
-    """What to hand to ``dask.compute(scheduler=)``, and the name of it."""
-    if scheduler is not None and scheduler != "default":
-        if isinstance(scheduler, str):
-            scheduler = _ALIASES.get(scheduler, scheduler)
-            return scheduler, scheduler
-        return scheduler, "distributed"
-    if scheduler == "default" or dask.config.get("scheduler", None) is not None:
-        return None, "default"
-    if "distributed" in sys.modules and get_scheduler() is not None:  # an active client comes first
-        return None, "default"
-    processes = habit.scheduler == "processes"
-    if processes and multiprocessing.parent_process() is not None:
-        if getattr(multiprocessing.current_process(), "_inheriting", False):
-            raise RuntimeError(f"A fit started while a process was being started for it. {_GUARD}")
-        return "synchronous", "synchronous"  # already one of several workers
-    if n_fits is not None and n_fits <= habit.few_fits:
-        return "synchronous", "synchronous"
-    return habit.scheduler, habit.scheduler
-
-
-def _compute(variable: xr.Variable, scheduler: Any, name: str) -> xr.Variable:
-    try:
-        return variable.compute() if scheduler is None else variable.compute(scheduler=scheduler)
-    except BrokenProcessPool as error:
-        raise RuntimeError(f"A worker process died while fitting. {_GUARD}") from error
-    except RuntimeError as error:
-        if "bootstrapping phase" in str(error):
-            raise RuntimeError(f"A fit started while a process was being started for it. {_GUARD}") from error
-        raise

@@ -9,6 +9,7 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from astropy.modeling import CompoundModel, Model
@@ -16,7 +17,9 @@ from astropy.modeling import CompoundModel, Model
 __all__ = [
     "Part",
     "evaluate_tree",
+    "expression_text",
     "has_fixed_inputs",
+    "held_inputs",
     "inner_inputs",
     "leaves",
     "locked",
@@ -28,6 +31,7 @@ __all__ = [
 ]
 
 _KNOWN = {"+", "-", "*", "/", "**", "&", "|", "fix_inputs"}
+_SETTERS: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
 
 
 def leaves(model: Model) -> Iterator[Model]:
@@ -45,6 +49,14 @@ def has_fixed_inputs(model: Model) -> bool:
     if not isinstance(model, CompoundModel):
         return False
     return model.op == "fix_inputs" or has_fixed_inputs(model.left) or has_fixed_inputs(model.right)
+
+
+def held_inputs(model: Model) -> dict[Any, Any]:
+    """What ``fix_inputs`` holds anywhere in the expression."""
+    if not isinstance(model, CompoundModel):
+        return {}
+    right = held_inputs(model.right) if isinstance(model.right, Model) else dict(model.right)
+    return held_inputs(model.left) | right
 
 
 def result_names(model: Model) -> tuple[str, ...]:
@@ -75,6 +87,22 @@ def parameter_titles(model: Model) -> list[str]:
         which = f"{part.name} ({kind})" if part.name else f"{kind} {number}" if len(parts) > 1 else kind
         titles += [f"{parameter} of {which}" for parameter in part.param_names]
     return titles
+
+
+def expression_text(model: Model) -> str:
+    """The expression in the names of its parts or their classes: ``Linear1D + 2 * Sine1D`` without the numbers."""
+    if not isinstance(model, CompoundModel):
+        return str(model.name or type(model).__name__)
+    left = _operand(model.left, model.op, ("+", "*", "&", "|"))
+    if not isinstance(model.right, Model):
+        return f"{left} with {', '.join(map(str, model.right))} held"
+    return f"{left} {model.op} {_operand(model.right, model.op, ())}"
+
+
+def _operand(part: Model, op: str, same: tuple[str, ...]) -> str:
+    text = expression_text(part)
+    plain = not isinstance(part, CompoundModel) or (part.op == op and op in same)
+    return text if plain else f"({text})"
 
 
 def with_values(model: Model, values: Sequence[Any]) -> Model:
@@ -200,7 +228,7 @@ def evaluate_tree(
     """
     if not isinstance(model, CompoundModel) or model.op not in _KNOWN:
         given = [np.array(x) if careless else locked(x) for x in inputs]
-        return model.evaluate(*given, *parameters)
+        return model.evaluate(*given, *_inner_values(model, parameters))
     n_left = len(model.left.param_names)
     left, right = parameters[:n_left], parameters[n_left:]
     if model.op == "fix_inputs":
@@ -215,6 +243,21 @@ def evaluate_tree(
     if model.op == "&":
         return tuple(v for out in (a, b) for v in (out if isinstance(out, tuple) else (out,)))
     return _binary(model.op, a, b)
+
+
+def _inner_values(model: Model, parameters: Sequence[Any]) -> Sequence[Any]:
+    """Parameters as ``evaluate`` takes them: some models keep them otherwise inside, as Rotation2D does its angle."""
+    if not _with_setters(type(model)):
+        return parameters
+    setters = [getattr(model, name)._setter for name in model.param_names]
+    return [p if setter is None else setter(p) for p, setter in zip(parameters, setters, strict=True)]
+
+
+def _with_setters(cls: Any) -> bool:
+    if cls not in _SETTERS:
+        names = cls.param_names if isinstance(getattr(cls, "param_names", None), tuple) else ()
+        _SETTERS[cls] = any(getattr(getattr(cls, name, None), "_setter", None) is not None for name in names)
+    return _SETTERS[cls]
 
 
 def locked(values: Any) -> Any:

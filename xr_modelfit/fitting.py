@@ -1,6 +1,7 @@
 """The call itself: resolve it, fit the blocks, label the result."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from types import EllipsisType
 from typing import Any, Literal, TypedDict
 
@@ -11,17 +12,19 @@ from astropy.units import Quantity
 
 from xr_modelfit import coords as coordinates
 from xr_modelfit.coords import Labels, fitted_dims
-from xr_modelfit.execution import map_blocks
-from xr_modelfit.expression import parameter_titles
-from xr_modelfit.failures import FitWarning, tell_failures
+from xr_modelfit.diagnostics import folders_of_variables, make_folder
+from xr_modelfit.failures import FitWarning, tell_failures, tell_unwritten
 from xr_modelfit.fitters.block import FitError
+from xr_modelfit.jobs import Job, remember
 from xr_modelfit.messages import a, listed, suggestion
+from xr_modelfit.metadata import joined_history
+from xr_modelfit.progress import fits_bar
 from xr_modelfit.request import check_options, resolve_request
-from xr_modelfit.results import FIELD, label
+from xr_modelfit.results import FIELD
 from xr_modelfit.starts import check_model
 from xr_modelfit.units import plain
 
-__all__ = ["FitError", "FitOptions", "FitWarning", "fit"]
+__all__ = ["FitError", "FitOptions", "FitWarning", "fit", "jobs_of_call"]
 
 
 class FitOptions(TypedDict, total=False):
@@ -48,6 +51,10 @@ class FitOptions(TypedDict, total=False):
     prefix: str
     scheduler: Any
     fits_per_chunk: int | None
+    progress: bool
+    diagnostics: Literal["error", "error+warn", "all"] | None
+    diagnostics_path: str | os.PathLike[str] | None
+    diagnostics_callable: Callable[..., Any] | None
     keep_attrs: bool
 
 
@@ -77,6 +84,10 @@ def fit(
     prefix: str = "",
     scheduler: Any = None,
     fits_per_chunk: int | None = None,
+    progress: bool = False,
+    diagnostics: Literal["error", "error+warn", "all"] | None = None,
+    diagnostics_path: str | os.PathLike[str] | None = None,
+    diagnostics_callable: Callable[..., Any] | None = None,
     keep_attrs: bool = True,
 ) -> xr.Dataset:
     """Fit an astropy model at every position of a labelled array.
@@ -142,7 +153,8 @@ def fit(
     keep_failed : bool
         Keep the last iterate of fits that did not succeed, instead of NaN.
     errors : {"warn", "ignore", "raise"}
-        Failures of computed input: one summary warning, nothing, or an error for the first.
+        Failures of computed input: one summary warning, nothing, or an error for the first; what the
+        model or fitter raised is its ``__cause__``.
     prefix : str
         Put before every output name.
     scheduler : str or dask client, optional
@@ -151,8 +163,23 @@ def fit(
         below two million samples) and processes for astropy's fitters (above a thousand fits).
     fits_per_chunk : int, optional
         At most this many fits in a block.
+    progress : bool
+        For computed input, show a bar that counts fits. A lazy result has one in ``to_zarr``.
+    diagnostics : {"error", "error+warn", "all"}, optional
+        Write about fits that failed, those and fits that warned, or all but those without data.
+        Each gets a folder named by its position, ``y=0_x=3``, with ``error.log`` and ``warn.log``
+        where there is something to tell. Of a Dataset, ``variable/y=0_x=3``.
+    diagnostics_path : str or path, optional
+        The folder for these, which every worker must see.
+    diagnostics_callable : callable, optional
+        ``f(path, world, data, weights, model, fitter_kwargs)``, called for each fit that is
+        written about, one at a time in a process. It gets the fit's folder, the samples of each
+        input, the data and the weights (0 for samples left out; None without weights and
+        ``where``) as plain arrays over the fitted dims, and the fitted model without units, None
+        where there is none. What it raises or warns of is in ``callable.log``.
     keep_attrs : bool
-        Put the input's attrs that do not speak of one variable on the result.
+        Put the input's attrs that do not speak of one variable on the result, beside its own
+        ``Conventions`` and ``history``.
 
     Returns
     -------
@@ -165,7 +192,7 @@ def fit(
     Raises
     ------
     ValueError, TypeError
-        The call is wrong; nothing has been read.
+        The call is wrong, or a tie or the model fails at the start values; nothing has been read.
     FitError
         A fit failed and ``errors="raise"``.
 
@@ -190,7 +217,30 @@ def fit(
         "skipna": skipna, "min_points": min_points, "covariance": covariance, "keep_failed": keep_failed,
         "equivalencies": equivalencies, "time_units": time_units,
         "errors": errors, "scheduler": scheduler, "fits_per_chunk": fits_per_chunk, "keep_attrs": keep_attrs,
+        "progress": progress,
+        "diagnostics": diagnostics, "diagnostics_path": diagnostics_path, "diagnostics_callable": diagnostics_callable,
     }  # fmt: skip
+    jobs = jobs_of_call(obj, model, dim, data=data, prefix=prefix, options=options)
+    results = [_run(job) for job in jobs]
+    if data is not None or not isinstance(obj, xr.Dataset):
+        return remember(results[0], jobs)
+    if not results:
+        return xr.Dataset()
+    # All coordinates are those of the Dataset, so there is nothing to compare (or to compute).
+    merged = xr.merge(results, compat="override", join="exact", combine_attrs="override")
+    return remember(merged.assign_attrs(history=joined_history(results)), jobs)
+
+
+def jobs_of_call(
+    obj: Any, model: Any, dim: Any, *, data: Hashable | None, prefix: str, options: dict[str, Any]
+) -> list[Job]:
+    """The fits of a call, resolved; of a Dataset without ``data``, as many as there are variables to fit.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The call is wrong; nothing has been read.
+    """
     obj = plain(obj)
     if isinstance(obj, xr.DataArray):
         if data is not None:
@@ -198,33 +248,26 @@ def fit(
                 f"data is {data!r}, but the object is a DataArray, which is the data itself. Leave it out."
             )
         variables = {name: obj.coords[name] for name in obj.coords}
-        return _fit_array(Labels(obj, variables), model, dim, prefix=prefix, attrs=obj.attrs, **options)
+        return [_job(Labels(obj, variables), model, dim, prefix, obj.attrs, options)]
     if not isinstance(obj, xr.Dataset):
         raise TypeError(f"fit takes a DataArray or a Dataset, not a {type(obj).__name__}. Wrap it: xr.DataArray(...).")
-    return _fit_dataset(obj, model, dim, data=data, prefix=prefix, options=options)
-
-
-def _fit_dataset(
-    ds: xr.Dataset, model: Model, dim: Any, *, data: Hashable | None, prefix: str, options: dict[str, Any]
-) -> xr.Dataset:
-    variables = {name: ds[name] for name in ds.variables}
+    variables = {name: obj[name] for name in obj.variables}
     if data is not None:
         if not isinstance(data, Hashable):
-            raise TypeError(f"data is {a(data)}; name one variable, of {listed(ds.data_vars)}.")
-        if data not in ds.data_vars:
+            raise TypeError(f"data is {a(data)}; name one variable, of {listed(obj.data_vars)}.")
+        if data not in obj.data_vars:
             raise ValueError(
-                f"data is {data!r}, but the Dataset's variables are {listed(ds.data_vars)}."
-                f"{suggestion(data, ds.data_vars)}"
+                f"data is {data!r}, but the Dataset's variables are {listed(obj.data_vars)}."
+                f"{suggestion(data, obj.data_vars)}"
             )
-        return _fit_array(Labels(ds[data], variables), model, dim, prefix=prefix, attrs=ds.attrs, **options)
+        return [_job(Labels(obj[data], variables), model, dim, prefix, obj.attrs, options)]
     check_model(model)
     check_options(prefix, options)
-    results = [
-        _fit_array(Labels(ds[name], variables), model, dim, prefix=f"{prefix}{name}_", attrs=ds.attrs, **options)
-        for name in _variables_to_fit(ds, variables, dim, options)
+    names = _variables_to_fit(obj, variables, dim, options)
+    return [
+        _job(Labels(obj[name], variables), model, dim, f"{prefix}{name}_", obj.attrs, own)
+        for name, own in zip(names, folders_of_variables(names, options), strict=True)
     ]
-    # All coordinates are those of the Dataset, so there is nothing to compare (or to compute).
-    return xr.merge(results, compat="override", join="exact", combine_attrs="override") if results else xr.Dataset()
 
 
 def _variables_to_fit(
@@ -262,32 +305,22 @@ def _lacks(ds: xr.Dataset, dim: Any) -> bool:
     )
 
 
-def _fit_array(
-    labels: Labels, model: Model, dim: Any, *, prefix: str, attrs: Mapping[Any, Any], **options: Any
-) -> xr.Dataset:
-    """Fit one DataArray; ``options`` are those of `fit`."""
+def _job(
+    labels: Labels, model: Model, dim: Any, prefix: str, attrs: Mapping[Any, Any], options: Mapping[str, Any]
+) -> Job:
+    """The fit of one DataArray; ``options`` are those of `fit`."""
     request = resolve_request(labels, model, dim, prefix, options)
-    packed = map_blocks(
-        request.block_function(),
-        request.variables,
-        request.core_dims,
-        {FIELD: request.layout.width},
-        scheduler=options["scheduler"],
-        fits_per_chunk=options["fits_per_chunk"],
-        habit=request.habit,
-    )
-    result = label(
-        packed,
-        request.layout,
-        request.units,
-        parameter_titles(model),
-        request.frame,
-        prefix=prefix,
-        record=request.record(prefix),
-        chi2_units=request.chi2_units,
-        status_attrs=request.time_attrs,
-        attrs=attrs if options["keep_attrs"] else {},
-    )
+    return Job(request, prefix, request.dataset_attrs(attrs))
+
+
+def _run(job: Job) -> xr.Dataset:
+    """The result of one fit, and what is told of its failures."""
+    request, options = job.request, job.request.options
+    make_folder(request.diagnosis)
+    with fits_bar(options["progress"], job.n_fits) as tell:
+        result, packed = job.run(options["scheduler"], tell)
     if not request.lazy:
-        tell_failures(result[f"{prefix}fit_status"], options["errors"])
+        if request.diagnosis is not None:
+            tell_unwritten(packed.isel({FIELD: request.layout.fields()["unwritten"]}).values, request.diagnosis.path)
+        tell_failures(result[f"{job.prefix}fit_status"], options["errors"], request.cause)
     return result

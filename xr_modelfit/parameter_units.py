@@ -19,7 +19,7 @@ from astropy.units import Quantity, UnitBase
 from xr_modelfit.coords import ModelInput
 from xr_modelfit.dimension import Dimension
 from xr_modelfit.unit_text import UnknownUnitError, compose_text, write_unit
-from xr_modelfit.units import Conversion, Measure, conversion, factor, measure_of
+from xr_modelfit.units import Conversion, Measure, conversion, factor, involves_temperature, measure_of
 
 __all__ = ["ParameterUnit", "UnitSystem", "measures_of_groups", "told_by_labels", "unit_groups"]
 
@@ -41,6 +41,13 @@ class ParameterUnit:
         Inputs of time whose dimension it has, so that it may be given as a date or a duration.
     place : bool or None
         True where it is a place along its input, False where it is a width; None if it is not known.
+    level : bool or None
+        True where it is a value of the data's quantity, False where it is made of differences of such;
+        None if it is not known.
+    parent : Measure or None
+        What it is a value of: the data of a level, the coordinate of a place.
+    bare : bool
+        The model has it without a unit, beside others that have one.
     """
 
     name: str
@@ -49,6 +56,9 @@ class ParameterUnit:
     text: str | None = None
     times: tuple[ModelInput, ...] = ()
     place: bool | None = None
+    level: bool | None = None
+    parent: Measure | None = None
+    bare: bool = False
 
     @property
     def inward(self) -> float:
@@ -204,8 +214,13 @@ def told_by_labels(
     """Units of parameters from those of data and coordinates."""
     measures = measures_of_groups(inputs, groups)
     found = []
+    unique = sum(one.level for one in exponents if one is not None) == 1  # of two constants in a sum, neither is it
     for name, one in zip(names, exponents, strict=True):
-        found.append(ParameterUnit(name) if one is None else _told(name, one, measure, measures, inputs))
+        told = ParameterUnit(name) if one is None else _told(name, one, measure, measures, inputs)
+        if one is not None and unique and one.output != 0:
+            mixed = any(p and involves_temperature(m.text) for m, p in zip(measures, one.inputs, strict=False))
+            told = replace(told, level=None if mixed else one.level, parent=measure if one.level else None)
+        found.append(told)
     return tuple(found)
 
 
@@ -239,4 +254,5 @@ def _told(
     if one.output == 0 and [p for p in one.inputs if p != 0] == [Fraction(1)]:
         times = tuple(i for i in inputs if i.measure.time is not None)
     place = True if one.place is not None else False if one.width else None
-    return ParameterUnit(name, inner, inner, text, times, place)
+    parent = None if one.place is None else inputs[one.place].measure
+    return ParameterUnit(name, inner, inner, text, times, place, parent=parent)

@@ -124,7 +124,9 @@ class _Places:
         for text, other in ((said.text, there), (self.unit.text, self.unit.inward)):
             if other not in (None, here) and np.any(values) and _are_among(values * (other / here), labels):
                 raise ValueError(self._unsaid(f"its values may be in {self.one.measure.text!r} or in {text!r}"))
-        return self.array.drop_attrs() * here, self.unit
+        bare = self.array.copy(deep=False)  # xarray's drop_attrs takes the labels of stacked dims apart
+        bare.attrs = {}
+        return bare * here, self.unit
 
     def _into(self, measure: Measure) -> float | None:
         """What numbers are multiplied by to be inside the fit; None where they are no value of the parameter."""

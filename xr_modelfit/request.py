@@ -12,19 +12,24 @@ import xarray as xr
 from astropy.modeling import Model
 
 from xr_modelfit.companions import Companions, resolve_companions
+from xr_modelfit.computing import Habit, check_scheduler
 from xr_modelfit.coords import Labels, ModelInput, fitted_dims, model_inputs
-from xr_modelfit.execution import Habit, check_scheduler, is_lazy
-from xr_modelfit.expression import scalar_model
+from xr_modelfit.diagnostics import check_diagnostics, diagnosis_of
+from xr_modelfit.execution import is_lazy, map_blocks
+from xr_modelfit.expression import expression_text, parameter_titles, scalar_model
 from xr_modelfit.fitters.batch import BatchLSQFitter
-from xr_modelfit.fitters.block import BlockTask, Layout, Role, fit_block
+from xr_modelfit.fitters.block import BlockTask, FitError, Layout, Role, fit_block
+from xr_modelfit.fitters.diagnosis import Diagnosis
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.fitters.quiet import caught_warnings
+from xr_modelfit.metadata import Metadata, dataset_attrs, frame_of, grid_mapping_of
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
 from xr_modelfit.problem import Problem
 from xr_modelfit.record import write_record
-from xr_modelfit.results import check_names, frame_of, output_names
+from xr_modelfit.results import FIELD, check_names, output_names
 from xr_modelfit.solver import choose_fitter, probe_inputs
 from xr_modelfit.starts import check_model, resolve_starts
+from xr_modelfit.trial import refuse_broken
 from xr_modelfit.unit_record import describe_units
 from xr_modelfit.unit_system import resolve_units
 from xr_modelfit.unit_text import compose_text
@@ -55,6 +60,7 @@ class Request:
         All that goes through the blocks; arrays of samples have all fitted dims.
     options : mapping
         Those of `xr_modelfit.fit`.
+    diagnosis : Diagnosis or None
     """
 
     data: xr.DataArray
@@ -68,6 +74,7 @@ class Request:
     frame: xr.Dataset
     arrays: dict[Role, xr.Variable]
     options: Mapping[str, Any]
+    diagnosis: Diagnosis | None = None
 
     @property
     def variables(self) -> list[xr.Variable]:
@@ -106,8 +113,8 @@ class Request:
         calendar = {} if axes[0].calendar is None else {"time_calendar": axes[0].calendar}
         return {"time_units": axes[0].units} | calendar
 
-    def block_function(self) -> Callable[..., np.ndarray]:
-        """The function of arrays that fits a block."""
+    def block_function(self, *, replayed: bool = False) -> Callable[..., np.ndarray]:
+        """The function of arrays that fits a block; ``replayed`` writes nothing and raises what it meets."""
         o = self.options
         return _BlockFunction(
             BlockTask(
@@ -122,9 +129,37 @@ class Request:
                 skipna=o["skipna"],
                 min_points=o["min_points"],
                 keep_failed=o["keep_failed"],
-                raising=self.lazy and o["errors"] == "raise",
+                raising=replayed or (self.lazy and o["errors"] == "raise"),
+                diagnosis=None if replayed else self.diagnosis,
             )
         )
+
+    def cause(self, at: Mapping[Hashable, int]) -> BaseException | None:
+        """The error that ends the fit at a position, found by fitting it again; None where it just fails."""
+        one = [v.isel({d: slice(i, i + 1) for d, i in at.items() if d in v.dims}) for v in self.variables]
+        try:
+            function = self.block_function(replayed=True)
+            map_blocks(function, one, self.core_dims, {FIELD: self.layout.width}, scheduler="synchronous")
+        except FitError as error:
+            return error.__cause__
+        return None
+
+    def metadata(self, prefix: str) -> Metadata:
+        """What is said of the result's variables."""
+        return Metadata(
+            self.units,
+            parameter_titles(self.problem.model),
+            prefix,
+            self.record(prefix),
+            self.chi2_units,
+            self.time_attrs,
+            grid_mapping_of(self.data, self.frame),
+        )
+
+    def dataset_attrs(self, source: Mapping[Any, Any]) -> dict[Any, Any]:
+        """What is said of the result; ``source`` are attrs of the input."""
+        kept = source if self.options["keep_attrs"] else {}
+        return dataset_attrs(kept, expression_text(self.problem.model), self.data.name, self.fitted)
 
     def record(self, prefix: str) -> str:
         """The record of the fit, for the attrs of its ``fit_status``."""
@@ -163,12 +198,19 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
     arrays = _arrays(data, system.inputs, companions.maps, fitted) | starts.maps
     lazy = is_lazy(*arrays.values())
     check_scheduler(options["scheduler"], lazy)
-    if lazy and options["errors"] == "raise":
+    if lazy and options["progress"]:
+        raise ValueError(
+            "progress is True, but the input is dask-backed, so the result is lazy and nothing runs yet. Leave it out; "
+            "fit.modelfit.to_zarr(store, progress=True) shows a bar, dask's ProgressBar works with fit.compute()."
+        )
+    diagnosed = options["diagnostics"] is not None
+    if diagnosed or (lazy and options["errors"] == "raise"):
         arrays |= {Role("position", str(d)): xr.Variable([d], np.arange(data.sizes[d])) for d in loop}
 
     probe = probe_inputs(system.inputs, fitted, data, starts.problem.start)
     with caught_warnings():
         problem = find_ways(starts.problem, probe)
+    _try_out(problem, starts.maps, probe, system.inputs, fitted, data)
     fitter = choose_fitter(
         problem,
         starts.maps,
@@ -178,11 +220,16 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
         options["fitter_kwargs"],
         options["fit_info"],
     )
-    layout = Layout(problem.n_parameters, fitter.info_names, options["covariance"])
-    frame = frame_of(data, fitted)
+    problem.model.parameters = problem.start  # ties that were tried have written to it
+    layout = Layout(problem.n_parameters, fitter.info_names, options["covariance"], diagnosed)
+    frame = frame_of(data, labels.variables, fitted)
     check_names(frame, data, output_names(problem.names, layout, prefix), layout)
+    keywords = fitter.keywords if isinstance(fitter, PixelwiseFitter) else None
+    diagnosis = diagnosis_of(options, data, fitted, system.inputs, starts.units, keywords)
     arrays = _in_inner_units(arrays, system, companions)
-    return Request(data, fitted, system, starts.units, companions, problem, fitter, layout, frame, arrays, options)
+    return Request(
+        data, fitted, system, starts.units, companions, problem, fitter, layout, frame, arrays, options, diagnosis
+    )
 
 
 def _resolve_units(
@@ -195,6 +242,22 @@ def _resolve_units(
     probe = probe_inputs(inputs, fitted, labels.data, start, indexes=bare)
     with caught_warnings():
         return resolve_units(model, inputs, measure_of(labels.data), told, probe)
+
+
+def _try_out(
+    problem: Problem,
+    maps: Mapping[Role, xr.Variable],
+    probe: list[np.ndarray],
+    inputs: list[ModelInput],
+    fitted: tuple[Hashable, ...],
+    data: xr.DataArray,
+) -> None:
+    """Refuse ties and models that fail wherever they are tried."""
+    mapped = np.zeros(problem.n_parameters, dtype=bool)
+    mapped[[int(role.name) for role in maps]] = True
+    every = max(math.prod(data.sizes[d] for d in fitted), 2)
+    known = all(one.values._in_memory and set(one.values.dims) <= set(fitted) for one in inputs)
+    refuse_broken(problem, probe, lambda: probe_inputs(inputs, fitted, data, problem.start, most=every), mapped, known)
 
 
 def _in_inner_units(
@@ -247,9 +310,10 @@ def check_options(prefix: Any, o: Mapping[str, Any]) -> None:
         value = o[name]
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
             raise ValueError(f"{name} is {value!r}; a whole number of 1 or more is needed, or None.")
-    for name in ("skipna", "covariance", "keep_failed", "keep_attrs"):
+    for name in ("skipna", "covariance", "keep_failed", "keep_attrs", "progress"):
         if not isinstance(o[name], bool | np.bool_):
             raise TypeError(f"{name} is {o[name]!r}; it must be True or False.")
+    check_diagnostics(o)
 
 
 def _arrays(

@@ -56,7 +56,10 @@ def dimensions(model: Model, probe: Sequence[np.ndarray], groups: Sequence[int])
         In the order of the model's parameters.
     """
     if isinstance(model, CompoundModel) and model.op in ("+", "-"):  # each term has the dimension of the sum
-        return dimensions(model.left, probe, groups) + dimensions(model.right, probe, groups)
+        left, right = (dimensions(part, probe, groups) for part in (model.left, model.right))
+        if model.op == "-" and any(one.level for one in right if one is not None):  # its opposite
+            return [one and replace(one, level=False) for one in left + right]
+        return left + right
     with np.errstate(all="ignore"):
         laws = _Laws(model, probe, groups)
         found = laws.solve()
@@ -170,12 +173,12 @@ class _Laws:
         return found
 
     def with_places(self, found: list[Dimension | None]) -> list[Dimension | None]:
-        """The same, with what is a place along an input and what a width."""
+        """The same, with what is a place along an input, what a width, and what a level of the output."""
         along = [j for j, one in enumerate(found) if one is not None and one.output == 0 and sum(one.inputs) == 1]
         places = self.places(along)
         whole = bool(places) and self._moves(places)
         return [
-            replace(one, place=places.get(j), width=whole and j in along and j not in places)
+            replace(one, place=places.get(j), width=whole and j in along and j not in places, level=self._lifts(j, one))
             if one is not None
             else None
             for j, one in enumerate(found)
@@ -186,6 +189,21 @@ class _Laws:
         inputs = [x + self.shifts[i] if i in places.values() else x for i, x in enumerate(self.probe)]
         moved = np.array([self.shifts[places[j]] if j in places else 0.0 for j in range(self.vectors[0].size)])
         return self._same(inputs, lambda p: p + moved)
+
+    def _lifts(self, j: int, one: Dimension) -> bool:
+        """Whether a constant added to this parameter is added to all values."""
+        if one.output != 1 or any(one.inputs):
+            return False
+        for p, before in zip(self.vectors, self.values, strict=True):
+            size = np.max(np.abs(before[np.isfinite(before)]), initial=0.0) if before is not None else 0.0
+            lift = size if size > 0 else 1.0
+            after = self.evaluate(self.probe, np.where(np.arange(p.size) == j, p + lift, p))
+            if before is None or after is None:
+                return False
+            here = np.isfinite(before)
+            if not here.any() or not np.all(np.abs(after[here] - before[here] - lift) <= _CLOSE * lift):
+                return False
+        return True
 
     def evaluate(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray | None:
         try:

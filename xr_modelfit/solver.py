@@ -27,17 +27,18 @@ def probe_inputs(
     fitted: tuple[Hashable, ...],
     data: xr.DataArray,
     start: np.ndarray,
+    most: int = _PROBE,
     *,
     indexes: bool = False,
 ) -> list[np.ndarray]:
-    """Coordinates to try the model on: those in memory, and numbers about its start for the others.
+    """Coordinates to try the model on, ``most`` of them: those in memory, and numbers about its start for the others.
 
     Where the model says nothing (a line far from the coordinates), nothing can be learnt of it. With
     ``indexes``, only of those that are always in memory: a result must not depend on what was computed before.
     """
     shape = tuple(data.sizes[d] for d in fitted)
     size = int(np.prod(shape))
-    n = min(max(size, 2), _PROBE)
+    n = min(max(size, 2), most)
     positions = np.unravel_index(np.linspace(0, size - 1, n).astype(int), shape) if size else ()
     probe = []
     for number, one in enumerate(inputs):

@@ -249,7 +249,7 @@ class _Carried:
             if own is not None and dimensioned[j].inner == own and self.data is None:
                 text = dimensioned[j].text  # as the user spells it
             told = dimensioned[j]
-            parameters.append(ParameterUnit(self.names[j], inner[j], own, text, told.times, told.place))
+            parameters.append(replace(told, inner=inner[j], own=own, text=text, bare=unit is None))
         return UnitSystem(self.inputs, self.measure, tuple(parameters), self.data, True, self.converted)
 
     def _by_trial(self, probe: Probe) -> UnitSystem:

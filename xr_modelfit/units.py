@@ -6,6 +6,7 @@ plain; a unit is written back as a string. Names: `Measure` is what the numbers 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,12 +27,14 @@ __all__ = [
     "conversion",
     "describe_equivalencies",
     "factor",
+    "involves_temperature",
     "measure_of",
     "plain",
     "recorded_equivalencies",
 ]
 
 _KELVINS = {"deg_C": u.K, "deg_F": u.K * (5 / 9)}
+_OTHER_QUANTITY = re.compile(r"\b(variance|standard_deviation|range|sum|sum_of_squares)\b")  # in cell_methods
 _TEMPERATURES = ("tas", "tasmin", "tasmax", "t2m", "sst", "tos")
 
 
@@ -49,12 +52,18 @@ class Measure:
         It is a difference of temperatures, by CF's ``units_metadata``.
     time : TimeAxis or None
         What numbers of time count.
+    standard_name : str or None
+        CF's name of the quantity, where a value of the same quantity may bear it too.
+    scale : str or None
+        CF's ``units_metadata``: whether a temperature has a zero point.
     """
 
     text: str | None = None
     temperature: bool = False
     difference: bool = False
     time: TimeAxis | None = None
+    standard_name: str | None = None
+    scale: str | None = None
 
     @property
     def unit(self) -> UnitBase | None:
@@ -75,6 +84,14 @@ class Measure:
         return parse_unit(self.text, temperature=self.temperature)
 
 
+def _quantity_name(attrs: Mapping[Any, Any]) -> str | None:
+    """CF's name of a quantity; None on an axis, and where a statistic or a modifier makes another one of it."""
+    name, methods = attrs.get("standard_name"), str(attrs.get("cell_methods", ""))
+    one_word = isinstance(name, str) and re.fullmatch(r"\w+", name)
+    other = _OTHER_QUANTITY.search(methods) or not {"axis", "positive"}.isdisjoint(attrs)
+    return str(name) if one_word and not other else None
+
+
 def measure_of(array: xr.DataArray) -> Measure:
     """What the attrs of an array say of its numbers."""
     text = array.attrs.get("units")
@@ -84,7 +101,24 @@ def measure_of(array: xr.DataArray) -> Measure:
     words = " ".join(str(array.attrs.get(key, "")) for key in ("standard_name", "long_name")).lower()
     name = str(array.name).lower()
     temperature = "temperature" in words or name.startswith("temp") or name in _TEMPERATURES
-    return Measure(text, temperature, "difference" in str(array.attrs.get("units_metadata", "")))
+    scale = array.attrs.get("units_metadata")
+    return Measure(
+        text,
+        temperature,
+        difference="difference" in str(scale),
+        standard_name=_quantity_name(array.attrs),
+        scale=None if scale is None else str(scale),
+    )
+
+
+def involves_temperature(text: str | None) -> bool:
+    """Whether a unit is one of temperature, or made with one."""
+    try:
+        unit = None if text is None else parse_unit(text)
+    except UnknownUnitError:
+        return False
+    inner = [] if unit is None else [one for base in unit.bases for one in base.decompose().bases]
+    return any(str(one) in ("K", *_KELVINS) for one in inner)
 
 
 def plain(obj: Any) -> Any:

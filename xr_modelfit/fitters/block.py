@@ -8,14 +8,16 @@ Nothing here depends on what else is in the block.
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from xr_modelfit.fitters.covariance import Judgement, judge
+from xr_modelfit.fitters.diagnosis import Diagnosis, Ended
 from xr_modelfit.fitters.pieces import apart, pieces
 from xr_modelfit.fitters.quiet import caught_warnings
-from xr_modelfit.fitters.samples import Fitter, Samples
+from xr_modelfit.fitters.samples import Fitter, Notes, Samples
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
 
@@ -42,20 +44,25 @@ class Layout:
     n_parameters : int
     info_names : tuple of str
     covariance : bool
+    diagnosed : bool
+        Whether each fit says if its diagnostics could not be written.
     """
 
     n_parameters: int
     info_names: tuple[str, ...] = ()
     covariance: bool = False
+    diagnosed: bool = False
 
     def fields(self) -> dict[str, slice]:
-        """Name to slice: ``parameters``, ``stderr``, each scalar, each info, ``covariance``."""
+        """Name to slice: ``parameters``, ``stderr``, each scalar, each info, ``covariance``, ``unwritten``."""
         K = self.n_parameters
         widths = {"parameters": K, "stderr": K}
         widths |= dict.fromkeys(("chi2", "reduced_chi2", "dof", "n_points", "n_iter", "fit_status"), 1)
         widths |= {f"info:{name}": 1 for name in self.info_names}
         if self.covariance:
             widths["covariance"] = K * K
+        if self.diagnosed:
+            widths["unwritten"] = 1
         stops = np.cumsum(list(widths.values()))
         return {
             name: slice(int(stop) - width, int(stop)) for (name, width), stop in zip(widths.items(), stops, strict=True)
@@ -85,6 +92,7 @@ class BlockTask:
     min_points: int | None = None
     keep_failed: bool = False
     raising: bool = False
+    diagnosis: Diagnosis | None = None
     label: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __dask_tokenize__(self) -> str:
@@ -168,14 +176,18 @@ class _Block:
         starts[held] = lower[held]
         return starts, lower, upper
 
-    def position(self, i: int) -> str:
-        """Position of fit ``i`` in words, from the index arrays."""
-        where = {
-            r.name: int(np.broadcast_to(a, self.shape).reshape(self.b)[i])
-            for r, a in self.given.items()
-            if r.kind == "position"
+    @cached_property
+    def positions(self) -> dict[str, np.ndarray]:
+        """Index of each fit along each remaining dim, shape (b,); nothing unless they were passed."""
+        return {
+            str(role.name): np.broadcast_to(array, self.shape).reshape(self.b)
+            for role, array in self.given.items()
+            if role.kind == "position"
         }
-        return ", ".join(f"{dim}={at}" for dim, at in where.items())
+
+    def position(self, i: int) -> str:
+        """Position of fit ``i`` in words."""
+        return ", ".join(f"{dim}={at[i]}" for dim, at in self.positions.items())
 
     def _sampled(self, role: Role, *, every: bool = False, dtype: type = float) -> np.ndarray:
         """An array of samples as (b, n), or (1, n) where it does not vary; native and contiguous."""
@@ -191,19 +203,22 @@ _SAMPLED = {"data", "input", "where", "weights"}
 
 def _fill(packed: np.ndarray, block: _Block, task: BlockTask) -> None:
     problem = task.problem.private()
-    samples, finite, admitted = block.samples()
+    given, finite, admitted = block.samples()
     starts, lower, upper = block.starts_and_bounds()
     free = problem.free & ~(lower == upper)
-    n_points = np.count_nonzero(samples.valid, axis=1)
-    status = _before(task, samples, finite, admitted, starts, lower, upper, free)
+    n_points = np.count_nonzero(given.valid, axis=1)
+    status = _before(task, given, finite, admitted, starts, lower, upper, free)
     attempt = (status == FitStatus.CONVERGED) & free.any(axis=1)
 
-    solved = task.fitter.solve(problem, samples, attempt, starts, (lower, upper))
+    notes = None
+    if task.diagnosis is not None or task.raising:
+        notes = Notes(errors={} if task.raising else None)
+    solved = task.fitter.solve(problem, given, attempt, starts, (lower, upper), notes)
     parameters = np.where(attempt[:, None], solved.parameters, np.nan)
     status[attempt] = solved.status[attempt]
     raised = attempt & np.isin(status, (FitStatus.FITTER_ERROR, FitStatus.NONFINITE_MODEL))
     status[raised & (n_points < np.count_nonzero(free, axis=1))] = FitStatus.DEGENERATE
-    samples = Samples(samples.y, samples.inputs, samples.weights, solved.valid)
+    samples = Samples(given.y, given.inputs, given.weights, solved.valid)
     n_points = np.where(attempt, np.count_nonzero(solved.valid, axis=1), n_points)
 
     fields = task.layout.fields()
@@ -217,35 +232,58 @@ def _fill(packed: np.ndarray, block: _Block, task: BlockTask) -> None:
     if all_fixed.any():
         with caught_warnings():
             parameters[all_fixed] = problem.with_ties(starts[all_fixed].T).T
-    there = np.all(np.isfinite(parameters), axis=1)
-    status[(status > 0) & ~there] = FitStatus.NONFINITE_MODEL
-    for ids in pieces(np.flatnonzero(there), samples.y.shape[1]):
-
-        def judged(ids: np.ndarray) -> None:
-            inputs, y, w = samples.columns(ids)
-            w = np.ones_like(y) if w is None else w
-            P, bounds = parameters[ids].T, (lower[ids].T, upper[ids].T)
-            with caught_warnings():
-                found = judge(problem, inputs, y, w, n_points[ids], P, bounds, free[ids].T, task.absolute)
-            status[ids] = _after(status[ids], found)
-            packed[ids, fields["chi2"]] = found.chi2[:, None]
-            good = status[ids] > 0
-            packed[ids[good], fields["stderr"]] = found.stderr.T[good]
-            if task.layout.covariance:
-                K = problem.n_parameters
-                packed[ids[good], fields["covariance"]] = np.moveaxis(found.covariance, 2, 0).reshape(-1, K * K)[good]
-
-        for raising in apart(judged, ids):
-            status[raising] = np.where(status[raising] > 0, FitStatus.NONFINITE_MODEL, status[raising])
+    _judge(packed, task, problem, samples, status, parameters, (lower, upper), free, notes)
     dof = (n_points - n_free).astype(float)
     chi2 = packed[:, fields["chi2"]][:, 0]
     packed[:, fields["reduced_chi2"]] = np.where(dof > 0, chi2 / np.where(dof > 0, dof, 1.0), np.nan)[:, None]
-    if not task.keep_failed:
-        parameters[status <= 0] = np.nan
-    packed[:, fields["parameters"]] = parameters
+    kept = (status > 0) | task.keep_failed
+    packed[:, fields["parameters"]] = np.where(kept[:, None], parameters, np.nan)
     packed[:, fields["fit_status"]] = status[:, None]
+    if task.diagnosis is not None and notes is not None:
+        numbers = {name: packed[:, part] for name, part in fields.items()} | {"parameters": parameters, "start": starts}
+        masked = Role("where") in block.given
+        ended = Ended(problem, given, masked, block.fitted, block.positions, status, (lower, upper), numbers, notes)
+        packed[:, fields["unwritten"]] = task.diagnosis.write(ended)[:, None]
     if task.raising:
-        _raise_first(status, block)
+        _raise_first(status, block, notes)
+
+
+def _judge(
+    packed: np.ndarray,
+    task: BlockTask,
+    problem: Problem,
+    samples: Samples,
+    status: np.ndarray,
+    parameters: np.ndarray,
+    bounds: tuple[np.ndarray, np.ndarray],
+    free: np.ndarray,
+    notes: Notes | None,
+) -> None:
+    """Judge every fit that has parameters; fills ``packed``, and has the last word on ``status``."""
+    fields = task.layout.fields()
+    n_points = packed[:, fields["n_points"]][:, 0].astype(int)
+    there = np.all(np.isfinite(parameters), axis=1)
+    status[(status > 0) & ~there] = FitStatus.NONFINITE_MODEL
+
+    def judged(ids: np.ndarray) -> None:
+        inputs, y, w = samples.columns(ids)
+        w = np.ones_like(y) if w is None else w
+        P, (low, high) = parameters[ids].T, (bound[ids].T for bound in bounds)
+        with caught_warnings():
+            found = judge(problem, inputs, y, w, n_points[ids], P, (low, high), free[ids].T, task.absolute)
+        status[ids] = _after(status[ids], found)
+        packed[ids, fields["chi2"]] = found.chi2[:, None]
+        good = status[ids] > 0
+        packed[ids[good], fields["stderr"]] = found.stderr.T[good]
+        if task.layout.covariance:
+            K = problem.n_parameters
+            packed[ids[good], fields["covariance"]] = np.moveaxis(found.covariance, 2, 0).reshape(-1, K * K)[good]
+
+    for ids in pieces(np.flatnonzero(there), samples.y.shape[1]):
+        for raising, error in apart(judged, ids):
+            status[raising] = np.where(status[raising] > 0, FitStatus.NONFINITE_MODEL, status[raising])
+            if notes is not None:
+                notes.raised(raising.tolist(), error)
 
 
 def _before(
@@ -287,11 +325,12 @@ def _after(status: np.ndarray, found: Judgement) -> np.ndarray:
     return new
 
 
-def _raise_first(status: np.ndarray, block: _Block) -> None:
+def _raise_first(status: np.ndarray, block: _Block, notes: Notes | None) -> None:
     failed = np.flatnonzero((status <= 0) & (status != FitStatus.NO_DATA))
+    causes = {} if notes is None or notes.errors is None else notes.errors
     if failed.size:
         first, code = int(failed[0]), FitStatus(int(status[failed[0]]))
         raise FitError(
             f"The fit at position {block.position(first) or '()'} has status {code.meaning}: {code.sentence} "
             'Use errors="warn" to get a status instead.'
-        )
+        ) from causes.get(first)

@@ -26,16 +26,16 @@ def pieces(ids: np.ndarray, n: int) -> Iterator[np.ndarray]:
         yield at_least_two(ids[start : start + most])
 
 
-def apart(work: Callable[[np.ndarray], None], ids: np.ndarray) -> Iterator[np.ndarray]:
-    """Do ``work`` on all fits, and give back those that make it raise, one by one.
+def apart(work: Callable[[np.ndarray], None], ids: np.ndarray) -> Iterator[tuple[np.ndarray, Exception]]:
+    """Do ``work`` on all fits, and give back those that make it raise, one by one, with the error.
 
     The others are found by halving, so that one bad fit costs them a few repeats, not all.
     """
     try:
         work(ids)
-    except Exception:
+    except Exception as error:
         if ids.size <= 2 and ids[0] == ids[-1]:
-            yield ids
+            yield ids, error
             return
         half = (ids.size + 1) // 2
         for part in (ids[:half], ids[half:]):

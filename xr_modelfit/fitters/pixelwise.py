@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from warnings import WarningMessage
 
 import numpy as np
-from astropy.modeling import Model
 from astropy.modeling.fitting import (
     FittingWithOutlierRemoval,
     ModelsError,
@@ -22,9 +22,9 @@ from astropy.modeling.fitting import (
     SLSQPLSQFitter,
 )
 
-from xr_modelfit.expression import evaluate_tree
+from xr_modelfit.fitters.position_model import position_model
 from xr_modelfit.fitters.quiet import caught_warnings
-from xr_modelfit.fitters.samples import FitArrays, Samples
+from xr_modelfit.fitters.samples import FitArrays, Notes, Samples
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
 
@@ -68,6 +68,7 @@ class PixelwiseFitter:
         attempt: np.ndarray,
         starts: np.ndarray,
         bounds: tuple[np.ndarray, np.ndarray],
+        notes: Notes | None = None,
     ) -> FitArrays:
         """See `xr_modelfit.fitters.samples.Fitter`."""
         out = FitArrays.unknown(samples, problem.n_parameters, self.info_names)
@@ -76,7 +77,11 @@ class PixelwiseFitter:
             start, low, high = (a[i if a.shape[0] > 1 else 0] for a in (starts, *bounds))
             run = _Run(fitter, keywords, problem, start, (low, high))
             inputs, y, w = samples.fit(i)
-            run.fit(inputs, y, w)
+            run.fit(inputs, y, w, floating=notes is not None)
+            if notes is not None:
+                notes.warned(i, run.heard)
+                if run.error is not None:
+                    notes.raised([i], run.error)
             out.status[i], out.n_iter[i] = run.status, run.n_iter
             if run.parameters is not None:
                 out.parameters[i] = run.parameters
@@ -179,14 +184,23 @@ class _Run:
         self.rejected: np.ndarray | None = None
         self.info: dict[str, Any] = {}
         self.error: Exception | None = None
+        self.caught: list[WarningMessage] = []
+        self.n_before = 0
 
-    def fit(self, inputs: list[np.ndarray], y: np.ndarray, w: np.ndarray | None) -> None:
-        with caught_warnings() as caught:
+    @property
+    def heard(self) -> list[WarningMessage]:
+        """Those of the fitter's call; where it was not called, those of the model at its start."""
+        return self.caught[self.n_before :]
+
+    def fit(self, inputs: list[np.ndarray], y: np.ndarray, w: np.ndarray | None, floating: bool = False) -> None:
+        with caught_warnings(floating) as caught:
+            self.caught = caught
             try:
                 at_start = self.problem.evaluate_one(inputs, self.problem.with_ties(self.start))
                 if not np.all(np.isfinite(at_start)):
                     self.status = FitStatus.NONFINITE_MODEL
                     return
+                self.n_before = len(caught)
                 self._call(inputs, y, w)
             except NonFiniteValueError as error:
                 self.status, self.error = FitStatus.NONFINITE_MODEL, error
@@ -199,7 +213,7 @@ class _Run:
         self.status = _verdict(self.info, [str(c.message) for c in caught])
 
     def _call(self, inputs: list[np.ndarray], y: np.ndarray, w: np.ndarray | None) -> None:
-        model = _position_model(self.problem, self.start, self.bounds)
+        model = position_model(self.problem, self.start, self.bounds)
         keywords = self.keywords if w is None else {**self.keywords, "weights": w}
         fitted = self.fitter(model, *inputs, y, **keywords)
         if isinstance(fitted, tuple):  # FittingWithOutlierRemoval: (model, mask)
@@ -207,48 +221,6 @@ class _Run:
             self.rejected = np.broadcast_to(np.asarray(mask, dtype=bool), y.shape)
         parameters = np.array(fitted.parameters, dtype=float)
         self.parameters = self.problem.with_ties(parameters)
-
-
-def _position_model(problem: Problem, start: np.ndarray, bounds: tuple[np.ndarray, np.ndarray]) -> Model:
-    """A fresh copy of the template with the start, bounds and fixed parameters of one position."""
-    model = problem.model.copy()
-    model.parameters = problem.with_ties(start)
-    low, high = bounds
-    for j, name in enumerate(model.param_names):
-        parameter = getattr(model, name)
-        if low[j] == problem.lower[j] and high[j] == problem.upper[j]:
-            continue
-        if low[j] == high[j]:
-            parameter.fixed = True
-            parameter.bounds = (None, None)
-        else:
-            parameter.bounds = tuple(None if np.isinf(v) else float(v) for v in (low[j], high[j]))
-    _keep_domain(model)
-    if problem.ways.careless:
-        _guard_inputs(model)
-    return model
-
-
-def _keep_domain(model: Model) -> None:
-    """Say that polynomials without a domain read the coordinate as it is.
-
-    `LinearLSQFitter` would otherwise map the samples' own range into the window, and forget it.
-    """
-    for name in ("domain", "x_domain", "y_domain"):
-        window = name.replace("domain", "window")
-        if hasattr(model, name) and getattr(model, name) is None and getattr(model, window, None) is not None:
-            setattr(model, name, getattr(model, window))
-
-
-def _guard_inputs(model: Model) -> None:
-    """Give a model that writes into its inputs copies of them."""
-    n_inputs = model.n_inputs
-    template = model.copy()
-
-    def evaluate(*args: Any) -> Any:
-        return evaluate_tree(template, args[:n_inputs], args[n_inputs:], careless=True)
-
-    model.evaluate = evaluate
 
 
 def _as_dict(info: Any) -> dict[str, Any]:

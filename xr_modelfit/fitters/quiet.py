@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 
@@ -18,8 +19,10 @@ _LOCK = threading.RLock()
 
 
 @contextmanager
-def caught_warnings() -> Iterator[list[warnings.WarningMessage]]:
-    """All warnings raised inside, as a list; floating-point errors are silent."""
-    with _LOCK, warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"):
+def caught_warnings(floating: bool = False) -> Iterator[list[warnings.WarningMessage]]:
+    """All warnings raised inside, as a list; floating-point errors are silent unless ``floating``."""
+    heard: Literal["warn", "ignore"] = "warn" if floating else "ignore"
+    errors = np.errstate(divide=heard, over=heard, invalid=heard, under="ignore")
+    with _LOCK, warnings.catch_warnings(record=True) as caught, errors:
         warnings.simplefilter("always")
         yield caught

@@ -3,10 +3,12 @@
 Shapes: ``b`` fits, ``n`` samples each, ``K`` parameters of the model.
 """
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
+from warnings import WarningMessage
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from xr_modelfit.fitters.sums import columns
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
 
-__all__ = ["FitArrays", "Fitter", "Samples"]
+__all__ = ["FitArrays", "Fitter", "Notes", "Samples"]
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,37 @@ class FitArrays:
         )
 
 
+@dataclass
+class Notes:
+    """What happened in single fits, in words; kept only where somebody will read it.
+
+    Parameters
+    ----------
+    tracebacks : dict of int to str
+        By the fit's number in its block.
+    warnings : dict of int to list of str
+        One line for each warning.
+    errors : dict of int to Exception, or None
+        The errors themselves, where somebody will raise one.
+    """
+
+    tracebacks: dict[int, str] = field(default_factory=dict)
+    warnings: dict[int, list[str]] = field(default_factory=dict)
+    errors: dict[int, Exception] | None = None
+
+    def raised(self, ids: Iterable[int], error: Exception) -> None:
+        """Note the error that ended these fits."""
+        text = "".join(traceback.format_exception(error))
+        self.tracebacks |= {int(i): text for i in ids}
+        if self.errors is not None:
+            self.errors |= {int(i): error for i in ids}
+
+    def warned(self, i: int, caught: Sequence[WarningMessage]) -> None:
+        """Note the warnings of a fit."""
+        if caught:
+            self.warnings[i] = [str(one) for one in caught]
+
+
 class Fitter(Protocol):
     """A fitter for blocks: arrays in, arrays out."""
 
@@ -124,9 +157,11 @@ class Fitter(Protocol):
         attempt: np.ndarray,
         starts: np.ndarray,
         bounds: tuple[np.ndarray, np.ndarray],
+        notes: Notes | None = None,
     ) -> FitArrays:
         """Fit those of the ``b`` fits for which ``attempt`` is true.
 
-        ``starts``, ``bounds``: shape (b, K), or (1, K) where no fit has its own.
+        ``starts``, ``bounds``: shape (b, K), or (1, K) where no fit has its own. Errors and
+        warnings of single fits go into ``notes``.
         """
         ...

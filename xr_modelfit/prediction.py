@@ -1,0 +1,86 @@
+"""The fitted model with its standard error, through the covariance of the parameters."""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy.modeling import Model
+
+from xr_modelfit.derivatives import jacobian
+from xr_modelfit.derived import at_bound_of, covariance_of
+from xr_modelfit.evaluation import Evaluation, batches, flattened, model_name
+from xr_modelfit.fitters.propagation import variance, with_held
+from xr_modelfit.points import at_positions
+from xr_modelfit.problem import Problem
+from xr_modelfit.record import FitRecord
+from xr_modelfit.results import COV_DIMS
+from xr_modelfit.unit_record import in_units_of_data
+
+__all__ = ["predict"]
+
+_FIELD = "_modelfit_prediction"
+
+
+def predict(
+    result: xr.Dataset,
+    record: FitRecord,
+    obj: Any,
+    coords: Mapping[str, Any],
+    model: Model | None = None,
+    equivalencies: Any = None,
+) -> xr.Dataset:
+    """See `xr_modelfit.accessor.ModelfitDataset.predict`."""
+    at = Evaluation.resolve(result, record, obj, coords, model, equivalencies)
+    inward = np.ones(len(record.names)) if record.units is None else np.array(record.units["inward"])
+    C = covariance_of(result, record) * xr.Variable(COV_DIMS, np.outer(inward, inward))
+    extra = [_placed(result, v, at) for v in (at_bound_of(result, record), C)]
+    block = _PredictBlock(at.problem(at.template, derivatives=True), at.core, at.new_dims)
+    packed = at.apply(block, extra, {_FIELD: 2})
+    name = model_name(record)
+    value = at.labelled(in_units_of_data(packed.isel({_FIELD: 0}), record.units), name)
+    scale = None if record.units is None else record.units["scale"]
+    error = packed.isel({_FIELD: 1}) / (1.0 if scale is None else abs(scale[0]))
+    stderr = at.labelled(error, f"{name}_stderr")
+    value.attrs |= {"long_name": "fitted model", "ancillary_variables": f"{name}_stderr"}
+    stderr.attrs = {k: v for k, v in value.attrs.items() if k == "units"} | {
+        "long_name": "standard error of the fitted model"
+    }
+    return xr.Dataset({name: value, f"{name}_stderr": stderr})
+
+
+def _placed(result: xr.Dataset, variable: xr.Variable, at: Evaluation) -> xr.Variable:
+    """A variable of the result at the positions of the data."""
+    array = xr.DataArray(variable, coords={n: c for n, c in result.coords.items() if set(c.dims) <= set(variable.dims)})
+    return array.variable if at.data is None else at_positions(array, at.data).variable
+
+
+@dataclass(frozen=True)
+class _PredictBlock:
+    """Block function: parameters, bound flag and covariance to values and errors, (..., all new dims, 2)."""
+
+    problem: Problem
+    core: tuple[tuple[Hashable, ...], ...]
+    new: tuple[tuple[Hashable, int], ...]
+
+    __name__ = "predict"
+
+    def __call__(self, *arrays: np.ndarray) -> np.ndarray:
+        K = self.problem.n_parameters
+        P, inputs, shape = flattened(arrays, K, self.core, self.new)
+        b, n = P.shape[1], inputs[0].shape[0]
+        C = np.moveaxis(np.broadcast_to(arrays[K + 1], (*shape, K, K)).reshape(b, K, K), 0, -1)
+        C = with_held(C, np.broadcast_to(arrays[K], shape).reshape(b))
+        problem = self.problem.private()
+        out = np.full((2, n, b), np.nan)
+        for ids in batches(~np.any(np.isnan(P), axis=0), n):
+            given = [x if x.shape[1] == 1 else x[:, ids] for x in inputs]
+            infinite = np.full((K, ids.size), np.inf)
+            with np.errstate(all="ignore"):
+                out[0][:, ids] = problem.evaluate(given, P[:, ids])
+                J = jacobian(problem, given, P[:, ids], -infinite, infinite)
+                out[1][:, ids] = np.sqrt(variance(J, C[:, :, ids]))
+        return np.moveaxis(out, 0, -1).swapaxes(0, 1).reshape((*shape, *(size for _, size in self.new), 2))

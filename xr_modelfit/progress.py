@@ -1,0 +1,38 @@
+"""A bar that counts fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["Tell", "fits_bar"]
+
+Tell = Callable[[int], None]
+
+
+@contextmanager
+def fits_bar(progress: bool, n_fits: int, done: int = 0) -> Iterator[Tell | None]:
+    """A function to tell of finished fits; None unless ``progress`` is asked for.
+
+    Parameters
+    ----------
+    progress : bool
+    n_fits : int
+        In all.
+    done : int
+        By an earlier run.
+
+    Raises
+    ------
+    ImportError
+        tqdm is not installed.
+    """
+    if not progress:
+        yield None
+        return
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        raise ImportError("progress=True needs tqdm: pip install 'xr_modelfit[progress]'") from error
+    with tqdm(total=n_fits, initial=done, unit=" fits", unit_scale=True, desc="modelfit") as bar:
+        yield bar.update

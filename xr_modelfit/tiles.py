@@ -1,0 +1,79 @@
+"""How the positions of a large fit are cut into tiles that are done one after the other.
+
+Tiles have one size, but for the last along each dim, so that each is whole chunks of the store.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Tiling"]
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Steps along each remaining dim.
+
+    Parameters
+    ----------
+    sizes : dict of Hashable to int
+        Positions along each dim.
+    steps : dict of Hashable to int
+        Positions of a tile along each dim.
+    """
+
+    sizes: dict[Hashable, int]
+    steps: dict[Hashable, int]
+
+    @classmethod
+    def of(cls, sizes: Mapping[Hashable, int], chunks: Mapping[Hashable, Sequence[int]], most: int) -> Tiling:
+        """Tiles of at most ``most`` fits: chunks of the source, cut along the first dims or joined along the last."""
+        steps = {d: max(max(chunks.get(d, (n,)), default=1), 1) for d, n in sizes.items()}
+        most = max(most, 1)
+        for dim in sizes:
+            others = math.prod(steps.values()) // steps[dim]
+            if others * steps[dim] > most:
+                pieces = math.ceil(steps[dim] / max(1, most // others))
+                steps[dim] = math.ceil(steps[dim] / pieces)
+        for dim in reversed(list(sizes)):
+            others = math.prod(steps.values()) // steps[dim]
+            times = max(1, most // (others * steps[dim]))
+            steps[dim] = min(max(sizes[dim], 1), times * steps[dim])
+        return cls(dict(sizes), steps)
+
+    def __len__(self) -> int:
+        return math.prod(math.ceil(n / self.steps[d]) for d, n in self.sizes.items())
+
+    def __getitem__(self, i: int) -> dict[Hashable, slice]:
+        """Positions of tile ``i``."""
+        counts = [math.ceil(n / self.steps[d]) for d, n in self.sizes.items()]
+        tile: dict[Hashable, slice] = {}
+        for dim, count in reversed(list(zip(self.sizes, counts, strict=True))):
+            i, at = divmod(i, count)
+            tile[dim] = slice(at * self.steps[dim], min((at + 1) * self.steps[dim], self.sizes[dim]))
+        return {d: tile[d] for d in self.sizes}
+
+    @property
+    def n_fits(self) -> int:
+        """Positions in all."""
+        return math.prod(self.sizes.values())
+
+    def fits(self, i: int) -> int:
+        """Positions of tile ``i``."""
+        return math.prod(s.stop - s.start for s in self[i].values())
+
+    def readings(self, chunks: Mapping[Hashable, Sequence[int]]) -> float:
+        """How often a sample of the source is read, on average: each time a tile touches its chunk."""
+        found = 1.0
+        for dim, n in self.sizes.items():
+            edges = list(itertools.accumulate(chunks.get(dim, (n,)), initial=0))
+            touched = [
+                ((stop - 1) // self.steps[dim] - start // self.steps[dim] + 1) * (stop - start)
+                for start, stop in itertools.pairwise(edges)
+                if stop > start
+            ]
+            found *= sum(touched) / n if touched else 1.0
+        return found
