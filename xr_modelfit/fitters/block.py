@@ -166,7 +166,8 @@ class _Block:
             table = np.tile(scalar, (self.b, 1))
             for role, array in self.given.items():
                 if role.kind == kind:
-                    values = np.broadcast_to(np.asarray(array, dtype=float), self.shape).reshape(self.b)
+                    with np.errstate(all="ignore"):
+                        values = np.broadcast_to(np.asarray(array, dtype=float), self.shape).reshape(self.b)
                     if kind != "start":  # a NaN bound is no bound
                         values = np.where(np.isnan(values), -np.inf if kind == "lower" else np.inf, values)
                     table[:, int(role.name)] = values
@@ -195,7 +196,8 @@ class _Block:
         lead = array.shape[: array.ndim - self.task.n_fitted_dims]
         rows = self.shape if every or int(np.prod(lead)) > 1 else (1,) * len(lead)
         full = np.broadcast_to(array, (*rows, *self.fitted))
-        return np.ascontiguousarray(full, dtype=dtype).reshape(int(np.prod(rows)), self.n)
+        with np.errstate(all="ignore"):  # a wider float beyond the range of ours is infinite, and left out
+            return np.ascontiguousarray(full, dtype=dtype).reshape(int(np.prod(rows)), self.n)
 
 
 _SAMPLED = {"data", "input", "where", "weights"}
