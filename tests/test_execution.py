@@ -279,7 +279,7 @@ def expected_bits() -> xr.Dataset:
 def cluster() -> Iterator[Any]:
     """A distributed cluster with processes of its own."""
     distributed = pytest.importorskip("distributed")
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     with distributed.LocalCluster(**options) as running:
         yield running
 

@@ -238,7 +238,9 @@ def test_ten_thousand_blocks_of_garbage_for_a_fitter_of_astropy(name: str, every
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fitter", [DogBoxLSQFitter(), LMLSQFitter(), LevMarLSQFitter(), SLSQPLSQFitter()], ids=repr)
+@pytest.mark.parametrize(
+    "fitter", [DogBoxLSQFitter(), LMLSQFitter(), LevMarLSQFitter(), SLSQPLSQFitter()], ids=lambda f: type(f).__name__
+)
 @pytest.mark.parametrize("name", ["gaussian on a level", "voigt", "custom"])
 def test_garbage_for_other_fitters_of_astropy(name: str, fitter: Any) -> None:
     blocks(40, 4, name, True, fitter)

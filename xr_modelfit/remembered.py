@@ -6,7 +6,6 @@ code, defaults and closure, and is only ever held weakly.
 """
 
 import hashlib
-import marshal
 import pickle
 import types
 import weakref
@@ -44,7 +43,7 @@ def recall(key: str | None) -> Any:
 def _code_of(thing: Any) -> list[bytes]:
     if isinstance(thing, types.FunctionType):
         cells = [cell.cell_contents for cell in thing.__closure__ or ()]
-        parts = [marshal.dumps(thing.__code__), pickle.dumps((thing.__defaults__, thing.__kwdefaults__))]
+        parts = [_told(thing.__code__).encode(), pickle.dumps((thing.__defaults__, thing.__kwdefaults__))]
         for value in cells:
             parts += _code_of(value) if isinstance(value, types.FunctionType) else [pickle.dumps(value)]
         return parts
@@ -56,3 +55,19 @@ def _code_of(thing: Any) -> list[bytes]:
                 parts += [name.encode(), *_code_of(function)]
         return parts
     return [pickle.dumps(thing)]
+
+
+def _told(constant: Any) -> str:
+    """Code and its constants in words, without where they are written.
+
+    The bytes of `marshal` would not do: they depend on who else holds the constants.
+    """
+    if isinstance(constant, types.CodeType):
+        c = constant
+        names = (c.co_names, c.co_varnames, c.co_freevars, c.co_cellvars, c.co_argcount, c.co_kwonlyargcount)
+        return f"{c.co_code!r}{names}{c.co_flags}[{','.join(map(_told, c.co_consts))}]"
+    if isinstance(constant, tuple):
+        return f"({','.join(map(_told, constant))})"
+    if isinstance(constant, frozenset):
+        return f"{{{','.join(sorted(map(_told, constant)))}}}"
+    return repr(constant)

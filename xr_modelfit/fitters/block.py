@@ -16,7 +16,7 @@ import numpy as np
 from xr_modelfit.fitters.covariance import Judgement, judge
 from xr_modelfit.fitters.diagnosis import Diagnosis, Ended
 from xr_modelfit.fitters.pieces import apart, pieces
-from xr_modelfit.fitters.quiet import caught_warnings
+from xr_modelfit.fitters.quiet import caught_warnings, innermost, within
 from xr_modelfit.fitters.samples import Fitter, Notes, Samples
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
@@ -78,6 +78,7 @@ class BlockTask:
     """Everything that a task needs beside its arrays; picklable, shared by all blocks of a call.
 
     ``label`` makes the task unlike any other: results of two calls never share a dask key.
+    ``place`` is the user's function that the call was made in, if any (`fitters.quiet`).
     """
 
     problem: Problem
@@ -94,6 +95,7 @@ class BlockTask:
     raising: bool = False
     diagnosis: Diagnosis | None = None
     label: str = field(default_factory=lambda: uuid.uuid4().hex)
+    place: str | None = field(default_factory=innermost)
 
     def __dask_tokenize__(self) -> str:
         return self.label
@@ -115,7 +117,8 @@ def fit_block(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
     block = _Block(arrays, task)
     packed = np.full((block.b, task.layout.width), np.nan)
     if block.b:
-        _fill(packed, block, task)
+        with within(task.place):
+            _fill(packed, block, task)
     return packed.reshape(*block.shape, task.layout.width)
 
 
