@@ -309,7 +309,6 @@ def test_a_callable_may_fit_on_threads(outer: str, inner: str, tmp_path: Path) -
     command = [sys.executable, str(script), str(tmp_path / "out"), outer, inner]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout == "4 [('before', 'after')] {2}\n32 [('within',)] {1}\n", done.stderr
-    assert done.stderr == ""
 
 
 # --- workers that die

@@ -38,7 +38,7 @@ def caught_warnings(floating: bool = False) -> Iterator[list[warnings.WarningMes
     """All warnings raised inside, as a list; floating-point errors are silent unless ``floating``."""
     heard: Literal["warn", "ignore"] = "warn" if floating else "ignore"
     errors = np.errstate(divide=heard, over=heard, invalid=heard, under="ignore")
-    lock = _INNER.get(_PLACE.key, _LOCK) if _PLACE.key is not None else _LOCK
+    lock = _INNER.get(_PLACE.key or "", _LOCK)
     with lock, warnings.catch_warnings(record=True) as caught, errors:
         warnings.simplefilter("always")
         yield caught
