@@ -10,7 +10,7 @@ import xr_modelfit
 from xr_modelfit import fitting
 
 PACKAGE = Path(xr_modelfit.__file__).parent
-NUMERIC = {"status", "messages", "problem", "derivatives", "ways", "expression", "fitters"}
+NUMERIC = {"status", "messages", "problem", "derivatives", "differences", "ways", "expression", "fitters"}
 MAY_IMPORT_DASK = {"computing", "execution", "stores"}
 
 

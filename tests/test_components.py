@@ -229,7 +229,7 @@ WRONG: dict[str, tuple[Any, type[Exception], tuple[str, ...]]] = {
         ValueError,
         ("'m'", "'K'", "attrs['units']"),
     ),
-    "no coordinate": (lambda f, d: f.modelfit.components(), ValueError, ("'x'", "evaluate(x=values)")),
+    "no coordinate": (lambda f, d: f.modelfit.components(), ValueError, ("'x'", "x=values")),
 }
 
 

@@ -95,7 +95,7 @@ def test_write_makes_a_page_true(tmp_path: Path, builder: ModuleType) -> None:
 
 @pytest.mark.parametrize("name", list(inspect.signature(xr_modelfit.fit).parameters)[1:])
 def test_every_parameter_is_documented(name: str) -> None:
-    text = "".join((DOCS / page).read_text() for page in ("fitting.md", "result.md", "units.md"))
+    text = "".join((DOCS / page).read_text() for page in ("fitting.md", "large.md", "result.md", "units.md"))
     assert re.search(rf"`{name}(=[^`]*)?`", text), f"no page mentions `{name}`"
 
 

@@ -297,6 +297,7 @@ def expected_bits() -> xr.Dataset:
 def cluster() -> Iterator[Any]:
     """A distributed cluster with processes of its own."""
     distributed = pytest.importorskip("distributed")
+    # None would take the port 8787 all the same, and warn where another cluster has it.
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     with distributed.LocalCluster(**options) as running:
         yield running

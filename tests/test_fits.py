@@ -221,7 +221,7 @@ def test_a_lazy_fit_of_a_lazy_file(path: Path) -> None:
 def test_fits_are_computed_on_a_cluster(path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     with (
-        distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
         distributed.Client(cluster),
     ):
         np.testing.assert_array_equal(from_fits(path, chunks={"y": 3}), fits.getdata(path))

@@ -2,22 +2,24 @@
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
+import contextlib
 import json
 import numbers
 import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
-from astropy.modeling import Model, custom_model
+from astropy import units as u
+from astropy.modeling import Model, custom_model, fix_inputs
 from astropy.modeling.fitting import LinearLSQFitter, TRFLSQFitter
-from astropy.modeling.models import Chebyshev1D, Const1D, Gaussian1D, Gaussian2D, Linear1D
+from astropy.modeling.models import BlackBody, Chebyshev1D, Const1D, Gaussian1D, Gaussian2D, Linear1D, Planar2D
 
 from xr_modelfit import RecordError, fit
 
@@ -494,6 +496,21 @@ FOREIGN = [
     "astropy.modeling.models.os.system",
     "astropy.modeling.../../evil",
     "astropy.modeling.a_module_that_tells.Model",
+    "astropy.modeling.fitting.os",
+    "astropy.modeling.functional_models.__builtins__",
+    "astropy.modeling.core.Model.__subclasses__",
+    "astropy.modeling.tests.test_models.NonFittableModel",
+    "__import__('os').system('true')",
+    "astropy.modeling.core;os.system",
+    "os:system",
+    "os:system:py3.11:0123456789abcdef",
+    "subprocess:Popen:py3.11:0123456789abcdef",
+    "subprocess:Popen.__init__.__globals__:py3.11:0123456789abcdef",
+    "a_module_that_tells:Model:py3.11:0123456789abcdef",
+    "a_package.a_module_that_tells:Model:py3.11:0123456789abcdef",
+    "os;system:Model:py3.11:0123456789abcdef",
+    "astropy.modeling.functional_models:Gaussian1D:py3.11:0123456789abcdef",
+    ":::",
     "astropy.modeling",
     "astropy.modeling.",
     ".Gaussian1D",
@@ -562,13 +579,133 @@ def test_a_foreign_class_in_a_record_does_nothing_but_raise(
     nothing_runs()
 
 
-@pytest.mark.parametrize("path", ["os:system", "builtins:eval", "a_module_that_tells:Model"])
+@pytest.mark.parametrize("path", ["os:system", "builtins:eval", "a_module_that_tells:Model", "os:system:py3.11:0", 3])
 def test_a_foreign_tie_in_a_record_is_lost(path: str, nothing_runs: Callable[[], None]) -> None:
     """The path of a tie is for people to read."""
     result = fit(spectra() - 2, Gaussian1D(3, 4, 1), "v")
     forgery = forged(result, lambda r: r["model"].update(tied={"mean": {"path": path, "key": path}}))
     assert forgery.modelfit.to_model().tied["mean"] is False
     xr.testing.assert_equal(forgery.modelfit.evaluate(v=[1.0]), result.modelfit.evaluate(v=[1.0]))
+    nothing_runs()
+
+
+STATES: list[Any] = [
+    {"__class__": "os.system"},
+    {"__dict__": "os.system"},
+    {"evaluate": "os.system"},
+    {"evaluate": 3},
+    {"copy": "os.system"},
+    {"param_names": {"quantity": ["os", "system"]}},
+    {"_parameters": {"quantity": ["os", "system"]}},
+    {"amplitude": {"quantity": [1.0, "__import__('os').system('true')"]}},
+    "os.system",
+    ["os.system"],
+]
+
+
+@pytest.mark.parametrize("state", STATES, ids=str)
+def test_a_foreign_state_in_a_record_runs_nothing(state: Any, nothing_runs: Callable[[], None]) -> None:
+    """What a record says that a model holds besides its parameters: plain values, which nothing calls."""
+    result = fit(spectra() - 2, Gaussian1D(3, 4, 1), "v")
+    forgery = forged(result, lambda r: r["model"].update(state=state))
+    for method in (lambda: forgery.modelfit.evaluate(v=[1.0]), lambda: forgery.modelfit.to_model()):
+        with pytest.raises(RecordError):
+            method()
+    nothing_runs()
+
+
+def nested(tree: dict[str, Any], depth: int, side: str) -> dict[str, Any]:
+    """The model inside so many sums."""
+    for _ in range(depth):
+        parts = (tree, {"class": "os.system"}) if side == "left" else ({"class": "os.system"}, tree)
+        tree = {"op": "+", "name": None, "left": parts[0], "right": parts[1]}
+    return tree
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("depth", [100, 400])
+def test_a_deep_record_does_nothing_but_raise(depth: int, side: str, nothing_runs: Callable[[], None]) -> None:
+    """As deep as JSON can be written."""
+    result = fit(spectra() - 2, Gaussian1D(3, 4, 1), "v")
+    forgery = forged(result, lambda r: r.update(model=nested(r["model"], depth, side)))
+    with pytest.raises(RecordError):
+        forgery.modelfit.evaluate(v=[1.0])
+    nothing_runs()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"format": 1, "model": ' + '{"left":' * 50_000])
+def test_a_record_that_is_deeper_than_can_be_read(text: str) -> None:
+    """Deeper than Python goes."""
+    result = fit(spectra() - 2, Gaussian1D(3, 4, 1), "v")
+    result["fit_status"].attrs["modelfit_record"] = text
+    with pytest.raises(RecordError):
+        result.modelfit.evaluate(v=[1.0])
+
+
+WRONG: list[Any] = [None, 3, -1e308, True, "os.system", [], {}, [[["x"]]], {"op": "fix_inputs"}]
+
+
+def places(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a record."""
+    yield at
+    for key in node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ():
+        yield from places(node[key], (*at, key))
+
+
+def of_a_compound() -> tuple[xr.Dataset, xr.DataArray]:
+    plane = fix_inputs(Planar2D(1, 2, 3, fixed={"slope_y": True, "intercept": True}), {"y": 1.5})
+    tie = {"c1": lambda m: 1.0}
+    model = (plane + Chebyshev1D(1, domain=(0, 4), tied=tie)) * Const1D(2, fixed={"amplitude": True})
+    return fit(spectra()[:2], model, "v", errors="ignore", keep_failed=True), spectra()[:2]
+
+
+def of_units() -> tuple[xr.Dataset, xr.DataArray]:
+    data = spectra()[:2].assign_attrs(units="K")
+    data = data.assign_coords(v=data["v"].assign_attrs(units="km/s"))
+    model = Gaussian1D(3 * u.K, 4000 * u.m / u.s, 1 * u.km / u.s, bounds={"mean": (100, None)}) + Const1D(2 * u.K)
+    return fit(data, model, "v"), data
+
+
+def of_dates() -> tuple[xr.Dataset, xr.DataArray]:
+    days = np.datetime64("2020-01-01", "ns") + np.arange(9) * np.timedelta64(1, "D")
+    data = xr.DataArray(np.arange(9.0)[None], dims=("star", "t"), coords={"t": days})
+    return fit(data, Linear1D(), "t"), data
+
+
+def of_an_equivalency() -> tuple[xr.Dataset, xr.DataArray]:
+    nm = np.linspace(400.0, 900.0, 9)
+    frequency = (nm * u.nm).to(u.Hz, u.spectral())
+    values = BlackBody(5000 * u.K)(frequency)
+    data = xr.DataArray(values.value[None], dims=("star", "w"), coords={"w": ("w", nm, {"units": "nm"})})
+    data = data.assign_attrs(units=str(values.unit))
+    return fit(data, BlackBody(4800 * u.K), "w"), data
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [of_a_compound, of_units, of_dates, of_an_equivalency])
+def test_anything_anywhere_in_a_record(
+    make: Callable[[], tuple[xr.Dataset, xr.DataArray]], nothing_runs: Callable[[], None]
+) -> None:
+    """Wherever it stands it makes no difference, or an error that says so, none of Python's own; and nothing runs."""
+    result, data = make()
+    text = result["fit_status"].attrs["modelfit_record"]
+    result.modelfit.evaluate(data)
+    for place in places(json.loads(text)):
+        for wrong in WRONG:
+            record = json.loads(text)
+            node = record
+            for key in place[:-1]:
+                node = node[key]
+            if place:
+                node[place[-1]] = wrong
+            result["fit_status"].attrs["modelfit_record"] = json.dumps(record if place else wrong)
+            for method in (
+                lambda: result.modelfit.evaluate(data),
+                result.modelfit.to_model,
+                lambda: result.modelfit.ok,
+            ):
+                with contextlib.suppress(ValueError):
+                    method()
     nothing_runs()
 
 

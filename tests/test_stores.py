@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,15 @@ def test_encoding_and_format(tmp_path: Path) -> None:
     assert back["mean"].dtype == np.float32
     with pytest.raises(ValueError, match="encoding names 'men'"):
         fit.modelfit.to_zarr(tmp_path / "other.zarr", encoding={"men": {}})
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_neither_writing_nor_opening_warns(tmp_path: Path, zarr_format: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # also what the configuration of pytest passes over
+        warnings.filterwarnings("ignore", "The codec `vlen-utf8` is currently")  # the oldest zarr, on opening
+        fitted(cube((4, 5)).chunk(lat=2)).modelfit.to_zarr(tmp_path / "fit.zarr", zarr_format=zarr_format)
+        xr.open_zarr(tmp_path / "fit.zarr")
 
 
 # --- interrupted

@@ -10,7 +10,8 @@ from astropy.modeling.fitting import TRFLSQFitter
 from astropy.modeling.models import Gaussian1D, Gaussian2D, Linear1D, Polynomial1D
 
 from xr_modelfit import BatchLSQFitter, FitStatus, fit
-from xr_modelfit.execution import Habit, map_blocks
+from xr_modelfit.computing import Habit
+from xr_modelfit.execution import map_blocks
 from xr_modelfit.problem import Problem
 from xr_modelfit.ways import about, find_ways
 
@@ -172,7 +173,7 @@ def test_one_thread_works_in_pieces_too() -> None:
         sizes.append(block.size)
         return block[..., None]
 
-    habit = Habit("threads", few_fits=10, most_fits=10, rounds=1)
+    habit = Habit("threads", few_fits=10, most_fits=10, rounds=1, told_fits=10)
     values = xr.Variable("p", np.arange(95.0))
     out = map_blocks(function, [values], [()], {"field": 1}, scheduler="synchronous", habit=habit)
     assert max(sizes) <= 10

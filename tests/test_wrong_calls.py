@@ -127,6 +127,30 @@ def twice(model: Any) -> Any:
     return 2 * model.slope
 
 
+def tied(tie: Any, *, units: bool = False) -> Any:
+    """Two lines, the place of the second tied to the first."""
+    model = KELVINS + KELVINS.copy() if units else two_lines()
+    model.mean_1.tied = tie
+    return model
+
+
+@custom_model
+def misspelt(x: Any, scale: float = 1.0) -> Any:
+    return scale * y  # noqa: F821
+
+
+@custom_model
+def of_one_size(x: Any, scale: float = 1.0) -> Any:
+    return scale * np.arange(7.0)
+
+
+@custom_model
+def positive(x: Any, scale: float = -1.0) -> Any:
+    if np.any(scale < 0):
+        raise ValueError("scale is below 0")
+    return scale * x
+
+
 @custom_model
 def volume(a: Any, b: Any, c: Any, scale: float = 1.0) -> Any:
     return scale * a * b * c
@@ -707,6 +731,99 @@ CALLS = {
     "fit_info no number": Wrong(
         lambda s: s.fit(fitter=TRFLSQFitter(), fit_info=("jac",)), ValueError, "'jac'", "no single number", "'nfev'"
     ),
+    # Ties and models that fail at the start values, and so everywhere
+    "tie to an unknown parameter": Wrong(
+        lambda s: s.fit(tied(lambda m: m.nosuch + 8)),
+        ValueError,
+        "mean_1.tied raises AttributeError",
+        "nosuch",
+        "2 * m.mean_0",
+    ),
+    "tie in units adds a number": Wrong(
+        lambda s: s.labelled.modelfit(tied(lambda m: m.mean_0 + 8, units=True), dim="velocity"),
+        ValueError,
+        "mean_1.tied raises UnitConversionError",
+        "have their units",
+        "only a Quantity can be added",
+    ),
+    "tie in units of another kind": Wrong(
+        lambda s: s.labelled.modelfit(tied(lambda m: m.mean_0**2, units=True), dim="velocity"),
+        ValueError,
+        "mean_1.tied raises UnitConversionError",
+        "'m2 / s2'",
+        "2 * m.mean_0",
+    ),
+    "tie without an argument": Wrong(
+        lambda s: s.fit(tied(lambda: 8)), ValueError, "mean_1.tied raises TypeError", "takes the model", "2 * m.mean_0"
+    ),
+    "tie of None": Wrong(
+        lambda s: s.fit(tied(lambda m: None)), ValueError, "mean_1.tied gives None", "finite number", "2 * m.mean_0"
+    ),
+    "tie of text": Wrong(
+        lambda s: s.fit(tied(lambda m: "8")),
+        ValueError,
+        "mean_1.tied gives '8', a str",
+        "finite number",
+        "2 * m.mean_0",
+    ),
+    "tie of NaN": Wrong(
+        lambda s: s.fit(tied(lambda m: np.sqrt(-m.mean_0))),
+        ValueError,
+        "mean_1.tied gives nan",
+        "finite number",
+        "2 * m.mean_0",
+    ),
+    "tie of two numbers": Wrong(
+        lambda s: s.fit(tied(lambda m: [m.mean_0, 8])),
+        ValueError,
+        "mean_1.tied gives",
+        "one finite number",
+        "2 * m.mean_0",
+    ),
+    "tie of a Quantity without units": Wrong(
+        lambda s: s.fit(tied(lambda m: m.mean_0.value * u.km)),
+        ValueError,
+        "gives a Quantity in 'km'",
+        "has no unit",
+        "2 * m.mean_0",
+    ),
+    "tie that fails with a map of starts": Wrong(
+        lambda s: s.fit(tied(lambda m: m.nosuch), p0={"mean_0": companion("y")}),
+        ValueError,
+        "mean_1.tied raises AttributeError",
+        "takes the model",
+        "2 * m.mean_0",
+    ),
+    "tie that fails with an astropy fitter": Wrong(
+        lambda s: s.fit(tied(lambda m: m.nosuch), fitter=TRFLSQFitter()),
+        ValueError,
+        "mean_1.tied raises AttributeError",
+        "takes the model",
+        "2 * m.mean_0",
+    ),
+    "model with a slip": Wrong(
+        lambda s: s.fit(misspelt()), ValueError, "misspelt raises NameError", "'y' is not defined", "model(x)"
+    ),
+    "model with a slip, a map of starts": Wrong(
+        lambda s: s.fit(misspelt(), p0={"scale": companion("y", "x")}),
+        ValueError,
+        "misspelt raises NameError",
+        "'y' is not defined",
+        "model(x)",
+    ),
+    "model with a slip, an astropy fitter": Wrong(
+        lambda s: s.fit(misspelt() + Const1D(1), fitter=TRFLSQFitter()),
+        ValueError,
+        "CompoundModel raises NameError",
+        "'y' is not defined",
+        "model(x)",
+    ),
+    "model of another size": Wrong(
+        lambda s: s.fit(of_one_size()), ValueError, "of 12 coordinates", "shape (7,)", "mend its evaluate"
+    ),
+    "model that refuses its start": Wrong(
+        lambda s: s.fit(positive()), ValueError, "positive raises ValueError", "scale is below 0", "p0="
+    ),
     # Names and options
     "output named as a dim": Wrong(
         lambda s: s.cube.rename(y="mean").modelfit(G, dim="velocity"),
@@ -831,12 +948,12 @@ EVALUATIONS: dict[str, tuple[Callable[[xr.Dataset], Any], type[Exception], tuple
         RecordError,
         ("'slope'", "'intercept'", "Keep the parameters"),
     ),
-    "no coordinate": (lambda fit: fit.modelfit.evaluate(), ValueError, ("'x'", "'t'", "evaluate(t=values)")),
-    "unknown coordinate": (lambda fit: fit.modelfit.evaluate(time=[1.0]), ValueError, ("'time'", "'t'", "evaluate")),
+    "no coordinate": (lambda fit: fit.modelfit.evaluate(), ValueError, ("'x'", "'t'", "t=values")),
+    "unknown coordinate": (lambda fit: fit.modelfit.evaluate(time=[1.0]), ValueError, ("'time'", "'t'", "by name")),
     "an array": (
         lambda fit: fit.modelfit.evaluate(np.ones(3)),
         TypeError,
-        ("ndarray", "DataArray", "evaluate(t=values)"),
+        ("ndarray", "DataArray", "t=values"),
     ),
     "an array of two dims": (
         lambda fit: fit.modelfit.evaluate(t=np.ones((2, 2))),

@@ -10,6 +10,7 @@ from xr_modelfit.fits import from_fits
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitting import FitError, FitWarning, fit
 from xr_modelfit.nddata import from_nddata
+from xr_modelfit.plan import FitPlan
 from xr_modelfit.record import RecordError
 from xr_modelfit.report import FitReport
 from xr_modelfit.status import FitStatus
@@ -23,6 +24,7 @@ __all__ = [
     "BatchLSQFitter",
     "CalendarError",
     "FitError",
+    "FitPlan",
     "FitReport",
     "FitStatus",
     "FitWarning",

@@ -20,9 +20,11 @@ from xr_modelfit import (
     histograms,
     inspector,
     map_plots,
+    planning,
     prediction,
     stores,
 )
+from xr_modelfit.plan import FitPlan
 from xr_modelfit.plot_style import Picture
 from xr_modelfit.report import FitReport
 from xr_modelfit.selection import all_fits, one_fit, parameters_of, succeeded
@@ -61,6 +63,50 @@ class ModelfitDataArray:
     @_as_fit
     def __call__(self, model: Model, dim: Dim = None, **options: Unpack[fitting.FitOptions]) -> xr.Dataset:
         return fitting.fit(self._obj, model, dim, **options)
+
+    def plan(
+        self, model: Model, dim: Dim = None, *, memory: str | int = "1 GiB", **options: Unpack[fitting.FitOptions]
+    ) -> FitPlan:
+        """Find out what a fit will cost, before it runs.
+
+        Counts fits, blocks and bytes, and times a small sample: about a second of fits, at
+        positions drawn from data in memory. Of lazy data a few chunks are read, at most 32 and
+        256 MiB of them; where a fit needs more than that, as with chunks of one time step, two or
+        three are, and the fits are of simulated samples: about the model at its start, with the level and
+        the scatter of what was read. Nothing is written.
+
+        Parameters
+        ----------
+        model, dim
+            As in the call that is planned.
+        memory : str or int
+            What ``to_zarr`` will be given, "2 GiB" or a number of bytes.
+        **options
+            Those of the call, see `xr_modelfit.fit`.
+
+        Returns
+        -------
+        FitPlan
+            Its ``str`` is a short text, in notebooks it is a table. ``warnings`` says what is bad
+            about the layout of the data, with the call that mends it.
+
+        Raises
+        ------
+        ValueError, TypeError
+            The call is wrong; nothing has been read.
+
+        Examples
+        --------
+        >>> from astropy.modeling.models import Gaussian1D
+        >>> from xr_modelfit import tutorial
+        >>> cube = tutorial.line_cube((6, 8)).chunk(velocity=1)
+        >>> plan = cube.modelfit.plan(Gaussian1D(2, 4500, 500), dim="velocity")
+        >>> plan.n_fits, plan.n_tiles, plan.merged
+        (48, 1, {'velocity': 60})
+        >>> "data.chunk({'velocity': -1, 'y': 6, 'x': 8})" in plan.warnings[0]
+        True
+        """
+        return planning.plan(self._obj, model, dim, memory, dict(options))
 
     def plot_fit(
         self,
@@ -156,6 +202,12 @@ class ModelfitDataset:
     @_as_fit
     def __call__(self, model: Model, dim: Dim = None, **options: Unpack[fitting.FitOptions]) -> xr.Dataset:
         return fitting.fit(self._obj, model, dim, **options)
+
+    @_documented_by(ModelfitDataArray.plan)
+    def plan(
+        self, model: Model, dim: Dim = None, *, memory: str | int = "1 GiB", **options: Unpack[fitting.FitOptions]
+    ) -> FitPlan:
+        return planning.plan(self._obj, model, dim, memory, dict(options))
 
     @property
     def ok(self) -> xr.DataArray | xr.Dataset:
@@ -498,7 +550,7 @@ class ModelfitDataset:
         Returns
         -------
         astropy.modeling.Model
-            With constraints, domain and window; ties only where they are known in this process.
+            With constraints, domain and window; ties only where their code is found again.
 
         Raises
         ------

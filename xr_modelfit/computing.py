@@ -16,10 +16,11 @@ import xarray as xr
 from dask.base import get_scheduler
 from dask.callbacks import Callback
 from dask.core import flatten
+from dask.system import CPU_COUNT
 
 from xr_modelfit.progress import Tell
 
-__all__ = ["Habit", "check_scheduler", "compute", "on_cluster", "resolve_scheduler"]
+__all__ = ["Crew", "Habit", "check_scheduler", "compute", "crew_of", "on_cluster", "resolve_scheduler"]
 
 SCHEDULERS = ("synchronous", "threads", "processes", "distributed", "default")
 _ALIASES = {
@@ -57,7 +58,7 @@ class Habit:
     few_fits: int
     most_fits: int
     rounds: int
-    told_fits: int
+    told_fits: int = 20_000
 
     @property
     def largest(self) -> int:
@@ -68,9 +69,7 @@ class Habit:
     def for_arrays(cls, n_samples: int = 1) -> Habit:
         """For functions of whole blocks: few large ones, on threads."""
         n = max(n_samples, 1)
-        return cls(
-            "threads", few_fits=_FEW_SAMPLES // n, most_fits=max(1, _MOST_SAMPLES // n), rounds=1, told_fits=20_000
-        )
+        return cls("threads", few_fits=_FEW_SAMPLES // n, most_fits=max(1, _MOST_SAMPLES // n), rounds=1)
 
     @classmethod
     def one_by_one(cls) -> Habit:
@@ -117,6 +116,63 @@ def resolve_scheduler(scheduler: Any, habit: Habit, n_fits: int | None) -> tuple
     if n_fits is not None and n_fits <= habit.few_fits:
         return "synchronous", "synchronous"
     return habit.scheduler, habit.scheduler
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who works side by side.
+
+    Parameters
+    ----------
+    processes : int
+    threads : int
+        Of each process.
+    started : bool
+        Whether the processes are there already.
+    """
+
+    processes: int = 1
+    threads: int = 1
+    started: bool = True
+
+    @property
+    def workers(self) -> int:
+        """Blocks under way at the same time."""
+        return self.processes * self.threads
+
+    def gain(self, serial: float, n_blocks: int) -> float:
+        """How many times faster than one thread; ``serial`` is the share that threads of a process do in turns."""
+        processes = max(1, min(self.processes, n_blocks))
+        threads = max(1, min(self.threads, math.ceil(n_blocks / processes)))
+        return processes / (serial + (1 - serial) / threads)
+
+
+def crew_of(scheduler: Any, name: str) -> Crew:
+    """Who will work, by what `resolve_scheduler` gave."""
+    cores = int(dask.config.get("num_workers", None) or CPU_COUNT)
+    if name == "default":
+        client, told = _active_client(), dask.config.get("scheduler", None)
+        if client is not None:
+            return _crew_of_client(client)
+        name = _ALIASES.get(told, told) if isinstance(told, str) else "threads"
+    if name == "synchronous":
+        return Crew()
+    if name == "processes":
+        return Crew(processes=cores, started=False)
+    if name == "distributed":
+        client = scheduler if hasattr(scheduler, "nthreads") else _active_client()
+        return Crew(threads=cores) if client is None else _crew_of_client(client)
+    return Crew(threads=cores)
+
+
+def _crew_of_client(client: Any) -> Crew:
+    if getattr(client, "asynchronous", False):
+        return Crew(threads=CPU_COUNT)
+    workers = dict(client.nthreads())
+    threads = max(1, sum(workers.values()))
+    if not workers or all(address.startswith("inproc:") for address in workers):  # all in this process
+        return Crew(threads=threads)
+    return Crew(len(workers), max(1, round(threads / len(workers))))
 
 
 def on_cluster(scheduler: Any) -> bool:

@@ -13,11 +13,10 @@ The way is found once a call (`xr_modelfit.ways`), never per block.
     ``f'(p) = Im f(p + ih) / h`` with ``h`` so small that nothing is lost [1]_, where the
     model's code takes complex numbers and agrees with differences.
 ``difference``
-    Central differences ``(f(p + h) - f(p - h)) / 2h``, inward ones at a bound. The step is not
-    taken from ``|p|``, which says nothing at 0 or far from it, but from what it does to the
-    model: rounding costs ``nu / |f(p+h) - f(p-h)|`` with the noise ``nu = eps max|f|``,
-    truncation about the square of ``c = |f(p+h) - 2 f(p) + f(p-h)| / |f(p+h) - f(p-h)|``;
-    the step with the smallest sum is kept.
+    Central differences, inward ones at a bound (`xr_modelfit.differences`).
+
+Where a sample lies on a cusp of the model, an analytic derivative may be 0/0, and a complex one
+huge: `mended` takes differences there.
 
 Ties enter by the chain rule: with all ``K`` parameters ``P(p)`` a function of the ``k`` free
 ones, ``J = (df/dP) (dP/dp) = D T``.
@@ -33,18 +32,21 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from astropy.modeling import CompoundModel, Model
 
+from xr_modelfit.differences import derivative
 from xr_modelfit.expression import evaluate_tree, inner_inputs, locked
 from xr_modelfit.problem import Problem, Ways, as_rows, column
 
-__all__ = ["RULES", "Walk", "accuracy", "jacobian", "tie_derivatives", "tied_or_nan"]
+__all__ = ["OF_DIFFERENCES", "RULES", "Walk", "accuracy", "jacobian", "mended", "tie_derivatives", "tied_or_nan"]
 
 _COMPLEX_STEP = 1e-30
-_JUMP = 0.1  # a step whose effect does not shrink with it
+_SPIKE = 1e6  # a sample that outweighs most others so far is looked at again
+OF_DIFFERENCES = 1e-9
 RULES = {"+", "-", "*", "/"}
 
 Columns = list[np.ndarray]
@@ -53,7 +55,7 @@ Inputs = Sequence[np.ndarray]
 
 def accuracy(problem: Problem) -> float:
     """Relative accuracy of the columns of the Jacobian, for rank tests."""
-    return 1e-9 if "difference" in problem.ways.atoms else 1e-14
+    return OF_DIFFERENCES if "difference" in problem.ways.atoms else 1e-14
 
 
 def jacobian(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarray, high: np.ndarray) -> Columns:
@@ -86,6 +88,59 @@ def jacobian(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarray, h
     return columns
 
 
+def mended(
+    problem: Problem,
+    inputs: Inputs,
+    w: np.ndarray | None,
+    P: np.ndarray,
+    bounds: tuple[np.ndarray, np.ndarray],
+    J: Columns,
+    doubtful: np.ndarray,
+) -> np.ndarray:
+    """Put differences into the weighted columns ``J`` (n, b) of fits in which a cusp has spoilt them.
+
+    Parameters
+    ----------
+    w : ndarray, shape (n, b), or None
+    doubtful : ndarray of bool, shape (b,)
+        Fits to look at.
+
+    Returns
+    -------
+    ndarray of bool, shape (b,)
+        Which fits have differences now.
+    """
+    changed = np.zeros(P.shape[1], dtype=bool)
+    if not {"analytic", "complex"} & set(problem.ways.atoms):
+        return changed
+    ids = np.flatnonzero(doubtful)
+    ids = ids[np.any([_spiked(c[:, ids]) for c in J], axis=0)] if ids.size and J else ids[:0]
+    if not ids.size:
+        return changed
+    plain = replace(problem, ways=replace(problem.ways, atoms=("difference",) * len(problem.ways.atoms)))
+    some = [x if x.shape[1] == 1 else np.take(x, ids, axis=1) for x in inputs]
+    rows = (np.ascontiguousarray(a[:, ids]) for a in (P, *bounds))
+    for m, c in enumerate(jacobian(plain, some, *rows)):
+        ours, given = c if w is None else c * w[:, ids], J[m][:, ids]
+        with np.errstate(all="ignore"):
+            agrees = np.max(np.abs(ours - given), axis=0) <= 1e-3 * np.max(np.abs(given), axis=0)
+        other = ~agrees & np.all(np.isfinite(ours), axis=0)
+        if other.any():
+            J[m] = J[m].copy()
+            J[m][:, ids[other]] = ours[:, other]
+            changed[ids[other]] = True
+    return changed
+
+
+def _spiked(column_: np.ndarray) -> np.ndarray:
+    """Which fits have a column that is not finite, or in which a few samples outweigh all others, shape (b,)."""
+    n, size = column_.shape[0], np.abs(column_)
+    peak = np.max(size, axis=0)
+    few = np.count_nonzero(_SPIKE * size > peak, axis=0) <= min(max(4, n // 16), n // 4)
+    spiked: np.ndarray = ~np.isfinite(peak) | (few & (peak > 0))
+    return spiked
+
+
 def tie_derivatives(problem: Problem, P: np.ndarray) -> np.ndarray:
     """``T``, shape (K, k, b): known where the ties are linear, otherwise by differences."""
     K, b = P.shape
@@ -104,7 +159,7 @@ def tie_derivatives(problem: Problem, P: np.ndarray) -> np.ndarray:
                 Q[j] = value
                 return tied_or_nan(problem, Q)[t][None]
 
-            column_ = _best_difference(at, P[j], -infinite, infinite)
+            column_ = derivative(at, P[j], -infinite, infinite)
             T[t, m] = np.where(np.isfinite(at(np.arange(b), P[j])), column_, np.nan)[0]
     return T
 
@@ -223,69 +278,4 @@ def _difference(walk: Walk, model: Model, inputs: Inputs, P: Any, j: int, low: A
         q = [value if i == j else p[which] for i, p in enumerate(P)]
         return np.broadcast_to(np.asarray(walk.value(model, some, q), dtype=float), (n, which.size))
 
-    return _best_difference(at, P[j], low, high)
-
-
-def _best_difference(at: Any, p: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Derivatives (n, b) of ``at(which, values)`` at ``p``, each fit with a step from its effect.
-
-    Zero where no step does anything, or where it does the same whatever its size (a jump).
-    """
-    b = p.size
-    f0 = np.array(at(np.arange(b), p))
-    noise = np.finfo(float).eps * np.maximum(np.max(np.abs(f0), axis=0), np.finfo(float).tiny)
-    width = np.where(np.isfinite(high - low), high - low, 1.0)
-    h = 1e-5 * np.maximum(np.abs(p), 1e-3 * width)
-    best, best_error = np.zeros(f0.shape), np.full(b, np.inf)
-    todo, lost = np.ones(b, dtype=bool), np.ones(b, dtype=bool)  # lost: never finite beside p
-    for _ in range(40):
-        which = np.flatnonzero(todo)
-        if not which.size:
-            break
-        columns, effect, bend = _central_or_inward(at, which, p, h, low, high, f0)
-        nu = noise[which]
-        rounding = nu / np.maximum(effect, nu)
-        truncation = np.minimum((bend / np.maximum(effect, nu)) ** 2, 1.0)
-        error = np.where(np.isfinite(effect), rounding + truncation, np.inf)
-        lost[which] &= ~np.isfinite(effect)
-        unseen = np.maximum(effect, bend) <= 1e3 * nu
-        better = ~unseen & (error < best_error[which])
-        best[:, which[better]] = columns[:, better]
-        past = ~unseen & ~better & (best_error[which] < 1e-3) & np.isfinite(error)
-        best_error[which[better]] = error[better]
-        blind = unseen & (h[which] > 1e40 * np.maximum(np.abs(p[which]), width[which]))
-        todo[which[past | blind | (best_error[which] < 1e-9)]] = False
-        factor = np.where(truncation < rounding, 4.0, np.where(truncation > 1e-2, 0.05, 0.25))
-        factor = np.where(np.isfinite(effect), np.where(unseen, 100.0, factor), 0.05)
-        h[which] *= factor
-    best[:, best_error > _JUMP] = 0.0
-    best[:, lost] = np.nan
-    return best
-
-
-def _central_or_inward(
-    at: Any, which: np.ndarray, p: np.ndarray, h: np.ndarray, low: np.ndarray, high: np.ndarray, f0: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Difference columns (n, m) of fits ``which``, the largest effects of their steps, the bends."""
-    p, h, low, high = p[which], h[which], low[which], high[which]
-    below, above = p - low, high - p  # room on either side
-    h = np.minimum(h, np.maximum(below, above))
-    a = np.where(below >= 0.25 * h, p - np.minimum(h, below), p + 0.5 * np.minimum(h, above))
-    c = np.where(above >= 0.25 * h, p + np.minimum(h, above), p - 0.5 * np.minimum(h, below))
-    a, c = np.clip(a, low, high), np.clip(c, low, high)
-    da, dc = a - p, c - p  # the steps as they are represented
-    f = f0[:, which]
-    with np.errstate(all="ignore"):
-        fa, fc = at(which, a) - f, at(which, c) - f
-        ends_below, ends_above = (~np.all(np.isfinite(v), axis=0) for v in (fa, fc))
-        if np.any(ends_below != ends_above):  # the model ends on one side: both points on the other
-            a = np.where(ends_below & ~ends_above, p + 0.5 * (c - p), a)
-            c = np.where(ends_above & ~ends_below, p + 0.5 * (a - p), c)
-            da, dc = a - p, c - p
-            fa, fc = at(which, a) - f, at(which, c) - f
-        # Derivative at 0 of the parabola through (0, 0), (da, fa), (dc, fc).
-        columns = (fc * (da / dc) - fa * (dc / da)) / (da - dc)
-        effect = np.max(np.abs(columns), axis=0) * np.abs(dc - da)
-        bend = np.max(np.abs(fa / da - fc / dc), axis=0) * np.minimum(np.abs(da), np.abs(dc))
-    lost = (da == 0) | (dc == 0)
-    return columns, np.where(lost, 0.0, effect), np.where(lost, 0.0, bend)
+    return derivative(at, P[j], low, high)

@@ -72,7 +72,7 @@ def derived(
     model: Model | None = None,
 ) -> xr.Dataset:
     """See `xr_modelfit.accessor.ModelfitDataset.derived`."""
-    template = build_model(record.content["model"]) if model is None else matching(model, record)
+    template = matching(build_model(record.content["model"]) if model is None else model, record)
     wanted = _known(record, template, names, bool(functions)) + _own(record, template, functions)
     texts = (record.units or {}).get("parameters", [None] * len(record.names))
     wanted = [replace(q, units=_units([texts[j] for j in q.parameters])).with_units() for q in wanted]

@@ -15,7 +15,7 @@ from xr_modelfit.fitters.diagnosis import Diagnosis, folder_name
 from xr_modelfit.messages import a, listed, sentence, suggestion
 from xr_modelfit.parameter_units import ParameterUnit
 
-__all__ = ["check_diagnostics", "diagnosis_of", "folders_of_variables"]
+__all__ = ["check_diagnostics", "diagnosis_of", "folders_of_variables", "make_folder"]
 
 _LEVELS = ("error", "error+warn", "all")
 
@@ -99,24 +99,10 @@ def diagnosis_of(
     units: Sequence[ParameterUnit],
     keywords: Mapping[str, Any] | None,
 ) -> Diagnosis | None:
-    """What the blocks write; its folder is made. ``keywords`` are those of an astropy fitter, else None.
-
-    Raises
-    ------
-    ValueError
-        The folder cannot be made, or not be written to.
-    """
+    """What the blocks write. ``keywords`` are those of an astropy fitter, else None."""
     if options["diagnostics"] is None:
         return None
     path = os.path.abspath(options["diagnostics_path"])  # workers may be elsewhere
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"diagnostics_path is {path!r}, which cannot be made: {sentence(error)} Name another folder."
-        ) from error
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise ValueError(f"diagnostics_path is {path!r}, which cannot be written to. Name another folder.")
     order = _order_of_inputs(fitted, inputs) or [d for d in data.dims if d in fitted]
     return Diagnosis(
         options["diagnostics"],
@@ -127,6 +113,27 @@ def diagnosis_of(
         shown=tuple((one.inward, one.text or "") for one in units),
         foreign=keywords is not None,
     )
+
+
+def make_folder(diagnosis: Diagnosis | None) -> None:
+    """Make the folder that blocks write into.
+
+    Raises
+    ------
+    ValueError
+        It cannot be made, or not be written to.
+    """
+    if diagnosis is None:
+        return
+    path = diagnosis.path
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"diagnostics_path is {path!r}, which cannot be made: {sentence(error)} Name another folder."
+        ) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ValueError(f"diagnostics_path is {path!r}, which cannot be written to. Name another folder.")
 
 
 def _order_of_inputs(fitted: tuple[Hashable, ...], inputs: Sequence[ModelInput]) -> list[Hashable]:

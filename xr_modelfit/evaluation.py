@@ -76,7 +76,7 @@ class Evaluation:
         ------
         RecordError, ValueError, TypeError
         """
-        template = build_model(record.content["model"]) if model is None else matching(model, record)
+        template = matching(build_model(record.content["model"]) if model is None else model, record)
         data = one_variable(obj, record)
         inputs = coordinates(record, data, coords)
         told = check_equivalencies(equivalencies, {one["name"]: one["coordinate"] for one in record.inputs})
@@ -229,11 +229,17 @@ def _some(numbers: xr.Variable) -> np.ndarray | None:
 
 
 def matching(model: Model, record: FitRecord) -> Model:
-    """The model that the user gave for a record, if its parameters are those of the fit."""
+    """The model for a record, if its parameters and inputs are those of the fit."""
     names = list(result_names(model))
     if names != record.names:
         raise RecordError(
             f"model has the parameters {listed(names)}, but the fit had {listed(record.names)}. "
+            "Pass an instance of the model that was fitted."
+        )
+    if model.n_inputs != len(record.inputs):
+        read = [one["name"] for one in record.inputs]
+        raise RecordError(
+            f"model has the inputs {listed(model.inputs)}, but the fit read {listed(read)}. "
             "Pass an instance of the model that was fitted."
         )
     return model

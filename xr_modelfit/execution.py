@@ -7,17 +7,29 @@ do not see each other.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from dask.base import optimize
+from dask.core import flatten
 from dask.system import CPU_COUNT
 
 from xr_modelfit.computing import Habit, compute, resolve_scheduler
 from xr_modelfit.progress import Tell
 
-__all__ = ["chunked_like", "is_lazy", "loaded", "map_blocks"]
+__all__ = [
+    "chunked_like",
+    "computed_chunks",
+    "is_lazy",
+    "lazy_chunks",
+    "loaded",
+    "map_blocks",
+    "n_sources",
+    "read_block",
+]
 
 
 def is_lazy(*variables: xr.Variable) -> bool:
@@ -84,26 +96,64 @@ def map_blocks(
         # dask divides by the size of core dims: with no sample, every position says the same.
         return _without_samples(apply, variables, core, loop, output_dims)
     if lazy:
-        chunks = _loop_chunks(variables, loop, fits_per_chunk)
-        if any(len(variables[0].chunksizes.get(d, ())) > 1 for d in core):  # merged, a block may become very large
-            chunks = _split(chunks, (habit or Habit.for_arrays()).largest)
+        chunks = lazy_chunks(variables, core_dims, fits_per_chunk, habit or Habit.for_arrays())
         return apply([_chunked(v, chunks, core) for v in variables])
 
     variables = [v.compute() for v in variables]
     habit = habit or Habit.for_arrays()
     n_fits = math.prod(shape)
     get, name = resolve_scheduler(scheduler, habit, n_fits if fits_per_chunk is None else None)
-    whole = fits_per_chunk is None and (name == "synchronous" or n_fits <= 1) and n_fits <= habit.largest
-    if (whole and tell is None) or n_fits == 0 or not _has_samples(variables, core_dims):
+    pieces = computed_chunks(loop, name, habit, fits_per_chunk, told=tell is not None)
+    if pieces is None or n_fits == 0 or not _has_samples(variables, core_dims):
         out = apply(variables)
         if tell is not None:
             tell(n_fits)
         return out
-    most = habit.most_fits if tell is None else min(habit.most_fits, habit.told_fits)
-    fits_per_chunk = fits_per_chunk or max(1, min(most, math.ceil(n_fits / (habit.rounds * CPU_COUNT))))
-    chunks = _split({d: (n,) for d, n in loop.items()}, fits_per_chunk)
-    lazy_out = apply([_chunked(v, chunks, core) for v in variables])
+    lazy_out = apply([_chunked(v, pieces, core) for v in variables])
     return compute(lazy_out, get, name, tell)
+
+
+def lazy_chunks(
+    variables: Sequence[xr.Variable], core_dims: Sequence[Sequence[Hashable]], fits_per_chunk: int | None, habit: Habit
+) -> dict[Hashable, tuple[int, ...]]:
+    """Blocks of a lazy result along each loop dim."""
+    core = {d for dims in core_dims for d in dims}
+    loop = {d: n for v in variables for d, n in v.sizes.items() if d not in core}
+    chunks = _loop_chunks(variables, loop, fits_per_chunk)
+    if any(len(variables[0].chunksizes.get(d, ())) > 1 for d in core):  # merged, a block may become very large
+        chunks = _split(chunks, habit.largest)
+    return chunks
+
+
+def computed_chunks(
+    loop: Mapping[Hashable, int], name: str, habit: Habit, fits_per_chunk: int | None, *, told: bool
+) -> dict[Hashable, tuple[int, ...]] | None:
+    """Blocks that computed input is cut into along each loop dim; None where all is done in one go.
+
+    ``name`` is that of the scheduler, ``told`` whether progress is shown.
+    """
+    n_fits = math.prod(loop.values())
+    alone = fits_per_chunk is None and (name == "synchronous" or n_fits <= 1) and n_fits <= habit.largest
+    if alone and not told:
+        return None
+    most = min(habit.most_fits, habit.told_fits) if told else habit.most_fits
+    fits_per_chunk = fits_per_chunk or max(1, min(most, math.ceil(n_fits / (habit.rounds * CPU_COUNT))))
+    return _split({d: (n,) for d, n in loop.items()}, fits_per_chunk)
+
+
+def n_sources(variable: xr.Variable, index: tuple[int, ...]) -> int:
+    """How many pieces of its sources a block of a lazy array is made of."""
+    block = variable.data.blocks[index]
+    graph = block.__dask_graph__().cull(set(flatten(block.__dask_keys__())))
+    return sum(not needed for needed in graph.get_all_dependencies().values())
+
+
+def read_block(variable: xr.Variable, index: tuple[int, ...]) -> tuple[np.ndarray, float]:
+    """One block of a lazy array, read alone, and the seconds that it took once its graph was ready."""
+    (block,) = optimize(variable.data.blocks[index])
+    begin = time.perf_counter()
+    values = np.asarray(block.compute(scheduler="synchronous", optimize_graph=False))
+    return values, time.perf_counter() - begin
 
 
 def loaded(variables: Sequence[xr.Variable], scheduler: Any = None) -> list[xr.Variable]:

@@ -9,6 +9,7 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from astropy.modeling import CompoundModel, Model
@@ -20,6 +21,7 @@ __all__ = [
     "expression_text",
     "forgetful",
     "has_fixed_inputs",
+    "held_inputs",
     "inner_inputs",
     "leaves",
     "locked",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 _KNOWN = {"+", "-", "*", "/", "**", "&", "|", "fix_inputs"}
+_SETTERS: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
 
 
 def leaves(model: Model) -> Iterator[Model]:
@@ -48,6 +51,14 @@ def has_fixed_inputs(model: Model) -> bool:
     if not isinstance(model, CompoundModel):
         return False
     return model.op == "fix_inputs" or has_fixed_inputs(model.left) or has_fixed_inputs(model.right)
+
+
+def held_inputs(model: Model) -> dict[Any, Any]:
+    """What ``fix_inputs`` holds anywhere in the expression."""
+    if not isinstance(model, CompoundModel):
+        return {}
+    right = held_inputs(model.right) if isinstance(model.right, Model) else dict(model.right)
+    return held_inputs(model.left) | right
 
 
 def result_names(model: Model) -> tuple[str, ...]:
@@ -219,7 +230,7 @@ def evaluate_tree(
     """
     if not isinstance(model, CompoundModel) or model.op not in _KNOWN:
         given = [np.array(x) if careless else locked(x) for x in inputs]
-        return model.evaluate(*given, *parameters)
+        return model.evaluate(*given, *_inner_values(model, parameters))
     n_left = len(model.left.param_names)
     left, right = parameters[:n_left], parameters[n_left:]
     if model.op == "fix_inputs":
@@ -246,6 +257,21 @@ def forgetful(model: Model) -> Model:
         if isinstance(part, Voigt1D):
             part._wrap_wofz = part._faddeeva
     return model
+
+
+def _inner_values(model: Model, parameters: Sequence[Any]) -> Sequence[Any]:
+    """Parameters as ``evaluate`` takes them: some models keep them otherwise inside, as Rotation2D does its angle."""
+    if not _with_setters(type(model)):
+        return parameters
+    setters = [getattr(model, name)._setter for name in model.param_names]
+    return [p if setter is None else setter(p) for p, setter in zip(parameters, setters, strict=True)]
+
+
+def _with_setters(cls: Any) -> bool:
+    if cls not in _SETTERS:
+        names = cls.param_names if isinstance(getattr(cls, "param_names", None), tuple) else ()
+        _SETTERS[cls] = any(getattr(getattr(cls, name, None), "_setter", None) is not None for name in names)
+    return _SETTERS[cls]
 
 
 def locked(values: Any) -> Any:

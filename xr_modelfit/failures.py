@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Callable, Hashable, Mapping
 
 import numpy as np
 import xarray as xr
@@ -17,8 +18,12 @@ class FitWarning(UserWarning):
     """Some fits of a call failed; their status tells why."""
 
 
-def tell_failures(status: xr.DataArray, errors: str) -> None:
+def tell_failures(
+    status: xr.DataArray, errors: str, cause: Callable[[Mapping[Hashable, int]], BaseException | None]
+) -> None:
     """Act on the failures in a computed ``fit_status`` as ``errors`` says; masked positions are none.
+
+    ``cause`` gives the error that ended the fit at a position.
 
     Raises
     ------
@@ -43,10 +48,11 @@ def tell_failures(status: xr.DataArray, errors: str) -> None:
         f"{d}={first.coords[d].item() if d in first.coords else int(i)}" for d, i in zip(status.dims, at, strict=True)
     )
     code = FitStatus(int(first))
+    raised = code in (FitStatus.FITTER_ERROR, FitStatus.NONFINITE_MODEL)
     raise FitError(
         f"The fit at {labels or 'the only position'} has status {code.meaning}: {code.sentence} "
         'Use errors="warn" to get a status instead.'
-    )
+    ) from (cause(dict(zip(status.dims, (int(i) for i in at), strict=True))) if raised else None)
 
 
 def tell_unwritten(unwritten: np.ndarray, path: str) -> None:

@@ -33,7 +33,7 @@ def to_model(result: xr.Dataset, record: FitRecord, model: Model | None = None) 
                 bounds = getattr(built, name).bounds  # the model's are in its own unit
                 getattr(built, name).bounds = tuple(None if b is None else b * times for b in bounds)
         return built
-    built = build_model(record.content["model"], values)
+    built = matching(build_model(record.content["model"], values), record)
     for name, inward in zip(built.param_names, (record.units or {}).get("inward", []), strict=False):
         bounds = getattr(built, name).bounds
         getattr(built, name).bounds = tuple(None if b is None else b / inward for b in bounds)

@@ -12,7 +12,7 @@ from astropy.units import Quantity
 
 from xr_modelfit import coords as coordinates
 from xr_modelfit.coords import Labels, fitted_dims
-from xr_modelfit.diagnostics import folders_of_variables
+from xr_modelfit.diagnostics import folders_of_variables, make_folder
 from xr_modelfit.failures import FitWarning, tell_failures, tell_unwritten
 from xr_modelfit.fitters.block import FitError
 from xr_modelfit.jobs import Job, remember
@@ -24,7 +24,7 @@ from xr_modelfit.results import FIELD
 from xr_modelfit.starts import check_model
 from xr_modelfit.units import plain
 
-__all__ = ["FitError", "FitOptions", "FitWarning", "fit"]
+__all__ = ["FitError", "FitOptions", "FitWarning", "fit", "jobs_of_call"]
 
 
 class FitOptions(TypedDict, total=False):
@@ -153,7 +153,8 @@ def fit(
     keep_failed : bool
         Keep the last iterate of fits that did not succeed, instead of NaN.
     errors : {"warn", "ignore", "raise"}
-        Failures of computed input: one summary warning, nothing, or an error for the first.
+        Failures of computed input: one summary warning, nothing, or an error for the first; what the
+        model or fitter raised is its ``__cause__``.
     prefix : str
         Put before every output name.
     scheduler : str or dask client, optional
@@ -191,7 +192,7 @@ def fit(
     Raises
     ------
     ValueError, TypeError
-        The call is wrong; nothing has been read.
+        The call is wrong, or a tie or the model fails at the start values; nothing has been read.
     FitError
         A fit failed and ``errors="raise"``.
 
@@ -219,6 +220,27 @@ def fit(
         "progress": progress,
         "diagnostics": diagnostics, "diagnostics_path": diagnostics_path, "diagnostics_callable": diagnostics_callable,
     }  # fmt: skip
+    jobs = jobs_of_call(obj, model, dim, data=data, prefix=prefix, options=options)
+    results = [_run(job) for job in jobs]
+    if data is not None or not isinstance(obj, xr.Dataset):
+        return remember(results[0], jobs)
+    if not results:
+        return xr.Dataset()
+    # All coordinates are those of the Dataset, so there is nothing to compare (or to compute).
+    merged = xr.merge(results, compat="override", join="exact", combine_attrs="override")
+    return remember(merged.assign_attrs(history=joined_history(results)), jobs)
+
+
+def jobs_of_call(
+    obj: Any, model: Any, dim: Any, *, data: Hashable | None, prefix: str, options: dict[str, Any]
+) -> list[Job]:
+    """The fits of a call, resolved; of a Dataset without ``data``, as many as there are variables to fit.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The call is wrong; nothing has been read.
+    """
     obj = plain(obj)
     if isinstance(obj, xr.DataArray):
         if data is not None:
@@ -226,40 +248,26 @@ def fit(
                 f"data is {data!r}, but the object is a DataArray, which is the data itself. Leave it out."
             )
         variables = {name: obj.coords[name] for name in obj.coords}
-        result, job = _fit_array(Labels(obj, variables), model, dim, prefix=prefix, attrs=obj.attrs, **options)
-        return remember(result, [job])
+        return [_job(Labels(obj, variables), model, dim, prefix, obj.attrs, options)]
     if not isinstance(obj, xr.Dataset):
         raise TypeError(f"fit takes a DataArray or a Dataset, not a {type(obj).__name__}. Wrap it: xr.DataArray(...).")
-    return _fit_dataset(obj, model, dim, data=data, prefix=prefix, options=options)
-
-
-def _fit_dataset(
-    ds: xr.Dataset, model: Model, dim: Any, *, data: Hashable | None, prefix: str, options: dict[str, Any]
-) -> xr.Dataset:
-    variables = {name: ds[name] for name in ds.variables}
+    variables = {name: obj[name] for name in obj.variables}
     if data is not None:
         if not isinstance(data, Hashable):
-            raise TypeError(f"data is {a(data)}; name one variable, of {listed(ds.data_vars)}.")
-        if data not in ds.data_vars:
+            raise TypeError(f"data is {a(data)}; name one variable, of {listed(obj.data_vars)}.")
+        if data not in obj.data_vars:
             raise ValueError(
-                f"data is {data!r}, but the Dataset's variables are {listed(ds.data_vars)}."
-                f"{suggestion(data, ds.data_vars)}"
+                f"data is {data!r}, but the Dataset's variables are {listed(obj.data_vars)}."
+                f"{suggestion(data, obj.data_vars)}"
             )
-        result, job = _fit_array(Labels(ds[data], variables), model, dim, prefix=prefix, attrs=ds.attrs, **options)
-        return remember(result, [job])
+        return [_job(Labels(obj[data], variables), model, dim, prefix, obj.attrs, options)]
     check_model(model)
     check_options(prefix, options)
-    names = _variables_to_fit(ds, variables, dim, options)
-    found = [
-        _fit_array(Labels(ds[name], variables), model, dim, prefix=f"{prefix}{name}_", attrs=ds.attrs, **own)
+    names = _variables_to_fit(obj, variables, dim, options)
+    return [
+        _job(Labels(obj[name], variables), model, dim, f"{prefix}{name}_", obj.attrs, own)
         for name, own in zip(names, folders_of_variables(names, options), strict=True)
     ]
-    if not found:
-        return xr.Dataset()
-    results = [result for result, _ in found]
-    # All coordinates are those of the Dataset, so there is nothing to compare (or to compute).
-    merged = xr.merge(results, compat="override", join="exact", combine_attrs="override")
-    return remember(merged.assign_attrs(history=joined_history(results)), [job for _, job in found])
 
 
 def _variables_to_fit(
@@ -297,16 +305,22 @@ def _lacks(ds: xr.Dataset, dim: Any) -> bool:
     )
 
 
-def _fit_array(
-    labels: Labels, model: Model, dim: Any, *, prefix: str, attrs: Mapping[Any, Any], **options: Any
-) -> tuple[xr.Dataset, Job]:
-    """Fit one DataArray; ``options`` are those of `fit`."""
+def _job(
+    labels: Labels, model: Model, dim: Any, prefix: str, attrs: Mapping[Any, Any], options: Mapping[str, Any]
+) -> Job:
+    """The fit of one DataArray; ``options`` are those of `fit`."""
     request = resolve_request(labels, model, dim, prefix, options)
-    job = Job(request, prefix, request.dataset_attrs(attrs))
+    return Job(request, prefix, request.dataset_attrs(attrs))
+
+
+def _run(job: Job) -> xr.Dataset:
+    """The result of one fit, and what is told of its failures."""
+    request, options = job.request, job.request.options
+    make_folder(request.diagnosis)
     with fits_bar(options["progress"], job.n_fits) as tell:
         result, packed = job.run(options["scheduler"], tell)
     if not request.lazy:
         if request.diagnosis is not None:
             tell_unwritten(packed.isel({FIELD: request.layout.fields()["unwritten"]}).values, request.diagnosis.path)
-        tell_failures(result[f"{prefix}fit_status"], options["errors"])
-    return result, job
+        tell_failures(result[f"{job.prefix}fit_status"], options["errors"], request.cause)
+    return result

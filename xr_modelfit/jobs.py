@@ -8,9 +8,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
-from xr_modelfit.execution import map_blocks
+from xr_modelfit.computing import resolve_scheduler
+from xr_modelfit.execution import computed_chunks, lazy_chunks, map_blocks
 from xr_modelfit.progress import Tell
 from xr_modelfit.request import Request
 from xr_modelfit.results import FIELD, label
@@ -48,6 +50,17 @@ class Job:
     def chunks(self) -> dict[Hashable, tuple[int, ...]]:
         """Chunks of the data along the remaining dims."""
         return {d: c for d, c in self.request.data.chunksizes.items() if d in self.loop}
+
+    def blocks(self, tile: Mapping[Hashable, slice] | None = None) -> dict[Hashable, tuple[int, ...]]:
+        """Blocks along each remaining dim; those of a tile that is in memory, where given."""
+        request, options = self.request, self.request.options
+        most, habit = options["fits_per_chunk"], request.habit
+        if request.lazy and tile is None:
+            return lazy_chunks(request.variables, request.core_dims, most, habit)
+        loop = self.loop if tile is None else {d: s.stop - s.start for d, s in tile.items()}
+        name = resolve_scheduler(options["scheduler"], habit, math.prod(loop.values()) if most is None else None)[1]
+        cut = computed_chunks(loop, name, habit, most, told=options["progress"])
+        return {d: (n,) for d, n in loop.items()} if cut is None else cut
 
     @property
     def bytes_per_fit(self) -> int:
@@ -88,6 +101,12 @@ class Job:
         result = label(packed, request.layout, frame, request.metadata(self.prefix))
         result.attrs = dict(self.attrs)
         return result
+
+    def outline(self) -> xr.Dataset:
+        """The result without a position: its names, dims and types."""
+        nothing = dict.fromkeys(self.loop, slice(0, 0))
+        shape = (*(0 for _ in self.loop), self.request.layout.width)
+        return self.labelled(xr.Variable((*self.loop, FIELD), np.zeros(shape)), nothing)
 
     def run(self, scheduler: Any = None, tell: Tell | None = None) -> tuple[xr.Dataset, xr.Variable]:
         """All positions: the result, and the packed array that it was made of."""

@@ -235,7 +235,8 @@ def frame_of(data: xr.DataArray, variables: Mapping[Hashable, xr.DataArray], fit
         variable.encoding = {}  # chunks of the source, for one, say nothing here
         if name in bounds or links.get(name, {}).keys() & {"bounds", "climatology"}:  # counted alike
             variable.encoding = {k: old[k] for k in ("units", "calendar", "dtype") if k in old and "units" in old}
-        if (name in frame.dims or name in bounds) and variable.dtype.kind in "fmMO":
+        dates = name in bounds or isinstance(frame.indexes.get(name), xr.CFTimeIndex)  # of objects; others are text
+        if (name in frame.dims or name in bounds) and (variable.dtype.kind in "fmM" or dates):
             variable.encoding["_FillValue"] = None  # CF: no value of a coordinate is missing
     return frame
 

@@ -46,6 +46,8 @@ class ParameterUnit:
         None if it is not known.
     parent : Measure or None
         What it is a value of: the data of a level, the coordinate of a place.
+    bare : bool
+        The model has it without a unit, beside others that have one.
     """
 
     name: str
@@ -56,6 +58,7 @@ class ParameterUnit:
     place: bool | None = None
     level: bool | None = None
     parent: Measure | None = None
+    bare: bool = False
 
     @property
     def inward(self) -> float:

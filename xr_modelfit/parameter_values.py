@@ -74,7 +74,9 @@ def _located(array: xr.DataArray, data: xr.DataArray, inputs: Sequence[ModelInpu
     for one in inputs:
         own = one.measure.text
         if array.name == one.coordinate and units in (None, data.attrs.get("units")) and units != own:
-            return array.drop_attrs() if own is None else array.drop_attrs().assign_attrs(units=own)
+            array = array.copy(deep=False)  # xarray's drop_attrs takes the labels of stacked dims apart
+            array.attrs = {} if own is None else {"units": own}
+            return array
     return array
 
 

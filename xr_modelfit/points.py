@@ -35,8 +35,8 @@ def one_variable(data: Any, record: FitRecord) -> Source | None:
         return data
     if not isinstance(data, xr.Dataset):
         raise TypeError(
-            f"evaluate takes a DataArray or Dataset with the coordinates, or coordinates by name, not a "
-            f"{type(data).__name__}: evaluate({record.inputs[0]['coordinate']}=values)."
+            f"The coordinates come from a DataArray or Dataset, or are given by name; this is a "
+            f"{type(data).__name__}. Give them by name: {record.inputs[0]['coordinate']}=values."
         )
     name = record.content["data"]
     return data[name] if name in data.data_vars else data
@@ -49,8 +49,8 @@ def coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]
     if unknown:
         read = [one["coordinate"] for one in record.inputs]
         raise ValueError(
-            f"evaluate got {unknown[0]!r}, but the fit read {listed(read)}.{suggestion(unknown[0], read)} "
-            f"Give it: evaluate({read[0]}=values)."
+            f"The coordinate {unknown[0]!r} is given, but the fit read {listed(read)}.{suggestion(unknown[0], read)} "
+            f"Give it by name: {read[0]}=values."
         )
     found = []
     for one in record.inputs:
@@ -65,7 +65,7 @@ def coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]
         else:
             raise ValueError(
                 f"The model's input {one['name']!r} read the coordinate {name!r}, which is not there. "
-                f"Give it: evaluate({name}=values)."
+                f"Give it by name: {name}=values."
             )
     return found
 
@@ -89,7 +89,7 @@ def _given_coordinate(one: Mapping[str, Any], value: Any) -> xr.DataArray:
         return xr.DataArray(values, dims=[dim], coords={name: ([dim], values, attrs)}, attrs=attrs)
     raise TypeError(
         f"{name} is an array of shape {values.shape}; pass a DataArray, so that its dims have names: "
-        f"evaluate({name}=xr.DataArray(values, dims=[...]))."
+        f"{name}=xr.DataArray(values, dims=[...])."
     )
 
 

@@ -18,7 +18,7 @@ from astropy.modeling import Model
 
 from xr_modelfit.expression import evaluate_tree, forgetful
 
-__all__ = ["Problem", "Ways", "as_rows", "column"]
+__all__ = ["Numbers", "Problem", "Stand", "Ways", "as_rows", "column"]
 
 Tie = Callable[[Model], Any]
 
@@ -129,7 +129,8 @@ class Problem:
         if values.ndim == 1:
             self._tie(values)
         elif self.ways.ties_broadcast:
-            self._tie(values, _Stand(self.model, values))
+            names = self.model.param_names
+            self._tie(values, Stand(names, lambda name: values[names.index(name)].view(Numbers)))
         else:
             for i in range(values.shape[1]):
                 one = values[:, i].copy()
@@ -137,7 +138,7 @@ class Problem:
                 values[:, i] = one
         return values
 
-    def _tie(self, values: np.ndarray, stand: _Stand | None = None) -> None:
+    def _tie(self, values: np.ndarray, stand: Stand | None = None) -> None:
         ties = [(j, tie) for j, tie in enumerate(self.ties) if tie is not None]
         for _ in range(len(ties)):
             before = values.copy()
@@ -165,23 +166,25 @@ def column(inputs: Sequence[np.ndarray], i: int) -> list[np.ndarray]:
     return [np.ascontiguousarray(x[:, i if x.shape[1] > 1 else 0]) for x in inputs]
 
 
-class _Values(np.ndarray):
-    """Values of one parameter for all fits; ``.value`` as an astropy Parameter has it."""
+class Numbers(np.ndarray):
+    """Values of one parameter, of all fits at once, that answer as a parameter of astropy without unit does."""
 
     @property
     def value(self) -> np.ndarray:
         return np.asarray(self)
 
+    @property
+    def unit(self) -> None:
+        return None
 
-class _Stand:
-    """Stands in for the model where ties read it: parameters by name, of all fits at once."""
 
-    def __init__(self, model: Model, values: np.ndarray) -> None:
-        self.param_names = model.param_names
-        self._values = values
+class Stand:
+    """Stands in for the model where ties read it: what ``seen`` gives for a name."""
 
-    def __getattr__(self, name: str) -> _Values:
-        try:
-            return self._values[self.param_names.index(name)].view(_Values)
-        except ValueError:
-            raise AttributeError(name) from None
+    def __init__(self, names: Sequence[str], seen: Callable[[str], Any]) -> None:
+        self.param_names, self._seen = names, seen
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name not in self.param_names:
+            raise AttributeError(name)
+        return self._seen(name)

@@ -1,13 +1,10 @@
 """The record of a fit: what made a result, as JSON in the attrs of its ``fit_status``.
 
-It holds no pickle and no code. Reading one imports nothing but classes of `astropy.modeling`;
-custom classes are found only if they were fitted in this process, otherwise they are asked for.
+It holds no pickle and no code; see `xr_modelfit.model_record` for the model in it.
 """
 
-import importlib
-import inspect
+import functools
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,25 +13,16 @@ from typing import Any
 import astropy
 import numpy as np
 import xarray as xr
-from astropy.modeling import CompoundModel, Model
-from astropy.units import Quantity
+from astropy.modeling import Model
 
-from xr_modelfit.expression import with_values
 from xr_modelfit.messages import listed
 from xr_modelfit.metadata import RECORD
-from xr_modelfit.remembered import key_of, path_of, recall
+from xr_modelfit.model_record import RecordError, build_model, describe_model, plain_value
+from xr_modelfit.remembered import path_of
 
 __all__ = ["FitRecord", "RecordError", "build_model", "describe_model", "read_records", "write_record"]
 
 FORMAT = 1
-_OPERATORS = ("+", "-", "*", "/", "**", "&", "|")
-_KEYS = ("model", "names", "inputs", "data", "fitted_dims")
-_ASTROPY = "astropy.modeling."
-_NOT_ARGUMENTS = {"self", "name", "meta", "n_models", "model_set_axis", "fixed", "tied", "bounds", "eqcons", "ineqcons"}
-
-
-class RecordError(ValueError):
-    """A result does not say enough about its fit for what was asked of it."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +79,17 @@ def write_record(
         "units": dict(units),
         "prefix": prefix,
         "data": None if data is None else str(data),
-        "fitter": {"class": path_of(type(fitter)), "keywords": _plain(keywords)},
+        "fitter": {"class": path_of(type(fitter)), "keywords": plain_value(keywords)},
         "engine": engine,
-        "options": _plain(options),
-        "versions": {"xr_modelfit": version("xr_modelfit"), "astropy": astropy.__version__, "numpy": np.__version__},
+        "options": plain_value(options),
+        "versions": {"xr_modelfit": _version(), "astropy": astropy.__version__, "numpy": np.__version__},
     }
     return json.dumps(content, allow_nan=False)
+
+
+@functools.cache
+def _version() -> str:
+    return version("xr_modelfit")
 
 
 def read_records(result: xr.Dataset) -> list[FitRecord]:
@@ -114,8 +107,8 @@ def read_records(result: xr.Dataset) -> list[FitRecord]:
             continue
         try:
             content = json.loads(text)
-            known = content["format"] == FORMAT and all(key in content for key in _KEYS)
-        except (TypeError, ValueError, KeyError):
+            known = content["format"] == FORMAT and _has_its_parts(content)
+        except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
             known = False
         if not known:
             raise RecordError(
@@ -124,177 +117,52 @@ def read_records(result: xr.Dataset) -> list[FitRecord]:
             )
         found.append(FitRecord(str(name).removesuffix("fit_status"), content))
     if not found:
-        raise RecordError(
-            "This Dataset is no result of a fit: no variable ...fit_status has a record of the fit in its attrs. Its "
-            f"variables are {listed(result.data_vars)}. Attrs may have been lost in "
-            "arithmetic: xarray.set_options(keep_attrs=True) keeps them."
-        )
+        raise RecordError(_no_record(result))
     return found
 
 
-def describe_model(model: Model) -> dict[str, Any]:
-    """The model as plain data: expression, classes, values, constraints, domain and window."""
-    if isinstance(model, CompoundModel):
-        tree: dict[str, Any] = {"op": str(model.op), "name": model.name, "left": describe_model(model.left)}
-        if isinstance(model.right, Model):
-            tree["right"] = describe_model(model.right)
-        else:
-            tree["right"] = [[key, _plain(value)] for key, value in model.right.items()]
-        if tuple(model.inputs) != tuple(_default_inputs(model)):
-            tree["inputs"] = list(model.inputs)
-        return tree | _meta(model)
-    cls = type(model)
-    tree = {"class": f"{cls.__module__}.{cls.__qualname__}", "name": model.name}
-    if not _is_astropy(cls):
-        tree["custom"] = key_of(cls) or path_of(cls)
-    tree["arguments"] = _constructor_arguments(model)
-    tree["values"] = {name: _plain(_scalar(getattr(model, name).value)) for name in model.param_names}
-    if getattr(model, "_output_units", None) is not None:  # a black body whose scale was given with a unit
-        tree["scale_unit"] = model._output_units.to_string()
-    tree["fixed"] = [name for name in model.param_names if model.fixed[name]]
-    tree["bounds"] = {n: _plain(model.bounds[n]) for n in model.param_names if tuple(model.bounds[n]) != (None, None)}
-    tree["tied"] = {n: _describe_tie(model.tied[n]) for n in model.param_names if model.tied[n]}
-    return tree | _meta(model)
-
-
-def _meta(model: Model) -> dict[str, Any]:
-    """What the user noted on the model, as far as JSON has it."""
-    noted = {str(k): v for k, v in dict(model.meta).items() if isinstance(v, str | bool | int | float | list | None)}
-    return {"meta": _plain(noted)} if noted else {}
-
-
-def build_model(tree: Mapping[str, Any], values: Sequence[Any] | None = None) -> Model:
-    """The model that `describe_model` described.
-
-    Parameters
-    ----------
-    tree : mapping
-    values : sequence, optional
-        Parameter values, numbers or arrays, in astropy's order; default: those of the record.
-
-    Raises
-    ------
-    RecordError
-        A class is not one of `astropy.modeling` and was not fitted in this process.
-    """
-    try:
-        return _build(tree, iter(values) if values is not None else None)
-    except RecordError:
-        raise
-    except Exception as error:
-        raise RecordError(
-            f"The model cannot be built from the record of the fit ({type(error).__name__}: {error}). "
-            "Pass it: model=..., an instance of the model that was fitted."
-        ) from error
-
-
-def _build(tree: Mapping[str, Any], values: Any) -> Model:
-    if "op" in tree:
-        left = _build(tree["left"], values)
-        right = tree["right"]
-        if tree["op"] == "fix_inputs":
-            built = CompoundModel("fix_inputs", left, {k: _value(v) for k, v in right}, name=tree["name"])
-        elif tree["op"] in _OPERATORS:
-            built = CompoundModel(tree["op"], left, _build(right, values), name=tree["name"])
-        else:
-            raise RecordError(f"The record names the operator {tree['op']!r}, which is not known. Pass model=....")
-        if "inputs" in tree:
-            built.inputs = tuple(tree["inputs"])
-        built.meta.update(tree.get("meta", {}))
-        return built
-    cls = _find_class(tree)
-    own = {name: _value(v) for name, v in tree["values"].items()}
-    if values is not None:
-        own = {name: next(values) for name in own}
-    classes = {n: getattr(getattr(cls, n, None), "unit", None) for n in own}  # a polynomial makes its parameters itself
-    units = {n: u for n, u in classes.items() if u is not None and not isinstance(own[n], Quantity)}
-    given = {n: Quantity(v, units[n]) if n in units else v for n, v in own.items()}
-    if "scale_unit" in tree:
-        given["scale"] = Quantity(getattr(given["scale"], "value", given["scale"]), tree["scale_unit"])
-    model = cls(**{k: _value(v) for k, v in tree["arguments"].items()}, **given, name=tree["name"])
-    if units or "scale_unit" in tree:  # such a class is made with units only
-        model = with_values(model, list(own.values()))
-    model.meta.update(tree.get("meta", {}))
-    for name in own:
-        parameter = getattr(model, name)
-        parameter.fixed = name in tree["fixed"]
-        parameter.bounds = tuple(_value(tree["bounds"].get(name, (None, None))))
-        tie = recall(tree["tied"].get(name, {}).get("key"))
-        if tie is not None:
-            parameter.tied = tie
-    return model
-
-
-def _find_class(tree: Mapping[str, Any]) -> type[Model]:
-    path = str(tree["class"])
-    if "custom" in tree:
-        found = recall(tree["custom"])
-        if isinstance(found, type) and issubclass(found, Model):
-            return found
-        raise RecordError(
-            f"The model {path!r} is not one of astropy's, and no code is run from a record. "
-            "Pass it: model=..., an instance of the model that was fitted."
+def _no_record(result: xr.Dataset) -> str:
+    bare = [name for name in result.data_vars if str(name).endswith("fit_status")]
+    if not bare:
+        return (
+            "This Dataset is no result of a fit: it has no variable ...fit_status with a record of the fit. Its "
+            f"variables are {listed(result.data_vars)}."
         )
-    module, _, name = path.rpartition(".")
-    found = None
-    if module.startswith(_ASTROPY) and all(part.isidentifier() for part in path.split(".")):
-        found = getattr(importlib.import_module(module), name, None)
-    if not (isinstance(found, type) and issubclass(found, Model) and found.__module__.startswith(_ASTROPY)):
-        raise RecordError(
-            f"The record names the class {path!r}, which is no model of astropy.modeling. Pass model=...."
-        )
-    return found
+    return (
+        f"{bare[0]!r} has no record of the fit: its attrs were lost, in arithmetic or where results were combined. "
+        f"Keep them by xarray.set_options(keep_attrs=True), or give them back: result[{bare[0]!r}].attrs = "
+        f"fit[{bare[0]!r}].attrs, of the result that the fit gave."
+    )
 
 
-def _is_astropy(cls: type) -> bool:
-    if not cls.__module__.startswith(_ASTROPY):
-        return False
-    return getattr(importlib.import_module(cls.__module__), cls.__qualname__, None) is cls
+def _has_its_parts(content: Mapping[str, Any]) -> bool:
+    """Whether all that is read of a record is there and of the right kind; the model is looked at when it is built."""
+    names, units = content["names"], content.get("units")
+    known = _are_texts(names) and len(names) > 0 and _are_texts(content["fitted_dims"])
+    known = known and isinstance(content["model"], dict) and isinstance(content["data"], str | None)
+    return known and all(map(_is_input, content["inputs"])) and (units is None or _are_units(units, len(names)))
 
 
-def _constructor_arguments(model: Model) -> dict[str, Any]:
-    """Constructor arguments that are no parameters: degree, domain, window, mapping, ..."""
-    found = {}
-    for name, parameter in inspect.signature(type(model).__init__).parameters.items():
-        plain = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-        if plain and name not in _NOT_ARGUMENTS and name not in model.param_names and hasattr(model, name):
-            found[name] = _plain(getattr(model, name))
-    return found
+def _is_input(one: Mapping[str, Any]) -> bool:
+    time = one.get("time")
+    known = isinstance(one["name"], str) and isinstance(one["coordinate"], str) and _are_texts(one["dims"])
+    known = known and isinstance(one.get("units"), str | None) and isinstance(one.get("from"), str | None)
+    timed = time is None or (isinstance(time["units"], str) and isinstance(time["calendar"], str | None))
+    return known and timed and ("from" not in one or {"named", "equivalencies"} <= one.keys())
 
 
-def _default_inputs(model: CompoundModel) -> Sequence[str]:
-    rebuilt = CompoundModel(model.op, model.left, model.right)
-    return tuple(rebuilt.inputs)
+def _are_units(units: Mapping[str, Any], n: int) -> bool:
+    parts = [units["parameters"], units["own"], units["inward"]]
+    known = all(isinstance(part, list) and len(part) == n for part in parts) and isinstance(units["data"], str | None)
+    known = known and all(isinstance(text, str | None) for text in [*parts[0], *parts[1]])
+    scale = [0.0, 0.0] if units["scale"] is None else units["scale"]
+    numbers = [*parts[2], *scale]
+    return known and isinstance(units["carried"], bool) and len(scale) == 2 and all(map(_is_number, numbers))
 
 
-def _describe_tie(tie: Any) -> dict[str, Any]:
-    tie = inspect.unwrap(tie)
-    return {"path": path_of(tie), "key": key_of(tie)}
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _scalar(value: Any) -> Any:
-    return float(np.ravel(value)[0]) if np.size(value) else math.nan
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it: infinite and NaN numbers as text, arrays as lists, the rest as repr."""
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else str(float(value))
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, tuple | list | np.ndarray):
-        return [_plain(v) for v in value]
-    return repr(value)
-
-
-def _value(plain: Any) -> Any:
-    """The reverse of `_plain` for numbers and sequences of them."""
-    if isinstance(plain, list):
-        return tuple(_value(v) for v in plain)
-    return float(plain) if plain in ("nan", "inf", "-inf") else plain
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(v, str) for v in values)

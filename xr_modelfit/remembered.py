@@ -1,73 +1,230 @@
-"""Custom model classes and ties that were fitted in this process, by a key of their code.
+"""Custom model classes and ties, told by their code: those of this process, and of modules that are imported in it.
 
-A record cannot hold code, and reading one must not run any. What the user fitted in the same
-process is known, though, and need not be asked for again: it is looked up by a digest of its
-code, defaults and closure, and is only ever held weakly.
+A record cannot hold code, and reading one must not run any. It holds a key instead: where the class or tie lies, and a
+digest of its code. What was fitted in this process is remembered under its key, held weakly. What the user has imported
+is looked up by its path, and taken if its digest is the same. Nothing is ever imported for a key.
+
+The digest is of the code, its constants, names and defaults, of what it closes over, and of the constants, functions
+and base classes of its own package that it uses; not of comments, docstrings, line numbers or the place of a file.
 """
 
+import functools
 import hashlib
+import inspect
 import pickle
+import sys
 import types
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["key_of", "path_of", "recall"]
+import numpy as np
+from astropy.modeling import Parameter
+from astropy.units import Quantity, UnitBase
+
+__all__ = ["find", "key_of", "path_of"]
 
 _KNOWN: "weakref.WeakValueDictionary[str, Any]" = weakref.WeakValueDictionary()
+_PYTHON = f"py{sys.version_info[0]}.{sys.version_info[1]}"  # another compiler makes another code of the same text
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
+_CUSTOM = "astropy.modeling.core"
+_KIND = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
+_LARGE = 100_000
+_MANY = 100  # functions and classes that are told whole: a model of a large package may reach all of it
 
 
 def path_of(thing: Any) -> str:
-    """``module:qualname`` of a class or callable, for people to read."""
-    named = thing if hasattr(thing, "__qualname__") else type(thing)
-    return f"{named.__module__}:{named.__qualname__}"
+    """``module:qualname`` of a class or callable."""
+    named: Any = thing if hasattr(thing, "__qualname__") else type(thing)
+    module = named.__module__
+    if module == _CUSTOM and vars(sys.modules[_CUSTOM]).get(named.__name__) is not named and hasattr(named, "evaluate"):
+        module = named.evaluate.__module__  # custom_model as a decorator says that it is the home of what it makes
+    return f"{module}:{named.__qualname__}"
 
 
 def key_of(thing: Any) -> str | None:
     """A key for ``thing``, which is remembered under it; None where its code cannot be told."""
     try:
-        digest = hashlib.sha256()
-        for part in _code_of(thing):
-            digest.update(part)
-        key = f"{path_of(thing)}:{digest.hexdigest()[:16]}"
+        key = f"{path_of(thing)}:{_PYTHON}:{_digest_of(thing)}"
         _KNOWN[key] = thing
     except Exception:  # no weak reference, no pickle, no code: it is then asked for
         return None
     return key
 
 
-def recall(key: str | None) -> Any:
-    """What was remembered under ``key`` in this process, or None."""
-    return None if key is None else _KNOWN.get(key)
+def find(key: Any) -> Any:
+    """What bears ``key``, in this process or in a module that has been imported.
 
-
-def _code_of(thing: Any) -> list[bytes]:
-    if isinstance(thing, types.FunctionType):
-        cells = [cell.cell_contents for cell in thing.__closure__ or ()]
-        parts = [_told(thing.__code__).encode(), pickle.dumps((thing.__defaults__, thing.__kwdefaults__))]
-        for value in cells:
-            parts += _code_of(value) if isinstance(value, types.FunctionType) else [pickle.dumps(value)]
-        return parts
-    if isinstance(thing, type):
-        parts = []
-        for name, value in sorted(vars(thing).items()):
-            function = getattr(value, "__func__", value)
-            if isinstance(function, types.FunctionType):
-                parts += [name.encode(), *_code_of(function)]
-        return parts
-    return [pickle.dumps(thing)]
-
-
-def _told(constant: Any) -> str:
-    """Code and its constants in words, without where they are written.
-
-    The bytes of `marshal` would not do: they depend on who else holds the constants.
+    Raises
+    ------
+    LookupError
+        It is not to be had; the message is a sentence that says why, and what to do where there is anything.
     """
-    if isinstance(constant, types.CodeType):
-        c = constant
-        names = (c.co_names, c.co_varnames, c.co_freevars, c.co_cellvars, c.co_argcount, c.co_kwonlyargcount)
-        return f"{c.co_code!r}{names}{c.co_flags}[{','.join(map(_told, c.co_consts))}]"
-    if isinstance(constant, tuple):
-        return f"({','.join(map(_told, constant))})"
-    if isinstance(constant, frozenset):
-        return f"{{{','.join(sorted(map(_told, constant)))}}}"
-    return repr(constant)
+    parts = key.split(":") if isinstance(key, str) else []
+    if len(parts) < 2 or not all(p.isidentifier() for p in parts[0].split(".")):
+        raise LookupError("The record does not say where it is.")
+    known = _KNOWN.get(key)
+    if known is not None:
+        return known
+    module, qualname = parts[:2]
+    if module not in sys.modules:
+        raise LookupError(f"Import {module} first, where it is.")
+    found = _imported(module, qualname)
+    if not found:
+        raise LookupError(f"The module {module} holds no {qualname!r} now.")
+    if len(parts) != 4:
+        raise LookupError("The record holds no digest of its code, so it cannot be told whether it is still the same.")
+    if parts[2] != _PYTHON:
+        raise LookupError(f"It was fitted under {parts[2]}; under {_PYTHON} its code cannot be compared with that.")
+    same = [thing for thing in found if key_of(thing) == key]
+    if not same:
+        raise LookupError(f"The code of {module}:{qualname} has changed since the fit.")
+    return same[0]
+
+
+def _imported(module: str, qualname: str) -> list[Any]:
+    """Classes and functions of that name in an imported module, under whatever name the module has them.
+
+    No code runs: attributes are looked up, not asked for, and a module that waits for its first use goes on waiting.
+    """
+    found: Any = sys.modules[module]
+    things = list(_content(found).values())
+    for part in qualname.split("."):
+        found = _content(found).get(part)
+    things = [found, *things]
+    return [t for t in things if isinstance(t, types.FunctionType | type) and path_of(t) == f"{module}:{qualname}"]
+
+
+def _content(thing: Any) -> Any:
+    if issubclass(type(thing), types.ModuleType):
+        return object.__getattribute__(thing, "__dict__")
+    return type.__getattribute__(thing, "__dict__") if issubclass(type(thing), type) else {}
+
+
+def _digest_of(thing: Any) -> str:
+    digest = hashlib.sha256()
+    package = path_of(thing).partition(":")[0].partition(".")[0]
+    for part in _Telling(package).of(thing):
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()[:16]
+
+
+class _Telling:
+    """Tells code as bytes, the same in every process."""
+
+    def __init__(self, package: str) -> None:
+        self._package = package
+        self._seen: set[int] = set()
+
+    def _is_own(self, thing: Any) -> bool:
+        return str(thing.__module__).partition(".")[0] == self._package and len(self._seen) < _MANY
+
+    def of(self, value: Any) -> Iterator[bytes]:
+        """Code or a value, whole; what cannot be told raises."""
+        yield type(value).__qualname__.encode()
+        if isinstance(value, _PLAIN):
+            yield repr(value).encode()
+        elif isinstance(value, tuple | list):
+            for item in value:
+                yield from self.of(item)
+        elif isinstance(value, set | frozenset):  # their order changes from process to process
+            yield from sorted(b"".join(self.of(item)) for item in value)
+        elif isinstance(value, dict):
+            yield from sorted(b"".join(self.of(item)) for item in value.items())
+        elif isinstance(value, np.ndarray | np.generic):
+            yield from _array(np.asarray(value), value)
+        elif id(value) in self._seen:
+            yield b"again"
+        elif isinstance(value, types.CodeType | types.FunctionType | types.MethodType | functools.partial | type):
+            self._seen.add(id(value))
+            yield from self._code(value)
+        else:
+            yield pickle.dumps(value, protocol=4)
+
+    def _code(self, value: Any) -> Iterator[bytes]:
+        if isinstance(value, types.FunctionType):
+            yield from self._function(value)
+        elif isinstance(value, types.MethodType):
+            yield from self.of(value.__func__)
+            yield from self.of(value.__self__)
+        elif isinstance(value, functools.partial):
+            yield from self.of((value.func, value.args, value.keywords))
+        elif isinstance(value, type):
+            yield from self._class(value)
+        else:
+            yield from self._compiled(value, value.co_consts)
+
+    def _function(self, function: types.FunctionType) -> Iterator[bytes]:
+        code = function.__code__
+        consts = code.co_consts
+        if consts and function.__doc__ is not None and consts[0] == function.__doc__:
+            consts = (None, *consts[1:])
+        yield from self._compiled(code, consts)
+        yield from self.of((function.__defaults__, function.__kwdefaults__))
+        for cell in function.__closure__ or ():
+            yield from self.of(cell.cell_contents)
+        for name in sorted(set(_names(code)) & function.__globals__.keys()):
+            yield name.encode()
+            yield from self._used(function.__globals__[name])
+
+    def _compiled(self, code: types.CodeType, consts: tuple[Any, ...]) -> Iterator[bytes]:
+        yield code.co_code
+        yield code.co_exceptiontable
+        counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & _KIND)
+        yield from self.of((counts, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars))
+        yield from self.of(consts)
+
+    def _class(self, cls: type) -> Iterator[bytes]:
+        for name, value in sorted(vars(cls).items()):
+            inner = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+            if isinstance(inner, types.FunctionType):
+                if f"__{name}__func" in inner.__globals__:  # a signature that astropy made from the parameters
+                    continue
+            elif name.startswith("_") and (name.startswith("__") or not isinstance(inner, _PLAIN)):
+                continue
+            yield name.encode()
+            yield from self._used(inner)
+        for base in cls.__mro__[1:]:
+            yield from self._used(base)
+
+    def _used(self, value: Any) -> Iterator[bytes]:
+        """What code uses by name: constants and the package's own code whole, of all else only what it is."""
+        if isinstance(value, (*_PLAIN, tuple, list, dict, set, frozenset, np.ndarray, np.generic)):
+            try:
+                yield from list(self.of(value))
+            except Exception:  # a list of anything
+                yield type(value).__qualname__.encode()
+        elif isinstance(value, Parameter):
+            yield str(value.unit).encode()
+            for way in (getattr(value, "_getter", None), getattr(value, "_setter", None)):
+                yield from self._used(way)
+        elif isinstance(value, Quantity | UnitBase):
+            yield str(getattr(value, "unit", value)).encode()
+            yield from self.of(np.asarray(getattr(value, "value", 1.0)))
+        elif isinstance(value, types.ModuleType):
+            yield value.__name__.encode()
+        elif isinstance(value, types.FunctionType | type) and self._is_own(value):
+            yield from self.of(value)
+        elif isinstance(value, np.ufunc):
+            yield value.__name__.encode()
+        else:
+            yield path_of(value).encode()
+            for cell in getattr(value, "__closure__", None) or ():
+                yield from self._used(cell.cell_contents)
+
+
+def _array(array: np.ndarray, value: Any) -> Iterator[bytes]:
+    if array.dtype.kind == "O":
+        yield pickle.dumps(value, protocol=4)
+        return
+    few = array.ravel()[:: 1 + array.size // _LARGE]  # all of it, unless it is large
+    yield f"{array.dtype.str}{array.shape}".encode()
+    yield few.tobytes()
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    """Names that the code uses, those of functions inside it too."""
+    yield from code.co_names
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType):
+            yield from _names(const)

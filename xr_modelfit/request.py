@@ -15,10 +15,10 @@ from xr_modelfit.companions import Companions, resolve_companions
 from xr_modelfit.computing import Habit, check_scheduler
 from xr_modelfit.coords import Labels, ModelInput, fitted_dims, model_inputs
 from xr_modelfit.diagnostics import check_diagnostics, diagnosis_of
-from xr_modelfit.execution import is_lazy
+from xr_modelfit.execution import is_lazy, map_blocks
 from xr_modelfit.expression import expression_text, parameter_titles, scalar_model
 from xr_modelfit.fitters.batch import BatchLSQFitter
-from xr_modelfit.fitters.block import BlockTask, Layout, Role, fit_block
+from xr_modelfit.fitters.block import BlockTask, FitError, Layout, Role, fit_block
 from xr_modelfit.fitters.diagnosis import Diagnosis
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.fitters.quiet import caught_warnings
@@ -26,9 +26,10 @@ from xr_modelfit.metadata import Metadata, dataset_attrs, frame_of, grid_mapping
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
 from xr_modelfit.problem import Problem
 from xr_modelfit.record import write_record
-from xr_modelfit.results import check_names, output_names
+from xr_modelfit.results import FIELD, check_names, output_names
 from xr_modelfit.solver import choose_fitter, probe_inputs
 from xr_modelfit.starts import check_model, resolve_starts
+from xr_modelfit.trial import refuse_broken
 from xr_modelfit.unit_record import describe_units
 from xr_modelfit.unit_system import resolve_units
 from xr_modelfit.unit_text import compose_text
@@ -112,8 +113,8 @@ class Request:
         calendar = {} if axes[0].calendar is None else {"time_calendar": axes[0].calendar}
         return {"time_units": axes[0].units} | calendar
 
-    def block_function(self) -> Callable[..., np.ndarray]:
-        """The function of arrays that fits a block."""
+    def block_function(self, *, replayed: bool = False) -> Callable[..., np.ndarray]:
+        """The function of arrays that fits a block; ``replayed`` writes nothing and raises what it meets."""
         o = self.options
         return _BlockFunction(
             BlockTask(
@@ -128,10 +129,20 @@ class Request:
                 skipna=o["skipna"],
                 min_points=o["min_points"],
                 keep_failed=o["keep_failed"],
-                raising=self.lazy and o["errors"] == "raise",
-                diagnosis=self.diagnosis,
+                raising=replayed or (self.lazy and o["errors"] == "raise"),
+                diagnosis=None if replayed else self.diagnosis,
             )
         )
+
+    def cause(self, at: Mapping[Hashable, int]) -> BaseException | None:
+        """The error that ends the fit at a position, found by fitting it again; None where it just fails."""
+        one = [v.isel({d: slice(i, i + 1) for d, i in at.items() if d in v.dims}) for v in self.variables]
+        try:
+            function = self.block_function(replayed=True)
+            map_blocks(function, one, self.core_dims, {FIELD: self.layout.width}, scheduler="synchronous")
+        except FitError as error:
+            return error.__cause__
+        return None
 
     def metadata(self, prefix: str) -> Metadata:
         """What is said of the result's variables."""
@@ -199,6 +210,7 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
     probe = probe_inputs(system.inputs, fitted, data, starts.problem.start)
     with caught_warnings():
         problem = find_ways(starts.problem, probe)
+    _try_out(problem, starts.maps, probe, system.inputs, fitted, data)
     fitter = choose_fitter(
         problem,
         starts.maps,
@@ -208,6 +220,7 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
         options["fitter_kwargs"],
         options["fit_info"],
     )
+    problem.model.parameters = problem.start  # ties that were tried have written to it
     layout = Layout(problem.n_parameters, fitter.info_names, options["covariance"], diagnosed)
     frame = frame_of(data, labels.variables, fitted)
     check_names(frame, data, output_names(problem.names, layout, prefix), layout)
@@ -228,6 +241,22 @@ def _resolve_units(
     probe = probe_inputs(inputs, fitted, labels.data, start)
     with caught_warnings():
         return resolve_units(model, inputs, measure_of(labels.data), told, probe)
+
+
+def _try_out(
+    problem: Problem,
+    maps: Mapping[Role, xr.Variable],
+    probe: list[np.ndarray],
+    inputs: list[ModelInput],
+    fitted: tuple[Hashable, ...],
+    data: xr.DataArray,
+) -> None:
+    """Refuse ties and models that fail wherever they are tried."""
+    mapped = np.zeros(problem.n_parameters, dtype=bool)
+    mapped[[int(role.name) for role in maps]] = True
+    every = max(math.prod(data.sizes[d] for d in fitted), 2)
+    known = all(one.values._in_memory and set(one.values.dims) <= set(fitted) for one in inputs)
+    refuse_broken(problem, probe, lambda: probe_inputs(inputs, fitted, data, problem.start, most=every), mapped, known)
 
 
 def _in_inner_units(

@@ -38,11 +38,16 @@ def one_fit(result: xr.Dataset, name: str | None) -> FitRecord:
 def succeeded(result: xr.Dataset) -> xr.DataArray | xr.Dataset:
     """Where each fit succeeded."""
     records = read_records(result)
-    ok = {r.variable("ok"): (result[r.variable("fit_status")] > 0).drop_attrs() for r in records}
+    ok = {r.variable("ok"): _without_attrs(result[r.variable("fit_status")] > 0) for r in records}
     if len(ok) > 1:
         return xr.Dataset(ok)
     (one,) = ok.values()
     return one.rename("ok")
+
+
+def _without_attrs(array: xr.DataArray) -> xr.DataArray:
+    array.attrs = {}  # xarray's drop_attrs takes the labels of stacked dims apart
+    return array
 
 
 def parameters_of(result: xr.Dataset) -> xr.Dataset:

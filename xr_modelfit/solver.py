@@ -23,15 +23,19 @@ _PROBE = 200  # samples on which derivatives and fitter are tried
 
 
 def probe_inputs(
-    inputs: list[ModelInput], fitted: tuple[Hashable, ...], data: xr.DataArray, start: np.ndarray
+    inputs: list[ModelInput],
+    fitted: tuple[Hashable, ...],
+    data: xr.DataArray,
+    start: np.ndarray,
+    most: int = _PROBE,
 ) -> list[np.ndarray]:
-    """Coordinates to try the model on: those in memory, and numbers about its start for the others.
+    """Coordinates to try the model on, ``most`` of them: those in memory, and numbers about its start for the others.
 
     Where the model says nothing (a line far from the coordinates), nothing can be learnt of it.
     """
     shape = tuple(data.sizes[d] for d in fitted)
     size = int(np.prod(shape))
-    n = min(max(size, 2), _PROBE)
+    n = min(max(size, 2), most)
     positions = np.unravel_index(np.linspace(0, size - 1, n).astype(int), shape) if size else ()
     probe = []
     for number, one in enumerate(inputs):

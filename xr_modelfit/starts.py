@@ -14,7 +14,7 @@ from astropy.modeling import Model
 from astropy.units import Quantity
 
 from xr_modelfit.coords import Labels
-from xr_modelfit.expression import result_names, scalar_model
+from xr_modelfit.expression import held_inputs, leaves, result_names, scalar_model
 from xr_modelfit.fitters.block import Role
 from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
@@ -70,6 +70,17 @@ def check_model(model: Any) -> None:
         )
     if not model.param_names:
         raise ValueError(f"model {type(model).__name__} has no parameters, so there is nothing to fit.")
+    for name, value in held_inputs(model).items():
+        if isinstance(value, Quantity) or np.ndim(value) or np.asarray(value).dtype.kind not in "iuf":
+            raise ValueError(
+                f"model holds its input {name!r} at {value}; one plain number is needed there: "
+                f"fix_inputs(model, {{{name!r}: number}}), with a model without units."
+            )
+    if any(kind.__name__ == "_Spline" for part in leaves(model) for kind in type(part).__mro__):
+        raise ValueError(
+            "model has a Spline1D, whose values do not follow from its parameters, so that only astropy's own spline "
+            "fitters can fit it. Take a polynomial (Chebyshev1D, for one), or custom_model with a spline inside."
+        )
 
 
 def resolve_starts(

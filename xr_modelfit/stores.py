@@ -21,10 +21,10 @@ from xr_modelfit.messages import listed
 from xr_modelfit.progress import Tell, fits_bar
 from xr_modelfit.tiles import Tiling
 
-__all__ = ["StoreError", "to_zarr"]
+__all__ = ["BLOCKS_OF_TILE", "StoreError", "bytes_of", "tiling_of", "to_zarr"]
 
 _LOG = "_modelfit"  # a group beside the variables, which opening the store does not see
-_BLOCKS = 16  # of a tile on a cluster, for its workers to share
+BLOCKS_OF_TILE = 16  # of a tile on a cluster, for its workers to share
 _SHARE = 0.4  # of the memory for samples of a tile; the rest for blocks under way, and for reading
 
 
@@ -44,7 +44,7 @@ def to_zarr(
     **options: Any,
 ) -> xr.Dataset:
     """See `xr_modelfit.accessor.ModelfitDataset.to_zarr`."""
-    budget = _bytes(memory)
+    budget = bytes_of(memory)
     jobs = jobs_of(result)
     if jobs is None:
         raise ValueError(
@@ -53,7 +53,7 @@ def to_zarr(
         )
     log = _Log(store, options.get("storage_options"), options.get("zarr_format"))
     parts = _fingerprint(jobs, result)
-    tilings = [_tiling(job, budget) for job in jobs]
+    tilings = [tiling_of(job, budget) for job in jobs]
     if resume and log.ready():
         tilings = log.go_on(parts, tilings)
     else:
@@ -77,13 +77,18 @@ def _what_is_kept(store: Any) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        error.add_note(
-            f"What was fitted until then is in {store!r}: repeat the call with resume=True to go on from it."
-        )
+        error.add_note(f"What was fitted until then is in {store!r}. Repeat the call with resume=True to go on.")
         raise
 
 
-def _bytes(memory: str | int) -> int:
+def bytes_of(memory: str | int) -> int:
+    """A size as a number of bytes.
+
+    Raises
+    ------
+    ValueError
+        It is none, or not positive.
+    """
     from dask.utils import parse_bytes
 
     try:
@@ -95,7 +100,8 @@ def _bytes(memory: str | int) -> int:
     return found
 
 
-def _tiling(job: Job, budget: int) -> Tiling:
+def tiling_of(job: Job, budget: int) -> Tiling:
+    """The tiles of a fit that is to keep within so many bytes."""
     return Tiling.of(job.loop, job.chunks, max(1, int(_SHARE * budget) // max(job.bytes_per_fit, 1)))
 
 
@@ -116,20 +122,26 @@ def _write_frame(
             v = result[name].variable
             chunks = tuple(tiling.steps.get(d, n) for d, n in v.sizes.items())
             empty[name] = xr.Variable(v.dims, dask.array.zeros(v.shape, dtype=v.dtype, chunks=chunks or -1), v.attrs)
-            chunked[str(name)] = {"chunks": chunks} | dict(encoding.get(str(name), {}))
+            chunked[str(name)] = {"chunks": chunks} | _unwritten(v, options) | dict(encoding.get(str(name), {}))
     unknown = set(encoding) - set(chunked) - set(map(str, result.coords))
     if unknown:
         raise ValueError(f"encoding names {sorted(unknown)[0]!r}; variables are {listed(chunked)}.")
     frame = xr.Dataset(empty, result.coords, result.attrs)
     others = {n: dict(e) for n, e in encoding.items() if n not in chunked}
-    frame.to_zarr(store, mode="a", compute=False, encoding=chunked | others, **options)
+    with warnings.catch_warnings():  # xarray wants consolidated metadata to open a store, and zarr warns of them
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently")
+        warnings.filterwarnings("ignore", "The codec `vlen-utf8` is currently")  # the oldest, of labels of text
+        frame.to_zarr(store, mode="a", compute=False, encoding=chunked | others, **options)
+
+
+def _unwritten(variable: xr.Variable, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What is read where nothing was written: NaN, which older xarray says to format 2 only."""
+    return {"fill_value": np.nan} if variable.dtype.kind == "f" and options.get("zarr_format") != 2 else {}
 
 
 def _names(result: xr.Dataset, job: Job) -> list[Hashable]:
     """Variables of a job: those over its dims that bear its prefix, which may be the beginning of another's."""
-    nothing = dict.fromkeys(job.loop, slice(0, 0))
-    made = job.labelled(job.packed(job.variables(nothing)), nothing)
-    return [n for n in made.data_vars if n in result]
+    return [n for n in job.outline().data_vars if n in result]
 
 
 def _write_tile(
@@ -140,7 +152,9 @@ def _write_tile(
         variables = loaded(variables, scheduler)
         packed = job.packed(variables, scheduler=scheduler, tell=tell)
     else:
-        packed = job.packed(variables, most_fits=-(-math.prod(s.stop - s.start for s in tile.values()) // _BLOCKS))
+        packed = job.packed(
+            variables, most_fits=-(-math.prod(s.stop - s.start for s in tile.values()) // BLOCKS_OF_TILE)
+        )
         packed = compute(packed, *resolve_scheduler(scheduler, job.request.habit, None), tell)
     part = job.labelled(packed, tile)
     numbers = part.drop_vars([*part.coords])

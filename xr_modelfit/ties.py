@@ -2,15 +2,16 @@
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from astropy.modeling import Model
-from astropy.units import Quantity, UnitBase
+from astropy.units import Quantity, UnitBase, dimensionless_unscaled
 
 from xr_modelfit.expression import with_values
+from xr_modelfit.problem import Numbers, Stand
 
 __all__ = ["TieInUnits"]
 
@@ -47,7 +48,7 @@ class TieInUnits:
 
     def __call__(self, model: Model) -> Any:
         try:
-            value = self.tie(_InUnits(model, self))
+            value = self.tie(Stand(self.names, lambda name: self.seen(model, name)))
         except (AttributeError, TypeError):  # it looks into the model's parts
             values = [self.seen(model, name) for name in self.names]
             value = self.tie(
@@ -55,7 +56,7 @@ class TieInUnits:
             )
         unit = self.units[self.own]
         if isinstance(value, Quantity):
-            value = value.value if unit is None else value.to_value(unit)
+            value = value.to_value(dimensionless_unscaled if unit is None else unit)
         return np.asarray(value) * self.inward[self.own]
 
     def seen(self, model: Model, name: str) -> Any:
@@ -63,20 +64,7 @@ class TieInUnits:
         j = self.names.index(name)
         values = np.asarray(getattr(model, name).value) / self.inward[j]
         unit = self.units[j]
-        return _Number.of(values) if unit is None else _InUnit(values, unit)
-
-
-class _InUnits:
-    """Stands in for the model."""
-
-    def __init__(self, model: Model, tie: TieInUnits) -> None:
-        self._model, self._tie = model, tie
-        self.param_names: Sequence[str] = tie.names
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name not in self._tie.names:
-            raise AttributeError(name)
-        return self._tie.seen(self._model, name)
+        return np.asarray(values).view(Numbers) if unit is None else _InUnit(values, unit)
 
 
 class _InUnit(Quantity):
@@ -85,19 +73,3 @@ class _InUnit(Quantity):
     @property
     def quantity(self) -> Quantity:
         return self.view(Quantity)
-
-
-class _Number(np.ndarray):
-    """Numbers that answer as a parameter without unit does."""
-
-    @classmethod
-    def of(cls, values: np.ndarray) -> _Number:
-        return np.asarray(values).view(cls)
-
-    @property
-    def value(self) -> np.ndarray:
-        return np.asarray(self)
-
-    @property
-    def unit(self) -> None:
-        return None

@@ -66,14 +66,14 @@ class Tiling:
         return math.prod(s.stop - s.start for s in self[i].values())
 
     def readings(self, chunks: Mapping[Hashable, Sequence[int]]) -> float:
-        """How often a chunk of the source is read, on average over its positions' chunks."""
+        """How often a sample of the source is read, on average: each time a tile touches its chunk."""
         found = 1.0
         for dim, n in self.sizes.items():
             edges = list(itertools.accumulate(chunks.get(dim, (n,)), initial=0))
             touched = [
-                (stop - 1) // self.steps[dim] - start // self.steps[dim] + 1
+                ((stop - 1) // self.steps[dim] - start // self.steps[dim] + 1) * (stop - start)
                 for start, stop in itertools.pairwise(edges)
                 if stop > start
             ]
-            found *= sum(touched) / len(touched) if touched else 1.0
+            found *= sum(touched) / n if touched else 1.0
         return found

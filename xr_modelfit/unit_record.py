@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import xarray as xr
-from astropy.units import Quantity
+from astropy.units import Quantity, dimensionless_unscaled
 
 from xr_modelfit.coords import ModelInput
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
@@ -39,10 +39,15 @@ def describe_units(system: UnitSystem, units: Sequence[ParameterUnit]) -> dict[s
             "scale": None if system.data is None else [system.data.factor, system.data.offset],
             "parameters": [one.text for one in units],
             "inward": [one.inward for one in units],
-            "own": [None if one.own is None else one.own.to_string() for one in units],
+            "own": [_own(one) for one in units],
             "carried": system.carried,
         },
     }
+
+
+def _own(one: ParameterUnit) -> str | None:
+    """The unit on the model's parameter; an exponent that had none gets none."""
+    return None if one.own is None or (one.bare and one.own == dimensionless_unscaled) else one.own.to_string()
 
 
 def _described_input(one: ModelInput, system: UnitSystem) -> dict[str, Any]:
@@ -148,7 +153,13 @@ def _in_inner_unit(array: xr.DataArray, one: Mapping[str, Any], what: str, equiv
                 f"{what} was converted by equivalencies that have no name, so the record could not keep them. Pass "
                 f"them: evaluate(..., equivalencies={{{one['name']!r}: ...}})."
             )
-        told = recorded_equivalencies(one["equivalencies"])
+        try:
+            told = recorded_equivalencies(one["equivalencies"])
+        except Exception as error:  # whatever astropy says of what nobody wrote
+            raise RecordError(
+                f"The equivalencies of {what} cannot be read from the record of the fit ({error}). Pass them: "
+                f"evaluate(..., equivalencies={{{one['name']!r}: ...}})."
+            ) from error
     difference = bool(one.get("difference"))
     return _converted(now, Measure(inner, difference=difference), what, told).apply(array.variable)
 

@@ -103,9 +103,16 @@ class _Carried:
         if open_:
             return self._by_trial(probe)
         if self._first_misfit() is not None:
+            before = list(self.inputs), self.groups, self.exponents, self.Y
             self._convert()
             if (j := self._first_misfit()) is not None:
-                raise ValueError(self._misfit(j))
+                message = self._misfit(j)
+                self.inputs, self.groups, self.exponents, self.Y = before
+                self.converted, self.data = {}, None
+                found = self._tried(probe, False)  # units inside, as in NFW, look like dimensions that it has not
+                if found is None:
+                    raise ValueError(message)
+                return found
         self._require_complete()
         return self._system([self._inner(j) for j in range(len(self.names))])
 
@@ -232,7 +239,7 @@ class _Carried:
             if own is not None and dimensioned[j].inner == own and self.data is None:
                 text = dimensioned[j].text  # as the user spells it
             told = dimensioned[j]
-            parameters.append(replace(told, inner=inner[j], own=own, text=text))
+            parameters.append(replace(told, inner=inner[j], own=own, text=text, bare=unit is None))
         return UnitSystem(self.inputs, self.measure, tuple(parameters), self.data, True, self.converted)
 
     def _by_trial(self, probe: Probe) -> UnitSystem:

@@ -215,7 +215,9 @@ def _fill(packed: np.ndarray, block: _Block, task: BlockTask) -> None:
     status = _before(task, given, finite, admitted, starts, lower, upper, free)
     attempt = (status == FitStatus.CONVERGED) & free.any(axis=1)
 
-    notes = None if task.diagnosis is None else Notes()
+    notes = None
+    if task.diagnosis is not None or task.raising:
+        notes = Notes(errors={} if task.raising else None)
     solved = task.fitter.solve(problem, given, attempt, starts, (lower, upper), notes)
     parameters = np.where(attempt[:, None], solved.parameters, np.nan)
     status[attempt] = solved.status[attempt]
@@ -248,7 +250,7 @@ def _fill(packed: np.ndarray, block: _Block, task: BlockTask) -> None:
         ended = Ended(problem, given, masked, block.fitted, block.positions, status, (lower, upper), numbers, notes)
         packed[:, fields["unwritten"]] = task.diagnosis.write(ended)[:, None]
     if task.raising:
-        _raise_first(status, block)
+        _raise_first(status, block, notes)
 
 
 def _judge(
@@ -328,11 +330,12 @@ def _after(status: np.ndarray, found: Judgement) -> np.ndarray:
     return new
 
 
-def _raise_first(status: np.ndarray, block: _Block) -> None:
+def _raise_first(status: np.ndarray, block: _Block, notes: Notes | None) -> None:
     failed = np.flatnonzero((status <= 0) & (status != FitStatus.NO_DATA))
+    causes = {} if notes is None or notes.errors is None else notes.errors
     if failed.size:
         first, code = int(failed[0]), FitStatus(int(status[failed[0]]))
         raise FitError(
             f"The fit at position {block.position(first) or '()'} has status {code.meaning}: {code.sentence} "
             'Use errors="warn" to get a status instead.'
-        )
+        ) from causes.get(first)

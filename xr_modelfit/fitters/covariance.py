@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xr_modelfit.derivatives import accuracy, jacobian, tie_derivatives
+from xr_modelfit.derivatives import OF_DIFFERENCES, accuracy, jacobian, mended, tie_derivatives
 from xr_modelfit.fitters.orthogonal import factorise
 from xr_modelfit.fitters.sums import dot, norm2
 from xr_modelfit.problem import Problem
@@ -100,6 +100,8 @@ def judge(
     n_free = np.count_nonzero(free, axis=0)
     dof = n_points - n_free
     J = [w * c for c in jacobian(problem, inputs, P, low, high)]
+    doubtful = finite if "complex" in problem.ways.atoms else finite & ~_all_finite(J)
+    precision = np.where(mended(problem, inputs, w, P, bounds, J, doubtful), OF_DIFFERENCES, accuracy(problem))
     for m, j in enumerate(ours.tolist()):
         J[m] = np.where(free[j], J[m], 0.0)
     length = np.sqrt(np.stack([norm2(c) for c in J])) if J else np.zeros((0, y.shape[1]))
@@ -110,7 +112,7 @@ def judge(
     downhill = np.stack([dot(c, r) for c in J]) if J else length
     held = free[ours] & _on_bound(length, downhill, chi2, P[ours], low[ours], high[ours], np.maximum(dof, 1), spread)
     active = free[ours] & ~held
-    factors = factorise(J, active, accuracy(problem))
+    factors = factorise(J, active, precision)
     inverse, full_rank = factors.inverse(), factors.full_rank.copy()
     z, _ = factors.remove(r)
     removable = np.sum(z * z, axis=0)
@@ -124,6 +126,14 @@ def judge(
     covariance[:, :, ~(full_rank & finite)] = np.nan
     covariance[np.isinf(covariance)] = np.nan  # too large for a number
     return Judgement(covariance, chi2, finite, full_rank, stationary, at_minimum, held.any(axis=0))
+
+
+def _all_finite(J: Sequence[np.ndarray]) -> np.ndarray:
+    """Which fits have no column with a number that is none, shape (b,)."""
+    finite = np.ones(J[0].shape[1] if J else 1, dtype=bool)
+    for c in J:
+        finite &= np.isfinite(np.sum(c, axis=0))
+    return finite
 
 
 def _scales(y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -74,14 +74,14 @@ class Factors:
         return _inverted(self.R, self.active)
 
 
-def factorise(J: Sequence[np.ndarray], active: np.ndarray, accuracy: float) -> Factors:
+def factorise(J: Sequence[np.ndarray], active: np.ndarray, accuracy: float | np.ndarray) -> Factors:
     """Factorise the active columns.
 
     Parameters
     ----------
     J : sequence of k ndarray, shape (n, b)
     active : ndarray of bool, shape (k, b)
-    accuracy : float
+    accuracy : float or ndarray, shape (b,)
         Relative accuracy of the columns. ``1 / |R^-1|`` bounds the smallest singular value of
         the scaled columns from below; at this level times their size, rank is lost.
     """

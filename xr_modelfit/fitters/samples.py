@@ -126,15 +126,20 @@ class Notes:
         By the fit's number in its block.
     warnings : dict of int to list of str
         One line for each warning.
+    errors : dict of int to Exception, or None
+        The errors themselves, where somebody will raise one.
     """
 
     tracebacks: dict[int, str] = field(default_factory=dict)
     warnings: dict[int, list[str]] = field(default_factory=dict)
+    errors: dict[int, Exception] | None = None
 
     def raised(self, ids: Iterable[int], error: Exception) -> None:
         """Note the error that ended these fits."""
         text = "".join(traceback.format_exception(error))
         self.tracebacks |= {int(i): text for i in ids}
+        if self.errors is not None:
+            self.errors |= {int(i): error for i in ids}
 
     def warned(self, i: int, caught: Sequence[WarningMessage]) -> None:
         """Note the warnings of a fit."""
