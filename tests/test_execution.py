@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import dask
+import dask.array
 import numpy as np
 import pytest
 import xarray as xr
@@ -203,6 +205,22 @@ def test_the_number_of_tasks_grows_with_the_number_of_blocks() -> None:
     per_block = (n_tasks[32] - n_tasks[16]) / 16
     assert abs((n_tasks[16] - n_tasks[8]) / 8 - per_block) <= 0.1 * per_block
     assert per_block <= 2 * n_variables + 20
+
+
+def test_the_graph_grows_with_blocks_and_not_with_what_is_in_them() -> None:
+    """Model, coordinates and maps in memory are in it once."""
+
+    def size(blocks: int, samples: int = 16, width: int = 1, start: bool = False) -> int:
+        array = dask.array.zeros((blocks, width, samples), chunks=(1, width, samples))
+        data = xr.DataArray(array, dims=("y", "x", "v"), coords={"v": np.arange(float(samples))})
+        maps = {"mean_0": xr.DataArray(np.full((blocks, width), 3.0), dims=("y", "x"))} if start else None
+        return len(cloudpickle.dumps(fit(data, gaussian() + Const1D(0.0), "v", p0=maps).__dask_graph__()))
+
+    assert (size(96) - size(32)) / 64 < 1500
+    assert (size(96, start=True) - size(32, start=True)) / 64 < 2000
+    coordinate, maps = 8 * 10_000, 8 * 32 * 1000
+    assert size(32, samples=10_000) - size(32) < 2 * coordinate
+    assert size(32, width=1000, start=True) - size(32, start=True) < 2 * maps
 
 
 def test_the_fit_of_a_block_runs_once() -> None:

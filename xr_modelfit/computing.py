@@ -205,7 +205,10 @@ def compute(variable: xr.Variable, scheduler: Any, name: str, tell: Tell | None 
         with _Counter(variable, tell):
             return variable.compute() if scheduler is None else variable.compute(scheduler=scheduler)
     except BrokenProcessPool as error:
-        raise RuntimeError(f"A worker process died while fitting. {_GUARD}") from error
+        raise RuntimeError(
+            "A worker process died while fitting: the system ended it, for want of memory for one, or the model's own "
+            f"code did; or it could not start. {_GUARD}"
+        ) from error
     except RuntimeError as error:
         if "bootstrapping phase" in str(error):
             raise RuntimeError(f"A fit started while a process was being started for it. {_GUARD}") from error

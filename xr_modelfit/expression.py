@@ -13,11 +13,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from astropy.modeling import CompoundModel, Model
+from astropy.modeling.models import Voigt1D
 
 __all__ = [
     "Part",
     "evaluate_tree",
     "expression_text",
+    "forgetful",
     "has_fixed_inputs",
     "held_inputs",
     "inner_inputs",
@@ -243,6 +245,18 @@ def evaluate_tree(
     if model.op == "&":
         return tuple(v for out in (a, b) for v in (out if isinstance(out, tuple) else (out,)))
     return _binary(model.op, a, b)
+
+
+def forgetful(model: Model) -> Model:
+    """``model``, which from now on remembers no earlier evaluation; changed in place.
+
+    `Voigt1D` gives its last values again where the new arguments are almost the same everywhere: what
+    a fit gets would depend on the others, and on who else evaluates at that moment.
+    """
+    for part in leaves(model):
+        if isinstance(part, Voigt1D):
+            part._wrap_wofz = part._faddeeva
+    return model
 
 
 def _inner_values(model: Model, parameters: Sequence[Any]) -> Sequence[Any]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from astropy.modeling import Model
 
-from xr_modelfit.expression import evaluate_tree
+from xr_modelfit.expression import evaluate_tree, forgetful
 
 __all__ = ["Numbers", "Problem", "Stand", "Ways", "as_rows", "column"]
 
@@ -95,8 +95,8 @@ class Problem:
         return ~self.fixed & ~self.tied
 
     def private(self) -> Problem:
-        """A copy whose model belongs to one task: ties and some models write to it."""
-        return replace(self, model=copy.deepcopy(self.model))
+        """A copy whose model belongs to one task, as ties write to it, and knows of no other fit."""
+        return replace(self, model=forgetful(copy.deepcopy(self.model)))
 
     def evaluate(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray:
         """Model values, shape (n, b), of inputs (n, 1) or (n, b) and parameters (K, b).

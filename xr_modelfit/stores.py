@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +65,20 @@ def to_zarr(
     with fits_bar(progress, sum(t.n_fits for t in tilings), finished) as tell:
         for j, (job, tiling) in enumerate(zip(jobs, tilings, strict=True)):
             for i in np.flatnonzero(~done[j]).tolist():
-                _write_tile(job, tiling[i], store, scheduler, tell, options)
-                log.mark(j, i)
+                with _what_is_kept(store):
+                    _write_tile(job, tiling[i], store, scheduler, tell, options)
+                    log.mark(j, i)
     return xr.open_zarr(store, storage_options=options.get("storage_options"), consolidated=False)
+
+
+@contextmanager
+def _what_is_kept(store: Any) -> Iterator[None]:
+    """Say of an error in the middle, a full disk for one, that what was written is not lost."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"What was fitted until then is in {store!r}. Repeat the call with resume=True to go on.")
+        raise
 
 
 def bytes_of(memory: str | int) -> int:
@@ -190,7 +202,9 @@ class _Log:
         """
         try:
             group = self._open("r")
-            there = [*group.array_keys(), *group.group_keys()]
+            with warnings.catch_warnings():  # a folder that a full disk left empty
+                warnings.simplefilter("ignore")
+                there = [*group.array_keys(), *group.group_keys()]
         except (FileNotFoundError, KeyError, ValueError):
             there = []
         ours = _LOG in there
@@ -231,12 +245,23 @@ class _Log:
         return found
 
     def done(self, j: int) -> np.ndarray:
-        """Which tiles of job ``j`` are written."""
-        return np.asarray(self._open("r")[_LOG][f"done_{j}"][:]) > 0
+        """Which tiles of job ``j`` are written; not those whose mark was cut off by a full disk."""
+        marks = self._open("r")[_LOG][f"done_{j}"]
+        try:
+            return np.asarray(marks[:]) > 0
+        except Exception:
+            return np.array([_legible(marks, i) for i in range(marks.shape[0])])
 
     def mark(self, j: int, i: int) -> None:
         """Tile ``i`` is written."""
         self._open("r+")[_LOG][f"done_{j}"][i] = 1
+
+
+def _legible(marks: Any, i: int) -> bool:
+    try:
+        return bool(np.all(marks[i] > 0))
+    except Exception:
+        return False
 
 
 def _fingerprint(jobs: list[Job], result: xr.Dataset) -> dict[str, str]:

@@ -16,7 +16,7 @@ import numpy as np
 from xr_modelfit.fitters.covariance import Judgement, judge
 from xr_modelfit.fitters.diagnosis import Diagnosis, Ended
 from xr_modelfit.fitters.pieces import apart, pieces
-from xr_modelfit.fitters.quiet import caught_warnings
+from xr_modelfit.fitters.quiet import caught_warnings, innermost, within
 from xr_modelfit.fitters.samples import Fitter, Notes, Samples
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
@@ -78,6 +78,7 @@ class BlockTask:
     """Everything that a task needs beside its arrays; picklable, shared by all blocks of a call.
 
     ``label`` makes the task unlike any other: results of two calls never share a dask key.
+    ``place`` is the user's function that the call was made in, if any (`fitters.quiet`).
     """
 
     problem: Problem
@@ -94,6 +95,7 @@ class BlockTask:
     raising: bool = False
     diagnosis: Diagnosis | None = None
     label: str = field(default_factory=lambda: uuid.uuid4().hex)
+    place: str | None = field(default_factory=innermost)
 
     def __dask_tokenize__(self) -> str:
         return self.label
@@ -115,7 +117,8 @@ def fit_block(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
     block = _Block(arrays, task)
     packed = np.full((block.b, task.layout.width), np.nan)
     if block.b:
-        _fill(packed, block, task)
+        with within(task.place):
+            _fill(packed, block, task)
     return packed.reshape(*block.shape, task.layout.width)
 
 
@@ -166,7 +169,8 @@ class _Block:
             table = np.tile(scalar, (self.b, 1))
             for role, array in self.given.items():
                 if role.kind == kind:
-                    values = np.broadcast_to(np.asarray(array, dtype=float), self.shape).reshape(self.b)
+                    with np.errstate(all="ignore"):
+                        values = np.broadcast_to(np.asarray(array, dtype=float), self.shape).reshape(self.b)
                     if kind != "start":  # a NaN bound is no bound
                         values = np.where(np.isnan(values), -np.inf if kind == "lower" else np.inf, values)
                     table[:, int(role.name)] = values
@@ -195,7 +199,8 @@ class _Block:
         lead = array.shape[: array.ndim - self.task.n_fitted_dims]
         rows = self.shape if every or int(np.prod(lead)) > 1 else (1,) * len(lead)
         full = np.broadcast_to(array, (*rows, *self.fitted))
-        return np.ascontiguousarray(full, dtype=dtype).reshape(int(np.prod(rows)), self.n)
+        with np.errstate(all="ignore"):  # a wider float beyond the range of ours is infinite, and left out
+            return np.ascontiguousarray(full, dtype=dtype).reshape(int(np.prod(rows)), self.n)
 
 
 _SAMPLED = {"data", "input", "where", "weights"}

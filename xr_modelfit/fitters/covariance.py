@@ -124,6 +124,7 @@ def judge(
         inverse = inverse * np.where(dof > 0, chi2 / np.maximum(dof, 1), np.where(n_free > 0, np.nan, 0.0))
     covariance = _all_parameters(inverse, T, active, held)
     covariance[:, :, ~(full_rank & finite)] = np.nan
+    covariance[np.isinf(covariance)] = np.nan  # too large for a number
     return Judgement(covariance, chi2, finite, full_rank, stationary, at_minimum, held.any(axis=0))
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from xr_modelfit.fitters.position_model import position_model
-from xr_modelfit.fitters.quiet import caught_warnings
+from xr_modelfit.fitters.quiet import caught_warnings, inner_fits
 from xr_modelfit.fitters.samples import Notes, Samples
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
@@ -169,7 +169,8 @@ class Diagnosis:
             for hidden in (DeprecationWarning, PendingDeprecationWarning):  # as Python hides them
                 warnings.simplefilter("ignore", hidden)
             try:
-                function(folder, *self._arguments(fits, i), dict(self.keywords))
+                with inner_fits():
+                    function(folder, *self._arguments(fits, i), dict(self.keywords))
             except (Exception, SystemExit):
                 raised = traceback.format_exc()
         return "".join(f"{one}\n" for one in caught) + raised

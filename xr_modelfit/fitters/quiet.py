@@ -3,9 +3,14 @@
 `warnings.catch_warnings` swaps filters of the whole process: on several threads at once most
 warnings are lost and the filters stay changed. One lock makes it exact; code that holds the
 GIL anyway loses nothing by it.
+
+A user's function that runs under the lock may start fits of its own, whose threads would wait for
+it forever while it waits for them. They get another lock: as long as it waits, they take turns
+inside of what it holds.
 """
 
 import threading
+import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +18,19 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["caught_warnings"]
+__all__ = ["caught_warnings", "inner_fits", "innermost", "within"]
 
 _LOCK = threading.RLock()
+_INNER: dict[str, threading.RLock] = {}
+
+
+class _Place(threading.local):
+    """Within which user's function a thread works, if any."""
+
+    key: str | None = None
+
+
+_PLACE = _Place()
 
 
 @contextmanager
@@ -23,6 +38,34 @@ def caught_warnings(floating: bool = False) -> Iterator[list[warnings.WarningMes
     """All warnings raised inside, as a list; floating-point errors are silent unless ``floating``."""
     heard: Literal["warn", "ignore"] = "warn" if floating else "ignore"
     errors = np.errstate(divide=heard, over=heard, invalid=heard, under="ignore")
-    with _LOCK, warnings.catch_warnings(record=True) as caught, errors:
+    lock = _INNER.get(_PLACE.key or "", _LOCK)
+    with lock, warnings.catch_warnings(record=True) as caught, errors:
         warnings.simplefilter("always")
         yield caught
+
+
+@contextmanager
+def inner_fits() -> Iterator[None]:
+    """Fits that are started inside, on whatever thread, do not wait for the lock that is held outside."""
+    key = uuid.uuid4().hex
+    _INNER[key] = threading.RLock()
+    try:
+        with within(key):
+            yield
+    finally:
+        del _INNER[key]
+
+
+def innermost() -> str | None:
+    """What tells other threads within which user's function this one works; a word, to travel with a task."""
+    return _PLACE.key
+
+
+@contextmanager
+def within(key: str | None) -> Iterator[None]:
+    """This thread works within the user's function ``key``."""
+    before, _PLACE.key = _PLACE.key, key
+    try:
+        yield
+    finally:
+        _PLACE.key = before
