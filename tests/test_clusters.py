@@ -161,6 +161,14 @@ def interrupt() -> None:
     raise KeyboardInterrupt
 
 
+@pytest.fixture
+def keyboard() -> Iterator[None]:
+    """Interrupts are heard: a shell that starts a job in the background has it ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def global_state() -> tuple[Any, ...]:
     return list(warnings.filters), warnings.showwarning, warnings._showwarnmsg_impl, np.geterr()  # type: ignore[attr-defined]
 
@@ -170,6 +178,7 @@ def global_state() -> tuple[Any, ...]:
     [("synchronous", interrupt), ("threads", interrupt), ("threads", _thread.interrupt_main)],
     ids=["within a fit", "within a fit on a thread", "from the keyboard"],
 )
+@pytest.mark.usefixtures("keyboard")
 def test_a_fit_that_is_interrupted_leaves_nothing_behind(scheduler: str, then: Callable[[], None]) -> None:
     """Filters of warnings, numpy's handling of floats, and the lock: the next fit is what it would have been."""
     data = lines(shape=(6, 10))
