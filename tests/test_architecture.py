@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,12 @@ def test_functions_stay_small() -> None:
                 body = node.body[1:] if ast.get_docstring(node) else node.body
                 lines = node.end_lineno - body[0].lineno + 1 if body else 0
                 assert lines <= 60, f"{name}.{node.name} has {lines} lines"
+
+
+def test_importing_brings_nothing_heavy() -> None:
+    """What only some calls need is imported by those calls."""
+    code = "import sys, xarray, astropy.modeling, dask.array; before = set(sys.modules); import xr_modelfit; "
+    code += "print(*{name.split('.')[0] if 'scipy' not in name else name for name in set(sys.modules) - before})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"matplotlib", "scipy.optimize", "zarr", "distributed", "tqdm", "numba", "netCDF4", "h5netcdf", "pint"}
+    assert not heavy & set(done.stdout.split())

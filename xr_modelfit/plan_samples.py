@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.optimize import nnls
 
 from xr_modelfit.execution import map_blocks
 from xr_modelfit.fitters.block import Role
@@ -136,6 +135,8 @@ def _foreseen(seconds: list[float], steps: list[tuple[float, float]], times: flo
     An iteration of a block takes its time however few fits are left: one that never converges makes a small block slow,
     and a large one no slower.
     """
+    from scipy.optimize import nnls  # takes longer to import than all of this package
+
     longest, total = steps[-1]
     if len(seconds) == 1:
         return seconds[0] * (1 + times) / 2
