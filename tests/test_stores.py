@@ -18,7 +18,7 @@ from astropy.modeling import models
 from distributed import Client
 
 import xr_modelfit
-from xr_modelfit import FitStatus, StoreError, stores
+from xr_modelfit import FitStatus, StoreError, store_log, stores
 
 pytest.importorskip("zarr", reason="the stores are zarr's")
 
@@ -195,7 +195,7 @@ def test_a_run_that_died_at_the_start(tmp_path: Path, monkeypatch: pytest.Monkey
     data, store = cube(), tmp_path / "fit.zarr"
     lazy = fitted(data.chunk(LAYOUTS["spectra"]))
     with monkeypatch.context() as patch:
-        patch.setattr(stores._Log, "start", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(store_log.StoreLog, "start", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             lazy.modelfit.to_zarr(store)
     lazy.modelfit.to_zarr(store, resume=True)
@@ -275,6 +275,50 @@ def test_wrong_calls(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="memory is"):
             lazy.modelfit.to_zarr(tmp_path / "fit.zarr", memory=memory)
     assert not (tmp_path / "fit.zarr").exists()
+
+
+REFUSED: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
+    "an unknown scheduler": ({"scheduler": "thread"}, ValueError, ("'thread'", "'threads'")),
+    "no scheduler": ({"scheduler": 3}, ValueError, ("int", "Client")),
+    "an unknown option": ({"mode": "w"}, TypeError, ("'mode'", "'zarr_format'")),
+    "a misspelt option": ({"zarr_fromat": 2}, TypeError, ("'zarr_fromat'", "Did you mean 'zarr_format'")),
+    "no encoding": ({"encoding": {"men": {}}}, ValueError, ("'men'", "Did you mean 'mean'")),
+    "no flag": ({"resume": "yes"}, TypeError, ("resume", "'yes'", "True or False")),
+    "no flag for the bar": ({"progress": 1}, TypeError, ("progress", "1", "True or False")),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_wrong_calls_leave_no_store(tmp_path: Path, name: str) -> None:
+    """They are told before anything is written, so that the corrected call finds its place free."""
+    options, error, words = REFUSED[name]
+    lazy = fitted(cube((4, 5)).chunk(lat=1))
+    with pytest.raises(error) as caught:
+        lazy.modelfit.to_zarr(tmp_path / "fit.zarr", **options)
+    assert all(word in str(caught.value) for word in words)
+    assert not (tmp_path / "fit.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "options"), [("zarr", "io", {}), ("tqdm.auto", "progress", {"progress": True})]
+)
+def test_a_missing_extra_is_named_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, extra: str, options: dict[str, Any]
+) -> None:
+    lazy = fitted(cube((4, 5)).chunk(lat=1))
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, module.partition(".")[0], None)
+    with pytest.raises(ImportError, match=rf"xr_modelfit\[{extra}\]"):
+        lazy.modelfit.to_zarr(tmp_path / "fit.zarr", **options)
+    assert not (tmp_path / "fit.zarr").exists()
+
+
+def test_an_encoding_that_zarr_refuses_is_no_reason_to_remove_the_store(tmp_path: Path) -> None:
+    lazy = fitted(cube((4, 5)).chunk(lat=1))
+    with pytest.raises(Exception, match="no_such_type"):
+        lazy.modelfit.to_zarr(tmp_path / "fit.zarr", encoding={"mean": {"dtype": "no_such_type"}})
+    lazy.modelfit.to_zarr(tmp_path / "fit.zarr")
+    same_as(tmp_path / "fit.zarr", fitted(cube((4, 5))))
 
 
 def test_a_store_that_is_there_is_not_touched(tmp_path: Path) -> None:

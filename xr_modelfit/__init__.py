@@ -14,7 +14,7 @@ from xr_modelfit.plan import FitPlan
 from xr_modelfit.record import RecordError
 from xr_modelfit.report import FitReport
 from xr_modelfit.status import FitStatus
-from xr_modelfit.stores import StoreError
+from xr_modelfit.store_log import StoreError
 from xr_modelfit.times import CalendarError
 from xr_modelfit.to_fits import to_hdulist
 from xr_modelfit.unit_text import UnknownUnitError

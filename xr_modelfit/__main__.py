@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -18,6 +17,7 @@ from astropy.modeling.models import Gaussian1D
 import xr_modelfit
 from xr_modelfit import tutorial
 from xr_modelfit.colour_limits import SIGNIFICANT
+from xr_modelfit.extras import needed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,8 +33,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--variable", help="variable of the netCDF file, or name of the FITS extension")
     parser.add_argument("--output-dir", type=Path, default=Path("."), metavar="DIR", help="where the results go [.]")
     options = parser.parse_args(arguments)
-    _require("matplotlib", "plot", "maps.png")
-    _require("netCDF4", "io", "fit.nc")
+    for module, extra, product in (("matplotlib", "plot", "maps.png"), ("netCDF4", "io", "fit.nc")):
+        try:
+            needed(module, extra, product)
+        except ImportError as error:
+            _stop(str(error))
 
     cube = tutorial.line_cube() if options.file is None else read_cube(options.file, options.variable, options.dim)
     dim = spectral_dim(cube, options.dim)
@@ -168,11 +171,6 @@ def draw_maps(fit: xr.Dataset, title: str) -> Figure:
 
 
 # Faults
-
-
-def _require(module: str, extra: str, product: str) -> None:
-    if find_spec(module) is None:
-        _stop(f"{product} needs {module}: pip install 'xr_modelfit[{extra}]'")
 
 
 def _stop(message: str) -> NoReturn:

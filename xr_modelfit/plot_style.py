@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xr_modelfit.extras import needed
 from xr_modelfit.messages import a
 from xr_modelfit.status import FitStatus
 
@@ -81,11 +82,7 @@ def pyplot(what: str) -> Any:
     ImportError
         With the name of the extra that brings it.
     """
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(f"{what} needs matplotlib: pip install 'xr_modelfit[plot]'") from error
-    return plt
+    return needed("matplotlib.pyplot", "plot", what)
 
 
 def check_size(ax: Any, figsize: Any) -> None:

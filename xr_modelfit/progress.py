@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from xr_modelfit.extras import needed
+
 __all__ = ["Tell", "fits_bar"]
 
 Tell = Callable[[int], None]
@@ -30,9 +32,6 @@ def fits_bar(progress: bool, n_fits: int, done: int = 0) -> Iterator[Tell | None
     if not progress:
         yield None
         return
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        raise ImportError("progress=True needs tqdm: pip install 'xr_modelfit[progress]'") from error
+    tqdm = needed("tqdm.auto", "progress", "progress=True").tqdm
     with tqdm(total=n_fits, initial=done, unit=" fits", unit_scale=True, desc="modelfit") as bar:
         yield bar.update

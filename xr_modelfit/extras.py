@@ -1,0 +1,21 @@
+"""Optional modules, imported where they are used."""
+
+from importlib import import_module
+from typing import Any
+
+__all__ = ["needed"]
+
+
+def needed(module: str, extra: str, what: str) -> Any:
+    """An optional module.
+
+    Raises
+    ------
+    ImportError
+        It is not there; names the extra that brings it.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise ImportError(f"{what} needs {package}: pip install 'xr_modelfit[{extra}]'") from error

@@ -1,0 +1,51 @@
+"""Digests of a fit, by which a store knows whether it is the one that began it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xr_modelfit.jobs import Job
+
+__all__ = ["fingerprint"]
+
+
+def fingerprint(jobs: Sequence[Job], result: xr.Dataset) -> dict[str, str]:
+    """Digests of all that decides the numbers, by what a user calls it."""
+    parts: dict[str, list[Any]] = {name: [] for name in ("model", "options", "versions", "coordinates", "data")}
+    for job in jobs:
+        request = job.request
+        record = json.loads(request.record(job.prefix))
+        parts["versions"].append(record.pop("versions"))
+        parts["options"] += [record.pop("options"), record.pop("fitter"), repr(request.layout)]
+        parts["options"] += [repr(request.companions.scalar_weight), request.companions.times]
+        parts["model"].append(record)
+        for role, variable in request.arrays.items():
+            kind = {"start": "model", "lower": "model", "upper": "model"}.get(role.kind, "data")
+            parts[kind if role.kind != "input" else "coordinates"].append([*map(str, role), _digest(variable)])
+    parts["coordinates"] += [[str(n), _digest(c.variable)] for n, c in sorted(result.coords.items(), key=str)]
+    return {
+        name: hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
+        for name, found in parts.items()
+    }
+
+
+def _digest(variable: xr.Variable) -> str:
+    """Digest of an array; of a lazy one, of its shape and three of its blocks."""
+    found = hashlib.sha256(repr((variable.dims, variable.shape, str(variable.dtype))).encode())
+    if variable.chunks is None:
+        blocks = [variable.values]
+    else:
+        array, n = variable.data, int(np.prod(variable.data.numblocks))
+        chosen = sorted({0, n // 2, n - 1}) if n else []
+        blocks = [array.blocks[np.unravel_index(i, array.numblocks)].compute() for i in chosen]
+    for block in blocks:
+        found.update(
+            repr(block.tolist()).encode() if block.dtype.kind in "OUM" else np.ascontiguousarray(block).tobytes()
+        )
+    return found.hexdigest()
