@@ -1,5 +1,6 @@
 """The report: every count against a count by hand."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import xarray as xr
 from astropy.modeling import models
 
-from xr_modelfit import FitStatus, RecordError
+from xr_modelfit import FitError, FitStatus, RecordError
 
 X = np.linspace(-3.0, 3.0, 31)
 
@@ -136,3 +137,14 @@ def test_an_averaged_status_is_no_status() -> None:
 def test_wrong_numbers_of_worst(n_worst: Any) -> None:
     with pytest.raises(ValueError, match="n_worst"):
         fitted().modelfit.report(n_worst=n_worst)
+
+
+@pytest.mark.parametrize("label", ["2020-02-01", "2020-02-01T06"])
+def test_the_first_failure_is_named_by_labels_that_can_be_read(label: str) -> None:
+    """Dates are dates, not nanoseconds, and lead back to the position."""
+    times = np.array(["2020-01-01", label], dtype="datetime64[ns]")
+    array = data().assign_coords(time=times).isel(q=slice(1, None))
+    with pytest.raises(FitError) as caught:
+        array.modelfit(models.Gaussian1D(2, 0.5, 1.0), dim="x", errors="raise")
+    (shown,) = re.findall(r"time=(.+?), q=2\.5 ", str(caught.value))
+    assert np.datetime64(shown) == times[1]

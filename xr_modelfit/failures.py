@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xr_modelfit.fitters.block import FitError
+from xr_modelfit.positions import labels_at, place_text
 from xr_modelfit.report import summary
 from xr_modelfit.status import FitStatus
 
@@ -43,16 +44,14 @@ def tell_failures(
         )
         return
     at = np.unravel_index(int(np.flatnonzero(failed)[0]), codes.shape)
-    first = status[at]
-    labels = ", ".join(
-        f"{d}={first.coords[d].item() if d in first.coords else int(i)}" for d, i in zip(status.dims, at, strict=True)
-    )
-    code = FitStatus(int(first))
+    numbers = {dim: int(i) for dim, i in zip(status.dims, at, strict=True)}
+    labels = place_text(labels_at(status, numbers))
+    code = FitStatus(int(codes[at]))
     raised = code in (FitStatus.FITTER_ERROR, FitStatus.NONFINITE_MODEL)
     raise FitError(
         f"The fit at {labels or 'the only position'} has status {code.meaning}: {code.sentence} "
         'Use errors="warn" to get a status instead.'
-    ) from (cause(dict(zip(status.dims, (int(i) for i in at), strict=True))) if raised else None)
+    ) from (cause(numbers) if raised else None)
 
 
 def tell_unwritten(unwritten: np.ndarray, path: str) -> None:

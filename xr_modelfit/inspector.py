@@ -17,7 +17,7 @@ from xr_modelfit.map_plots import chosen_variables, select_variables
 from xr_modelfit.messages import listed
 from xr_modelfit.plot_axes import axis_along, cell_edges
 from xr_modelfit.plot_style import Picture, pyplot
-from xr_modelfit.positions import index_label, number_at
+from xr_modelfit.positions import index_label, labels_at, number_at
 from xr_modelfit.record import FitRecord
 
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ class Inspector:
         """The position that is shown, by label (by number along a dim without one); None before the first click."""
         if not self._index:
             return None
-        labels = {dim: index_label(self._fits, dim, i) for dim, i in self._index.items()}
-        return {dim: one.item() if isinstance(one, np.generic) else one for dim, one in labels.items()}
+        return labels_at(self._fits, self._index)
 
     def select(self, **position: Any) -> None:
         """Draw the fit at a position, given by label as in ``plot_fit``.

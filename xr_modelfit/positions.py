@@ -12,7 +12,7 @@ import xarray as xr
 from xr_modelfit.messages import listed, suggestion
 from xr_modelfit.record import FitRecord
 
-__all__ = ["index_label", "number_at", "one_position"]
+__all__ = ["index_label", "label_text", "labels_at", "number_at", "one_position", "place_text"]
 
 _NEAR = 1e-6  # of the step between labels: as good as the label itself
 
@@ -81,9 +81,25 @@ def _agrees(key: str, label: Any, data: xr.Dataset, result: xr.Dataset) -> bool:
     return all(one.ndim == 0 and one.values[()] == label for one in held)
 
 
-def index_label(holder: xr.Dataset, dim: Hashable, number: int) -> Any:
+def index_label(holder: xr.DataArray | xr.Dataset, dim: Hashable, number: int) -> Any:
     """The label of a position; its number along a dim without an index."""
     return holder.indexes[dim][number] if dim in holder.indexes else number
+
+
+def labels_at(holder: xr.DataArray | xr.Dataset, at: Mapping[Hashable, int]) -> dict[Hashable, Any]:
+    """The labels of a position that is given by numbers."""
+    labels = {dim: index_label(holder, dim, number) for dim, number in at.items()}
+    return {dim: label.item() if isinstance(label, np.generic) else label for dim, label in labels.items()}
+
+
+def label_text(label: Any) -> str:
+    """A label as people read it: no time of day where it is midnight."""
+    return f"{label:.10g}" if isinstance(label, float) else _written(label).strip("'")
+
+
+def place_text(labels: Mapping[Hashable, Any]) -> str:
+    """Labels on one line: ``y=3, x=5``."""
+    return ", ".join(f"{dim}={label_text(label)}" for dim, label in labels.items())
 
 
 def number_at(holder: xr.Dataset, dim: Hashable, label: Any) -> tuple[int, str]:
@@ -122,7 +138,7 @@ def number_at(holder: xr.Dataset, dim: Hashable, label: Any) -> tuple[int, str]:
                 f"{dim}={label!r} names {len(numbers)} positions. Name one: {dim}={_written(index[numbers[0]])}."
             )
         found = numbers[0]
-    return int(found), _shown(index[int(found)])
+    return int(found), label_text(index[int(found)])
 
 
 def _nearest(index: pd.Index, dim: Hashable, label: Any) -> int:
@@ -155,11 +171,6 @@ def _written(label: Any) -> str:
     if isinstance(label, int | float | np.integer | np.floating):
         return repr(label.item() if isinstance(label, np.generic) else label)
     return repr(str(label).removesuffix(" 00:00:00"))
-
-
-def _shown(label: Any) -> str:
-    """A label as a title has it."""
-    return f"{label:.10g}" if isinstance(label, float) else _written(label).strip("'")
 
 
 def _same_position(data: xr.Dataset, result: xr.Dataset, dim: Hashable, number: int, label: Any) -> int:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xr_modelfit.positions import label_text, labels_at, place_text
 from xr_modelfit.record import FitRecord, RecordError
 from xr_modelfit.status import FitStatus
 
-__all__ = ["FitReport", "label_text", "report_of", "summary"]
+__all__ = ["FitReport", "report_of", "summary"]
 
 
 @dataclass(frozen=True)
@@ -124,31 +125,13 @@ def _worst(result: xr.Dataset, record: FitRecord, n: int) -> list[tuple[dict[Has
     found = []
     for i in order[np.isfinite(flat[order])].tolist():
         at = np.unravel_index(i, status.shape)
-        found.append((_labels(status, at), float(flat[i])))
+        labels = labels_at(status, {d: int(n) for d, n in zip(status.dims, at, strict=True)})
+        found.append((labels, float(flat[i])))
     return found
 
 
-def _labels(array: xr.DataArray, at: tuple[Any, ...]) -> dict[Hashable, Any]:
-    """Labels of a position; its number where a dim has none."""
-    labels: dict[Hashable, Any] = {}
-    for dim, i in zip(array.dims, at, strict=True):
-        label = array.indexes[dim][int(i)] if dim in array.indexes else int(i)
-        labels[dim] = label.item() if isinstance(label, np.generic) else label
-    return labels
-
-
-def label_text(label: Any) -> str:
-    """A label as people write it: no more digits than it has, no time of day where it is midnight."""
-    if isinstance(label, bool | int | np.integer | str):
-        return str(label)
-    if isinstance(label, float | np.floating):
-        return f"{label:.6g}"
-    return str(label).removesuffix(" 00:00:00")
-
-
 def _place(labels: Mapping[Hashable, Any], value: float) -> str:
-    where = ", ".join(f"{dim}={label_text(label)}" for dim, label in labels.items())
-    return f"{value:.3g} ({where})"
+    return f"{value:.3g} ({place_text(labels)})"
 
 
 def summary(status: np.ndarray) -> str:
