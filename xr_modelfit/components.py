@@ -2,7 +2,6 @@
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
@@ -18,22 +17,14 @@ from xr_modelfit.units import Measure, conversion, measure_of
 __all__ = ["components", "in_unit_of", "residuals"]
 
 
-def components(
-    result: xr.Dataset,
-    record: FitRecord,
-    obj: Any,
-    coords: Mapping[str, Any],
-    model: Model | None = None,
-    equivalencies: Any = None,
-) -> xr.Dataset:
-    """Parts of a compound model; see `xr_modelfit.accessor.ModelfitDataset.components`."""
-    at = Evaluation.resolve(result, record, obj, coords, model, equivalencies)
+def components(at: Evaluation) -> xr.Dataset:
+    """Parts of a compound model; see `xr_modelfit.result_methods.ResultMethods.components`."""
     found = {}
     for part in parts_of(at.template):
         values = at.values(part)
         if part.additive:
-            values = in_units_of_data(values, record.units)
-        one = at.labelled(values, record.variable(part.name))
+            values = in_units_of_data(values, at.record.units)
+        one = at.labelled(values, at.record.variable(part.name))
         one.attrs["long_name"] = part.title
         found[one.name] = one
     return xr.Dataset(found)
@@ -46,14 +37,14 @@ def residuals(
     model: Model | None = None,
     equivalencies: Any = None,
 ) -> xr.DataArray:
-    """Data less model; see `xr_modelfit.accessor.ModelfitDataset.residuals`."""
+    """Data less model; see `xr_modelfit.result_methods.ResultMethods.residuals`."""
     data = one_variable(obj, record)
     if not isinstance(data, xr.DataArray):
         raise TypeError(
             f"residuals takes the data that was fitted, a DataArray or a Dataset with the variable "
             f"{record.content['data']!r}, not {'a Dataset without it' if obj is not None else 'None'}."
         )
-    fitted = evaluate(result, record, data, {}, model, equivalencies)
+    fitted = evaluate(Evaluation.resolve(result, record, data, {}, model, equivalencies))
     left: xr.DataArray = data - in_unit_of(data, fitted)
     left = left.transpose(*data.dims, ...)
     left.attrs = {k: v for k, v in data.attrs.items() if k in ("units", "units_metadata")}

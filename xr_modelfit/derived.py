@@ -71,7 +71,7 @@ def derived(
     functions: Mapping[str, Callable[..., Any]],
     model: Model | None = None,
 ) -> xr.Dataset:
-    """See `xr_modelfit.accessor.ModelfitDataset.derived`."""
+    """See `xr_modelfit.result_methods.ResultMethods.derived`."""
     template = matching(build_model(record.content["model"]) if model is None else model, record)
     wanted = _known(record, template, names, bool(functions)) + _own(record, template, functions)
     texts = (record.units or {}).get("parameters", [None] * len(record.names))

@@ -107,11 +107,8 @@ class Evaluation:
         names = tuple(result_names(model))
         problem = Problem(model, names, start, -unbounded, unbounded, fixed, (None,) * start.size)
         probe = [np.resize(x, _PROBE) for x in probe]
-        if not derivatives:
-            with caught_warnings():
-                return with_broadcasting(problem, probe)
         with caught_warnings():
-            return find_ways(problem, probe)
+            return find_ways(problem, probe) if derivatives else with_broadcasting(problem, probe)
 
     def apply(
         self, function: Any, extra: Sequence[xr.Variable] = (), output: Mapping[Hashable, int] | None = None
@@ -151,17 +148,9 @@ class Evaluation:
         return shaped_like(xr.DataArray(values, coords=labels, name=name), self.data)
 
 
-def evaluate(
-    result: xr.Dataset,
-    record: FitRecord,
-    obj: Any,
-    coords: Mapping[str, Any],
-    model: Model | None = None,
-    equivalencies: Any = None,
-) -> xr.DataArray:
-    """Model values of every fit of ``record``; see `xr_modelfit.accessor.ModelfitDataset.evaluate`."""
-    at = Evaluation.resolve(result, record, obj, coords, model, equivalencies)
-    return at.labelled(in_units_of_data(at.values(), record.units), model_name(record))
+def evaluate(at: Evaluation) -> xr.DataArray:
+    """Model values of every fit; see `xr_modelfit.result_methods.ResultMethods.evaluate`."""
+    return at.labelled(in_units_of_data(at.values(), at.record.units), model_name(at.record))
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def plot_fit(
     ax: Any = None,
     figsize: tuple[float, float] | None = None,
 ) -> Picture:
-    """Draw one fit; see `xr_modelfit.accessor.ModelfitDataArray.plot_fit`."""
+    """Draw one fit; see `xr_modelfit.data_methods.DataMethods.plot_fit`."""
     plt = pyplot("plot_fit()")
     check_size(ax, figsize)
     if not isinstance(fit, xr.Dataset):

@@ -13,7 +13,7 @@ from astropy.units import Quantity
 
 from xr_modelfit.components import components, in_unit_of
 from xr_modelfit.coords import Labels
-from xr_modelfit.evaluation import evaluate
+from xr_modelfit.evaluation import Evaluation, evaluate
 from xr_modelfit.messages import a, listed
 from xr_modelfit.points import coordinates
 from xr_modelfit.positions import one_position
@@ -71,9 +71,12 @@ class OneFit:
         """Whether the samples are an image rather than a series."""
         return self.data.ndim == 2 and len(self.record.inputs) > 1
 
+    def _at(self, data: xr.DataArray | None, coords: Mapping[str, Any]) -> Evaluation:
+        return Evaluation.resolve(self.result, self.record, data, coords, self.template)
+
     def model(self) -> xr.DataArray:
         """The fitted model at the samples; NaN where the fit failed."""
-        return in_unit_of(self.data, evaluate(self.result, self.record, self.data, {}, self.template))
+        return in_unit_of(self.data, evaluate(self._at(self.data, {})))
 
     def coordinate(self) -> xr.DataArray:
         """What the samples of a series are drawn over, with the dims of the data."""
@@ -97,8 +100,8 @@ class OneFit:
         attrs = {} if holds_times(coordinate) else coordinate.attrs
         at = xr.DataArray(fine, dims=_CURVE, attrs=attrs)
         given = {one["coordinate"]: at}
-        model = evaluate(self.result, self.record, None, given, self.template)
-        parts = components(self.result, self.record, None, given, self.template)
+        between = self._at(None, given)
+        model, parts = evaluate(between), components(between)
         # Factors of a product have other units and sizes than the data.
         total = np.sum([part.values for part in parts.values()], axis=0)
         sums = len(parts) > 1 and np.allclose(total, model.values, equal_nan=True)

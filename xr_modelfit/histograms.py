@@ -29,7 +29,7 @@ def plot_hist(
     figsize: tuple[float, float] | None = None,
     **kwargs: Any,
 ) -> Any:
-    """Draw how often values occur; see `xr_modelfit.accessor.ModelfitDataset.plot_hist`."""
+    """Draw how often values occur; see `xr_modelfit.picture_methods.PictureMethods.plot_hist`."""
     plt = pyplot("plot_hist()")
     check_size(ax, figsize)
     if not isinstance(param, str):

@@ -39,7 +39,7 @@ def inspect(
     where: Any = None,
     figsize: tuple[float, float] | None = None,
 ) -> Inspector:
-    """Open a map of the fits of ``record``; see `xr_modelfit.accessor.ModelfitDataset.inspect`."""
+    """Open a map of the fits of ``record``; see `xr_modelfit.picture_methods.PictureMethods.inspect`."""
     plt = pyplot("inspect()")
     data_of(obj, record)  # a wrong argument is told now, not at the first click
     (name,) = chosen_variables(result, record, record.names[0] if param is None else param)

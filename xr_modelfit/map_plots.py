@@ -37,7 +37,7 @@ def plot(
     ax: Any = None,
     **kwargs: Any,
 ) -> Any:
-    """Draw the fits of ``record``; see `xr_modelfit.accessor.ModelfitDataset.plot`."""
+    """Draw the fits of ``record``; see `xr_modelfit.picture_methods.PictureMethods.plot`."""
     plt = pyplot("plot()")
     check_size(ax, figsize)
     names = chosen_variables(result, record, params, stderr)

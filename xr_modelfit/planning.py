@@ -40,7 +40,7 @@ _PIECE = 262_144
 
 
 def plan(obj: xr.DataArray | xr.Dataset, model: Any, dim: Any, memory: str | int, options: dict[str, Any]) -> FitPlan:
-    """See `xr_modelfit.accessor.ModelfitDataArray.plan`."""
+    """See `xr_modelfit.data_methods.DataMethods.plan`."""
     given = inspect.signature(fit).bind(obj, model, dim, **options)
     given.apply_defaults()
     arguments = dict(given.arguments)

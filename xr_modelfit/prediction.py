@@ -2,13 +2,11 @@
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
-from astropy.modeling import Model
 
 from xr_modelfit.derivatives import jacobian
 from xr_modelfit.derived import at_bound_of, covariance_of
@@ -16,7 +14,6 @@ from xr_modelfit.evaluation import Evaluation, batches, flattened, model_name
 from xr_modelfit.fitters.propagation import variance, with_held
 from xr_modelfit.points import at_positions
 from xr_modelfit.problem import Problem
-from xr_modelfit.record import FitRecord
 from xr_modelfit.results import COV_DIMS
 from xr_modelfit.unit_record import in_units_of_data
 
@@ -25,16 +22,9 @@ __all__ = ["predict"]
 _FIELD = "_modelfit_prediction"
 
 
-def predict(
-    result: xr.Dataset,
-    record: FitRecord,
-    obj: Any,
-    coords: Mapping[str, Any],
-    model: Model | None = None,
-    equivalencies: Any = None,
-) -> xr.Dataset:
-    """See `xr_modelfit.accessor.ModelfitDataset.predict`."""
-    at = Evaluation.resolve(result, record, obj, coords, model, equivalencies)
+def predict(result: xr.Dataset, at: Evaluation) -> xr.Dataset:
+    """See `xr_modelfit.result_methods.ResultMethods.predict`."""
+    record = at.record
     inward = np.ones(len(record.names)) if record.units is None else np.array(record.units["inward"])
     C = covariance_of(result, record) * xr.Variable(COV_DIMS, np.outer(inward, inward))
     extra = [_placed(result, v, at) for v in (at_bound_of(result, record), C)]

@@ -39,7 +39,7 @@ def to_zarr(
     encoding: Mapping[str, Mapping[str, Any]] | None = None,
     **options: Any,
 ) -> xr.Dataset:
-    """See `xr_modelfit.accessor.ModelfitDataset.to_zarr`."""
+    """See `xr_modelfit.result_methods.ResultMethods.to_zarr`."""
     budget = bytes_of(memory)
     _check(resume, progress, scheduler, options)
     jobs = jobs_of(result)
