@@ -15,7 +15,7 @@ from astropy.units import Quantity, UnitBase
 from xr_modelfit.evaluation import matching, parameter_of
 from xr_modelfit.execution import map_blocks
 from xr_modelfit.expression import leaves
-from xr_modelfit.fitters.propagation import propagated, with_held
+from xr_modelfit.fitters.propagation import flat_covariance, propagated
 from xr_modelfit.known_quantities import formulas_of
 from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.record import FitRecord, RecordError, build_model
@@ -105,12 +105,10 @@ class _DerivedBlock:
 
     def __call__(self, *arrays: np.ndarray) -> np.ndarray:
         *parameters, at_bound, C = arrays
-        K = len(parameters)
         shape = np.broadcast_shapes(*(p.shape for p in parameters), at_bound.shape, C.shape[:-2])
         b = int(np.prod(shape))
         P = np.array([np.broadcast_to(p, shape).reshape(b) for p in parameters], dtype=float)
-        C = np.moveaxis(np.broadcast_to(C, (*shape, K, K)).reshape(b, K, K), 0, -1)
-        C = with_held(C, np.broadcast_to(at_bound, shape).reshape(b))
+        C = flat_covariance(C, at_bound, shape)
         out = np.full((b, 2 * len(self.quantities)), np.nan)
         good = np.flatnonzero(np.all(np.isfinite(P), axis=0))
         for i, quantity in enumerate(self.quantities):

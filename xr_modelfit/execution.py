@@ -1,7 +1,6 @@
 """Where and in which pieces the work is done: chunks, schedulers, one ``apply_ufunc``.
 
-Whatever is chosen here never changes a result: a block's fits
-do not see each other.
+Whatever is chosen here never changes a result: a block's fits do not see each other.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import xarray as xr
 from xr_modelfit.derivatives import jacobian
 from xr_modelfit.derived import at_bound_of, covariance_of
 from xr_modelfit.evaluation import Evaluation, batches, flattened, model_name
-from xr_modelfit.fitters.propagation import variance, with_held
+from xr_modelfit.fitters.propagation import flat_covariance, variance
 from xr_modelfit.points import at_positions
 from xr_modelfit.problem import Problem
 from xr_modelfit.results import COV_DIMS
@@ -62,8 +62,7 @@ class _PredictBlock:
         K = self.problem.n_parameters
         P, inputs, shape = flattened(arrays, K, self.core, self.new)
         b, n = P.shape[1], inputs[0].shape[0]
-        C = np.moveaxis(np.broadcast_to(arrays[K + 1], (*shape, K, K)).reshape(b, K, K), 0, -1)
-        C = with_held(C, np.broadcast_to(arrays[K], shape).reshape(b))
+        C = flat_covariance(arrays[K + 1], arrays[K], shape)
         problem = self.problem.private()
         out = np.full((2, n, b), np.nan)
         for ids in batches(~np.any(np.isnan(P), axis=0), n):

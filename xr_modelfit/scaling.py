@@ -28,6 +28,7 @@ from astropy.modeling.polynomial import PolynomialModel
 
 from xr_modelfit.dimension import Dimension, astropy_rules, is_mapped
 from xr_modelfit.expression import evaluate_tree
+from xr_modelfit.single_terms import single_terms
 from xr_modelfit.telling_points import moderate_changes, telling_points
 
 __all__ = ["dimensions"]
@@ -146,7 +147,9 @@ class _Laws:
         solved = self._solve_euler()
         if solved is not None:
             return solved
-        return self._terms()
+        if len(self.probe) != 1 or len(self.vectors) < 2 or self.moderate:  # one vector alone proves nothing
+            return [None] * K
+        return single_terms(self.evaluate, self.probe[0], self.vectors, self.values)
 
     def agrees_with(self, other: _Laws, found: Sequence[Dimension | None]) -> bool:
         """Whether what was found at other points holds at these, as far as anything is to be seen here."""
@@ -331,58 +334,9 @@ class _Laws:
                 return slope if np.nanmax(np.abs(slope), initial=0.0) > rounding else 0 * slope
         return None
 
-    def _terms(self) -> list[Dimension | None]:
-        """Terms of a model with hidden constants: a parameter times a power of the input, or times a wave."""
-        if len(self.probe) != 1 or len(self.vectors) < 2 or self.moderate:  # one vector alone proves nothing
-            return [None] * len(self.model.param_names)
-        return [self._term(j) for j in range(len(self.model.param_names))]
-
-    def _term(self, j: int) -> Dimension | None:
-        x = self.probe[0]
-        tried = [self._factor(j, p, value) for p, value in zip(self.vectors, self.values, strict=True)]
-        factors = [f for f in tried if f is not None]
-        if len(factors) < len(tried):
-            return None
-        for power in range(4):
-            if all(_close(f, x**power) for f in factors):
-                return Dimension(Fraction(1), (Fraction(-power),))
-        if all(_close(f, factors[0]) for f in factors) and self._is_wave(j):
-            return Dimension(Fraction(1), (Fraction(0),))  # the argument is an angle, whatever makes it one
-        return None
-
-    def _factor(self, j: int, p: np.ndarray, value: np.ndarray | None = None, shift: float = 0.0) -> np.ndarray | None:
-        """What parameter ``j`` is multiplied by, at the inputs plus ``shift``; None if it is no mere factor."""
-        inputs = [x + shift for x in self.probe]
-        value = self.evaluate(inputs, p) if value is None else value
-        more = self.evaluate(inputs, np.where(np.arange(p.size) == j, 2 * p, p))
-        less = self.evaluate(inputs, np.where(np.arange(p.size) == j, 0.0, p))
-        if value is None or more is None or less is None:
-            return None
-        if not np.all(np.abs(more - 2 * value + less) <= _CLOSE * np.max(np.abs(value), initial=0.0)):
-            return None
-        return (more - less) / (2 * p[j])
-
-    def _is_wave(self, j: int) -> bool:
-        """Whether it is a sine or cosine of the input, of amplitude 1: g(x+h) + g(x-h) = 2 cos(wh) g(x)."""
-        span = float(np.ptp(self.probe[0]))
-        for h in span * 10.0 ** np.arange(2.0, -6.0, -0.3):
-            g = [v for s in (-h, 0.0, h) if (v := self._factor(j, self.vectors[0], shift=s)) is not None]
-            if len(g) < 3:
-                return False
-            before, here, after = g
-            cosine = np.sum((before + after) * here) / (2 * np.sum(here**2))
-            if 0.3 < abs(cosine) < 0.95:
-                quadrature = (after - before) / (2 * np.sqrt(1 - cosine**2))
-                return bool(np.allclose(here**2 + quadrature**2, 1.0, rtol=1e-5))
-        return False
-
 
 def _says_something(values: np.ndarray | None) -> bool:
     return values is not None and bool(np.any(np.isfinite(values) & (values != 0)))
-
-
-def _close(values: np.ndarray, expected: np.ndarray) -> bool:
-    return np.allclose(values, expected, rtol=1e-6, atol=1e-9 * np.max(np.abs(values)))
 
 
 def _of(exponents: Dimension, group: int) -> Fraction:
