@@ -4,7 +4,7 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 
 import math
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -209,10 +209,11 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
 
     probe = probe_inputs(system.inputs, fitted, data, starts.problem.start)
     with caught_warnings():
-        problem = find_ways(starts.problem, probe)
-    _try_out(problem, starts.maps, probe, system.inputs, fitted, data)
+        tried = find_ways(starts.problem.private(), probe)  # ties that are tried write to the model
+    problem = replace(starts.problem, ways=tried.ways)
+    _try_out(tried, starts.maps, probe, system.inputs, fitted, data)
     fitter = choose_fitter(
-        problem,
+        tried,
         starts.maps,
         probe,
         companions.weighted,
@@ -220,7 +221,6 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
         options["fitter_kwargs"],
         options["fit_info"],
     )
-    problem.model.parameters = problem.start  # ties that were tried have written to it
     layout = Layout(problem.n_parameters, fitter.info_names, options["covariance"], diagnosed)
     frame = frame_of(data, labels.variables, fitted)
     check_names(frame, data, output_names(problem.names, layout, prefix), layout)
