@@ -515,7 +515,7 @@ def test_a_folder_that_cannot_be_made_is_warned_of_once(tmp_path: Path) -> None:
 
 def test_the_first_failure_still_raises_where_asked(tmp_path: Path) -> None:
     options = {"fitter": Moody(), "errors": "raise", "diagnostics": "error"}
-    with pytest.raises(FitError, match=r"y=0\.0, x=3"):
+    with pytest.raises(FitError, match="y=0, x=3"):
         fit(moods(MARKS), Linear1D(), "t", diagnostics_path=tmp_path / "now", **options)
     with pytest.raises(FitError, match="y=0, x=3"):
         fit(moods(MARKS).chunk(), Linear1D(), "t", diagnostics_path=tmp_path / "lazy", **options).compute()
