@@ -32,7 +32,7 @@ def of_cube(case: Case, engine: str, repeats: int) -> Iterator[Row]:
     for n in (1, 100):
         few = case.at(spread(case.n_fits, n))
         value = seconds(lambda few=few: result(few, engine), max(7, repeats))
-        yield f"{case.title}: a call with {few.n_fits} fits", engine, f"{1e3 * value:.2f} ms"
+        yield f"{case.title}: a call with {few.n_fits} fit{'s' * (few.n_fits > 1)}", engine, f"{1e3 * value:.2f} ms"
     yield from threads(case, engine, repeats)
     alone = seconds(lambda: result(case, engine, scheduler="synchronous"), repeats)
     steps = result(case, engine, keep_failed=True)["n_iter"].mean().item()
