@@ -12,7 +12,9 @@ import xr_modelfit
 from xr_modelfit import fitting
 
 PACKAGE = Path(xr_modelfit.__file__).parent
-NUMERIC = {"status", "messages", "problem", "derivatives", "differences", "ways", "expression", "fitters"}
+NUMERIC = {
+    "compiled", "derivatives", "differences", "expression", "fitters", "messages", "problem", "status", "ways",
+}  # fmt: skip
 MAY_IMPORT_DASK = {"computing", "execution", "stores"}
 
 

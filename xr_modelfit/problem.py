@@ -69,6 +69,8 @@ class Problem:
     fixed : ndarray of bool, shape (K,)
     ties : tuple of callable or None, length K
     ways : Ways
+    source : str, optional
+        Source of the model's compiled functions, where the compiled engine does the work.
     """
 
     model: Model
@@ -79,6 +81,7 @@ class Problem:
     fixed: np.ndarray
     ties: tuple[Tie | None, ...]
     ways: Ways = field(default_factory=Ways)
+    source: str | None = None
 
     @property
     def n_parameters(self) -> int:

@@ -12,6 +12,7 @@ import xarray as xr
 from astropy.modeling import Model
 
 from xr_modelfit.companions import Companions, resolve_companions
+from xr_modelfit.compiled.choice import compiled_source
 from xr_modelfit.computing import Habit, check_scheduler
 from xr_modelfit.coords import Labels, ModelInput, fitted_dims, model_inputs
 from xr_modelfit.diagnostics import check_diagnostics, diagnosis_of
@@ -171,7 +172,7 @@ class Request:
             **describe_units(self.system, self.units),
             prefix=prefix,
             data=self.data.name,
-            **self.fitter.described(),
+            **self.fitter.described(self.problem),
             options=options | self.companions.described(),
         )
 
@@ -221,6 +222,11 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
         options["fitter_kwargs"],
         options["fit_info"],
     )
+    if isinstance(fitter, BatchLSQFitter):
+        n_fits, n = math.prod(data.sizes[d] for d in loop), math.prod(data.sizes[d] for d in fitted)
+        with caught_warnings():
+            source = compiled_source(tried, probe, fitter.engine, n_fits, n, lazy)
+        problem = replace(problem, source=source)
     layout = Layout(problem.n_parameters, fitter.info_names, options["covariance"], diagnosed)
     frame = frame_of(data, labels.variables, fitted)
     check_names(frame, data, output_names(problem.names, layout, prefix), layout)

@@ -20,7 +20,7 @@ from xr_modelfit.derivatives import RULES, Walk, jacobian, tie_derivatives, tied
 from xr_modelfit.expression import evaluate_tree, inner_inputs
 from xr_modelfit.problem import Problem, Ways, as_rows
 
-__all__ = ["about", "find_ways", "with_broadcasting"]
+__all__ = ["about", "find_ways", "points_to_try", "with_broadcasting"]
 
 _AGREE = 1e-4  # a wrong derivative is off by far more, a difference by far less
 
@@ -61,6 +61,11 @@ def with_broadcasting(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem
     except Exception:  # it cannot be evaluated there; one by one is always right
         return replace(problem, ways=Ways(careless=True))
     return replace(problem, ways=replace(problem.ways, broadcasts=together))
+
+
+def points_to_try(problem: Problem, inputs: Sequence[np.ndarray]) -> np.ndarray:
+    """Parameters (K, 3) where the model is finite: at the start and beside it; arguments as in `find_ways`."""
+    return _finite_points(problem, inputs, _points(problem))
 
 
 def about(start: np.ndarray, n: int) -> np.ndarray:

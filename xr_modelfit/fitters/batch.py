@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from xr_modelfit.extras import needed
 from xr_modelfit.fitters.linear import solve_linear
 from xr_modelfit.fitters.pieces import apart, most_fits, pieces
 from xr_modelfit.fitters.samples import FitArrays, Notes, Samples
@@ -33,13 +34,16 @@ class BatchLSQFitter:
         chi-square of no more than ``ftol``, and of no more than ``xtol`` squared (``xtol`` times the
         square root of the degrees of freedom is the length of the last step in standard errors), and
         the cosine between the residual and each column of the Jacobian is no more than ``gtol``.
-    engine : {"auto", "numpy"}
-        What does the work; recorded with the result.
+    engine : {"auto", "numba", "numpy"}
+        What does the work: loops compiled by numba, NumPy on whole blocks, or whichever is quicker for the call.
+        Models that cannot be compiled, and linear ones, are left to NumPy. Recorded with the result.
 
     Raises
     ------
     ValueError
         An option is out of its range.
+    ImportError
+        ``engine="numba"``, and numba is not installed.
 
     Examples
     --------
@@ -51,13 +55,14 @@ class BatchLSQFitter:
     ftol: float = 1e-14
     xtol: float = 1e-7
     gtol: float = 1e-6
-    engine: Literal["auto", "numpy"] = "auto"
+    engine: Literal["auto", "numba", "numpy"] = "auto"
 
     info_names: ClassVar[tuple[str, ...]] = ()
 
-    def described(self) -> dict[str, Any]:
+    def described(self, problem: Problem) -> dict[str, Any]:
         """What the record of a fit says of the fitter."""
-        return {"fitter": self, "keywords": asdict(self) | {"engine": "numpy"}, "engine": "numpy"}
+        engine = "numpy" if problem.source is None else "numba"
+        return {"fitter": self, "keywords": asdict(self) | {"engine": engine}, "engine": engine}
 
     def __post_init__(self) -> None:
         if isinstance(self.maxiter, bool) or not isinstance(self.maxiter, int | np.integer) or self.maxiter < 1:
@@ -66,8 +71,10 @@ class BatchLSQFitter:
             value = getattr(self, name)
             if not isinstance(value, int | float | np.number) or isinstance(value, bool) or not 0 <= value < 1:
                 raise ValueError(f"{name} is {value!r}; a number from 0 to below 1 is needed.")
-        if self.engine not in ("auto", "numpy"):
-            raise ValueError(f'engine is {self.engine!r}; it must be "auto" or "numpy".')
+        if self.engine not in ("auto", "numba", "numpy"):
+            raise ValueError(f'engine is {self.engine!r}; it must be "auto", "numba" or "numpy".')
+        if self.engine == "numba":
+            needed("numba", "fast", 'engine="numba"')
 
     def solve(
         self,
@@ -83,7 +90,11 @@ class BatchLSQFitter:
 
         def solved(ids: np.ndarray) -> None:
             with np.errstate(all="ignore"):
-                if problem.ways.linear:
+                if problem.source is not None:
+                    from xr_modelfit.compiled.engine import solve_fits
+
+                    ids = solve_fits(problem, samples, ids, starts, bounds, self, out)
+                elif problem.ways.linear:
                     ids = self._directly(problem, samples, ids, starts, bounds, out)
                 self._iterated(problem, samples, ids, starts, bounds, out)
 

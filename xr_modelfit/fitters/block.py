@@ -269,14 +269,17 @@ def _judge(
     n_points = packed[:, fields["n_points"]][:, 0].astype(int)
     there = np.all(np.isfinite(parameters), axis=1)
     status[(status > 0) & ~there] = FitStatus.NONFINITE_MODEL
+    said = status.copy()
 
     def judged(ids: np.ndarray) -> None:
         inputs, y, w = samples.columns(ids)
         w = np.ones_like(y) if w is None else w
         P, (low, high) = parameters[ids].T, (bound[ids].T for bound in bounds)
         with caught_warnings():
-            found = judge(problem, inputs, y, w, n_points[ids], P, (low, high), free[ids].T, task.absolute)
-        status[ids] = _after(status[ids], found)
+            settle(ids, judge(problem, inputs, y, w, n_points[ids], P, (low, high), free[ids].T, task.absolute))
+
+    def settle(ids: np.ndarray, found: Judgement) -> None:
+        status[ids] = _after(said[ids], found)
         packed[ids, fields["chi2"]] = found.chi2[:, None]
         good = status[ids] > 0
         packed[ids[good], fields["stderr"]] = found.stderr.T[good]
@@ -284,7 +287,14 @@ def _judge(
             K = problem.n_parameters
             packed[ids[good], fields["covariance"]] = np.moveaxis(found.covariance, 2, 0).reshape(-1, K * K)[good]
 
-    for ids in pieces(np.flatnonzero(there), samples.y.shape[1]):
+    left = np.flatnonzero(there)
+    if problem.source is not None:
+        from xr_modelfit.compiled.engine import judge_fits
+
+        found, others = judge_fits(problem, samples, left, n_points, parameters, bounds, free, task.absolute)
+        settle(left, found)
+        left = left[others]
+    for ids in pieces(left, samples.y.shape[1]):
         for raising, error in apart(judged, ids):
             status[raising] = np.where(status[raising] > 0, FitStatus.NONFINITE_MODEL, status[raising])
             if notes is not None:

@@ -35,11 +35,11 @@ from xr_modelfit.problem import Problem
 
 __all__ = ["Judgement", "judge"]
 
-_ON_BOUND = 1e-3  # of a conditional standard error
-_STATIONARY = 0.2  # of a standard error
-_EXACT = 1e-5  # of the spread of the data, for data without scatter
-_AT_MINIMUM = 1e-2  # of a standard error: nearer than anyone can tell
-_NO_SCATTER = 1e-9  # of the spread of the data: the same, where rounding is all that is left
+ON_BOUND = 1e-3  # of a conditional standard error
+STATIONARY = 0.2  # of a standard error
+EXACT = 1e-5  # of the spread of the data, for data without scatter
+AT_MINIMUM = 1e-2  # of a standard error: nearer than anyone can tell
+NO_SCATTER = 1e-9  # of the spread of the data: the same, where rounding is all that is left
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ def judge(
     z, _ = factors.remove(r)
     removable = np.sum(z * z, axis=0)
     scatter = np.maximum(chi2 - removable, 0.0) / np.maximum(dof, 1)
-    stationary = removable <= np.maximum(_STATIONARY**2 * scatter, np.maximum(_EXACT * spread, 4 * rounding) ** 2)
-    at_minimum = removable <= np.maximum(_AT_MINIMUM**2 * scatter, (_NO_SCATTER * spread) ** 2)
+    stationary = removable <= np.maximum(STATIONARY**2 * scatter, np.maximum(EXACT * spread, 4 * rounding) ** 2)
+    at_minimum = removable <= np.maximum(AT_MINIMUM**2 * scatter, (NO_SCATTER * spread) ** 2)
     full_rank &= np.count_nonzero(active, axis=0) <= n_points
     if not absolute:
         inverse = inverse * np.where(dof > 0, chi2 / np.maximum(dof, 1), np.where(n_free > 0, np.nan, 0.0))
@@ -157,7 +157,7 @@ def _on_bound(
     spread: np.ndarray,
 ) -> np.ndarray:
     """Which parameters are on a bound, (k, b); ``downhill`` is minus half the gradient of chi-square."""
-    near = np.maximum(_ON_BOUND * np.sqrt(chi2 / dof), 1e-9 * spread)
+    near = np.maximum(ON_BOUND * np.sqrt(chi2 / dof), 1e-9 * spread)
     # On the bound to the last bit: unless the gradient pulls inward. Beside it, where fitters that
     # stay inside end: only if it pulls outward, or a parameter without effect would be on any bound.
     still = 1e-7 * length * np.sqrt(chi2)

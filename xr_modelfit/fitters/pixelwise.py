@@ -57,7 +57,7 @@ class PixelwiseFitter:
     keywords: Mapping[str, Any] = field(default_factory=dict)
     info_names: tuple[str, ...] = ()
 
-    def described(self) -> dict[str, Any]:
+    def described(self, _: Problem) -> dict[str, Any]:
         """What the record of a fit says of the fitter."""
         return {"fitter": self.fitter, "keywords": self.keywords, "engine": "astropy"}
 

@@ -50,10 +50,14 @@ class Samples:
         return [x if x.shape[1] == 1 else columns(x, ids) for x in inputs], np.ascontiguousarray(y[ids].T), w
 
     @cached_property
+    def all_valid(self) -> bool:
+        return bool(self.valid.all())
+
+    @cached_property
     def _filled(self) -> tuple[np.ndarray, list[np.ndarray], np.ndarray | None]:
         b, n = self.y.shape
         weights = None if self.weights is None else np.broadcast_to(self.weights, (b, n))
-        if bool(self.valid.all()):
+        if self.all_valid:
             inputs = [x[0][:, None] if x.shape[0] == 1 else np.ascontiguousarray(x.T) for x in self.inputs]
             return self.y, inputs, weights
         stand_in = np.argmax(self.valid, axis=1)

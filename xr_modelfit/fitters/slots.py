@@ -15,7 +15,7 @@ from xr_modelfit.problem import Problem
 
 __all__ = ["Slots"]
 
-_FIRST_DAMPING = 1e-1
+FIRST_DAMPING = 1e-1
 _SUDDEN = 1e8  # growth of the square of a column from one step to the next that is looked into
 
 _STATE = (
@@ -85,7 +85,7 @@ class Slots:
         self.low, self.high = (np.ascontiguousarray(a[ids].T) for a in bounds)
         self.free = ~(self.low == self.high)[self.ours]
         self.P = problem.with_ties(np.ascontiguousarray(starts[ids].T))
-        self.damping, self.growth = np.full(b, _FIRST_DAMPING), np.full(b, 2.0)
+        self.damping, self.growth = np.full(b, FIRST_DAMPING), np.full(b, 2.0)
         self.n_iter, self.n_flat = np.zeros(b), np.zeros(b)
         self.size2 = norm2(self._weighed(y))
         self.r = self.residual(self.P)

@@ -58,16 +58,16 @@ from xr_modelfit.status import FitStatus
 
 __all__ = ["Options", "step"]
 
-_SLOW = 25  # iterations after which a fit gets the acceleration, and forgets its start
-_ALONG = 0.1  # of the step, for the second derivative along it
-_ALPHA = 0.75  # largest acceleration against the step, in the scaling
-_FORGET = 0.5  # of the largest lengths of the columns, each step of a slow fit
-_SINGULAR = 1e-14  # a pivot of the scaled matrix below this is no direction
-_ROUNDING = 8 * np.finfo(float).eps
-_STUCK = 1e14  # damping beyond which no step is seen
-_NEAR = 1e-2  # of chi-square promised, and damping, below which steps shrink at a steady rate
-_ALIGNED = 0.8  # squared cosine of two steps along one line
-_FLAT = 20  # steps in a row that chi-square cannot judge
+SLOW = 25  # iterations after which a fit gets the acceleration, and forgets its start
+ALONG = 0.1  # of the step, for the second derivative along it
+ALPHA = 0.75  # largest acceleration against the step, in the scaling
+FORGET = 0.5  # of the largest lengths of the columns, each step of a slow fit
+SINGULAR = 1e-14  # a pivot of the scaled matrix below this is no direction
+ROUNDING = 8 * np.finfo(float).eps
+STUCK = 1e14  # damping beyond which no step is seen
+NEAR = 1e-2  # of chi-square promised, and damping, below which steps shrink at a steady rate
+ALIGNED = 0.8  # squared cosine of two steps along one line
+FLAT = 20  # steps in a row that chi-square cannot judge
 
 
 class Options(Protocol):
@@ -96,7 +96,7 @@ def step(slots: Slots, options: Options) -> np.ndarray:
     scale = np.where(used, D, 1.0)
     M = np.where(used[:, None] & used[None, :], H / (scale[:, None] * scale[None, :]), 0.0)
     h = np.where(used, g / scale, 0.0)
-    slots.D = np.maximum(np.where(slots.n_iter < _SLOW, 1.0, _FORGET) * slots.D, D)
+    slots.D = np.maximum(np.where(slots.n_iter < SLOW, 1.0, FORGET) * slots.D, D)
     shift = slots.damping * np.where(used, (slots.D / scale) ** 2, 1.0)
     x = _solve(M, h, np.stack([np.zeros_like(shift), shift], axis=1))
     gain = h * x[:, 0]
@@ -105,7 +105,7 @@ def step(slots: Slots, options: Options) -> np.ndarray:
     promised = np.where(stays.any(axis=0), rest, np.sum(gain, axis=0))  # d2
     last = promised <= min(options.xtol**2, options.ftol) * slots.chi2
     last &= np.all(np.abs(h) <= options.gtol * np.sqrt(slots.chi2), axis=0)
-    last |= promised <= _ROUNDING**2 * slots.size2
+    last |= promised <= ROUNDING**2 * slots.size2
     s = np.where(last, x[:, 0], x[:, 1]) / scale
     s = _inside(s, p, low, high, M, h, scale, used, np.where(last, 0.0, shift))
 
@@ -134,7 +134,7 @@ def step(slots: Slots, options: Options) -> np.ndarray:
 def _statuses(slots: Slots, last: np.ndarray, promised: np.ndarray, maxiter: int) -> np.ndarray:
     status = np.full(slots.ids.size, FitStatus.NOT_ATTEMPTED, dtype=np.int8)
     status[slots.n_iter >= maxiter] = FitStatus.MAX_ITERATIONS
-    stuck = (slots.damping > _STUCK) | (slots.n_flat >= _FLAT)
+    stuck = (slots.damping > STUCK) | (slots.n_flat >= FLAT)
     near = promised <= 1e-10 * slots.chi2
     status[stuck] = np.where(near[stuck], FitStatus.CONVERGED, FitStatus.NO_PROGRESS)
     status[last] = FitStatus.CONVERGED
@@ -148,7 +148,7 @@ def _stretch(slots: Slots, s: np.ndarray, scale: np.ndarray, promised: np.ndarra
     along, long, short = (np.sum(a * b, axis=0) for a, b in ((now, then), (then, then), (now, now)))
     rate = along / long
     factor = slots.stretch / (1.0 - rate)
-    steady = (promised <= _NEAR * slots.chi2) & (slots.damping < _NEAR) & (along * along >= _ALIGNED * long * short)
+    steady = (promised <= NEAR * slots.chi2) & (slots.damping < NEAR) & (along * along >= ALIGNED * long * short)
     return np.where(steady & (factor > 0.4) & (factor < 3.0), factor, 1.0)
 
 
@@ -167,22 +167,22 @@ def _bend(
     difference; left out where it is not small against the step, as it then tells nothing.
     """
     out = np.zeros_like(s)
-    which = np.flatnonzero((slots.n_iter >= _SLOW) & ~last)
+    which = np.flatnonzero((slots.n_iter >= SLOW) & ~last)
     if not which.size:
         return out
     which = at_least_two(which)
     s, M, shift, scale, used = (columns(a, which) for a in (s, M, shift, scale, used))
     inputs, w, J = slots.jacobian(which)
     y, r, P = columns(slots.y, which), columns(slots.r, which), columns(slots.P, which)
-    P[slots.ours] += _ALONG * s
+    P[slots.ours] += ALONG * s
     beside = y - slots.problem.evaluate(inputs, slots.problem.with_ties(P))
     along = np.zeros_like(r)
     for m, c in enumerate(J):
         along += s[m] * c
-    second = (2.0 / _ALONG) * (((beside if w is None else beside * w) - r) / _ALONG + along)
+    second = (2.0 / ALONG) * (((beside if w is None else beside * w) - r) / ALONG + along)
     push = np.stack([dot(c, second) for c in J])
     a = _solve(M, np.where(used, push / scale, 0.0), shift[:, None])[:, 0]
-    small = np.sum(a * a, axis=0) <= _ALPHA**2 * np.sum((s * scale) ** 2, axis=0)
+    small = np.sum(a * a, axis=0) <= ALPHA**2 * np.sum((s * scale) ** 2, axis=0)
     out[:, which] = np.where(small & np.all(np.isfinite(a), axis=0), 0.5 * a / scale, 0.0)
     return out
 
@@ -233,7 +233,7 @@ def _solve(M: np.ndarray, h: np.ndarray, shifts: np.ndarray) -> np.ndarray:
         pivot = M[j, j] + shifts[j]
         for m in range(j):
             pivot = pivot - L[j][m] * L[j][m]
-        good = pivot > _SINGULAR
+        good = pivot > SINGULAR
         inverse.append(np.where(good, 1.0 / np.sqrt(np.where(good, pivot, 1.0)), 0.0))
         for i in range(j + 1, k):
             total = M[i, j]

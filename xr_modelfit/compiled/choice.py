@@ -1,0 +1,100 @@
+"""Whether the compiled engine does the work of a call.
+
+It does where it is installed, the model can be compiled, and the work repays what compiling costs. For a lazy result
+this depends on nothing but the call, so that a job that goes on tomorrow goes on with the same engine; a computed call
+also profits from what was compiled before.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+
+import numpy as np
+
+from xr_modelfit.compiled.kernels import are_kept, are_ready, kernels
+from xr_modelfit.compiled.source import PIECE, written
+from xr_modelfit.compiled.symbols import CannotTrace
+from xr_modelfit.derivatives import jacobian
+from xr_modelfit.problem import Problem
+from xr_modelfit.ways import points_to_try
+
+__all__ = ["compiled_source"]
+
+_POINTER = ctypes.POINTER(ctypes.c_double)
+_MANY = 2e7  # samples whose fits by NumPy take longer than to compile everything
+_SOME = 2e6  # the same where files hold what was compiled
+_FEW = 2e4  # the same where it is in memory
+_SAME = 1e-10  # of the largest value
+_CLOSE = 1e-3  # of the largest slope: differences are no better in the worst case
+
+
+def compiled_source(
+    problem: Problem, inputs: Sequence[np.ndarray], engine: str, n_fits: int, n_samples: int, lazy: bool
+) -> str | None:
+    """The source of the functions to compile; None where the NumPy engine does the work.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its ways are known.
+    inputs : sequence of ndarray, shape (n,)
+        Coordinates on which the compiled functions are compared with the model.
+    engine : {"auto", "numba", "numpy"}
+    n_fits, n_samples : int
+        Fits of the call, and samples of each.
+    lazy : bool
+        Whether the result is.
+    """
+    work = n_fits * n_samples
+    if engine == "numpy" or (engine == "auto" and (problem.ways.linear or work < (_MANY if lazy else _FEW))):
+        return None
+    if problem.ways.linear or not problem.free.any():  # one factorisation serves all
+        return None
+    if engine == "auto" and find_spec("numba") is None:
+        return None
+    try:
+        source = written(problem)
+    except CannotTrace:
+        return None
+    if engine == "auto" and not lazy and not are_ready(source) and work < (_SOME if are_kept(source) else _MANY):
+        return None
+    from numba.core.errors import NumbaError
+
+    with suppress(NumbaError):
+        return source if _agrees(problem, source, inputs) else None
+    return None
+
+
+def _agrees(problem: Problem, source: str, inputs: Sequence[np.ndarray]) -> bool:
+    """Whether the compiled functions say what the model says, at its start and beside it."""
+    columns = kernels(source).columns.ctypes
+    n, k = inputs[0].size, int(np.count_nonzero(problem.free))
+    pieces = -(-n // PIECE)
+    D = np.zeros((len(inputs) + 2, pieces * PIECE))
+    D[: len(inputs)] = [np.resize(x, pieces * PIECE) for x in inputs]
+    with np.errstate(all="ignore"):
+        P = points_to_try(problem, inputs)
+        at = [x[:, None] for x in inputs]
+        infinite = np.full(P.shape, np.inf)
+        values, slopes = problem.evaluate(at, P), jacobian(problem, at, P, -infinite, infinite)
+    for i in range(P.shape[1]):
+        J, p = np.empty((pieces, 1 + k, PIECE)), np.ascontiguousarray(P[:, i])
+        columns(pieces, D.shape[1], *(a.ctypes.data_as(_POINTER) for a in (D, p, J)))
+        found = np.moveaxis(J, 1, 0).reshape(1 + k, -1)[:, :n]
+        expected = [values[:, i], *(s[:, i] for s in slopes)]
+        limits = [_SAME, *[_CLOSE] * k]
+        if not all(_close(a, b, limit) for a, b, limit in zip(found, expected, limits, strict=True)):
+            return False
+    return True
+
+
+def _close(a: np.ndarray, b: np.ndarray, limit: float) -> bool:
+    """Whether two columns agree where both are finite, in all but a few samples (those on a kink)."""
+    finite = np.isfinite(a) & np.isfinite(b)
+    if np.count_nonzero(np.isfinite(a) != np.isfinite(b)) > 0.05 * a.size:
+        return False
+    off = np.abs(a - b)[finite] > limit * np.max(np.abs(b[finite]), initial=0.0)
+    return bool(np.count_nonzero(off) <= (0.05 * a.size if limit > _SAME else 0))

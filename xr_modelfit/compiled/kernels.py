@@ -1,0 +1,168 @@
+"""The functions of a model, compiled from their source and kept: in this process, and in files for later ones."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from inspect import signature
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from xr_modelfit.extras import needed
+
+__all__ = ["Kernels", "Loops", "are_kept", "are_ready", "kernels", "loops"]
+
+_READY: dict[str, Kernels] = {}
+_LOCK = threading.RLock()
+_TAKEN_IN = ("algebra", "lanes", "levenberg", "maths", "source", "verdicts")  # modules whose code is compiled
+
+
+class Kernels(NamedTuple):
+    """Compiled functions of one model; see `xr_modelfit.compiled.source`.
+
+    Parameters
+    ----------
+    sums, columns, tied : object
+        Compiled functions with an ``address`` and a ``ctypes`` form.
+    """
+
+    sums: Any
+    columns: Any
+    tied: Any
+
+    @property
+    def addresses(self) -> tuple[int, int, int]:
+        return self.sums.address, self.columns.address, 0 if self.tied is None else self.tied.address
+
+
+class Loops(NamedTuple):
+    """Compiled loops over fits; see `xr_modelfit.compiled.levenberg` and `xr_modelfit.compiled.verdicts`."""
+
+    solve: Any
+    judge: Any
+
+
+def kernels(source: str) -> Kernels:
+    """The compiled functions of ``source``; compiled, or read from a file, once a process.
+
+    Raises
+    ------
+    ImportError
+        numba is not installed.
+    numba.core.errors.NumbaError
+        The source cannot be compiled.
+    """
+    with _LOCK:
+        if source not in _READY:
+            _READY[source] = _compiled(source)
+        return _READY[source]
+
+
+def are_ready(source: str) -> bool:
+    """Whether they are compiled in this process."""
+    return source in _READY
+
+
+def are_kept(source: str) -> bool:
+    """Whether a file holds them."""
+    folder = _folder()
+    return folder is not None and any(folder.glob(f"__pycache__/{_name(source, 'model')}.*.nbc"))
+
+
+@cache
+def loops() -> Loops:
+    """The compiled loops over fits, the same for all models.
+
+    Raises
+    ------
+    ImportError
+        numba is not installed.
+    """
+    numba = needed("numba", "fast", "The compiled engine")
+    from xr_modelfit.compiled.levenberg import solve_all
+    from xr_modelfit.compiled.verdicts import judge_all
+
+    found = []
+    with _LOCK:
+        for function in (solve_all, judge_all):
+            arguments = ", ".join(signature(function.py_func).parameters)
+            source = f"def entry({arguments}):\n    inner({arguments})\n"
+            entry, kept = _function(source, function.py_func.__name__, {"inner": function})
+            found.append(numba.njit(nogil=True, error_model="numpy", cache=kept)(entry["entry"]))
+    return Loops(*found)
+
+
+def _compiled(source: str) -> Kernels:
+    numba = needed("numba", "fast", "The compiled engine")
+    from xr_modelfit.compiled.maths import namespace
+
+    known, kept = _function(source, "model", {**namespace(), "carray": numba.carray})
+    number, numbers, nothing = numba.types.int64, numba.types.CPointer(numba.types.float64), numba.types.void
+    loop = nothing(number, number, numbers, numbers, numbers)
+    exact, free = {"contract", "arcp"}, {"contract", "arcp", "reassoc"}
+
+    def function(name: str, signature: Any, maths: Any) -> Any:
+        return numba.cfunc(signature, cache=kept, error_model="numpy", fastmath=maths)(known[name])
+
+    return Kernels(
+        sums=function("sums", loop, free),
+        columns=function("columns", loop, exact),
+        tied=function("tied", nothing(numbers, numbers), False) if "tied" in known else None,
+    )
+
+
+def _function(source: str, kind: str, known: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Run a source; and whether it lies in a file, beside which numba keeps what it compiles."""
+    name = _name(source, kind)
+    path = _written(source, name)
+    module = ModuleType(f"_xr_modelfit_{name}")
+    sys.modules[module.__name__] = module  # numba looks there for the globals of what it reads from a file
+    vars(module).update(known)
+    exec(compile(source, str(path or "<model>"), "exec"), vars(module))
+    return vars(module), path is not None
+
+
+def _written(source: str, name: str) -> Path | None:
+    """A file with this source; None where none can be written."""
+    folder = _folder()
+    if folder is None:
+        return None
+    path = folder / f"{name}.py"
+    try:
+        if not path.exists() or path.read_text() != source:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            ours = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+            ours.write_text(source)
+            ours.replace(path)
+    except OSError:
+        return None
+    return path if os.access(folder, os.W_OK) else None
+
+
+def _folder() -> Path | None:
+    """``XR_MODELFIT_CACHE``, or the user's folder for what can be made again."""
+    given = os.environ.get("XR_MODELFIT_CACHE")
+    if given is not None:
+        return Path(given) if given else None
+    with suppress(ImportError, OSError, RuntimeError):
+        from numba.misc.appdirs import user_cache_dir
+
+        return Path(user_cache_dir("xr_modelfit", appauthor=False))
+    return None
+
+
+def _name(source: str, kind: str) -> str:
+    """Another one for any other code: numba itself looks at the file of the outermost function alone."""
+    return f"{kind}_{hashlib.sha256((source + _digest()).encode()).hexdigest()[:24]}"
+
+
+@cache
+def _digest() -> str:
+    here = Path(__file__).parent
+    return hashlib.sha256(b"".join((here / f"{name}.py").read_bytes() for name in _TAKEN_IN)).hexdigest()

@@ -1,0 +1,234 @@
+"""The source of compiled functions, written from the expression of a model.
+
+Two functions: ``columns`` fills the values and the Jacobian of one fit, in pieces of `PIECE` samples so that the inner
+loop has a fixed length and no remainder; ``tied`` computes all parameters from the free ones, and their derivatives.
+What no sample changes is computed before the loop.
+"""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from xr_modelfit.compiled.gradient import gradient
+from xr_modelfit.compiled.symbols import CannotTrace, Graph, Symbol
+from xr_modelfit.expression import evaluate_tree
+from xr_modelfit.problem import Problem, Stand
+
+__all__ = ["LANES", "LEFT", "PIECE", "ROWS", "written"]
+
+PIECE, LANES = 32, 8  # samples: four of the widest vectors, and one
+ROWS = 17  # vectors of the free parameters; see `xr_modelfit.compiled.algebra`
+LEFT = 100  # status of a fit that the other engine has to do
+_MOST_NODES = 3000  # beyond this, compiling takes too long
+_LEAVES = {"constant", "input", "parameter"}
+_HIGHEST = 16  # power that is multiplied out
+
+_FORMS = {
+    "add": "{} + {}",
+    "subtract": "{} - {}",
+    "multiply": "{} * {}",
+    "divide": "{} / {}",
+    "less": "{} < {}",
+    "less_equal": "{} <= {}",
+    "greater": "{} > {}",
+    "greater_equal": "{} >= {}",
+    "equal": "{} == {}",
+    "not_equal": "{} != {}",
+    "logical_and": "{} & {}",
+    "logical_or": "{} | {}",
+    "logical_not": "not {}",
+    "negative": "-{}",
+    "absolute": "abs({})",
+    "where": "{1} if {0} else {2}",
+    "minimum": "{0} if ({0} <= {1}) | ({0} != {0}) else {1}",
+    "maximum": "{0} if ({0} >= {1}) | ({0} != {0}) else {1}",
+    "isnan": "{0} != {0}",
+    "isfinite": "{0} - {0} == 0.0",
+}
+
+
+def written(problem: Problem) -> str:
+    """The source of ``columns`` and ``tied`` for a model; the same text for the same model.
+
+    Raises
+    ------
+    CannotTrace
+        The model, or a tie, does something that is no expression of single samples.
+    """
+    graph = Graph()
+    K, free = problem.n_parameters, np.flatnonzero(problem.free).tolist()
+    n_inputs = problem.model.n_inputs
+    parameters = [Symbol(graph, graph.leaf("parameter", j)) for j in range(K)]
+    inputs = [Symbol(graph, graph.leaf("input", i)) for i in range(n_inputs)]
+    try:
+        full = _with_ties(problem, parameters)
+        value = _symbol(graph, evaluate_tree(problem.model, cast(Any, inputs), full))
+        ours = [parameters[j] for j in free]
+        columns = [value, *gradient(value, ours)]
+        tied = [full[j] for j in np.flatnonzero(problem.tied).tolist()]
+        slopes = [gradient(one, ours) for one in tied]
+    except CannotTrace:
+        raise
+    except Exception as error:  # code that symbols do not suit
+        raise CannotTrace(f"{type(error).__name__}: {error}") from error
+    if len(graph.nodes) > _MOST_NODES:
+        raise CannotTrace(f"an expression of {len(graph.nodes)} nodes")
+    lines = [*_sums(graph, columns, K, n_inputs), "", *_columns(graph, columns, K, n_inputs), ""]
+    if tied:
+        lines += [*_tied(problem, graph, tied, slopes), ""]
+    return "\n".join(lines)
+
+
+def _with_ties(problem: Problem, parameters: Sequence[Symbol]) -> list[Symbol]:
+    """All parameters, the tied ones as expressions of the others; see `Problem.with_ties`."""
+    values = list(parameters)
+    names = problem.model.param_names
+    stand = Stand(names, lambda name: values[names.index(name)])
+    ties = [(j, tie) for j, tie in enumerate(problem.ties) if tie is not None]
+    for _ in ties:
+        before = [v.number for v in values]
+        for j, tie in ties:
+            values[j] = _symbol(values[j].graph, tie(stand))
+        if before == [v.number for v in values]:
+            break
+    return values
+
+
+def _symbol(graph: Graph, value: Any) -> Symbol:
+    if isinstance(value, tuple) and len(value) == 1:
+        value = value[0]
+    return Symbol(graph, Symbol(graph, 0).node(value))
+
+
+def _sums(graph: Graph, roots: Sequence[Symbol], K: int, n_inputs: int) -> list[str]:
+    """``sums``: the lower triangle of ``(r, J)' (r, J)``, (1 + k, 1 + k), in one run over the samples.
+
+    The rows of D (n_inputs + 2, stride) are inputs, data and weights.
+    """
+    before, inside = _split(graph, roots, "at")
+    rows = len(roots)
+    pairs = [(a, b) for a in range(rows) for b in range(a + 1)]
+    weighed = [f"r0 = (D[{n_inputs}, at] - {_name(graph, roots[0].number)}) * w"]
+    weighed += [f"r{m} = {_name(graph, root.number)} * w" for m, root in enumerate(roots) if m > 0]
+    return [
+        "def sums(lanes, stride, pD, pP, pS):",
+        f"    D = carray(pD, ({n_inputs + 2}, stride))",
+        f"    P = carray(pP, {max(K, 1)})",
+        f"    S = carray(pS, ({rows}, {rows}))",
+        *before,
+        *(f"    s{a}_{b} = 0.0" for a, b in pairs),
+        f"    for at in range(lanes * {LANES}):",
+        *inside,
+        f"        w = D[{n_inputs + 1}, at]",
+        *(f"        {line}" for line in weighed),
+        *(f"        s{a}_{b} += r{a} * r{b}" for a, b in pairs),
+        *(f"    S[{a}, {b}] = s{a}_{b}" for a, b in pairs),
+    ]
+
+
+def _columns(graph: Graph, roots: Sequence[Symbol], K: int, n_inputs: int) -> list[str]:
+    """``columns``: values and Jacobian into J (pieces, 1 + k, PIECE).
+
+    The inner loop has a fixed length, so that the compiler sees that the rows do not overlap.
+    """
+    before, inside = _split(graph, roots, f"piece * {PIECE} + i")
+    return [
+        "def columns(pieces, stride, pD, pP, pJ):",
+        f"    D = carray(pD, ({n_inputs + 2}, stride))",
+        f"    P = carray(pP, {max(K, 1)})",
+        f"    J = carray(pJ, (pieces, {len(roots)}, {PIECE}))",
+        *before,
+        "    for piece in range(pieces):",
+        f"        for i in range({PIECE}):",
+        *(f"    {line}" for line in inside),
+        *(f"            J[piece, {row}, i] = {_name(graph, r.number)}" for row, r in enumerate(roots)),
+    ]
+
+
+def _split(graph: Graph, roots: Sequence[Symbol], at: str) -> tuple[list[str], list[str]]:
+    """Lines for what no sample changes, and lines for the loop over samples."""
+    needed = _needed(graph, roots)
+    varying: set[int] = set()
+    for n in needed:
+        if graph.nodes[n][0] == "input" or any(a in varying for a in _arguments(graph, n)):
+            varying.add(n)
+    before = _lines(graph, (n for n in needed if n not in varying), "    ", at)
+    return before, _lines(graph, (n for n in needed if n in varying), " " * 8, at)
+
+
+def _tied(problem: Problem, graph: Graph, values: Sequence[Symbol], slopes: Sequence[Sequence[Symbol]]) -> list[str]:
+    """``tied``: tied parameters put into P (K,), their derivatives into T (K, k)."""
+    K, k = problem.n_parameters, int(np.count_nonzero(problem.free))
+    where = np.flatnonzero(problem.tied).tolist()
+    needed = _needed(graph, [*values, *(s for row in slopes for s in row)])
+    lines = _lines(graph, needed, "    ")
+    for j, value, row in zip(where, values, slopes, strict=True):
+        lines += [f"    P[{j}] = {_name(graph, value.number)}"]
+        lines += [f"    T[{j}, {m}] = {_name(graph, slope.number)}" for m, slope in enumerate(row)]
+    return [
+        "def tied(pP, pT):",
+        f"    P = carray(pP, {max(K, 1)})",
+        f"    T = carray(pT, ({max(K, 1)}, {max(k, 1)}))",
+        *lines,
+    ]
+
+
+def _arguments(graph: Graph, number: int) -> tuple[int, ...]:
+    node = graph.nodes[number]
+    return () if node[0] in _LEAVES else node[1:]
+
+
+def _needed(graph: Graph, roots: Iterable[Symbol]) -> list[int]:
+    """The nodes that the roots are made of, in an order in which they can be computed."""
+    found: set[int] = set()
+    left = [r.number for r in roots]
+    while left:
+        number = left.pop()
+        if number not in found:
+            found.add(number)
+            left += _arguments(graph, number)
+    return sorted(found)
+
+
+def _lines(graph: Graph, numbers: Iterable[int], indent: str, at: str = "") -> list[str]:
+    return [f"{indent}v{n} = {_expression(graph, n, at)}" for n in numbers if graph.nodes[n][0] != "constant"]
+
+
+def _name(graph: Graph, number: int) -> str:
+    node = graph.nodes[number]
+    if node[0] != "constant":
+        return f"v{number}"
+    text = repr(node[1])
+    return f"float('{text}')" if text.strip("-") in ("inf", "nan") else text if text[0] != "-" else f"({text})"
+
+
+def _expression(graph: Graph, number: int, at: str) -> str:
+    op, *rest = graph.nodes[number]
+    if op == "input":
+        return f"D[{rest[0]}, {at}]"
+    if op == "parameter":
+        return f"P[{rest[0]}]"
+    arguments = [_name(graph, a) for a in rest]
+    if op == "power" and (text := _multiplied_out(arguments[0], graph.value(rest[1]))):
+        return text
+    return _FORMS[op].format(*arguments) if op in _FORMS else f"{op}({', '.join(arguments)})"
+
+
+def _multiplied_out(base: str, exponent: Any) -> str:
+    """A power by multiplications, as compilers do not write it of themselves; nothing where it needs ``power``."""
+    if exponent == 0.5:
+        return f"sqrt({base})"
+    if exponent is None or exponent != int(exponent) or not 0 < abs(exponent) <= _HIGHEST:
+        return ""
+    product = _product(base, int(abs(exponent)))
+    return product if exponent > 0 else f"1.0 / ({product})"
+
+
+def _product(base: str, n: int) -> str:
+    half = base if n < 4 else f"({_product(base, n // 2)})"
+    if n < 4:
+        return " * ".join([base] * n)
+    return f"{half} * {half}" + (f" * {base}" if n % 2 else "")
