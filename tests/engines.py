@@ -4,8 +4,8 @@
 cannot be compiled, linear ones, and fits in other processes run as they would without it.
 
 Where fits converged in both, parameters must agree to `TOLERANCE`; where rounding is all that is left of the data,
-chi-square must be so in both. From bad data and bad starts the last bits may lead to different minima, told by chi-square,
-or one engine to its minimum and the other not: such fits are counted, and told at the end.
+chi-square must be so in both. From bad data and bad starts the last bits may lead to different minima, told by
+chi-square, or one engine to its minimum and the other not: such fits are counted, and told in ``engines.log``.
 """
 
 from collections import Counter
@@ -81,7 +81,6 @@ def compared(*arrays: np.ndarray, task: block.BlockTask) -> np.ndarray:
 
 def _told(apart, far, parameters, chi2, dof, name):
     first = np.flatnonzero(apart)[0]
-    return (
-        f"{apart.sum()} of {apart.size} fits apart by up to {far[apart].max():.2g}: {name}; numba {parameters[0][first]}, "
-        f"numpy {parameters[1][first]}, chi2 {chi2[0][first]}, {chi2[1][first]}, dof {dof[first]}"
-    )
+    (p, q), (x, y) = ((a[first], b[first]) for a, b in (parameters, chi2))
+    apart_ = f"{apart.sum()} of {apart.size} fits apart by up to {far[apart].max():.2g}"
+    return f"{apart_}: {name}; numba {p}, numpy {q}, chi2 {x}, {y}, dof {dof[first]}"

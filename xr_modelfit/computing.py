@@ -30,6 +30,7 @@ _ALIASES = {
     "multiprocessing": "processes",
 }
 _FEW_SAMPLES = 2_000_000  # below, threads wait for the interpreter longer than they work side by side
+_FEW_COMPILED = 200_000  # the same for compiled loops, which do not wait; starting threads takes some milliseconds
 _MOST_SAMPLES = 4_000_000  # 32 MB of data in a block
 _GUARD = (
     'Processes import the script that started them: put its calls under `if __name__ == "__main__":`, '
@@ -66,10 +67,10 @@ class Habit:
         return max(self.few_fits, self.most_fits)
 
     @classmethod
-    def for_arrays(cls, n_samples: int = 1) -> Habit:
+    def for_arrays(cls, n_samples: int = 1, *, compiled: bool = False) -> Habit:
         """For functions of whole blocks: few large ones, on threads."""
-        n = max(n_samples, 1)
-        return cls("threads", few_fits=_FEW_SAMPLES // n, most_fits=max(1, _MOST_SAMPLES // n), rounds=1)
+        n, few = max(n_samples, 1), _FEW_COMPILED if compiled else _FEW_SAMPLES
+        return cls("threads", few_fits=few // n, most_fits=max(1, _MOST_SAMPLES // n), rounds=1)
 
     @classmethod
     def one_by_one(cls) -> Habit:

@@ -95,7 +95,8 @@ class Request:
         """How to work on computed input by default."""
         if isinstance(self.fitter, PixelwiseFitter):
             return Habit.one_by_one()
-        return Habit.for_arrays(math.prod(self.data.sizes[d] for d in self.fitted))
+        n_samples = math.prod(self.data.sizes[d] for d in self.fitted)
+        return Habit.for_arrays(n_samples, compiled=self.problem.source is not None)
 
     @property
     def chi2_units(self) -> str | None:

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from xr_modelfit.compiled.kernels import are_kept, are_ready, kernels
-from xr_modelfit.compiled.source import PIECE, written
+from xr_modelfit.compiled.source import PIECE, is_slow, written
 from xr_modelfit.compiled.symbols import CannotTrace
 from xr_modelfit.derivatives import jacobian
 from xr_modelfit.problem import Problem
@@ -59,13 +59,20 @@ def compiled_source(
         source = written(problem)
     except CannotTrace:
         return None
-    if engine == "auto" and not lazy and not are_ready(source) and work < (_SOME if are_kept(source) else _MANY):
+    if engine == "auto" and (is_slow(source) or (not lazy and work < _worth(source, work))):
         return None
     from numba.core.errors import NumbaError
 
     with suppress(NumbaError):
         return source if _agrees(problem, source, inputs) else None
     return None
+
+
+def _worth(source: str, work: int) -> float:
+    """From how many samples on a computed call takes less time compiled."""
+    if are_ready(source):
+        return _FEW
+    return _SOME if work >= _SOME and are_kept(source) else _MANY
 
 
 def _agrees(problem: Problem, source: str, inputs: Sequence[np.ndarray]) -> bool:

@@ -65,14 +65,15 @@ def kernels(source: str) -> Kernels:
 
 
 def are_ready(source: str) -> bool:
-    """Whether they are compiled in this process."""
-    return source in _READY
+    """Whether they, and the loops, are compiled in this process."""
+    return source in _READY and loops.cache_info().currsize > 0
 
 
 def are_kept(source: str) -> bool:
-    """Whether a file holds them."""
+    """Whether files hold them and the loops."""
     folder = _folder()
-    return folder is not None and any(folder.glob(f"__pycache__/{_name(source, 'model')}.*.nbc"))
+    names = [_name(source, "model"), *(_name(text, kind) for kind, text, _ in _loops())]
+    return folder is not None and all(any(folder.glob(f"__pycache__/{name}.*.nbc")) for name in names)
 
 
 @cache
@@ -85,17 +86,25 @@ def loops() -> Loops:
         numba is not installed.
     """
     numba = needed("numba", "fast", "The compiled engine")
+    found = []
+    with _LOCK:
+        for kind, source, function in _loops():
+            known, kept = _function(source, kind, {"inner": function})
+            found.append(numba.njit(nogil=True, error_model="numpy", cache=kept)(known["entry"]))
+    return Loops(*found)
+
+
+def _loops() -> list[tuple[str, str, Any]]:
+    """Kind, source and inner function of each loop: a function that calls the inner one, to lie in a file of ours."""
     from xr_modelfit.compiled.levenberg import solve_all
     from xr_modelfit.compiled.verdicts import judge_all
 
     found = []
-    with _LOCK:
-        for function in (solve_all, judge_all):
-            arguments = ", ".join(signature(function.py_func).parameters)
-            source = f"def entry({arguments}):\n    inner({arguments})\n"
-            entry, kept = _function(source, function.py_func.__name__, {"inner": function})
-            found.append(numba.njit(nogil=True, error_model="numpy", cache=kept)(entry["entry"]))
-    return Loops(*found)
+    for function in (solve_all, judge_all):
+        arguments = ", ".join(signature(function.py_func).parameters)
+        source = f"def entry({arguments}):\n    inner({arguments})\n"
+        found.append((function.py_func.__name__, source, function))
+    return found
 
 
 def _compiled(source: str) -> Kernels:

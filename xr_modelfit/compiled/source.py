@@ -17,11 +17,15 @@ from xr_modelfit.compiled.symbols import CannotTrace, Graph, Symbol
 from xr_modelfit.expression import evaluate_tree
 from xr_modelfit.problem import Problem, Stand
 
-__all__ = ["LANES", "LEFT", "PIECE", "ROWS", "written"]
+__all__ = ["LANES", "LEFT", "PIECE", "ROWS", "SLOW", "is_slow", "written"]
 
 PIECE, LANES = 32, 8  # samples: four of the widest vectors, and one
 ROWS = 17  # vectors of the free parameters; see `xr_modelfit.compiled.algebra`
 LEFT = 100  # status of a fit that the other engine has to do
+# Functions of the system, which keep a loop from running in vectors: NumPy's own are faster.
+SLOW = (
+    "expm1", "log1p", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "arctan2",
+)  # fmt: skip
 _MOST_NODES = 3000  # beyond this, compiling takes too long
 _LEAVES = {"constant", "input", "parameter"}
 _HIGHEST = 16  # power that is multiplied out
@@ -42,9 +46,9 @@ _FORMS = {
     "logical_not": "not {}",
     "negative": "-{}",
     "absolute": "abs({})",
-    "where": "{1} if {0} else {2}",
-    "minimum": "{0} if ({0} <= {1}) | ({0} != {0}) else {1}",
-    "maximum": "{0} if ({0} >= {1}) | ({0} != {0}) else {1}",
+    "where": "choose({0}, {1}, {2})",
+    "minimum": "choose(({0} <= {1}) | ({0} != {0}), {0}, {1})",
+    "maximum": "choose(({0} >= {1}) | ({0} != {0}), {0}, {1})",
     "isnan": "{0} != {0}",
     "isfinite": "{0} - {0} == 0.0",
 }
@@ -80,6 +84,11 @@ def written(problem: Problem) -> str:
     if tied:
         lines += [*_tied(problem, graph, tied, slopes), ""]
     return "\n".join(lines)
+
+
+def is_slow(source: str) -> bool:
+    """Whether the source calls functions that keep its loops from running in vectors."""
+    return any(f" {name}(" in source for name in SLOW)
 
 
 def _with_ties(problem: Problem, parameters: Sequence[Symbol]) -> list[Symbol]:

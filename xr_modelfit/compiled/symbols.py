@@ -92,6 +92,17 @@ class Graph:
         return self._numbers[key]
 
 
+class _Size:
+    """The number of samples, which no expression may depend on; but it is not 1."""
+
+    def __eq__(self, other: object) -> bool:
+        if other != 1:
+            raise CannotTrace("a decision on the number of samples")
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class Symbol:
     """A value of each sample, or of a parameter, that is not known yet.
 
@@ -100,7 +111,7 @@ class Symbol:
 
     __slots__ = ("graph", "number")
     __array_priority__ = 1e6
-    shape, size, ndim, dtype, unit = (2,), 2, 1, np.dtype(float), None
+    shape, size, ndim, dtype, unit = (2,), _Size(), 1, np.dtype(float), None
 
     def __init__(self, graph: Graph, number: int) -> None:
         self.graph, self.number = graph, number
