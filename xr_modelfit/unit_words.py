@@ -46,7 +46,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from astropy import units as u
-from astropy.units import UnitBase, cds, imperial
+from astropy.units import UnitBase, imperial
 
 __all__ = ["CAPITALS", "LOGARITHMS", "as_written", "by_name", "doubt", "word_for"]
 
@@ -89,8 +89,6 @@ _WORDS = _table(
         "yrs": u.yr,
         "mbar millibar millibars": u.mbar,
         "dbar decibar decibars": u.CompositeUnit(0.1, [u.bar], [1]),
-        "atm atmosphere atmospheres standard_atmosphere": cds.atm,
-        "mmHg mm_Hg": cds.mmHg,
         "count counts cts": u.ct,
         "electron electrons": u.electron,
         "adu ADU": u.adu,
@@ -111,6 +109,14 @@ _WORDS = _table(
         "light_year light_years": u.lyr,
     }
 )
+_WORDS_OF_CDS = {
+    "atm": "atm",
+    "atmosphere": "atm",
+    "atmospheres": "atm",
+    "standard_atmosphere": "atm",
+    "mmHg": "mmHg",
+    "mm_Hg": "mmHg",
+}
 _WORDS |= {
     name: unit
     for unit in vars(imperial).values()
@@ -174,6 +180,8 @@ def as_written(word: str, temperature: bool) -> UnitBase | None:
         return u.deg_C if word == "C" else imperial.deg_F
     if word in _WORDS:
         return _WORDS[word]
+    if word in _WORDS_OF_CDS:
+        return _of_cds(word)
     known = u.get_current_unit_registry().registry
     return known.get(word) or known.get(word.translate(_LATIN))
 
@@ -182,6 +190,13 @@ def by_name(word: str) -> UnitBase | None:
     """What a name means, which may be in the plural and in any case."""
     word = word.lower().replace("metre", "meter").replace("litre", "liter")
     return _names().get(word) or (_names().get(word[:-1]) if word.endswith("s") else None)
+
+
+def _of_cds(word: str) -> UnitBase:
+    from astropy.units import cds  # takes as long to import as all of this package
+
+    unit: UnitBase = getattr(cds, _WORDS_OF_CDS[word])
+    return unit
 
 
 @lru_cache(maxsize=1)
@@ -193,7 +208,8 @@ def _names() -> dict[str, UnitBase]:
         if len(name) > (3 if name.islower() else 4) and name.isascii()
         if not isinstance(unit, u.PrefixUnit) or _PREFIX.match(name)
     }
-    return found | {word.lower(): unit for word, unit in _WORDS.items() if len(word) > 3 and word[0].isalpha()}
+    words = _WORDS | {word: _of_cds(word) for word in _WORDS_OF_CDS}
+    return found | {word.lower(): unit for word, unit in words.items() if len(word) > 3 and word[0].isalpha()}
 
 
 def word_for(unit: u.NamedUnit) -> str | None:
