@@ -27,6 +27,7 @@ __all__ = [
     "locked",
     "parameter_titles",
     "parts_of",
+    "representatives",
     "result_names",
     "scalar_model",
     "with_values",
@@ -208,11 +209,13 @@ def _split(model: Model, operators: Sequence[str], parameter: int, number: int) 
 
 
 def scalar_model(model: Model) -> Model:
-    """A copy of ``model`` with one plain number for each parameter; constraints, domain and names kept.
+    """A copy of ``model`` with one plain number for each parameter; constraints, domain and names kept."""
+    return with_values(model, representatives(model))
 
-    Of a parameter with an array of values, the first finite one stands for all.
-    """
-    return with_values(model, [_representative(getattr(model, name).value) for name in model.param_names])
+
+def representatives(model: Model) -> list[float]:
+    """One plain number for each parameter: of one with an array of values, the first finite one stands for all."""
+    return [_representative(getattr(model, name).value) for name in model.param_names]
 
 
 def _representative(value: Any) -> float:

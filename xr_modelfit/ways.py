@@ -149,14 +149,13 @@ def _points(problem: Problem) -> np.ndarray:
 
 def _writes_into_inputs(problem: Problem, inputs: Sequence[np.ndarray]) -> bool:
     """Whether the model takes copies of its inputs only: it refuses those that cannot be written to."""
-    model = problem.model.copy()
     for point in (problem.start, problem.start * 1.0625 + 0.03125):
         try:
-            evaluate_tree(model, inputs, list(point), careless=True)
+            evaluate_tree(problem.model, inputs, list(point), careless=True)
         except Exception:  # it cannot be evaluated here at all
             continue
         try:
-            evaluate_tree(model, inputs, list(point))
+            evaluate_tree(problem.model, inputs, list(point))
         except Exception:
             return True
     return False
