@@ -208,9 +208,12 @@ def _split(model: Model, operators: Sequence[str], parameter: int, number: int) 
     return [(Part("", model, own), tuple(range(number, number + len(list(leaves(model))))))]
 
 
-def scalar_model(model: Model) -> Model:
-    """A copy of ``model`` with one plain number for each parameter; constraints, domain and names kept."""
-    return with_values(model, representatives(model))
+def scalar_model(model: Model, values: Sequence[Any] | None = None) -> Model:
+    """A copy of ``model`` with one plain number for each parameter; constraints, domain and names kept.
+
+    They are its own `representatives`, or those of ``values``.
+    """
+    return with_values(model, representatives(model) if values is None else [_representative(v) for v in values])
 
 
 def representatives(model: Model) -> list[float]:
