@@ -189,7 +189,12 @@ def as_written(word: str, temperature: bool) -> UnitBase | None:
 def by_name(word: str) -> UnitBase | None:
     """What a name means, which may be in the plural and in any case."""
     word = word.lower().replace("metre", "meter").replace("litre", "liter")
-    return _names().get(word) or (_names().get(word[:-1]) if word.endswith("s") else None)
+    return _named(word) or (_named(word[:-1]) if word.endswith("s") else None)
+
+
+def _named(name: str) -> UnitBase | None:
+    of_cds = next((word for word in _WORDS_OF_CDS if word.lower() == name and len(name) > 3), None)
+    return _names().get(name) if of_cds is None else _of_cds(of_cds)
 
 
 def _of_cds(word: str) -> UnitBase:
@@ -208,8 +213,7 @@ def _names() -> dict[str, UnitBase]:
         if len(name) > (3 if name.islower() else 4) and name.isascii()
         if not isinstance(unit, u.PrefixUnit) or _PREFIX.match(name)
     }
-    words = _WORDS | {word: _of_cds(word) for word in _WORDS_OF_CDS}
-    return found | {word.lower(): unit for word, unit in words.items() if len(word) > 3 and word[0].isalpha()}
+    return found | {word.lower(): unit for word, unit in _WORDS.items() if len(word) > 3 and word[0].isalpha()}
 
 
 def word_for(unit: u.NamedUnit) -> str | None:
