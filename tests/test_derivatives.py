@@ -15,6 +15,7 @@ from astropy.modeling.fitting import DogBoxLSQFitter, TRFLSQFitter
 
 import xr_modelfit
 from xr_modelfit.derivatives import jacobian, tie_derivatives
+from xr_modelfit.differences import derivative
 from xr_modelfit.expression import evaluate_tree, result_names
 from xr_modelfit.problem import Problem, Ways
 from xr_modelfit.ways import find_ways
@@ -381,6 +382,61 @@ def test_a_chain_of_ties_against_the_order_of_parameters() -> None:
         return gauss(x, 2 * b**2 + 1, 2 * b**2, 1.1) + gauss(x, b, 2.0, b**2)
 
     assert_columns(J, complex_step(reduced, (b,), X), 1e-9)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_chain_of_ties_is_followed_to_what_it_reads(together: bool) -> None:
+    """What a tie reads through others moves it as well, also where it is watched what ties read."""
+    ties = {
+        "amplitude_0": lambda m: m.mean_0 + 1,
+        "mean_0": lambda m: 2 * m.stddev_1,
+        "stddev_1": lambda m: m.mean_1**2,
+    }
+    problem = problem_of(doublet(**ties), "complex")
+    problem = replace(problem, ways=replace(problem.ways, ties_broadcast=together))
+    read = problem.read_by_ties(problem.with_ties(problem.start)[:, None])
+    assert read[[0, 1, 5], 4].all()  # all of them follow mean_1
+    assert read[0, [2, 3]].any() != together  # but no other free one
+    _, T = jacobian_of_one(problem, [X], problem.with_ties(problem.start))
+    np.testing.assert_allclose(T[[0, 1, 5]], [[0, 0, 8], [0, 0, 8], [0, 0, 4]], rtol=1e-9)
+
+
+def test_no_step_is_searched_for_what_a_tie_does_not_read() -> None:
+    """A tie is called as often in a model with more parameters."""
+    calls = []
+
+    def tie(m: Any) -> Any:
+        calls.append(m)
+        return m.amplitude_0**2
+
+    def called(model: Model) -> int:
+        model.stddev_1.tied = tie
+        problem = replace(problem_of(model), ways=Ways(ties_broadcast=True))
+        calls.clear()
+        tie_derivatives(problem, problem.with_ties(problem.start[:, None]))
+        return len(calls)
+
+    assert called(doublet()) == called(doublet() + models.Polynomial1D(5))
+
+
+def test_a_parameter_without_effect_takes_few_steps() -> None:
+    evaluations = []
+
+    def flat(x: Any, p: Any) -> Any:
+        evaluations.append(p)
+        return 0 * x * p + 1
+
+    one, infinite = np.array([3.0]), np.array([np.inf])
+    assert not derivative(lambda which, p: flat(X[:, None], p), one, -infinite, infinite).any()
+    assert len(evaluations) < 30
+
+
+@pytest.mark.parametrize("power", range(0, 25, 4))
+def test_a_scale_far_from_the_parameter_is_found(power: int) -> None:
+    """A parameter that starts at almost nothing says little of what its steps do."""
+    scale, infinite = 10.0**power, np.array([np.inf])
+    slopes = derivative(lambda which, p: np.exp(X[:, None] * p / scale), np.array([scale * 1e-20]), -infinite, infinite)
+    assert_columns(slopes * scale, X[:, None], DIFFERENCE)
 
 
 def test_a_tie_to_a_fixed_parameter_is_a_constant() -> None:

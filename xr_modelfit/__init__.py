@@ -3,12 +3,11 @@
 Importing registers the accessor ``.modelfit`` on DataArray and Dataset.
 """
 
-from importlib.metadata import version
-
 from xr_modelfit.accessor import ModelfitDataArray, ModelfitDataset
 from xr_modelfit.fits import from_fits
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitting import FitError, FitWarning, fit
+from xr_modelfit.metadata import own_version
 from xr_modelfit.nddata import from_nddata
 from xr_modelfit.plan import FitPlan
 from xr_modelfit.record import RecordError
@@ -40,4 +39,4 @@ __all__ = [
     "to_hdulist",
 ]
 
-__version__ = version("xr_modelfit")
+__version__ = own_version()

@@ -1,22 +1,19 @@
-"""Who computes: schedulers, how they are used by default, and counting what they have done."""
+"""Who computes: schedulers, how they are used by default, and counting what they have done.
+
+dask takes longer to import than all of this package, so the functions that need it import it.
+"""
 
 from __future__ import annotations
 
 import math
-import multiprocessing
 import sys
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import dask
 import numpy as np
 import xarray as xr
-from dask.base import get_scheduler
-from dask.callbacks import Callback
-from dask.core import flatten
-from dask.system import CPU_COUNT
 
 from xr_modelfit.progress import Tell
 
@@ -105,18 +102,29 @@ def resolve_scheduler(scheduler: Any, habit: Habit, n_fits: int | None) -> tuple
             scheduler = _ALIASES.get(scheduler, scheduler)
             return scheduler, scheduler
         return scheduler, "distributed"
+    import dask
+    from dask.base import get_scheduler
+
     if scheduler == "default" or dask.config.get("scheduler", None) is not None:
         return None, "default"
     if "distributed" in sys.modules and get_scheduler() is not None:  # an active client comes first
         return None, "default"
-    processes = habit.scheduler == "processes"
-    if processes and multiprocessing.parent_process() is not None:
-        if getattr(multiprocessing.current_process(), "_inheriting", False):
-            raise RuntimeError(f"A fit started while a process was being started for it. {_GUARD}")
+    if habit.scheduler == "processes" and _in_worker():
         return "synchronous", "synchronous"  # already one of several workers
     if n_fits is not None and n_fits <= habit.few_fits:
         return "synchronous", "synchronous"
     return habit.scheduler, habit.scheduler
+
+
+def _in_worker() -> bool:
+    """Whether this process was started by another."""
+    import multiprocessing
+
+    if multiprocessing.parent_process() is None:
+        return False
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(f"A fit started while a process was being started for it. {_GUARD}")
+    return True
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,9 @@ class Crew:
 
 def crew_of(scheduler: Any, name: str) -> Crew:
     """Who will work, by what `resolve_scheduler` gave."""
+    import dask
+    from dask.system import CPU_COUNT
+
     cores = int(dask.config.get("num_workers", None) or CPU_COUNT)
     if name == "default":
         client, told = _active_client(), dask.config.get("scheduler", None)
@@ -168,6 +179,8 @@ def crew_of(scheduler: Any, name: str) -> Crew:
 
 def _crew_of_client(client: Any) -> Crew:
     if getattr(client, "asynchronous", False):
+        from dask.system import CPU_COUNT
+
         return Crew(threads=CPU_COUNT)
     workers = dict(client.nthreads())
     threads = max(1, sum(workers.values()))
@@ -188,6 +201,7 @@ def on_cluster(scheduler: Any) -> bool:
 def _active_client() -> Any:
     if "distributed" not in sys.modules:
         return None
+    from dask.base import get_scheduler
     from distributed import default_client
 
     try:
@@ -198,12 +212,14 @@ def _active_client() -> Any:
 
 def compute(variable: xr.Variable, scheduler: Any, name: str, tell: Tell | None = None) -> xr.Variable:
     """Compute a lazy array of which the last dim is that of fields; ``tell`` is told of the fits of each block."""
+    from concurrent.futures.process import BrokenProcessPool
+
     try:
         if tell is None:
             return variable.compute() if scheduler is None else variable.compute(scheduler=scheduler)
         if on_cluster(scheduler if scheduler is not None else name):
             return _compute_on_cluster(variable, scheduler, tell)
-        with _Counter(variable, tell):
+        with _counting(variable, tell):
             return variable.compute() if scheduler is None else variable.compute(scheduler=scheduler)
     except BrokenProcessPool as error:
         raise RuntimeError(
@@ -216,19 +232,23 @@ def compute(variable: xr.Variable, scheduler: Any, name: str, tell: Tell | None 
         raise
 
 
-class _Counter(Callback):
+def _counting(variable: xr.Variable, tell: Tell) -> AbstractContextManager[Any]:
     """Counts the fits of finished blocks on dask's own schedulers."""
+    from dask.callbacks import Callback
+    from dask.core import flatten
 
-    def __init__(self, variable: xr.Variable, tell: Tell) -> None:
-        super().__init__()
-        self.keys, self.tell = set(flatten(variable.data.__dask_keys__())), tell
+    keys = set(flatten(variable.data.__dask_keys__()))
 
-    def _posttask(self, key: Any, result: Any, dsk: Any, state: Any, worker_id: Any) -> None:
-        if key in self.keys and isinstance(result, np.ndarray):
-            self.tell(math.prod(result.shape[:-1]))
+    def count(key: Any, result: Any, dsk: Any, state: Any, worker_id: Any) -> None:
+        if key in keys and isinstance(result, np.ndarray):
+            tell(math.prod(result.shape[:-1]))
+
+    counter: AbstractContextManager[Any] = Callback(posttask=count)
+    return counter
 
 
 def _compute_on_cluster(variable: xr.Variable, scheduler: Any, tell: Tell) -> xr.Variable:
+    from dask.core import flatten
     from distributed import as_completed, futures_of
 
     client = scheduler if hasattr(scheduler, "persist") else _active_client()

@@ -151,16 +151,19 @@ def tie_derivatives(problem: Problem, P: np.ndarray) -> np.ndarray:
     T = np.zeros((K, free.size, b))
     T[free, np.arange(free.size)] = 1.0
     infinite = np.full(b, np.inf)
+    read, finite = problem.read_by_ties(P), np.isfinite(tied_or_nan(problem, P))
     for t in np.flatnonzero(problem.tied).tolist():
+        T[t] = np.where(finite[t], 0.0, np.nan)
         for m, j in enumerate(free.tolist()):
+            if not read[t, j]:
+                continue
 
             def at(which: np.ndarray, value: np.ndarray, t: int = t, j: int = j) -> np.ndarray:
                 Q = P[:, which].copy()
                 Q[j] = value
                 return tied_or_nan(problem, Q)[t][None]
 
-            column_ = derivative(at, P[j], -infinite, infinite)
-            T[t, m] = np.where(np.isfinite(at(np.arange(b), P[j])), column_, np.nan)[0]
+            T[t, m] = np.where(finite[t], derivative(at, P[j], -infinite, infinite)[0], np.nan)
     return T
 
 

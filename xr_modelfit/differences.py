@@ -23,6 +23,7 @@ __all__ = ["derivative"]
 _JUMP = 0.1  # a step whose effect does not shrink with it
 _GOOD = 1e-3  # an error that needs no second look
 _SEEN = 1e3  # times the noise
+_FAR = 1e2  # times the parameter
 _FINER = 1.0 / 16.0  # from one step to the next, where samples are told apart
 _ROUGH = 0.5  # how much of a bend is left at the finer step: 1/16 where smooth, 1 in a kink, more in a cusp
 _STEEP = 1.5  # growth of a mean slope that has no limit
@@ -86,8 +87,8 @@ def derivative(at: Values, p: np.ndarray, low: np.ndarray, high: np.ndarray) -> 
 
 def _search(at: Values, place: _Place, regular: np.ndarray | None = None) -> _Found:
     """The best step of each fit, by its ``regular`` samples."""
-    p, noise, width = place.p, place.noise, place.width
-    b = p.size
+    noise, size = place.noise, np.maximum(np.abs(place.p), place.width)
+    b = size.size
     h = place.step
     best, best_error, best_step = np.zeros(place.f0.shape), np.full(b, np.inf), h.copy()
     todo, lost = np.ones(b, dtype=bool), np.ones(b, dtype=bool)  # lost: never finite beside p
@@ -108,10 +109,12 @@ def _search(at: Values, place: _Place, regular: np.ndarray | None = None) -> _Fo
         past = ~unseen & ~better & (best_error[which] < _GOOD) & np.isfinite(error)
         best_error[which[better]] = error[better]
         best_step[which[better]] = h[which[better]]
-        blind = unseen & (h[which] > 1e40 * np.maximum(np.abs(p[which]), width[which]))
+        blind = unseen & (h[which] > 1e40 * size[which])
         todo[which[past | blind | (best_error[which] < 1e-9)]] = False
         factor = np.where(truncation < rounding, 4.0, np.where(truncation > 1e-2, 0.05, 0.25))
-        factor = np.where(np.isfinite(effect), np.where(unseen, 100.0, factor), 0.05)
+        # What is unseen is below 1e-12 of the values, so that 1e8 times as much is a small step still.
+        wider = np.where(h[which] > _FAR * size[which], 1e8, 100.0)
+        factor = np.where(np.isfinite(effect), np.where(unseen, wider, factor), 0.05)
         h[which] *= factor
     return _Found(best, best_error, best_step, lost)
 

@@ -12,9 +12,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from dask.base import optimize
-from dask.core import flatten
-from dask.system import CPU_COUNT
 
 from xr_modelfit.computing import Habit, compute, resolve_scheduler
 from xr_modelfit.progress import Tell
@@ -135,6 +132,8 @@ def computed_chunks(
     alone = fits_per_chunk is None and (name == "synchronous" or n_fits <= 1) and n_fits <= habit.largest
     if alone and not told:
         return None
+    from dask.system import CPU_COUNT
+
     most = min(habit.most_fits, habit.told_fits) if told else habit.most_fits
     fits_per_chunk = fits_per_chunk or max(1, min(most, math.ceil(n_fits / (habit.rounds * CPU_COUNT))))
     return _split({d: (n,) for d, n in loop.items()}, fits_per_chunk)
@@ -142,6 +141,8 @@ def computed_chunks(
 
 def n_sources(variable: xr.Variable, index: tuple[int, ...]) -> int:
     """How many pieces of its sources a block of a lazy array is made of."""
+    from dask.core import flatten
+
     block = variable.data.blocks[index]
     graph = block.__dask_graph__().cull(set(flatten(block.__dask_keys__())))
     return sum(not needed for needed in graph.get_all_dependencies().values())
@@ -149,6 +150,8 @@ def n_sources(variable: xr.Variable, index: tuple[int, ...]) -> int:
 
 def read_block(variable: xr.Variable, index: tuple[int, ...]) -> tuple[np.ndarray, float]:
     """One block of a lazy array, read alone, and the seconds that it took once its graph was ready."""
+    from dask.base import optimize
+
     (block,) = optimize(variable.data.blocks[index])
     begin = time.perf_counter()
     values = np.asarray(block.compute(scheduler="synchronous", optimize_graph=False))

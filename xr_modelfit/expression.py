@@ -27,6 +27,7 @@ __all__ = [
     "locked",
     "parameter_titles",
     "parts_of",
+    "representatives",
     "result_names",
     "scalar_model",
     "with_values",
@@ -207,12 +208,17 @@ def _split(model: Model, operators: Sequence[str], parameter: int, number: int) 
     return [(Part("", model, own), tuple(range(number, number + len(list(leaves(model))))))]
 
 
-def scalar_model(model: Model) -> Model:
+def scalar_model(model: Model, values: Sequence[Any] | None = None) -> Model:
     """A copy of ``model`` with one plain number for each parameter; constraints, domain and names kept.
 
-    Of a parameter with an array of values, the first finite one stands for all.
+    They are its own `representatives`, or those of ``values``.
     """
-    return with_values(model, [_representative(getattr(model, name).value) for name in model.param_names])
+    return with_values(model, representatives(model) if values is None else [_representative(v) for v in values])
+
+
+def representatives(model: Model) -> list[float]:
+    """One plain number for each parameter: of one with an array of values, the first finite one stands for all."""
+    return [_representative(getattr(model, name).value) for name in model.param_names]
 
 
 def _representative(value: Any) -> float:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.modeling import Model, models
-from scipy.special import gamma
 
 __all__ = ["Formula", "formulas_of"]
 
@@ -44,6 +43,8 @@ def _moffat_line(amplitude: Any, gamma: Any, alpha: Any) -> Any:
 
 
 def _moffat_integral(alpha: Any) -> Any:
+    from scipy.special import gamma  # takes as long to import as all of this package
+
     return np.sqrt(np.pi) * gamma(alpha - 0.5) / gamma(alpha)
 
 

@@ -8,6 +8,7 @@ equal results, lazy or computed.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,16 @@ from xr_modelfit.parameter_units import ParameterUnit
 from xr_modelfit.status import FitStatus
 from xr_modelfit.units import involves_temperature
 
-__all__ = ["RECORD", "STATISTICS", "Metadata", "dataset_attrs", "frame_of", "grid_mapping_of", "joined_history"]
+__all__ = [
+    "RECORD",
+    "STATISTICS",
+    "Metadata",
+    "dataset_attrs",
+    "frame_of",
+    "grid_mapping_of",
+    "joined_history",
+    "own_version",
+]
 
 RECORD = "modelfit_record"
 STATISTICS = {
@@ -162,6 +172,12 @@ def _standard_name(unit: ParameterUnit) -> str | None:
     return None if name is None or (unit.place and _AXIS.fullmatch(name)) else name
 
 
+@functools.cache  # to look for it takes as long as a fit
+def own_version() -> str:
+    """The version of this package."""
+    return version("xr_modelfit")
+
+
 def dataset_attrs(source: Mapping[Any, Any], expression: str, data: Any, fitted: Sequence[Hashable]) -> dict[Any, Any]:
     """Attrs of a result: what the source says of the whole, and what was done.
 
@@ -178,7 +194,7 @@ def dataset_attrs(source: Mapping[Any, Any], expression: str, data: Any, fitted:
     """
     kept = {k: v for k, v in source.items() if k not in _VARIABLE_ATTRS and not str(k).startswith("_")}
     to = "" if data is None else f" to {data}"
-    line = f"xr_modelfit {version('xr_modelfit')}: {expression} fitted{to} along {', '.join(map(str, fitted))}"
+    line = f"xr_modelfit {own_version()}: {expression} fitted{to} along {', '.join(map(str, fitted))}"
     before = _text(source.get("history"), "\n")  # the newest line stands first, as NCO and CDO have it
     return kept | {
         "Conventions": _conventions(_text(source.get("Conventions"), ", ")),

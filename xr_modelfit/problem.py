@@ -133,7 +133,8 @@ class Problem:
             self._tie(values)
         elif self.ways.ties_broadcast:
             names = self.model.param_names
-            self._tie(values, Stand(names, lambda name: values[names.index(name)].view(Numbers)))
+            stand = Stand(names, lambda name: values[names.index(name)].view(Numbers))
+            self._tie(values, lambda _: stand)
         else:
             for i in range(values.shape[1]):
                 one = values[:, i].copy()
@@ -141,7 +142,32 @@ class Problem:
                 values[:, i] = one
         return values
 
-    def _tie(self, values: np.ndarray, stand: Stand | None = None) -> None:
+    def read_by_ties(self, parameters: np.ndarray) -> np.ndarray:
+        """Which parameters each tie looks at (K, K), itself or through other ties, with the parameters (K, b).
+
+        What a tie does not look at cannot move it. Where it is not seen, it may be all of them.
+        """
+        K, names = self.n_parameters, self.model.param_names
+        if not self.ways.ties_broadcast:
+            return np.ones((K, K), dtype=bool)
+        reads, values = np.zeros((K, K), dtype=bool), np.array(parameters, dtype=float, order="C")
+
+        def watched(tie: int) -> Stand:
+            def seen(name: str) -> Numbers:
+                reads[tie, names.index(name)] = True
+                return values[names.index(name)].view(Numbers)
+
+            return Stand(names, seen)
+
+        try:
+            self._tie(values, watched)
+        except Exception:  # it fails for some of the values
+            return np.ones((K, K), dtype=bool)
+        for t in np.flatnonzero(self.tied).tolist():
+            reads |= np.outer(reads[:, t], reads[t])
+        return reads
+
+    def _tie(self, values: np.ndarray, stand: Callable[[int], Stand] | None = None) -> None:
         ties = [(j, tie) for j, tie in enumerate(self.ties) if tie is not None]
         for _ in range(len(ties)):
             before = values.copy()
@@ -150,7 +176,7 @@ class Problem:
                     self.model.parameters = values
                     values[j] = float(np.squeeze(np.asarray(tie(self.model))))
                 else:
-                    values[j] = tie(stand)
+                    values[j] = tie(stand(j))
             if np.array_equal(before, values, equal_nan=True):
                 break
 

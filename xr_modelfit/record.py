@@ -3,11 +3,9 @@
 It holds no pickle and no code; see `xr_modelfit.model_record` for the model in it.
 """
 
-import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import astropy
@@ -16,7 +14,7 @@ import xarray as xr
 from astropy.modeling import Model
 
 from xr_modelfit.messages import listed
-from xr_modelfit.metadata import RECORD
+from xr_modelfit.metadata import RECORD, own_version
 from xr_modelfit.model_record import RecordError, build_model, describe_model, plain_value
 from xr_modelfit.remembered import path_of
 
@@ -82,14 +80,9 @@ def write_record(
         "fitter": {"class": path_of(type(fitter)), "keywords": plain_value(keywords)},
         "engine": engine,
         "options": plain_value(options),
-        "versions": {"xr_modelfit": _version(), "astropy": astropy.__version__, "numpy": np.__version__},
+        "versions": {"xr_modelfit": own_version(), "astropy": astropy.__version__, "numpy": np.__version__},
     }
     return json.dumps(content, allow_nan=False)
-
-
-@functools.cache
-def _version() -> str:
-    return version("xr_modelfit")
 
 
 def read_records(result: xr.Dataset) -> list[FitRecord]:

@@ -5,6 +5,7 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from xr_modelfit.computing import Habit, check_scheduler
 from xr_modelfit.coords import Labels, ModelInput, fitted_dims, model_inputs
 from xr_modelfit.diagnostics import check_diagnostics, diagnosis_of
 from xr_modelfit.execution import is_lazy, map_blocks
-from xr_modelfit.expression import expression_text, parameter_titles, scalar_model
+from xr_modelfit.expression import expression_text, parameter_titles, representatives
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block import BlockTask, FitError, Layout, Role, fit_block
 from xr_modelfit.fitters.diagnosis import Diagnosis
@@ -86,7 +87,7 @@ class Request:
         """Fitted dims of each array; maps and positions have none."""
         return [self.fitted if set(self.fitted) <= set(v.dims) else () for v in self.variables]
 
-    @property
+    @cached_property
     def lazy(self) -> bool:
         return is_lazy(*self.variables)
 
@@ -244,7 +245,7 @@ def _resolve_units(
 ) -> UnitSystem:
     inputs = model_inputs(labels, fitted, options["coords"], model.inputs, options["time_units"])
     told = check_equivalencies(options["equivalencies"], {i.name: i.coordinate for i in inputs})
-    start = np.array(scalar_model(model).parameters, dtype=float)
+    start = np.array(representatives(model))
     bare = all(getattr(model, name).unit is None for name in model.param_names)
     probe = probe_inputs(inputs, fitted, labels.data, start, indexes=bare)
     with caught_warnings():

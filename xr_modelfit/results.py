@@ -68,20 +68,20 @@ def label(packed: xr.Variable, layout: Layout, frame: xr.Dataset, metadata: Meta
     prefix, names = metadata.prefix, metadata.names
     variables: dict[str, xr.Variable] = {}
 
-    def put(name: str, attrs: dict[str, Any], field: str, offset: int = 0, dtype: Any = None) -> None:
-        part = packed.isel({FIELD: fields[field].start + offset})
-        part = part if dtype is None else part.astype(dtype)
-        if part.chunks is None:
-            part = part.copy(data=np.array(part.values, order="C"))  # not a view that keeps the packed array alive
-        part.attrs = attrs
-        variables[prefix + name] = part
+    lazy, dims = packed.chunks is not None, packed.dims[:-1]
+
+    def put(name: str, attrs: dict[str, Any], field: str, offset: int = 0, dtype: Any = np.float64) -> None:
+        part = packed.data[..., fields[field].start + offset]
+        # In memory a copy, not a view that keeps the packed array alive.
+        part = part.astype(dtype, copy=False) if lazy else np.array(part, dtype, order="C")
+        variables[prefix + name] = xr.Variable(dims, part, attrs)
 
     for j, name in enumerate(names):
         put(name, metadata.parameter(j), "parameters", j)
     for j, name in enumerate(names):
         put(f"{name}_stderr", metadata.stderr(j), "stderr", j)
     for name in STATISTICS:
-        put(name, metadata.statistic(name), name, dtype=np.int64 if name in _INTEGERS else None)
+        put(name, metadata.statistic(name), name, dtype=np.int64 if name in _INTEGERS else np.float64)
     for name in layout.info_names:
         put(name, metadata.info(name), f"info:{name}")
     put("fit_status", metadata.status(), "fit_status", dtype=np.int8)

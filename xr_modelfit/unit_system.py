@@ -127,7 +127,7 @@ class _Carried:
             else getattr(self.model, name).value
             for name in self.model.param_names
         ]
-        bare = scalar_model(with_values(self.model, [np.asarray(v, dtype=float) for v in values]))
+        bare = scalar_model(self.model, values)
         return dimensions(bare, _near(bare, len(self.inputs)), groups)
 
     def _require_readable(self) -> None:
@@ -305,7 +305,7 @@ class _Carried:
                         v if c is None or i is None else (v * c).to_value(i)
                         for v, c, i in zip(values, self.carried, inner, strict=True)
                     ]
-                    bare = scalar_model(with_values(self.model, plain))
+                    bare = scalar_model(self.model, plain)
                     here = evaluate_tree(bare, [np.array(x.value) for x in at], [np.float64(p) for p in plain])
             except Exception:  # whatever a model says of units that it does not take
                 return None

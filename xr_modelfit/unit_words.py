@@ -46,7 +46,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from astropy import units as u
-from astropy.units import UnitBase, cds, imperial
+from astropy.units import UnitBase, imperial
 
 __all__ = ["CAPITALS", "LOGARITHMS", "as_written", "by_name", "doubt", "word_for"]
 
@@ -89,8 +89,6 @@ _WORDS = _table(
         "yrs": u.yr,
         "mbar millibar millibars": u.mbar,
         "dbar decibar decibars": u.CompositeUnit(0.1, [u.bar], [1]),
-        "atm atmosphere atmospheres standard_atmosphere": cds.atm,
-        "mmHg mm_Hg": cds.mmHg,
         "count counts cts": u.ct,
         "electron electrons": u.electron,
         "adu ADU": u.adu,
@@ -111,6 +109,14 @@ _WORDS = _table(
         "light_year light_years": u.lyr,
     }
 )
+_WORDS_OF_CDS = {
+    "atm": "atm",
+    "atmosphere": "atm",
+    "atmospheres": "atm",
+    "standard_atmosphere": "atm",
+    "mmHg": "mmHg",
+    "mm_Hg": "mmHg",
+}
 _WORDS |= {
     name: unit
     for unit in vars(imperial).values()
@@ -174,6 +180,8 @@ def as_written(word: str, temperature: bool) -> UnitBase | None:
         return u.deg_C if word == "C" else imperial.deg_F
     if word in _WORDS:
         return _WORDS[word]
+    if word in _WORDS_OF_CDS:
+        return _of_cds(word)
     known = u.get_current_unit_registry().registry
     return known.get(word) or known.get(word.translate(_LATIN))
 
@@ -181,7 +189,19 @@ def as_written(word: str, temperature: bool) -> UnitBase | None:
 def by_name(word: str) -> UnitBase | None:
     """What a name means, which may be in the plural and in any case."""
     word = word.lower().replace("metre", "meter").replace("litre", "liter")
-    return _names().get(word) or (_names().get(word[:-1]) if word.endswith("s") else None)
+    return _named(word) or (_named(word[:-1]) if word.endswith("s") else None)
+
+
+def _named(name: str) -> UnitBase | None:
+    of_cds = next((word for word in _WORDS_OF_CDS if word.lower() == name and len(name) > 3), None)
+    return _names().get(name) if of_cds is None else _of_cds(of_cds)
+
+
+def _of_cds(word: str) -> UnitBase:
+    from astropy.units import cds  # takes as long to import as all of this package
+
+    unit: UnitBase = getattr(cds, _WORDS_OF_CDS[word])
+    return unit
 
 
 @lru_cache(maxsize=1)

@@ -39,8 +39,8 @@ def find_ways(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem:
     problem = replace(problem, ways=Ways(careless=_writes_into_inputs(problem, inputs)))
     unknown = replace(problem.ways, atoms=("difference",) * _count_atoms(problem.model))
     try:
-        P = _finite_points(problem, inputs, _points(problem))
-        at = _where_finite(problem, inputs, P)
+        P, values = _finite_points(problem, inputs, _points(problem))
+        at = _where_finite(inputs, values)
         broadcasts = _broadcasts(problem, at, P)
     except Exception:  # a model that cannot be evaluated here is met, and named, by the fits
         return replace(problem, ways=unknown)
@@ -56,8 +56,8 @@ def with_broadcasting(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem
     """The problem with what its evaluation alone needs of its `Ways`; arguments as in `find_ways`."""
     try:
         problem = replace(problem, ways=Ways(careless=_writes_into_inputs(problem, inputs)))
-        P = _finite_points(problem, inputs, _points(problem))
-        together = _broadcasts(problem, _where_finite(problem, inputs, P), P)
+        P, values = _finite_points(problem, inputs, _points(problem))
+        together = _broadcasts(problem, _where_finite(inputs, values), P)
     except Exception:  # it cannot be evaluated there; one by one is always right
         return replace(problem, ways=Ways(careless=True))
     return replace(problem, ways=replace(problem.ways, broadcasts=together))
@@ -65,7 +65,7 @@ def with_broadcasting(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem
 
 def points_to_try(problem: Problem, inputs: Sequence[np.ndarray]) -> np.ndarray:
     """Parameters (K, 3) where the model is finite: at the start and beside it; arguments as in `find_ways`."""
-    return _finite_points(problem, inputs, _points(problem))
+    return _finite_points(problem, inputs, _points(problem))[0]
 
 
 def about(start: np.ndarray, n: int) -> np.ndarray:
@@ -85,15 +85,20 @@ class _Found(NamedTuple):
     proven: bool
 
 
-def _finite_points(problem: Problem, inputs: Sequence[np.ndarray], P: np.ndarray) -> np.ndarray:
-    """The points, those where the model is not finite replaced by one where it is: maps may bring other starts."""
-    good = np.count_nonzero(np.isfinite(problem.evaluate([x[:, None] for x in inputs], P)), axis=0) >= 2
-    return np.where(good, P, P[:, [int(np.argmax(good))]])
+def _finite_points(problem: Problem, inputs: Sequence[np.ndarray], P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The points, those where the model is not finite replaced by one where it is: maps may bring other starts.
+
+    And the model's values there, (n, 3).
+    """
+    values = problem.evaluate([x[:, None] for x in inputs], P)
+    good = np.count_nonzero(np.isfinite(values), axis=0) >= 2
+    one = [int(np.argmax(good))]
+    return np.where(good, P, P[:, one]), np.where(good, values, values[:, one])
 
 
-def _where_finite(problem: Problem, inputs: Sequence[np.ndarray], P: np.ndarray) -> list[np.ndarray]:
-    """Those of the coordinates where the model is finite, (n, 1) each; raises where there are none."""
-    finite = np.all(np.isfinite(problem.evaluate([x[:, None] for x in inputs], P)), axis=1)
+def _where_finite(inputs: Sequence[np.ndarray], values: np.ndarray) -> list[np.ndarray]:
+    """Those of the coordinates where the model's values are finite, (n, 1) each; raises where there are none."""
+    finite = np.all(np.isfinite(values), axis=1)
     if np.count_nonzero(finite) < 2:
         raise ValueError("the model is finite nowhere")
     return [x[finite][:, None] for x in inputs]
@@ -106,7 +111,8 @@ def _with_evidence(problem: Problem, at: Inputs, P: np.ndarray) -> list[_Found]:
         return found
     elsewhere = [np.roll(about(problem.start, 200), 7 * number) for number in range(len(at))]
     try:
-        again = _atom_ways(problem, _where_finite(problem, elsewhere, P), P)
+        values = problem.evaluate([x[:, None] for x in elsewhere], P)
+        again = _atom_ways(problem, _where_finite(elsewhere, values), P)
     except Exception:  # it cannot be evaluated there
         return found
     return [old if old.proven else new for old, new in zip(found, again, strict=True)]
@@ -149,14 +155,13 @@ def _points(problem: Problem) -> np.ndarray:
 
 def _writes_into_inputs(problem: Problem, inputs: Sequence[np.ndarray]) -> bool:
     """Whether the model takes copies of its inputs only: it refuses those that cannot be written to."""
-    model = problem.model.copy()
     for point in (problem.start, problem.start * 1.0625 + 0.03125):
         try:
-            evaluate_tree(model, inputs, list(point), careless=True)
+            evaluate_tree(problem.model, inputs, list(point), careless=True)
         except Exception:  # it cannot be evaluated here at all
             continue
         try:
-            evaluate_tree(model, inputs, list(point))
+            evaluate_tree(problem.model, inputs, list(point))
         except Exception:
             return True
     return False
