@@ -26,6 +26,7 @@ LEFT = 100  # status of a fit that the other engine has to do
 SLOW = (
     "expm1", "log1p", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "arctan2",
 )  # fmt: skip
+_MOST_AT_ONCE = 11  # rows of which all products are summed in one loop
 _MOST_NODES = 3000  # beyond this, compiling takes too long
 _LEAVES = {"constant", "input", "parameter"}
 _HIGHEST = 16  # power that is multiplied out
@@ -119,6 +120,8 @@ def _sums(graph: Graph, roots: Sequence[Symbol], K: int, n_inputs: int) -> list[
     """
     before, inside = _split(graph, roots, "at")
     rows = len(roots)
+    if rows > _MOST_AT_ONCE:
+        return _sums_by_pieces(graph, roots, K, n_inputs)
     pairs = [(a, b) for a in range(rows) for b in range(a + 1)]
     weighed = [f"r0 = (D[{n_inputs}, at] - {_name(graph, roots[0].number)}) * w"]
     weighed += [f"r{m} = {_name(graph, root.number)} * w" for m, root in enumerate(roots) if m > 0]
@@ -135,6 +138,41 @@ def _sums(graph: Graph, roots: Sequence[Symbol], K: int, n_inputs: int) -> list[
         *(f"        {line}" for line in weighed),
         *(f"        s{a}_{b} += r{a} * r{b}" for a, b in pairs),
         *(f"    S[{a}, {b}] = s{a}_{b}" for a, b in pairs),
+    ]
+
+
+def _sums_by_pieces(graph: Graph, roots: Sequence[Symbol], K: int, n_inputs: int) -> list[str]:
+    """The same for many parameters: sums of all pairs in one loop would take long to compile.
+
+    The weighted residual and Jacobian of a piece lie behind S, in `PIECE` further rows.
+    """
+    before, inside = _split(graph, roots, f"piece * {PIECE} + i")
+    rows = len(roots)
+    behind = rows * rows
+    return [
+        "def sums(lanes, stride, pD, pP, pS):",
+        f"    D = carray(pD, ({n_inputs + 2}, stride))",
+        f"    P = carray(pP, {max(K, 1)})",
+        f"    S = carray(pS, {(rows + PIECE) * rows})",
+        *before,
+        f"    for at in range({behind}):",
+        "        S[at] = 0.0",
+        f"    for piece in range((lanes * {LANES} + {PIECE - 1}) // {PIECE}):",
+        f"        for i in range({PIECE}):",
+        *(f"    {line}" for line in inside),
+        f"            w = D[{n_inputs + 1}, piece * {PIECE} + i]",
+        f"            S[{behind} + i] = (D[{n_inputs}, piece * {PIECE} + i] - {_name(graph, roots[0].number)}) * w",
+        *(
+            f"            S[{behind + m * PIECE} + i] = {_name(graph, root.number)} * w"
+            for m, root in enumerate(roots)
+            if m > 0
+        ),
+        f"        for a in range({rows}):",
+        "            for b in range(a + 1):",
+        "                total = 0.0",
+        f"                for i in range({PIECE}):",
+        f"                    total += S[{behind} + a * {PIECE} + i] * S[{behind} + b * {PIECE} + i]",
+        f"                S[a * {rows} + b] += total",
     ]
 
 
