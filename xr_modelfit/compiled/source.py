@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from xr_modelfit.compiled.gradient import gradient
+from xr_modelfit.compiled.products import arguments_of, multiplied_early, varying
 from xr_modelfit.compiled.symbols import CannotTrace, Graph, Symbol
 from xr_modelfit.expression import evaluate_tree
 from xr_modelfit.problem import Problem, Stand
@@ -28,7 +29,6 @@ SLOW = (
 )  # fmt: skip
 _MOST_AT_ONCE = 11  # rows of which all products are summed in one loop
 _MOST_NODES = 3000  # beyond this, compiling takes too long
-_LEAVES = {"constant", "input", "parameter"}
 _HIGHEST = 16  # power that is multiplied out
 
 _FORMS = {
@@ -72,7 +72,7 @@ def written(problem: Problem) -> str:
         full = _with_ties(problem, parameters)
         value = _symbol(graph, evaluate_tree(problem.model, cast(Any, inputs), full))
         ours = [parameters[j] for j in free]
-        columns = [value, *gradient(value, ours)]
+        columns = [value, *multiplied_early(gradient(value, ours), [value])]
         tied = [full[j] for j in np.flatnonzero(problem.tied).tolist()]
         slopes = [gradient(one, ours) for one in tied]
     except CannotTrace:
@@ -197,13 +197,9 @@ def _columns(graph: Graph, roots: Sequence[Symbol], K: int, n_inputs: int) -> li
 
 def _split(graph: Graph, roots: Sequence[Symbol], at: str) -> tuple[list[str], list[str]]:
     """Lines for what no sample changes, and lines for the loop over samples."""
-    needed = _needed(graph, roots)
-    varying: set[int] = set()
-    for n in needed:
-        if graph.nodes[n][0] == "input" or any(a in varying for a in _arguments(graph, n)):
-            varying.add(n)
-    before = _lines(graph, (n for n in needed if n not in varying), "    ", at)
-    return before, _lines(graph, (n for n in needed if n in varying), " " * 8, at)
+    needed, changing = _needed(graph, roots), varying(graph)
+    before = _lines(graph, (n for n in needed if n not in changing), "    ", at)
+    return before, _lines(graph, (n for n in needed if n in changing), " " * 8, at)
 
 
 def _tied(problem: Problem, graph: Graph, values: Sequence[Symbol], slopes: Sequence[Sequence[Symbol]]) -> list[str]:
@@ -223,11 +219,6 @@ def _tied(problem: Problem, graph: Graph, values: Sequence[Symbol], slopes: Sequ
     ]
 
 
-def _arguments(graph: Graph, number: int) -> tuple[int, ...]:
-    node = graph.nodes[number]
-    return () if node[0] in _LEAVES else node[1:]
-
-
 def _needed(graph: Graph, roots: Iterable[Symbol]) -> list[int]:
     """The nodes that the roots are made of, in an order in which they can be computed."""
     found: set[int] = set()
@@ -236,7 +227,7 @@ def _needed(graph: Graph, roots: Iterable[Symbol]) -> list[int]:
         number = left.pop()
         if number not in found:
             found.add(number)
-            left += _arguments(graph, number)
+            left += arguments_of(graph, number)
     return sorted(found)
 
 
