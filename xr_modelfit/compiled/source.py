@@ -8,15 +8,14 @@ What no sample changes is computed before the loop.
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from xr_modelfit.compiled.gradient import gradient
-from xr_modelfit.compiled.products import arguments_of, multiplied_early, varying
+from xr_modelfit.compiled.products import arguments_of, varying
 from xr_modelfit.compiled.symbols import CannotTrace, Graph, Symbol
-from xr_modelfit.expression import evaluate_tree
-from xr_modelfit.problem import Problem, Stand
+from xr_modelfit.compiled.tracing import traced
+from xr_modelfit.problem import Problem
 
 __all__ = ["LANES", "LEFT", "PIECE", "ROWS", "SLOW", "is_slow", "written"]
 
@@ -56,61 +55,29 @@ _FORMS = {
 
 
 def written(problem: Problem) -> str:
-    """The source of ``columns`` and ``tied`` for a model; the same text for the same model.
+    """The source of ``sums``, ``columns`` and, where there are ties, ``tied`` for a model.
+
+    The same text for the same model.
 
     Raises
     ------
     CannotTrace
         The model, or a tie, does something that is no expression of single samples.
     """
-    graph = Graph()
-    K, free = problem.n_parameters, np.flatnonzero(problem.free).tolist()
-    n_inputs = problem.model.n_inputs
-    parameters = [Symbol(graph, graph.leaf("parameter", j)) for j in range(K)]
-    inputs = [Symbol(graph, graph.leaf("input", i)) for i in range(n_inputs)]
-    try:
-        full = _with_ties(problem, parameters)
-        value = _symbol(graph, evaluate_tree(problem.model, cast(Any, inputs), full))
-        ours = [parameters[j] for j in free]
-        columns = [value, *multiplied_early(gradient(value, ours), [value])]
-        tied = [full[j] for j in np.flatnonzero(problem.tied).tolist()]
-        slopes = [gradient(one, ours) for one in tied]
-    except CannotTrace:
-        raise
-    except Exception as error:  # code that symbols do not suit
-        raise CannotTrace(f"{type(error).__name__}: {error}") from error
+    found = traced(problem)
+    graph, K, n_inputs = found.graph, problem.n_parameters, problem.model.n_inputs
     if len(graph.nodes) > _MOST_NODES:
         raise CannotTrace(f"an expression of {len(graph.nodes)} nodes")
+    columns = [found.value, *found.slopes]
     lines = [*_sums(graph, columns, K, n_inputs), "", *_columns(graph, columns, K, n_inputs), ""]
-    if tied:
-        lines += [*_tied(problem, graph, tied, slopes), ""]
+    if found.tied:
+        lines += [*_tied(problem, graph, list(found.tied), found.tied_slopes), ""]
     return "\n".join(lines)
 
 
 def is_slow(source: str) -> bool:
     """Whether the source calls functions that keep its loops from running in vectors."""
     return any(f" {name}(" in source for name in SLOW)
-
-
-def _with_ties(problem: Problem, parameters: Sequence[Symbol]) -> list[Symbol]:
-    """All parameters, the tied ones as expressions of the others; see `Problem.with_ties`."""
-    values = list(parameters)
-    names = problem.model.param_names
-    stand = Stand(names, lambda name: values[names.index(name)])
-    ties = [(j, tie) for j, tie in enumerate(problem.ties) if tie is not None]
-    for _ in ties:
-        before = [v.number for v in values]
-        for j, tie in ties:
-            values[j] = _symbol(values[j].graph, tie(stand))
-        if before == [v.number for v in values]:
-            break
-    return values
-
-
-def _symbol(graph: Graph, value: Any) -> Symbol:
-    if isinstance(value, tuple) and len(value) == 1:
-        value = value[0]
-    return Symbol(graph, Symbol(graph, 0).node(value))
 
 
 def _sums(graph: Graph, roots: Sequence[Symbol], K: int, n_inputs: int) -> list[str]:
