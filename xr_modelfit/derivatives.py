@@ -127,7 +127,8 @@ def mended(
     for m, c in enumerate(jacobian(plain, some, *rows)):
         ours, given = c if w is None else c * w[:, ids], J[m][:, ids]
         with np.errstate(all="ignore"):
-            agrees = np.max(np.abs(ours - given), axis=0) <= 1e-3 * np.max(np.abs(given), axis=0)
+            most = np.max(np.abs(given), axis=0)
+            agrees = (np.max(np.abs(ours - given), axis=0) <= 1e-3 * most) & np.isfinite(most)
         other = ~agrees & np.all(np.isfinite(ours), axis=0)
         if other.any():
             J[m] = J[m].copy()
