@@ -2,7 +2,8 @@
 
 The expression is walked: sums, differences, products and quotients by the rules of calculus;
 anything else is an *atom*, whose derivatives are taken in the first of these ways that works.
-The way is found once a call (`xr_modelfit.ways`), never per block.
+The way is found once a call (`xr_modelfit.ways`), never per block. Where the whole expression can be
+traced (`xr_modelfit.compiled.arrays`) and agrees with these, it gives all derivatives at once.
 
 ``linear``
     ``f(e_j) - f(0)`` for models that are linear in their parameters: exact, domains included.
@@ -38,6 +39,7 @@ from typing import Any
 import numpy as np
 from astropy.modeling import CompoundModel, Model
 
+from xr_modelfit.compiled.arrays import slopes
 from xr_modelfit.differences import derivative
 from xr_modelfit.expression import evaluate_tree, inner_inputs, locked
 from xr_modelfit.problem import Problem, Ways, as_rows, column
@@ -55,7 +57,7 @@ Inputs = Sequence[np.ndarray]
 
 def accuracy(problem: Problem) -> float:
     """Relative accuracy of the columns of the Jacobian, for rank tests."""
-    return OF_DIFFERENCES if "difference" in problem.ways.atoms else 1e-14
+    return OF_DIFFERENCES if "difference" in problem.ways.atoms and problem.ways.traced is None else 1e-14
 
 
 def jacobian(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarray, high: np.ndarray) -> Columns:
@@ -73,6 +75,8 @@ def jacobian(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarray, h
     -------
     list of ndarray, shape (n, b), one for each free parameter
     """
+    if problem.ways.traced is not None:
+        return slopes(problem.ways.traced, inputs, P)
     D = _all_columns(problem, inputs, P, low, high)
     free = np.flatnonzero(problem.free).tolist()
     if not problem.tied.any():
@@ -111,19 +115,20 @@ def mended(
         Which fits have differences now.
     """
     changed = np.zeros(P.shape[1], dtype=bool)
-    if not {"analytic", "complex"} & set(problem.ways.atoms):
+    if not {"analytic", "complex"} & set(problem.ways.atoms) and problem.ways.traced is None:
         return changed
     ids = np.flatnonzero(doubtful)
     ids = ids[np.any([_spiked(c[:, ids]) for c in J], axis=0)] if ids.size and J else ids[:0]
     if not ids.size:
         return changed
-    plain = replace(problem, ways=replace(problem.ways, atoms=("difference",) * len(problem.ways.atoms)))
+    plain = replace(problem, ways=replace(problem.ways, traced=None, atoms=("difference",) * len(problem.ways.atoms)))
     some = [x if x.shape[1] == 1 else np.take(x, ids, axis=1) for x in inputs]
     rows = (np.ascontiguousarray(a[:, ids]) for a in (P, *bounds))
     for m, c in enumerate(jacobian(plain, some, *rows)):
         ours, given = c if w is None else c * w[:, ids], J[m][:, ids]
         with np.errstate(all="ignore"):
-            agrees = np.max(np.abs(ours - given), axis=0) <= 1e-3 * np.max(np.abs(given), axis=0)
+            most = np.max(np.abs(given), axis=0)
+            agrees = (np.max(np.abs(ours - given), axis=0) <= 1e-3 * most) & np.isfinite(most)
         other = ~agrees & np.all(np.isfinite(ours), axis=0)
         if other.any():
             J[m] = J[m].copy()

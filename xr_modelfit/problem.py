@@ -43,6 +43,9 @@ class Ways:
         A ``fit_deriv`` disagrees with differences.
     careless : bool
         The model writes into its inputs, or refuses those that cannot be written to.
+    traced : str, optional
+        Source of the derivatives with respect to the free parameters, from the model's expression; in place of
+        ``atoms``.
     """
 
     broadcasts: bool = False
@@ -52,6 +55,12 @@ class Ways:
     linear: bool = False
     wrong_derivative: bool = False
     careless: bool = False
+    traced: str | None = None
+
+    @property
+    def complex(self) -> bool:
+        """Whether any derivative is taken by a complex step."""
+        return "complex" in self.atoms and self.traced is None
 
 
 @dataclass(frozen=True, eq=False)

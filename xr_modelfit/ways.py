@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from astropy.modeling import CompoundModel, Model
 
-from xr_modelfit.derivatives import RULES, Walk, jacobian, tie_derivatives, tied_or_nan
+from xr_modelfit.compiled.arrays import array_source
+from xr_modelfit.derivatives import OF_DIFFERENCES, RULES, Walk, accuracy, jacobian, tie_derivatives, tied_or_nan
 from xr_modelfit.expression import evaluate_tree, inner_inputs
 from xr_modelfit.problem import Problem, Ways, as_rows
 
-__all__ = ["about", "find_ways", "points_to_try", "with_broadcasting"]
+__all__ = ["about", "columns_agree", "find_ways", "points_to_try", "with_broadcasting"]
 
+CLOSE = 1e-3  # of the largest slope: differences are no better in the worst case
 _AGREE = 1e-4  # a wrong derivative is off by far more, a difference by far less
 
 Inputs = Sequence[np.ndarray]
@@ -49,6 +51,7 @@ def find_ways(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem:
     atoms = tuple(one.way if one.proven else "difference" for one in found)
     wrong = any(one.wrong for one in found)
     problem = replace(problem, ways=replace(problem.ways, atoms=atoms, wrong_derivative=wrong))
+    problem = _with_trace(problem, at, P)
     return replace(problem, ways=replace(problem.ways, linear=_is_linear(problem, at, P)))
 
 
@@ -75,6 +78,27 @@ def about(start: np.ndarray, n: int) -> np.ndarray:
     near = (finite[:, None, None] + np.abs(finite)[None, :, None] * offsets).ravel()
     pool = np.concatenate([np.linspace(0.5, 1.5, n), near])
     return np.sort(pool[np.linspace(0, pool.size - 1, n).astype(int)])
+
+
+def _with_trace(problem: Problem, at: Inputs, P: np.ndarray) -> Problem:
+    """The problem with derivatives from its traced expression, where they agree with the others."""
+    try:
+        ways = replace(problem.ways, traced=array_source(problem))
+        infinite = np.full(P.shape, np.inf)
+        ours, theirs = (jacobian(p, at, P, -infinite, infinite) for p in (replace(problem, ways=ways), problem))
+        both = zip(ours, theirs, strict=True)
+        agree = all(columns_agree(a[:, i], b[:, i], CLOSE) for a, b in both for i in range(P.shape[1]))
+    except Exception:  # it cannot be traced, or the others not be computed
+        return problem
+    return replace(problem, ways=ways) if agree else problem
+
+
+def columns_agree(a: np.ndarray, b: np.ndarray, limit: float, share: float = 0.05) -> bool:
+    """Whether columns agree to ``limit`` of their largest number, but for a share of the samples: those on a kink."""
+    finite = np.isfinite(a) & np.isfinite(b)
+    with np.errstate(all="ignore"):
+        off = np.abs(a - b) > limit * np.max(np.abs(b[finite]), initial=0.0)
+    return bool(np.count_nonzero(np.where(finite, off, np.isfinite(a) != np.isfinite(b))) <= share * a.size)
 
 
 class _Found(NamedTuple):
@@ -316,7 +340,7 @@ def _is_linear(problem: Problem, at: Inputs, P: np.ndarray) -> bool:
         return False
     if not (np.all(np.isfinite(J)) and np.all(np.isfinite(f))):
         return False
-    tolerance = 1e-7 if "difference" in problem.ways.atoms else 1e-12
+    tolerance = 1e-7 if accuracy(problem) == OF_DIFFERENCES else 1e-12
     scale = np.max(np.abs(J), axis=(1, 2))
     if not np.all(scale > 0):  # a column of zeros is no evidence
         return False

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.util import find_spec
 
 import numpy as np
@@ -19,7 +18,7 @@ from xr_modelfit.compiled.source import PIECE, is_slow, written
 from xr_modelfit.compiled.symbols import CannotTrace
 from xr_modelfit.derivatives import jacobian
 from xr_modelfit.problem import Problem
-from xr_modelfit.ways import points_to_try
+from xr_modelfit.ways import CLOSE, columns_agree, points_to_try
 
 __all__ = ["compiled_source"]
 
@@ -28,7 +27,6 @@ _MANY = 2e7  # samples whose fits by NumPy take longer than to compile everythin
 _SOME = 2e6  # the same where files hold what was compiled
 _FEW = 2e4  # the same where it is in memory
 _SAME = 1e-10  # of the largest value
-_CLOSE = 1e-3  # of the largest slope: differences are no better in the worst case
 
 
 def compiled_source(
@@ -63,9 +61,10 @@ def compiled_source(
         return None
     from numba.core.errors import NumbaError
 
-    with suppress(NumbaError):
+    try:
         return source if _agrees(problem, source, inputs) else None
-    return None
+    except (NumbaError, ArithmeticError, TypeError, ValueError):  # it does not compile, or says nothing here
+        return None
 
 
 def _worth(source: str, work: int) -> float:
@@ -92,16 +91,8 @@ def _agrees(problem: Problem, source: str, inputs: Sequence[np.ndarray]) -> bool
         columns(pieces, D.shape[1], *(a.ctypes.data_as(_POINTER) for a in (D, p, J)))
         found = np.moveaxis(J, 1, 0).reshape(1 + k, -1)[:, :n]
         expected = [values[:, i], *(s[:, i] for s in slopes)]
-        limits = [_SAME, *[_CLOSE] * k]
-        if not all(_close(a, b, limit) for a, b, limit in zip(found, expected, limits, strict=True)):
+        if not columns_agree(found[0], expected[0], _SAME, 0.0):
+            return False
+        if not all(columns_agree(a, b, CLOSE) for a, b in zip(found[1:], expected[1:], strict=True)):
             return False
     return True
-
-
-def _close(a: np.ndarray, b: np.ndarray, limit: float) -> bool:
-    """Whether two columns agree where both are finite, in all but a few samples (those on a kink)."""
-    finite = np.isfinite(a) & np.isfinite(b)
-    if np.count_nonzero(np.isfinite(a) != np.isfinite(b)) > 0.05 * a.size:
-        return False
-    off = np.abs(a - b)[finite] > limit * np.max(np.abs(b[finite]), initial=0.0)
-    return bool(np.count_nonzero(off) <= (0.05 * a.size if limit > _SAME else 0))

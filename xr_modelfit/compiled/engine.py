@@ -49,7 +49,7 @@ def solve_fits(
     loops().solve(
         *functions.addresses, ids, *_arrays(samples), *_tables(samples, starts, *bounds), room.ours,
         tuple(float(rule) for rule in rules), out.parameters, out.status, out.n_iter, *room.work,
-        np.zeros((1 + k, 1 + k)), np.zeros(5),
+        np.zeros((1 + k + PIECE, 1 + k)), np.zeros(5),
     )  # fmt: skip
     left = out.status[ids] == LEFT
     out.parameters[ids[left]], out.n_iter[ids[left]] = np.nan, np.nan

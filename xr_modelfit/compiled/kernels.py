@@ -19,6 +19,7 @@ from xr_modelfit.extras import needed
 __all__ = ["Kernels", "Loops", "are_kept", "are_ready", "kernels", "loops"]
 
 _READY: dict[str, Kernels] = {}
+_LOOPS: list[Loops] = []
 _LOCK = threading.RLock()
 _TAKEN_IN = ("algebra", "lanes", "levenberg", "maths", "source", "verdicts")  # modules whose code is compiled
 
@@ -66,7 +67,7 @@ def kernels(source: str) -> Kernels:
 
 def are_ready(source: str) -> bool:
     """Whether they, and the loops, are compiled in this process."""
-    return source in _READY and loops.cache_info().currsize > 0
+    return source in _READY and bool(_LOOPS)
 
 
 def are_kept(source: str) -> bool:
@@ -76,7 +77,6 @@ def are_kept(source: str) -> bool:
     return folder is not None and all(any(folder.glob(f"__pycache__/{name}.*.nbc")) for name in names)
 
 
-@cache
 def loops() -> Loops:
     """The compiled loops over fits, the same for all models.
 
@@ -85,13 +85,15 @@ def loops() -> Loops:
     ImportError
         numba is not installed.
     """
-    numba = needed("numba", "fast", "The compiled engine")
-    found = []
     with _LOCK:
-        for kind, source, function in _loops():
-            known, kept = _function(source, kind, {"inner": function})
-            found.append(numba.njit(nogil=True, error_model="numpy", cache=kept)(known["entry"]))
-    return Loops(*found)
+        if not _LOOPS:
+            numba = needed("numba", "fast", "The compiled engine")
+            found = []
+            for kind, source, function in _loops():
+                known, kept = _function(source, kind, {"inner": function})
+                found.append(numba.njit(nogil=True, error_model="numpy", cache=kept)(known["entry"]))
+            _LOOPS.append(Loops(*found))
+        return _LOOPS[0]
 
 
 def _loops() -> list[tuple[str, str, Any]]:

@@ -1,6 +1,7 @@
 """Levenberg-Marquardt of one fit after the other, compiled: the same steps as `xr_modelfit.fitters.steps`.
 
-``S`` (1 + k, 1 + k) is ``(r, J)' (r, J)`` of the weighted residual and Jacobian, its lower triangle; the other arrays
+``S`` (1 + k + PIECE, 1 + k) is ``(r, J)' (r, J)`` of the weighted residual and Jacobian, its lower triangle, with room
+for the model's function behind; the other arrays
 are those of `xr_modelfit.compiled.lanes` and `xr_modelfit.compiled.algebra`. Shapes: ``b`` fits of ``n`` samples, ``K``
 parameters, ``k`` free ones.
 """

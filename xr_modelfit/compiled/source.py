@@ -8,14 +8,14 @@ What no sample changes is computed before the loop.
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from xr_modelfit.compiled.gradient import gradient
+from xr_modelfit.compiled.products import arguments_of, varying
 from xr_modelfit.compiled.symbols import CannotTrace, Graph, Symbol
-from xr_modelfit.expression import evaluate_tree
-from xr_modelfit.problem import Problem, Stand
+from xr_modelfit.compiled.tracing import traced
+from xr_modelfit.problem import Problem
 
 __all__ = ["LANES", "LEFT", "PIECE", "ROWS", "SLOW", "is_slow", "written"]
 
@@ -26,8 +26,8 @@ LEFT = 100  # status of a fit that the other engine has to do
 SLOW = (
     "expm1", "log1p", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "arctan2",
 )  # fmt: skip
+_MOST_AT_ONCE = 11  # rows of which all products are summed in one loop
 _MOST_NODES = 3000  # beyond this, compiling takes too long
-_LEAVES = {"constant", "input", "parameter"}
 _HIGHEST = 16  # power that is multiplied out
 
 _FORMS = {
@@ -55,61 +55,29 @@ _FORMS = {
 
 
 def written(problem: Problem) -> str:
-    """The source of ``columns`` and ``tied`` for a model; the same text for the same model.
+    """The source of ``sums``, ``columns`` and, where there are ties, ``tied`` for a model.
+
+    The same text for the same model.
 
     Raises
     ------
     CannotTrace
         The model, or a tie, does something that is no expression of single samples.
     """
-    graph = Graph()
-    K, free = problem.n_parameters, np.flatnonzero(problem.free).tolist()
-    n_inputs = problem.model.n_inputs
-    parameters = [Symbol(graph, graph.leaf("parameter", j)) for j in range(K)]
-    inputs = [Symbol(graph, graph.leaf("input", i)) for i in range(n_inputs)]
-    try:
-        full = _with_ties(problem, parameters)
-        value = _symbol(graph, evaluate_tree(problem.model, cast(Any, inputs), full))
-        ours = [parameters[j] for j in free]
-        columns = [value, *gradient(value, ours)]
-        tied = [full[j] for j in np.flatnonzero(problem.tied).tolist()]
-        slopes = [gradient(one, ours) for one in tied]
-    except CannotTrace:
-        raise
-    except Exception as error:  # code that symbols do not suit
-        raise CannotTrace(f"{type(error).__name__}: {error}") from error
+    found = traced(problem)
+    graph, K, n_inputs = found.graph, problem.n_parameters, problem.model.n_inputs
     if len(graph.nodes) > _MOST_NODES:
         raise CannotTrace(f"an expression of {len(graph.nodes)} nodes")
+    columns = [found.value, *found.slopes]
     lines = [*_sums(graph, columns, K, n_inputs), "", *_columns(graph, columns, K, n_inputs), ""]
-    if tied:
-        lines += [*_tied(problem, graph, tied, slopes), ""]
+    if found.tied:
+        lines += [*_tied(problem, graph, list(found.tied), found.tied_slopes), ""]
     return "\n".join(lines)
 
 
 def is_slow(source: str) -> bool:
     """Whether the source calls functions that keep its loops from running in vectors."""
     return any(f" {name}(" in source for name in SLOW)
-
-
-def _with_ties(problem: Problem, parameters: Sequence[Symbol]) -> list[Symbol]:
-    """All parameters, the tied ones as expressions of the others; see `Problem.with_ties`."""
-    values = list(parameters)
-    names = problem.model.param_names
-    stand = Stand(names, lambda name: values[names.index(name)])
-    ties = [(j, tie) for j, tie in enumerate(problem.ties) if tie is not None]
-    for _ in ties:
-        before = [v.number for v in values]
-        for j, tie in ties:
-            values[j] = _symbol(values[j].graph, tie(stand))
-        if before == [v.number for v in values]:
-            break
-    return values
-
-
-def _symbol(graph: Graph, value: Any) -> Symbol:
-    if isinstance(value, tuple) and len(value) == 1:
-        value = value[0]
-    return Symbol(graph, Symbol(graph, 0).node(value))
 
 
 def _sums(graph: Graph, roots: Sequence[Symbol], K: int, n_inputs: int) -> list[str]:
@@ -119,6 +87,8 @@ def _sums(graph: Graph, roots: Sequence[Symbol], K: int, n_inputs: int) -> list[
     """
     before, inside = _split(graph, roots, "at")
     rows = len(roots)
+    if rows > _MOST_AT_ONCE:
+        return _sums_by_pieces(graph, roots, K, n_inputs)
     pairs = [(a, b) for a in range(rows) for b in range(a + 1)]
     weighed = [f"r0 = (D[{n_inputs}, at] - {_name(graph, roots[0].number)}) * w"]
     weighed += [f"r{m} = {_name(graph, root.number)} * w" for m, root in enumerate(roots) if m > 0]
@@ -135,6 +105,41 @@ def _sums(graph: Graph, roots: Sequence[Symbol], K: int, n_inputs: int) -> list[
         *(f"        {line}" for line in weighed),
         *(f"        s{a}_{b} += r{a} * r{b}" for a, b in pairs),
         *(f"    S[{a}, {b}] = s{a}_{b}" for a, b in pairs),
+    ]
+
+
+def _sums_by_pieces(graph: Graph, roots: Sequence[Symbol], K: int, n_inputs: int) -> list[str]:
+    """The same for many parameters: sums of all pairs in one loop would take long to compile.
+
+    The weighted residual and Jacobian of a piece lie behind S, in `PIECE` further rows.
+    """
+    before, inside = _split(graph, roots, f"piece * {PIECE} + i")
+    rows = len(roots)
+    behind = rows * rows
+    return [
+        "def sums(lanes, stride, pD, pP, pS):",
+        f"    D = carray(pD, ({n_inputs + 2}, stride))",
+        f"    P = carray(pP, {max(K, 1)})",
+        f"    S = carray(pS, {(rows + PIECE) * rows})",
+        *before,
+        f"    for at in range({behind}):",
+        "        S[at] = 0.0",
+        f"    for piece in range((lanes * {LANES} + {PIECE - 1}) // {PIECE}):",
+        f"        for i in range({PIECE}):",
+        *(f"    {line}" for line in inside),
+        f"            w = D[{n_inputs + 1}, piece * {PIECE} + i]",
+        f"            S[{behind} + i] = (D[{n_inputs}, piece * {PIECE} + i] - {_name(graph, roots[0].number)}) * w",
+        *(
+            f"            S[{behind + m * PIECE} + i] = {_name(graph, root.number)} * w"
+            for m, root in enumerate(roots)
+            if m > 0
+        ),
+        f"        for a in range({rows}):",
+        "            for b in range(a + 1):",
+        "                total = 0.0",
+        f"                for i in range({PIECE}):",
+        f"                    total += S[{behind} + a * {PIECE} + i] * S[{behind} + b * {PIECE} + i]",
+        f"                S[a * {rows} + b] += total",
     ]
 
 
@@ -159,13 +164,9 @@ def _columns(graph: Graph, roots: Sequence[Symbol], K: int, n_inputs: int) -> li
 
 def _split(graph: Graph, roots: Sequence[Symbol], at: str) -> tuple[list[str], list[str]]:
     """Lines for what no sample changes, and lines for the loop over samples."""
-    needed = _needed(graph, roots)
-    varying: set[int] = set()
-    for n in needed:
-        if graph.nodes[n][0] == "input" or any(a in varying for a in _arguments(graph, n)):
-            varying.add(n)
-    before = _lines(graph, (n for n in needed if n not in varying), "    ", at)
-    return before, _lines(graph, (n for n in needed if n in varying), " " * 8, at)
+    needed, changing = _needed(graph, roots), varying(graph)
+    before = _lines(graph, (n for n in needed if n not in changing), "    ", at)
+    return before, _lines(graph, (n for n in needed if n in changing), " " * 8, at)
 
 
 def _tied(problem: Problem, graph: Graph, values: Sequence[Symbol], slopes: Sequence[Sequence[Symbol]]) -> list[str]:
@@ -185,11 +186,6 @@ def _tied(problem: Problem, graph: Graph, values: Sequence[Symbol], slopes: Sequ
     ]
 
 
-def _arguments(graph: Graph, number: int) -> tuple[int, ...]:
-    node = graph.nodes[number]
-    return () if node[0] in _LEAVES else node[1:]
-
-
 def _needed(graph: Graph, roots: Iterable[Symbol]) -> list[int]:
     """The nodes that the roots are made of, in an order in which they can be computed."""
     found: set[int] = set()
@@ -198,7 +194,7 @@ def _needed(graph: Graph, roots: Iterable[Symbol]) -> list[int]:
         number = left.pop()
         if number not in found:
             found.add(number)
-            left += _arguments(graph, number)
+            left += arguments_of(graph, number)
     return sorted(found)
 
 

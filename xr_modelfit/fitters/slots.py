@@ -159,7 +159,7 @@ class Slots:
         inputs, w, J = self.jacobian(which)
         self._products(J, at)
         # A column that is no number, or a complex one that is suddenly long: at a cusp, perhaps.
-        most = _SUDDEN * self.D[:, at] ** 2 if "complex" in self.problem.ways.atoms else np.finfo(float).max
+        most = _SUDDEN * self.D[:, at] ** 2 if self.problem.ways.complex else np.finfo(float).max
         doubtful = ~np.all(np.einsum("iib->ib", self.H)[:, at] <= most, axis=0) & np.isfinite(self.chi2[at])
         if doubtful.any():
             bounds = (self.low[:, at], self.high[:, at])

@@ -1,0 +1,84 @@
+"""A model and its ties as expressions: their own code, called once with symbols."""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from xr_modelfit.compiled.gradient import gradient
+from xr_modelfit.compiled.products import multiplied_early
+from xr_modelfit.compiled.symbols import CannotTrace, Graph, Symbol
+from xr_modelfit.expression import evaluate_tree
+from xr_modelfit.problem import Problem, Stand
+
+__all__ = ["Traced", "traced"]
+
+
+class Traced(NamedTuple):
+    """Expressions of a model.
+
+    Parameters
+    ----------
+    graph : Graph
+        Its parameters are all ``K`` of the model, of which tied ones are never read.
+    value : Symbol
+    slopes : list of Symbol
+        Derivatives of the value with respect to each free parameter, ties included.
+    tied : list of Symbol
+        Values of the tied parameters.
+    tied_slopes : list of list of Symbol
+        Derivatives of each with respect to each free parameter.
+    """
+
+    graph: Graph
+    value: Symbol
+    slopes: list[Symbol]
+    tied: list[Symbol]
+    tied_slopes: list[list[Symbol]]
+
+
+def traced(problem: Problem) -> Traced:
+    """The expressions of the problem's model.
+
+    Raises
+    ------
+    CannotTrace
+        The model, or a tie, does something that is no expression of single samples.
+    """
+    graph = Graph()
+    parameters = [Symbol(graph, graph.leaf("parameter", j)) for j in range(problem.n_parameters)]
+    inputs = [Symbol(graph, graph.leaf("input", i)) for i in range(problem.model.n_inputs)]
+    ours = [parameters[j] for j in np.flatnonzero(problem.free).tolist()]
+    try:
+        full = _with_ties(problem, parameters)
+        value = _symbol(graph, evaluate_tree(problem.model, cast(Any, inputs), full))
+        slopes = multiplied_early(gradient(value, ours), [value])
+        tied = [full[j] for j in np.flatnonzero(problem.tied).tolist()]
+        return Traced(graph, value, slopes, tied, [gradient(one, ours) for one in tied])
+    except CannotTrace:
+        raise
+    except Exception as error:  # code that symbols do not suit
+        raise CannotTrace(f"{type(error).__name__}: {error}") from error
+
+
+def _with_ties(problem: Problem, parameters: Sequence[Symbol]) -> list[Symbol]:
+    """All parameters, the tied ones as expressions of the others; see `Problem.with_ties`."""
+    values = list(parameters)
+    names = problem.model.param_names
+    stand = Stand(names, lambda name: values[names.index(name)])
+    ties = [(j, tie) for j, tie in enumerate(problem.ties) if tie is not None]
+    for _ in ties:
+        before = [v.number for v in values]
+        for j, tie in ties:
+            values[j] = _symbol(values[j].graph, tie(stand))
+        if before == [v.number for v in values]:
+            break
+    return values
+
+
+def _symbol(graph: Graph, value: Any) -> Symbol:
+    if isinstance(value, tuple) and len(value) == 1:
+        value = value[0]
+    return Symbol(graph, Symbol(graph, 0).node(value))
