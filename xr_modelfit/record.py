@@ -6,6 +6,7 @@ It holds no pickle and no code; see `xr_modelfit.model_record` for the model in 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import astropy
@@ -80,9 +81,14 @@ def write_record(
         "fitter": {"class": path_of(type(fitter)), "keywords": plain_value(keywords)},
         "engine": engine,
         "options": plain_value(options),
-        "versions": {"xr_modelfit": own_version(), "astropy": astropy.__version__, "numpy": np.__version__},
+        "versions": _versions(engine),
     }
     return json.dumps(content, allow_nan=False)
+
+
+def _versions(engine: str) -> dict[str, str]:
+    versions = {"xr_modelfit": own_version(), "astropy": astropy.__version__, "numpy": np.__version__}
+    return versions | ({"numba": import_module("numba").__version__} if engine == "numba" else {})
 
 
 def read_records(result: xr.Dataset) -> list[FitRecord]:
