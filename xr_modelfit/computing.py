@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import multiprocessing
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import dask
 import numpy as np
 import xarray as xr
+from dask.base import compute as compute_all
 from dask.base import get_scheduler
 from dask.callbacks import Callback
 from dask.core import flatten
@@ -20,7 +22,7 @@ from dask.system import CPU_COUNT
 
 from xr_modelfit.progress import Tell
 
-__all__ = ["Crew", "Habit", "check_scheduler", "compute", "crew_of", "on_cluster", "resolve_scheduler"]
+__all__ = ["Crew", "Habit", "check_scheduler", "compute", "compute_each", "crew_of", "on_cluster", "resolve_scheduler"]
 
 SCHEDULERS = ("synchronous", "threads", "processes", "distributed", "default")
 _ALIASES = {
@@ -213,6 +215,27 @@ def compute(variable: xr.Variable, scheduler: Any, name: str, tell: Tell | None 
         if "bootstrapping phase" in str(error):
             raise RuntimeError(f"A fit started while a process was being started for it. {_GUARD}") from error
         raise
+
+
+def compute_each(work: Callable[[int], int], n: int, scheduler: str, tell: Tell | None = None) -> None:
+    """``work(i)`` for each i below ``n`` in threads or one after the other; ``tell`` is told what each returns."""
+    from dask.delayed import delayed
+
+    task = delayed(work, name=False, pure=False, traverse=False)
+    with nullcontext() if tell is None else _Teller(tell):
+        compute_all(*(task(i) for i in range(n)), scheduler=scheduler)
+
+
+class _Teller(Callback):
+    """Tells what each finished task returns."""
+
+    def __init__(self, tell: Tell) -> None:
+        super().__init__()
+        self.tell = tell
+
+    def _posttask(self, key: Any, result: Any, dsk: Any, state: Any, worker_id: Any) -> None:
+        if isinstance(result, int):
+            self.tell(result)
 
 
 class _Counter(Callback):
