@@ -235,5 +235,6 @@ def _off_bounds(
     near = 10.0 * np.maximum(ON_BOUND * np.sqrt(scatter), 1e-9 * np.sqrt(size))
     off = np.ones(p.shape[1], dtype=bool)
     for j, value in enumerate(p):
-        off &= np.minimum(value - low[j], high[j] - value) * np.sqrt(G[j, j]) > near
+        bounded = np.isfinite(low[j]) | np.isfinite(high[j])
+        off &= ~bounded | (np.minimum(value - low[j], high[j] - value) * np.sqrt(G[j, j]) > near)
     return off
