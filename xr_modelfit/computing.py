@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import multiprocessing
 import sys
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -204,7 +205,7 @@ def compute(variable: xr.Variable, scheduler: Any, name: str, tell: Tell | None 
             return variable.compute() if scheduler is None else variable.compute(scheduler=scheduler)
         if on_cluster(scheduler if scheduler is not None else name):
             return _compute_on_cluster(variable, scheduler, tell)
-        with _Counter(variable, tell):
+        with _Counter(flatten(variable.data.__dask_keys__()), tell):
             return variable.compute() if scheduler is None else variable.compute(scheduler=scheduler)
     except BrokenProcessPool as error:
         raise RuntimeError(
@@ -217,33 +218,25 @@ def compute(variable: xr.Variable, scheduler: Any, name: str, tell: Tell | None 
         raise
 
 
-def compute_each(work: Callable[[int], int], n: int, scheduler: str, tell: Tell | None = None) -> None:
-    """``work(i)`` for each i below ``n`` in threads or one after the other; ``tell`` is told what each returns."""
+def compute_each(work: Callable[[int], np.ndarray], n: int, scheduler: str, tell: Tell | None = None) -> None:
+    """Do ``work(i)`` for each i below ``n`` in threads, or one after the other.
+
+    ``tell`` is told of the fits of each block that ``work`` returns; so is any callback of dask.
+    """
     from dask.delayed import delayed
 
-    task = delayed(work, name=False, pure=False, traverse=False)
-    with nullcontext() if tell is None else _Teller(tell):
-        compute_all(*(task(i) for i in range(n)), scheduler=scheduler)
-
-
-class _Teller(Callback):
-    """Tells what each finished task returns."""
-
-    def __init__(self, tell: Tell) -> None:
-        super().__init__()
-        self.tell = tell
-
-    def _posttask(self, key: Any, result: Any, dsk: Any, state: Any, worker_id: Any) -> None:
-        if isinstance(result, int):
-            self.tell(result)
+    task, call = delayed(work, name=False, pure=False, traverse=False), f"modelfit-{uuid.uuid4().hex}"
+    tasks = [task(i, dask_key_name=f"{call}-{i}") for i in range(n)]
+    with nullcontext() if tell is None else _Counter({one.key for one in tasks}, tell):
+        compute_all(*tasks, scheduler=scheduler)
 
 
 class _Counter(Callback):
     """Counts the fits of finished blocks on dask's own schedulers."""
 
-    def __init__(self, variable: xr.Variable, tell: Tell) -> None:
+    def __init__(self, keys: Iterable[Any], tell: Tell) -> None:
         super().__init__()
-        self.keys, self.tell = set(flatten(variable.data.__dask_keys__())), tell
+        self.keys, self.tell = set(keys), tell
 
     def _posttask(self, key: Any, result: Any, dsk: Any, state: Any, worker_id: Any) -> None:
         if key in self.keys and isinstance(result, np.ndarray):
