@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import xarray as xr
 
 from xr_modelfit.progress import Tell
 
-__all__ = ["Crew", "Habit", "check_scheduler", "compute", "crew_of", "on_cluster", "resolve_scheduler"]
+__all__ = ["Crew", "Habit", "check_scheduler", "compute", "compute_each", "crew_of", "on_cluster", "resolve_scheduler"]
 
 SCHEDULERS = ("synchronous", "threads", "processes", "distributed", "default")
 _ALIASES = {
@@ -214,12 +214,14 @@ def compute(variable: xr.Variable, scheduler: Any, name: str, tell: Tell | None 
     """Compute a lazy array of which the last dim is that of fields; ``tell`` is told of the fits of each block."""
     from concurrent.futures.process import BrokenProcessPool
 
+    from dask.core import flatten
+
     try:
         if tell is None:
             return variable.compute() if scheduler is None else variable.compute(scheduler=scheduler)
         if on_cluster(scheduler if scheduler is not None else name):
             return _compute_on_cluster(variable, scheduler, tell)
-        with _counting(variable, tell):
+        with _counting(flatten(variable.data.__dask_keys__()), tell):
             return variable.compute() if scheduler is None else variable.compute(scheduler=scheduler)
     except BrokenProcessPool as error:
         raise RuntimeError(
@@ -232,15 +234,29 @@ def compute(variable: xr.Variable, scheduler: Any, name: str, tell: Tell | None 
         raise
 
 
-def _counting(variable: xr.Variable, tell: Tell) -> AbstractContextManager[Any]:
+def compute_each(work: Callable[[int], np.ndarray], n: int, scheduler: str, tell: Tell | None = None) -> None:
+    """Do ``work(i)`` for each i below ``n`` in threads, or one after the other.
+
+    ``tell`` is told of the fits of each block that ``work`` returns; so is any callback of dask.
+    """
+    from dask.base import compute
+    from dask.delayed import delayed
+
+    work.__name__ = "modelfit"  # what dask shows
+    task = delayed(work, pure=False, traverse=False)
+    tasks = [task(i) for i in range(n)]
+    with nullcontext() if tell is None else _counting((one.key for one in tasks), tell):
+        compute(*tasks, scheduler=scheduler)
+
+
+def _counting(keys: Iterable[Any], tell: Tell) -> AbstractContextManager[Any]:
     """Counts the fits of finished blocks on dask's own schedulers."""
     from dask.callbacks import Callback
-    from dask.core import flatten
 
-    keys = set(flatten(variable.data.__dask_keys__()))
+    counted = set(keys)
 
     def count(key: Any, result: Any, dsk: Any, state: Any, worker_id: Any) -> None:
-        if key in keys and isinstance(result, np.ndarray):
+        if key in counted and isinstance(result, np.ndarray):
             tell(math.prod(result.shape[:-1]))
 
     counter: AbstractContextManager[Any] = Callback(posttask=count)

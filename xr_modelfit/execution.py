@@ -5,6 +5,7 @@ Whatever is chosen here never changes a result: a block's fits do not see each o
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.computing import Habit, compute, resolve_scheduler
+from xr_modelfit.computing import Habit, compute, compute_each, resolve_scheduler
 from xr_modelfit.progress import Tell
 
 __all__ = [
@@ -105,8 +106,37 @@ def map_blocks(
         if tell is not None:
             tell(n_fits)
         return out
+    if name in ("synchronous", "threads"):
+        return _in_place(apply, variables, loop, output_dims, pieces, name, tell)
     lazy_out = apply([_chunked(v, pieces, core) for v in variables])
     return compute(lazy_out, get, name, tell)
+
+
+def _in_place(
+    apply: Callable[[Sequence[xr.Variable]], xr.Variable],
+    variables: Sequence[xr.Variable],
+    loop: Mapping[Hashable, int],
+    output_dims: Mapping[Hashable, int],
+    pieces: Mapping[Hashable, Sequence[int]],
+    name: str,
+    tell: Tell | None,
+) -> xr.Variable:
+    """Blocks that are views of arrays in memory, each result straight to its place.
+
+    As a dask array, the input would be copied and hashed as a whole, and copied again block by block.
+    """
+    out = xr.Variable((*loop, *output_dims), np.empty((*loop.values(), *output_dims.values())))
+    steps = [[slice(int(end) - n, int(end)) for n, end in zip(c, np.cumsum(c), strict=True)] for c in pieces.values()]
+    places = [dict(zip(pieces, at, strict=True)) for at in itertools.product(*steps)]
+
+    def work(i: int) -> np.ndarray:
+        part = out.isel(places[i])
+        part[...] = apply([v.isel(places[i], missing_dims="ignore") for v in variables])
+        view: np.ndarray = part.values
+        return view
+
+    compute_each(work, len(places), name, tell)
+    return out
 
 
 def lazy_chunks(

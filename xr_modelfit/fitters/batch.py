@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from xr_modelfit.extras import needed
-from xr_modelfit.fitters.linear import solve_linear
+from xr_modelfit.fitters.linear import solve_clear, solve_linear
 from xr_modelfit.fitters.pieces import apart, most_fits, pieces
 from xr_modelfit.fitters.samples import FitArrays, Notes, Samples
 from xr_modelfit.fitters.slots import Slots
@@ -135,6 +135,7 @@ class BatchLSQFitter:
         out: FitArrays,
     ) -> np.ndarray:
         """Solve a linear model directly; those fits are left that bounds or overflow make iterate."""
+        ids = solve_clear(problem, samples, ids, starts, bounds, out)
         left = []
         for piece in pieces(ids, samples.y.shape[1]):
             inputs, y, w = samples.columns(piece)

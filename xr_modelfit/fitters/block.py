@@ -5,8 +5,9 @@ solves, and every result is judged in the same way whatever the fitter (`fitters
 Nothing here depends on what else is in the block.
 """
 
+import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -114,12 +115,17 @@ def fit_block(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
     -------
     ndarray, shape (..., task.layout.width)
     """
-    block = _Block(arrays, task)
-    packed = np.full((block.b, task.layout.width), np.nan)
-    if block.b:
+    whole = _Block(arrays, task)
+    packed = np.full((*whole.shape, task.layout.width), np.nan)
+    if whole.b:
         with within(task.place):
-            _fill(packed, block, task)
-    return packed.reshape(*block.shape, task.layout.width)
+            problem = task.problem.private()
+            for at in whole.parts():
+                block = whole.part(at)
+                filled = np.full((block.b, task.layout.width), np.nan)
+                _fill(filled, block, task, problem)
+                packed[at] = filled.reshape(*block.shape, task.layout.width)
+    return packed
 
 
 class _Block:
@@ -136,6 +142,23 @@ class _Block:
         self.b, self.n = int(np.prod(self.shape)), int(np.prod(self.fitted))
         self.given = given
 
+    def parts(self) -> Iterator[tuple[slice, ...]]:
+        """Cuts along the leading axes that keep copies of the samples of linear models small.
+
+        Those of other models need many fits to choose from as others end (`fitters.batch`).
+        """
+        most = _PART // max(self.n, 1) if self.task.problem.ways.linear else self.b
+        return _cuts(self.shape, max(1, most))
+
+    def part(self, at: tuple[slice, ...]) -> "_Block":
+        """The block of some of the fits."""
+        arrays = []
+        for role, a in self.given.items():
+            lead = a.ndim - (self.task.n_fitted_dims if role.kind in _SAMPLED else 0)
+            cuts = at[len(at) - lead :]
+            arrays.append(a[tuple(s if size > 1 else slice(None) for s, size in zip(cuts, a.shape, strict=False))])
+        return _Block(arrays, self.task)
+
     def samples(self) -> tuple[Samples, np.ndarray, np.ndarray]:
         """Samples, which are not finite, and which are not valid for another reason; (b, n) each."""
         task = self.task
@@ -143,7 +166,8 @@ class _Block:
         inputs = [self._sampled(r) for r in task.roles if r.kind == "input"]
         finite = np.isfinite(y)
         for x in inputs:
-            finite = finite & np.isfinite(x)
+            usable = np.isfinite(x)
+            finite = finite if usable.all() else finite & usable
         admitted = np.ones((1, 1), dtype=bool)
         if Role("where") in self.given:
             admitted = self._sampled(Role("where"), dtype=bool)
@@ -159,7 +183,8 @@ class _Block:
         elif task.scalar_weight is not None:
             weights = np.full((1, self.n), task.scalar_weight)
         admitted, finite = (np.broadcast_to(a, y.shape) for a in (admitted, finite))
-        return Samples(y, inputs, weights, finite & admitted), finite, admitted
+        valid = finite if admitted.all() else finite & admitted
+        return Samples(y, inputs, weights, valid), finite, admitted
 
     def starts_and_bounds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Starts, lower and upper bounds, (b, K) each."""
@@ -199,19 +224,41 @@ class _Block:
         lead = array.shape[: array.ndim - self.task.n_fitted_dims]
         rows = self.shape if every or int(np.prod(lead)) > 1 else (1,) * len(lead)
         full = np.broadcast_to(array, (*rows, *self.fitted))
+        if self.task.problem.ways.linear and _samples_first(full, len(rows)):
+            turned = np.moveaxis(full, range(len(rows)), range(-len(rows), 0))
+            with np.errstate(all="ignore"):
+                return np.ascontiguousarray(turned, dtype=dtype).reshape(self.n, int(np.prod(rows))).T
         with np.errstate(all="ignore"):  # a wider float beyond the range of ours is infinite, and left out
             return np.ascontiguousarray(full, dtype=dtype).reshape(int(np.prod(rows)), self.n)
 
 
 _SAMPLED = {"data", "input", "where", "weights"}
+_PART = 2**20  # samples: 8 MB
 
 
-def _fill(packed: np.ndarray, block: _Block, task: BlockTask) -> None:
-    problem = task.problem.private()
+def _samples_first(array: np.ndarray, lead: int) -> bool:
+    """Whether fits lie closer together in memory than the samples of one; ``lead`` axes are those of fits."""
+    steps = [abs(s) if n > 1 else 0 for s, n in zip(array.strides, array.shape, strict=True)]
+    fits, samples = ([s for s in part if s] for part in (steps[:lead], steps[lead:]))
+    return bool(fits) and bool(samples) and min(fits) < min(samples)
+
+
+def _cuts(shape: tuple[int, ...], most: int) -> Iterator[tuple[slice, ...]]:
+    """Slices along all axes, of no more than ``most`` elements each."""
+    if not shape:
+        yield ()
+        return
+    step = max(1, most // max(1, math.prod(shape[1:])))
+    for start in range(0, shape[0], step):
+        for rest in _cuts(shape[1:], most):
+            yield (slice(start, min(start + step, shape[0])), *rest)
+
+
+def _fill(packed: np.ndarray, block: _Block, task: BlockTask, problem: Problem) -> None:
     given, finite, admitted = block.samples()
     starts, lower, upper = block.starts_and_bounds()
     free = problem.free & ~(lower == upper)
-    n_points = np.count_nonzero(given.valid, axis=1)
+    n_points = given.n_points
     status = _before(task, given, finite, admitted, starts, lower, upper, free)
     attempt = (status == FitStatus.CONVERGED) & free.any(axis=1)
 
@@ -223,8 +270,10 @@ def _fill(packed: np.ndarray, block: _Block, task: BlockTask) -> None:
     status[attempt] = solved.status[attempt]
     raised = attempt & np.isin(status, (FitStatus.FITTER_ERROR, FitStatus.NONFINITE_MODEL))
     status[raised & (n_points < np.count_nonzero(free, axis=1))] = FitStatus.DEGENERATE
-    samples = Samples(given.y, given.inputs, given.weights, solved.valid)
-    n_points = np.where(attempt, np.count_nonzero(solved.valid, axis=1), n_points)
+    samples = given
+    if solved.valid is not given.valid:
+        samples = Samples(given.y, given.inputs, given.weights, solved.valid)
+        n_points = np.where(attempt, samples.n_points, n_points)
 
     fields = task.layout.fields()
     n_free = np.count_nonzero(free, axis=1)
@@ -237,7 +286,7 @@ def _fill(packed: np.ndarray, block: _Block, task: BlockTask) -> None:
     if all_fixed.any():
         with caught_warnings():
             parameters[all_fixed] = problem.with_ties(starts[all_fixed].T).T
-    _judge(packed, task, problem, samples, status, parameters, (lower, upper), free, notes)
+    _judge(packed, task, problem, samples, status, parameters, (lower, upper), free, solved.judged, notes)
     dof = (n_points - n_free).astype(float)
     chi2 = packed[:, fields["chi2"]][:, 0]
     packed[:, fields["reduced_chi2"]] = np.where(dof > 0, chi2 / np.where(dof > 0, dof, 1.0), np.nan)[:, None]
@@ -262,6 +311,7 @@ def _judge(
     parameters: np.ndarray,
     bounds: tuple[np.ndarray, np.ndarray],
     free: np.ndarray,
+    known: Sequence[tuple[np.ndarray, Judgement]],
     notes: Notes | None,
 ) -> None:
     """Judge every fit that has parameters; fills ``packed``, and has the last word on ``status``."""
@@ -287,6 +337,9 @@ def _judge(
             K = problem.n_parameters
             packed[ids[good], fields["covariance"]] = np.moveaxis(found.covariance, 2, 0).reshape(-1, K * K)[good]
 
+    for ids, found in known:
+        settle(ids, found if task.absolute else found.relative(packed[ids, fields["dof"]][:, 0]))
+        there[ids] = False
     left = np.flatnonzero(there)
     if problem.source is not None:
         from xr_modelfit.compiled.engine import judge_fits
@@ -313,7 +366,7 @@ def _before(
 ) -> np.ndarray:
     """Status of each fit before it is tried, shape (b,); CONVERGED where it can be."""
     problem = task.problem
-    n_points = np.count_nonzero(samples.valid, axis=1)
+    n_points = samples.n_points
     least = np.count_nonzero(free, axis=1) if task.min_points is None else task.min_points
     outside = ~((starts >= lower) & (starts <= upper)) & ~problem.fixed
     bad_start = (outside | ~np.isfinite(starts)) & ~problem.tied

@@ -24,7 +24,7 @@ References
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -33,7 +33,7 @@ from xr_modelfit.fitters.orthogonal import factorise
 from xr_modelfit.fitters.sums import dot, norm2
 from xr_modelfit.problem import Problem
 
-__all__ = ["Judgement", "judge"]
+__all__ = ["Judgement", "judge", "of_all_parameters"]
 
 ON_BOUND = 1e-3  # of a conditional standard error
 STATIONARY = 0.2  # of a standard error
@@ -62,6 +62,16 @@ class Judgement:
     def stderr(self) -> np.ndarray:
         """Standard errors, shape (K, b)."""
         return np.sqrt(np.einsum("iib->ib", self.covariance))
+
+    def only(self, which: np.ndarray) -> "Judgement":
+        """Judgement on some of the fits; ``which`` has shape (b,)."""
+        if which.all():
+            return self
+        return Judgement(*(getattr(self, f.name)[..., which] for f in fields(self)))
+
+    def relative(self, dof: np.ndarray) -> "Judgement":
+        """The same where weights are relative: errors come from the residuals. ``dof`` is positive."""
+        return replace(self, covariance=self.covariance * (self.chi2 / dof))
 
 
 def judge(
@@ -122,7 +132,7 @@ def judge(
     full_rank &= np.count_nonzero(active, axis=0) <= n_points
     if not absolute:
         inverse = inverse * np.where(dof > 0, chi2 / np.maximum(dof, 1), np.where(n_free > 0, np.nan, 0.0))
-    covariance = _all_parameters(inverse, T, active, held)
+    covariance = of_all_parameters(inverse, T, active, held)
     covariance[:, :, ~(full_rank & finite)] = np.nan
     covariance[np.isinf(covariance)] = np.nan  # too large for a number
     return Judgement(covariance, chi2, finite, full_rank, stationary, at_minimum, held.any(axis=0))
@@ -166,7 +176,7 @@ def _on_bound(
     return (on_low | on_high) & (length > 0)
 
 
-def _all_parameters(inverse: np.ndarray, T: np.ndarray, active: np.ndarray, held: np.ndarray) -> np.ndarray:
+def of_all_parameters(inverse: np.ndarray, T: np.ndarray, active: np.ndarray, held: np.ndarray) -> np.ndarray:
     """Covariance of all K parameters; NaN where one depends on a parameter on its bound."""
     K, k, b = T.shape
     along = np.zeros((K, k, b))

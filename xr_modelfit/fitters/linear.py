@@ -2,7 +2,8 @@
 
 With ``f(p) = f(0) + J p`` the minimum of ``|w (y - f(p))|`` is found by one orthogonal
 factorisation, and refined once: what is left of the residual is projected again. Fits that share
-coordinates, and have neither weights nor gaps, share the factorisation as well.
+coordinates, and have neither weights nor gaps, share the factorisation as well. Clear cases,
+which most are, take a shorter way (`fitters.normal`).
 """
 
 from collections.abc import Sequence
@@ -10,10 +11,59 @@ from collections.abc import Sequence
 import numpy as np
 
 from xr_modelfit.derivatives import accuracy, jacobian
+from xr_modelfit.fitters.normal import Design, design_of, solve_normal
 from xr_modelfit.fitters.orthogonal import factorise
+from xr_modelfit.fitters.pieces import apart, pieces
+from xr_modelfit.fitters.samples import FitArrays, Samples
 from xr_modelfit.problem import Problem
+from xr_modelfit.status import FitStatus
 
-__all__ = ["solve_linear"]
+__all__ = ["solve_clear", "solve_linear"]
+
+
+def solve_clear(
+    problem: Problem,
+    samples: Samples,
+    ids: np.ndarray,
+    starts: np.ndarray,
+    bounds: tuple[np.ndarray, np.ndarray],
+    out: FitArrays,
+) -> np.ndarray:
+    """Solve and judge those of the fits ``ids`` that are clear cases; returns the others.
+
+    Whether inputs are shared is no matter for the bits, so that a fit has the same ones in any company.
+    """
+    low, high = bounds
+    usual = np.all((starts == problem.start) | ~problem.fixed, axis=1) & ~np.any((low == high) & problem.free, axis=1)
+    some = ids[usual[ids]]
+    if not some.size or not problem.free.any():
+        return ids
+    clear = np.zeros(len(starts), dtype=bool)
+    n = samples.y.shape[1]
+    shared: Design | None = None
+
+    def solved(piece: np.ndarray) -> None:
+        design = design_of(problem, samples.columns(piece)[0]) if shared is None else shared
+        y, m = samples.squares(piece)
+        low, high = (np.ascontiguousarray(a[piece].T) for a in bounds)
+        found = solve_normal(problem, design, y, m, samples.n_points[piece], (low, high))
+        done = found.clear & ~samples.any_valid(piece, design.unusable)
+        clear[piece] = done
+        out.parameters[piece[done]] = found.parameters[:, done].T
+        out.status[piece[done]], out.n_iter[piece[done]] = FitStatus.CONVERGED, 1
+        out.judged.append((piece[done], found.judgement.only(done)))
+
+    if all(x.shape[0] == 1 for x in samples.inputs):
+        try:
+            shared = design_of(problem, samples.common())
+        except Exception:
+            return ids
+    gaps = samples.n_points[some] < n
+    for group in (some[~gaps], some[gaps]):
+        for piece in pieces(group, n):
+            for _ in apart(solved, piece):  # those that raise are left
+                pass
+    return ids[~clear[ids]]
 
 
 def solve_linear(

@@ -72,6 +72,7 @@ class PixelwiseFitter:
     ) -> FitArrays:
         """See `xr_modelfit.fitters.samples.Fitter`."""
         out = FitArrays.unknown(samples, problem.n_parameters, self.info_names)
+        out.valid = samples.valid.copy()  # the fitter may reject some
         fitter, keywords = copy.deepcopy(self.fitter), self._call_keywords(problem)
         for i in np.flatnonzero(attempt).tolist():
             start, low, high = (a[i if a.shape[0] > 1 else 0] for a in (starts, *bounds))

@@ -12,6 +12,7 @@ from warnings import WarningMessage
 
 import numpy as np
 
+from xr_modelfit.fitters.covariance import Judgement
 from xr_modelfit.fitters.sums import columns
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
@@ -49,9 +50,45 @@ class Samples:
         w = None if weights is None else np.ascontiguousarray(weights[ids].T)
         return [x if x.shape[1] == 1 else columns(x, ids) for x in inputs], np.ascontiguousarray(y[ids].T), w
 
+    def squares(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Data and squared weights of fits ``ids``, (n, b) each, 0 where a sample is left out; None means ones.
+
+        They may be views of the samples: not to be written to.
+        """
+        y = _in_columns(self.y, ids)
+        m = None
+        if self.weights is not None:
+            w = self.weights.T if self.weights.shape[0] == 1 else _in_columns(self.weights, ids)
+            m = np.broadcast_to(w * w, y.shape)
+        if np.all(self.n_points[ids] == self.y.shape[1]):
+            return y, m
+        valid = _in_columns(self.valid, ids)
+        keep = np.negative(valid.view(np.int8), dtype=np.int64)  # all bits or none: quicker than a choice
+        return _masked(y, keep), valid.astype(float) if m is None else _masked(m, keep)
+
+    def common(self) -> list[np.ndarray]:
+        """Inputs that all fits share, (n, 1) each; where one is no number, all are those of another sample."""
+        inputs = [np.ascontiguousarray(x[0])[:, None] for x in self.inputs]
+        usable = np.all([np.isfinite(x) for x in inputs], axis=0)
+        return inputs if usable.all() else [np.where(usable, x, x[np.argmax(usable)]) for x in inputs]
+
+    def any_valid(self, ids: np.ndarray, which: np.ndarray) -> np.ndarray:
+        """Which of the fits ``ids`` have a valid sample among ``which`` (n,), shape (b,)."""
+        at = np.flatnonzero(which)
+        return np.any(self.valid[np.ix_(ids, at)], axis=1) if at.size else np.zeros(ids.size, dtype=bool)
+
     @cached_property
     def all_valid(self) -> bool:
         return bool(self.valid.all())
+
+    @cached_property
+    def n_points(self) -> np.ndarray:
+        """How many samples of each fit take part, shape (b,)."""
+        b, n = self.y.shape
+        if self.all_valid:
+            return np.full(b, n)
+        narrow = np.uint16 if n < 2**16 else np.int64
+        return np.add.reduce(self.valid.view(np.uint8), axis=1, dtype=narrow).astype(np.int64)
 
     @cached_property
     def _filled(self) -> tuple[np.ndarray, list[np.ndarray], np.ndarray | None]:
@@ -78,6 +115,20 @@ class Samples:
         return inputs, self.y[i][keep], None if self.weights is None else _row(self.weights, i)[keep]
 
 
+def _in_columns(a: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Rows ``ids`` of (b, n) as columns (n, b) that lie beside each other in memory; a view where that is possible."""
+    in_a_row = ids[-1] - ids[0] == ids.size - 1 and bool(np.all(np.diff(ids) == 1))
+    if a.strides[0] == a.itemsize and a.strides[1] != a.itemsize:  # samples first in memory
+        return a.T[:, ids[0] : ids[-1] + 1] if in_a_row else columns(a.T, ids)
+    return np.ascontiguousarray((a[ids[0] : ids[-1] + 1] if in_a_row else a[ids]).T)
+
+
+def _masked(a: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """``a`` where all bits of ``keep`` are set, 0 where none is, whatever stands there."""
+    masked: np.ndarray = (a.view(np.int64) & keep).view(np.float64)
+    return masked
+
+
 def _row(array: np.ndarray, i: int) -> np.ndarray:
     row: np.ndarray = array[i if array.shape[0] > 1 else 0]
     return row
@@ -99,6 +150,8 @@ class FitArrays:
         Samples that took part: those given, less what the fitter itself rejected.
     info : dict of str to ndarray, shape (b,)
         Numbers from an astropy fitter's ``fit_info``; NaN where absent.
+    judged : list of (ids, Judgement)
+        Fits that need no other judgement; their covariances are those of absolute weights.
     """
 
     parameters: np.ndarray
@@ -106,6 +159,7 @@ class FitArrays:
     n_iter: np.ndarray
     valid: np.ndarray
     info: dict[str, np.ndarray] = field(default_factory=dict)
+    judged: list[tuple[np.ndarray, Judgement]] = field(default_factory=list)
 
     @classmethod
     def unknown(cls, samples: Samples, n_parameters: int, info_names: Sequence[str] = ()) -> "FitArrays":
@@ -115,7 +169,7 @@ class FitArrays:
             parameters=np.full((b, n_parameters), np.nan),
             status=np.full(b, FitStatus.NOT_ATTEMPTED, dtype=np.int8),
             n_iter=np.full(b, np.nan),
-            valid=samples.valid.copy(),
+            valid=samples.valid,
             info={name: np.full(b, np.nan) for name in info_names},
         )
 

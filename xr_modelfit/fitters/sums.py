@@ -6,7 +6,7 @@ a sample of weight zero adds an exact zero, wherever it stands, and no column se
 
 import numpy as np
 
-__all__ = ["columns", "dot", "norm2"]
+__all__ = ["along", "columns", "dot", "norm2"]
 
 
 def columns(a: np.ndarray, which: np.ndarray) -> np.ndarray:
@@ -19,6 +19,13 @@ def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if a.shape[1] == 1:  # one column would be summed in another order
         return dot(np.repeat(a, 2, axis=1), np.repeat(b, 2, axis=1))[:1]
     return np.einsum("nb,nb->b", _in_rows(a), _in_rows(b), optimize=False)
+
+
+def along(c: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """As `dot` of ``c`` (n, 1) or (n, b) and ``a`` (n, b), to the last bit; the fits may share ``c``."""
+    if c.shape[1] == a.shape[1]:
+        return dot(c, a)
+    return np.einsum("n,nb->b", np.ascontiguousarray(c[:, 0]), _in_rows(a), optimize=False)
 
 
 def norm2(a: np.ndarray) -> np.ndarray:

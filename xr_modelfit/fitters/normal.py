@@ -1,0 +1,240 @@
+r"""Most linear fits, solved and judged at once by normal equations that are refined.
+
+For ``f(p) = f(0) + C p`` and squared weights ``m`` (0 where a sample is left out)
+
+    ``G = C' m C = S H S``,  ``p = G^-1 C' m (y - f(0))``,
+    ``r = y - f(0) - C p``,  ``d = G^-1 C' m r``,  solution ``p + d``,  ``chi2 = r' m r - d' G d``,
+
+with ``S`` the lengths of the columns. Where fits share coordinates, ``C`` has one column for all of them: what is
+done for each sample is a few sums and one residual, with or without gaps. The refinement by the residual makes ``p``
+as good as an orthogonal factorisation does [1]_ as long as ``G`` is far from singular; the covariance is good to
+rounding times the trace of ``H^-1``.
+
+Only clear cases end here: a well-conditioned ``G``, a refinement that moved next to nothing, parameters off their
+bounds. Others are left to `fitters.linear` and `fitters.covariance`. Which ones depends on the fit alone, not on its
+company; nor do its bits, whether columns are shared or not, or there is a sample of weight zero more or less.
+
+Shapes: ``n`` samples, ``k`` free parameters, ``b`` fits; columns (n, 1) or (n, b).
+
+References
+----------
+.. [1] Björck, Å. (1987), Linear Algebra Appl. 88/89, 31: the corrected seminormal equations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xr_modelfit.derivatives import jacobian, tie_derivatives
+from xr_modelfit.fitters.covariance import ON_BOUND, Judgement, of_all_parameters
+from xr_modelfit.fitters.sums import along, dot
+from xr_modelfit.problem import Problem
+
+__all__ = ["Design", "Verdict", "design_of", "solve_normal"]
+
+_WORST = 1e5  # trace of H^-1: the covariance is good to ten digits
+_REFINED = 1e-4  # of a standard error: a refinement that small leaves nothing to a second one
+_SQUARES = (1e-190, 1e190)  # of lengths of columns
+_WEIGHTS = (1e-90, 1e90)  # sums of squared weights: neither they nor squares of columns underflow
+
+
+@dataclass(frozen=True)
+class Design:
+    """A linear model at the samples of a fit, or of all fits.
+
+    Parameters
+    ----------
+    offset : ndarray, shape (n, 1) or (n, b), or None
+        ``f(0)``; None where it is 0.
+    columns : list of k ndarray, shape (n, 1) or (n, b)
+        ``C``.
+    unusable : ndarray of bool, shape (n,)
+        Samples at which the model of all fits is no number; offset and columns are 0 there.
+    """
+
+    offset: np.ndarray | None
+    columns: list[np.ndarray]
+    unusable: np.ndarray
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of ``b`` fits; those that are not ``clear`` have no values that count.
+
+    Parameters
+    ----------
+    parameters : ndarray, shape (K, b)
+    judgement : Judgement
+        As if weights were one over the standard errors of the data.
+    clear : ndarray of bool, shape (b,)
+    """
+
+    parameters: np.ndarray
+    judgement: Judgement
+    clear: np.ndarray
+
+
+def design_of(problem: Problem, inputs: Sequence[np.ndarray]) -> Design:
+    """The model at inputs (n, 1) or (n, b), with fixed parameters at their scalar starts."""
+    P = problem.with_ties(np.repeat(_origin(problem), max(x.shape[1] for x in inputs), axis=1))
+    infinite = np.full(P.shape, np.inf)
+    offset = problem.evaluate(inputs, P)
+    C = [np.ascontiguousarray(c, dtype=float) for c in jacobian(problem, inputs, P, -infinite, infinite)]
+    n = offset.shape[0]
+    unusable = np.zeros(n, dtype=bool)
+    if all(x.shape[1] == 1 for x in inputs):
+        unusable = ~np.isfinite(offset[:, 0])
+        for c in C:
+            unusable |= ~np.isfinite(c[:, 0] * c[:, 0])
+        if unusable.any():
+            offset, C = _without(unusable, offset), [_without(unusable, c) for c in C]
+    return Design(offset if np.any(offset) else None, C, unusable)
+
+
+def _origin(problem: Problem) -> np.ndarray:
+    return np.where(problem.free, 0.0, problem.start)[:, None]
+
+
+def solve_normal(
+    problem: Problem,
+    design: Design,
+    y: np.ndarray,
+    m: np.ndarray | None,
+    n_points: np.ndarray,
+    bounds: tuple[np.ndarray, np.ndarray],
+) -> Verdict:
+    """Solve and judge fits of which no free parameter is held.
+
+    Parameters
+    ----------
+    y : ndarray, shape (n, b)
+        Data; 0 where a sample is left out.
+    m : ndarray, shape (n, b), or None
+        Squared weights, 0 where a sample is left out; None means ones.
+    n_points : ndarray, shape (b,)
+    bounds : pair of ndarray, shape (K, b)
+    """
+    C, k, b = design.columns, len(design.columns), y.shape[1]
+    G = _moments(C, m, b)
+    inverse, trace = _inverse(G)
+    y = y if design.offset is None else y - design.offset
+    my = y if m is None else y * m
+    p = _times(inverse, np.stack([along(c, my) for c in C]))
+    r = _residual(y, C, p)
+    mr = r if m is None else np.multiply(r, m, out=my if my is not y else None)
+    g = np.stack([along(c, mr) for c in C])
+    d = _times(inverse, g)
+    removed = np.maximum(np.sum(g * d, axis=0), 0.0)
+    chi2 = np.maximum(dot(mr, r) - removed, 0.0)
+    p = p + d
+
+    dof = n_points - k
+    scatter = chi2 / np.maximum(dof, 1)
+    clear = (trace <= _WORST) & (dof > 0) & (removed <= _REFINED**2 * scatter) & np.isfinite(chi2)
+    for j in range(k):
+        clear &= (G[j, j] > _SQUARES[0]) & (G[j, j] < _SQUARES[1]) & np.isfinite(p[j])
+        clear &= np.isfinite(inverse[j, j] * scatter)
+    if m is not None:
+        total = along(np.ones((len(m), 1)), m)
+        clear &= (total > _WEIGHTS[0]) & (total < _WEIGHTS[1])
+    low, high = (a[problem.free] for a in bounds)
+    if np.any(np.isfinite(low) | np.isfinite(high)):
+        clear &= _off_bounds(p, low, high, G, scatter, dot(y, y if m is None else y * m))
+    P = np.repeat(_origin(problem), b, axis=1)
+    P[problem.free] = p
+    P = problem.with_ties(P)
+    clear &= np.all(np.isfinite(P), axis=0)
+    active = np.ones((k, 1), dtype=bool)
+    covariance = of_all_parameters(inverse, tie_derivatives(problem, P[:, : inverse.shape[2]]), active, ~active)
+    covariance = np.broadcast_to(covariance, (*covariance.shape[:2], b))
+    return Verdict(P, Judgement(covariance, chi2, clear, clear, clear, clear, np.zeros(b, dtype=bool)), clear)
+
+
+def _without(unusable: np.ndarray, a: np.ndarray) -> np.ndarray:
+    return np.where(unusable[:, None], 0.0, a)
+
+
+def _moments(C: Sequence[np.ndarray], m: np.ndarray | None, b: int) -> np.ndarray:
+    """``G``, shape (k, k, b); one fit stands for all that share everything."""
+    k, n = len(C), C[0].shape[0]
+    if m is None:
+        m = np.ones((n, 2 if all(c.shape[1] == 1 for c in C) else b))
+    G = np.empty((k, k, m.shape[1]))
+    for i in range(k):
+        for j in range(i + 1):
+            G[i, j] = G[j, i] = along(C[i] * C[j], m)
+    return G if G.shape[2] == b else G[:, :, :1]
+
+
+def _inverse(G: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``G^-1``, shape (k, k, b), and the trace of ``H^-1``, NaN where ``G`` is singular."""
+    k = len(G)
+    s = [np.sqrt(G[j, j]) for j in range(k)]
+    L, X, inverse = np.zeros(G.shape), np.zeros(G.shape), np.empty(G.shape)
+    for j in range(k):
+        for i in range(j, k):
+            total = G[i, j] / (s[i] * s[j])
+            for q in range(j):
+                total = total - L[i, q] * L[j, q]
+            L[i, j] = np.sqrt(total) if i == j else total / L[j, j]
+    for j in range(k):  # X = L^-1
+        X[j, j] = 1.0 / L[j, j]
+        for i in range(j + 1, k):
+            total = L[i, j] * X[j, j]
+            for q in range(j + 1, i):
+                total = total + L[i, q] * X[q, j]
+            X[i, j] = -total / L[i, i]
+    trace = np.zeros(G.shape[2])
+    for i in range(k):
+        for j in range(i + 1):
+            total = X[i, i] * X[i, j]
+            for q in range(i + 1, k):
+                total = total + X[q, i] * X[q, j]
+            if i == j:
+                trace = trace + total
+            inverse[i, j] = inverse[j, i] = total / (s[i] * s[j])
+    return inverse, trace
+
+
+def _times(inverse: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """``G^-1 g``, shape (k, b)."""
+    out = np.empty(g.shape)
+    for i in range(len(g)):
+        total = inverse[i, 0] * g[0]
+        for j in range(1, len(g)):
+            total = total + inverse[i, j] * g[j]
+        out[i] = total
+    return out
+
+
+def _residual(y: np.ndarray, C: Sequence[np.ndarray], p: np.ndarray) -> np.ndarray:
+    """``y - C p``, a new array."""
+    r = np.empty(y.shape)
+    work: np.ndarray | None = None
+    for c, value in zip(C, p, strict=True):
+        if c.shape[1] == 1 and np.all(c == c[0]):  # a constant: the same products for all samples
+            np.subtract(y, c[0] * value, out=r)
+        else:
+            work = np.empty(y.shape) if work is None else work
+            if c.shape[1] == 1:
+                np.einsum("n,b->nb", c[:, 0], value, out=work)
+            else:
+                np.multiply(c, value, out=work)
+            np.subtract(y, work, out=r)
+        y = r
+    return r
+
+
+def _off_bounds(
+    p: np.ndarray, low: np.ndarray, high: np.ndarray, G: np.ndarray, scatter: np.ndarray, size: np.ndarray
+) -> np.ndarray:
+    """Which fits have all parameters well inside their bounds, shape (b,); ``size`` bounds the spread of the data."""
+    near = 10.0 * np.maximum(ON_BOUND * np.sqrt(scatter), 1e-9 * np.sqrt(size))
+    off = np.ones(p.shape[1], dtype=bool)
+    for j, value in enumerate(p):
+        bounded = np.isfinite(low[j]) | np.isfinite(high[j])
+        off &= ~bounded | (np.minimum(value - low[j], high[j] - value) * np.sqrt(G[j, j]) > near)
+    return off
