@@ -7,23 +7,23 @@ and leaves to the NumPy engine those that need more than derivatives: where a sa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xr_modelfit.compiled.kernels import kernels, loops
+from xr_modelfit.compiled.kernels import kernels, loop
 from xr_modelfit.compiled.source import LEFT, PIECE, ROWS
-from xr_modelfit.fitters import covariance, slots, steps
-from xr_modelfit.fitters.covariance import Judgement
+from xr_modelfit.fitters import slots, steps
+from xr_modelfit.fitters.clear import LastStep, judge_clear
 from xr_modelfit.fitters.samples import FitArrays, Samples
 from xr_modelfit.problem import Problem
 
 if TYPE_CHECKING:
     from xr_modelfit.fitters.steps import Options
 
-__all__ = ["judge_fits", "solve_fits"]
+__all__ = ["solve_fits"]
 
-_ACCURACY = 1e-14  # of derivatives by rule
+_AT_ONCE = 2**18  # numbers that are kept of fits until they are judged
 
 
 def solve_fits(
@@ -40,75 +40,55 @@ def solve_fits(
     Arguments as in `xr_modelfit.fitters.samples.Fitter`.
     """
     functions = kernels(_source(problem))
-    room = _Room.of(problem, samples)
-    k = room.ours.size
+    k, K, n = int(np.count_nonzero(problem.free)), problem.n_parameters, samples.y.shape[1]
     rules = (
         options.maxiter, options.ftol, options.xtol, options.gtol, slots.FIRST_DAMPING, steps.SLOW, steps.ALONG,
         steps.ALPHA, steps.FORGET, steps.ROUNDING, steps.STUCK, steps.NEAR, steps.ALIGNED, steps.FLAT, steps.SINGULAR,
     )  # fmt: skip
-    loops().solve(
-        *functions.addresses, ids, *_arrays(samples), *_tables(samples, starts, *bounds), room.ours,
-        tuple(float(rule) for rule in rules), out.parameters, out.status, out.n_iter, *room.work,
-        np.zeros((1 + k + PIECE, 1 + k)), np.zeros(5),
-    )  # fmt: skip
-    left = out.status[ids] == LEFT
-    out.parameters[ids[left]], out.n_iter[ids[left]] = np.nan, np.nan
-    return ids[left]
+    given = (*_arrays(samples), *_tables(samples, starts, *bounds), np.flatnonzero(problem.free))
+    work = _work(len(samples.inputs), n, k, K)
+    left = []
+    most = max(_AT_ONCE // (1 + k) ** 2, 1)
+    for start in range(0, ids.size, most):
+        some = ids[start : start + most]
+        sums = np.empty((some.size, 2 + k, 1 + k))
+        loop()(
+            *functions.addresses, some, *given, tuple(float(rule) for rule in rules), out.parameters, out.status,
+            out.n_iter, sums, *work,
+        )  # fmt: skip
+        undone = out.status[some] == LEFT
+        out.parameters[some[undone]], out.n_iter[some[undone]] = np.nan, np.nan
+        left.append(some[undone])
+        _judge(problem, samples, some[~undone], sums[~undone], bounds, out)
+    return np.concatenate(left) if left else ids
 
 
-def judge_fits(
+def _judge(
     problem: Problem,
     samples: Samples,
     ids: np.ndarray,
-    n_points: np.ndarray,
-    parameters: np.ndarray,
+    sums: np.ndarray,
     bounds: tuple[np.ndarray, np.ndarray],
-    free: np.ndarray,
-    absolute: bool,
-) -> tuple[Judgement, np.ndarray]:
-    """Judgement on the fits ``ids``, and which of them are left to the other engine, (b,).
-
-    Parameters
-    ----------
-    parameters, bounds, free : ndarray, shape (b, K)
-    n_points : ndarray of int, shape (b,)
-        Of all fits of the block, as are the others.
-    absolute : bool
-        Whether weights are one over standard errors.
-    """
-    functions = kernels(_source(problem))
-    room = _Room.of(problem, samples)
-    b, K = parameters.shape
-    rules = (
-        _ACCURACY, covariance.ON_BOUND, covariance.STATIONARY, covariance.EXACT, covariance.AT_MINIMUM,
-        covariance.NO_SCATTER,
-    )  # fmt: skip
-    C, chi2, verdicts = np.empty((b, K, K)), np.empty(b), np.zeros((b, 6), dtype=bool)
-    loops().judge(
-        *functions.addresses[1:], ids, *_arrays(samples), *_tables(samples, parameters, *bounds),
-        np.ascontiguousarray(free), n_points.astype(np.int64), absolute, room.ours, rules, C, chi2, verdicts,
-        *room.work,
-    )  # fmt: skip
-    finite, full_rank, stationary, at_minimum, at_bound, left = verdicts[ids].T
-    found = Judgement(np.moveaxis(C[ids], 0, 2), chi2[ids], finite, full_rank, stationary, at_minimum, at_bound)
-    return found, left
+    out: FitArrays,
+) -> None:
+    """Judge those of the fits ``ids`` that are clear cases; ``sums`` as `solve_all` writes them."""
+    if not ids.size:
+        return
+    S = np.ascontiguousarray(np.moveaxis(sums, 0, 2))
+    P, low, high = (
+        np.ascontiguousarray(np.broadcast_to(a, out.parameters.shape)[ids].T) for a in (out.parameters, *bounds)
+    )
+    at = LastStep(P, low, high, S[1:-1, 1:], S[1:-1, 0], S[0, 0], S[-1, 0], samples.n_points[ids])
+    found, clear = judge_clear(problem, at)
+    out.judged.append((ids[clear], found.only(clear)))
 
 
-class _Room(NamedTuple):
-    """The free parameters, and work arrays for one fit at a time; see `xr_modelfit.compiled.lanes`."""
-
-    ours: np.ndarray
-    work: tuple[np.ndarray, ...]
-
-    @classmethod
-    def of(cls, problem: Problem, samples: Samples) -> _Room:
-        ours = np.flatnonzero(problem.free)
-        n, k, K = samples.y.shape[1], ours.size, problem.n_parameters
-        most = -(-n // PIECE)
-        D, J = np.zeros((len(samples.inputs) + 2, most * PIECE)), np.zeros((2 * most, 1 + k, PIECE))
-        P, T = np.zeros((2, K)), np.zeros((K, k))
-        T[ours, np.arange(k)] = 1.0
-        return cls(ours, (D, J, P, T, np.zeros((3, k, k)), np.zeros((ROWS, k)), np.zeros((2, k), dtype=bool)))
+def _work(n_inputs: int, n: int, k: int, K: int) -> tuple[np.ndarray, ...]:
+    """Work arrays for one fit at a time; see `xr_modelfit.compiled.lanes` and `xr_modelfit.compiled.levenberg`."""
+    most = -(-n // PIECE)
+    D, J, P = np.zeros((n_inputs + 2, most * PIECE)), np.zeros((2 * most, 1 + k, PIECE)), np.zeros((2, K))
+    Q, V, B = np.zeros((3, k, k)), np.zeros((ROWS, k)), np.zeros((2, k), dtype=bool)
+    return D, J, P, Q, V, B, np.zeros((1 + k + PIECE, 1 + k)), np.zeros(5)
 
 
 def _source(problem: Problem) -> str:

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 from xr_modelfit.extras import needed
 
-__all__ = ["Kernels", "Loops", "are_kept", "are_ready", "kernels", "loops"]
+__all__ = ["Kernels", "are_kept", "are_ready", "kernels", "loop"]
 
 _READY: dict[str, Kernels] = {}
-_LOOPS: list[Loops] = []
+_LOOP: list[Any] = []
 _LOCK = threading.RLock()
-_TAKEN_IN = ("algebra", "lanes", "levenberg", "maths", "source", "verdicts")  # modules whose code is compiled
+_TAKEN_IN = ("algebra", "lanes", "levenberg", "maths", "source")  # modules whose code is compiled
 
 
 class Kernels(NamedTuple):
@@ -42,13 +42,6 @@ class Kernels(NamedTuple):
         return self.sums.address, self.columns.address, 0 if self.tied is None else self.tied.address
 
 
-class Loops(NamedTuple):
-    """Compiled loops over fits; see `xr_modelfit.compiled.levenberg` and `xr_modelfit.compiled.verdicts`."""
-
-    solve: Any
-    judge: Any
-
-
 def kernels(source: str) -> Kernels:
     """The compiled functions of ``source``; compiled, or read from a file, once a process.
 
@@ -66,19 +59,19 @@ def kernels(source: str) -> Kernels:
 
 
 def are_ready(source: str) -> bool:
-    """Whether they, and the loops, are compiled in this process."""
-    return source in _READY and bool(_LOOPS)
+    """Whether they, and the loop, are compiled in this process."""
+    return source in _READY and bool(_LOOP)
 
 
 def are_kept(source: str) -> bool:
-    """Whether files hold them and the loops."""
+    """Whether files hold them and the loop."""
     folder = _folder()
-    names = [_name(source, "model"), *(_name(text, kind) for kind, text, _ in _loops())]
+    names = _name(source, "model"), _name(_loop()[0], "loop")
     return folder is not None and all(any(folder.glob(f"__pycache__/{name}.*.nbc")) for name in names)
 
 
-def loops() -> Loops:
-    """The compiled loops over fits, the same for all models.
+def loop() -> Any:
+    """The compiled loop over fits, the same for all models; see `xr_modelfit.compiled.levenberg`.
 
     Raises
     ------
@@ -86,27 +79,20 @@ def loops() -> Loops:
         numba is not installed.
     """
     with _LOCK:
-        if not _LOOPS:
+        if not _LOOP:
             numba = needed("numba", "fast", "The compiled engine")
-            found = []
-            for kind, source, function in _loops():
-                known, kept = _function(source, kind, {"inner": function})
-                found.append(numba.njit(nogil=True, error_model="numpy", cache=kept)(known["entry"]))
-            _LOOPS.append(Loops(*found))
-        return _LOOPS[0]
+            source, inner = _loop()
+            known, kept = _function(source, "loop", {"inner": inner})
+            _LOOP.append(numba.njit(nogil=True, error_model="numpy", cache=kept)(known["entry"]))
+        return _LOOP[0]
 
 
-def _loops() -> list[tuple[str, str, Any]]:
-    """Kind, source and inner function of each loop: a function that calls the inner one, to lie in a file of ours."""
+def _loop() -> tuple[str, Any]:
+    """The source of a function that calls the loop, to lie in a file of ours; and the loop."""
     from xr_modelfit.compiled.levenberg import solve_all
-    from xr_modelfit.compiled.verdicts import judge_all
 
-    found = []
-    for function in (solve_all, judge_all):
-        arguments = ", ".join(signature(function.py_func).parameters)
-        source = f"def entry({arguments}):\n    inner({arguments})\n"
-        found.append((function.py_func.__name__, source, function))
-    return found
+    arguments = ", ".join(signature(solve_all.py_func).parameters)
+    return f"def entry({arguments}):\n    inner({arguments})\n", solve_all
 
 
 def _compiled(source: str) -> Kernels:
@@ -124,7 +110,7 @@ def _compiled(source: str) -> Kernels:
     return Kernels(
         sums=function("sums", loop, free),
         columns=function("columns", loop, exact),
-        tied=function("tied", nothing(numbers, numbers), False) if "tied" in known else None,
+        tied=function("tied", nothing(numbers), False) if "tied" in known else None,
     )
 
 

@@ -6,8 +6,6 @@
     Values of the model in row 0, its Jacobian in the others.
 ``P`` (2, K)
     All parameters, where the fit is and where it tries to go.
-``T`` (K, k)
-    Derivatives of all parameters with respect to the free ones.
 
 Shapes: ``K`` parameters, ``k`` free ones, ``most`` pieces of samples.
 """
@@ -18,7 +16,7 @@ from numba.extending import intrinsic
 
 from xr_modelfit.compiled.source import LANES, PIECE
 
-__all__ = ["HERE", "LANES", "PIECE", "THERE", "dot", "gather", "helper", "in_any_order", "model", "size2", "tie"]
+__all__ = ["HERE", "LANES", "PIECE", "THERE", "gather", "helper", "in_any_order", "model", "size2", "tie"]
 
 HERE, THERE = 0, 1  # rows of P
 
@@ -56,15 +54,15 @@ def model(context, address, length, D, P, row, out):
 
 
 @intrinsic
-def tie(context, address, P, row, T):
-    """Call the ties: tied parameters into a row of P, their derivatives into T."""
+def tie(context, address, P, row):
+    """Call the ties: tied parameters into a row of P."""
 
     def codegen(context, builder, signature, arguments):
-        P, T = (_array(context, builder, signature, arguments, at) for at in (1, 3))
-        _call(builder, arguments[0], [_row(builder, P, arguments[2]), T.data])
+        P = _array(context, builder, signature, arguments, 1)
+        _call(builder, arguments[0], [_row(builder, P, arguments[2])])
         return context.get_dummy_value()
 
-    return types.void(types.int64, P, types.int64, T), codegen
+    return types.void(types.int64, P, types.int64), codegen
 
 
 @helper
@@ -103,15 +101,4 @@ def size2(pieces, D):
     total = 0.0
     for s in range(pieces * PIECE):
         total += (D[y, s] * D[w, s]) * (D[y, s] * D[w, s])
-    return total
-
-
-@in_any_order
-def dot(pieces, J, a, b):
-    total = 0.0
-    for piece in range(pieces):
-        part = 0.0
-        for s in range(PIECE):
-            part += J[piece, a, s] * J[piece, b, s]
-        total += part
     return total

@@ -35,7 +35,7 @@ __all__ = ["solve_all"]
 
 
 @in_any_order
-def _bend(columns, tied, pieces, D, P, T, ours, V, J, along):
+def _bend(columns, tied, pieces, D, P, ours, V, J, along):
     """``J' r_ss``: the second derivative of the residual along the step, seen by the Jacobian."""
     k, w = ours.size, D.shape[0] - 1
     for j in range(P.shape[1]):
@@ -44,7 +44,7 @@ def _bend(columns, tied, pieces, D, P, T, ours, V, J, along):
         P[THERE, ours[a]] += along * V[STEP, a]
         V[PUSH, a] = 0.0
     if tied:
-        tie(tied, P, THERE, T)
+        tie(tied, P, THERE)
     model(columns, pieces, D, P, THERE, J)
     beside = J.shape[0] // 2  # the second half of J
     for piece in range(pieces):
@@ -114,7 +114,7 @@ def _stretched(V, promised, chi2, damping, stretch, near, aligned):
 
 
 @helper
-def _propose(columns, tied, pieces, D, P, T, ours, Q, V, B, J, rules, state):
+def _propose(columns, tied, pieces, D, P, ours, Q, V, B, J, rules, state):
     """The next step, as `xr_modelfit.fitters.steps.step` chooses it; P[THERE] is where it leads.
 
     Returns the reduction of chi-square that it predicts, the one that is still possible, and whether it is the last.
@@ -141,7 +141,7 @@ def _propose(columns, tied, pieces, D, P, T, ours, Q, V, B, J, rules, state):
     step_inside(Q, V, B, by, singular)
     state[3], now2 = _stretched(V, promised, chi2, damping, stretch, near, aligned)
     if n_iter >= slow and by == 1.0:
-        _bend(columns, tied, pieces, D, P, T, ours, V, J, along)
+        _bend(columns, tied, pieces, D, P, ours, V, J, along)
         for a in range(k):
             V[PUSH, a] = V[PUSH, a] * V[INVERSE, a] if B[USED, a] else 0.0
         solve(Q, V, B, PUSH, 1.0, singular)
@@ -180,8 +180,8 @@ def _go_there(P, S, Q, V):
 
 @helper
 def solve_all(
-    sums, columns, tied, ids, y, x, weights, valid, starts, low, high, ours, rules, out_P, out_status, out_iter,
-    D, J, P, T, Q, V, B, S, state,
+    sums, columns, tied, ids, y, x, weights, valid, starts, low, high, ours, rules, out_P, out_status, out_iter, out_sums,
+    D, J, P, Q, V, B, S, state,
 ):  # fmt: skip
     """Fit those of the fits that ``ids`` names.
 
@@ -201,10 +201,13 @@ def solve_all(
         Options, and constants of the steps.
     out_P, out_status, out_iter : ndarray, shape (b, K), (b,), (b,)
         Written to.
+    out_sums : ndarray, shape (ids.size, 2 + k, 1 + k)
+        Written to: chi-square, ``g`` and ``H`` where each fit has ended, and in the last row the squared length of
+        its weighted data.
     """
     maxiter, first_damping, stuck, most_flat = rules[0], rules[4], rules[10], rules[13]
     k, K = ours.size, starts.shape[1]
-    for i in ids:
+    for number, i in enumerate(ids):
         n = gather(i, y, x, weights, valid, D)
         pieces, lanes = (n + PIECE - 1) // PIECE, (n + LANES - 1) // LANES
         for j in range(K):
@@ -218,9 +221,9 @@ def solve_all(
         while status == 0:
             if n_iter >= 0.0:
                 state[0], state[2], state[4] = chi2, damping, n_iter
-                predicted, promised, last = _propose(columns, tied, pieces, D, P, T, ours, Q, V, B, J, rules, state)
+                predicted, promised, last = _propose(columns, tied, pieces, D, P, ours, Q, V, B, J, rules, state)
             if tied:
-                tie(tied, P, THERE, T)
+                tie(tied, P, THERE)
             model(sums, lanes, D, P, THERE, S)
             new = S[0, 0]
             if n_iter < 0.0:  # the start
@@ -256,3 +259,8 @@ def solve_all(
         for j in range(K):
             out_P[i, j] = P[HERE, j]
         out_status[i], out_iter[i] = status, n_iter
+        out_sums[number, 0, 0], out_sums[number, 1 + k, 0] = chi2, state[1]
+        for a in range(k):
+            out_sums[number, 1 + a, 0] = V[SLOPE, a]
+            for b in range(k):
+                out_sums[number, 1 + a, 1 + b] = Q[NORMAL, a, b]

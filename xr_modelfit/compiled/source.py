@@ -1,7 +1,7 @@
 """The source of compiled functions, written from the expression of a model.
 
-Two functions: ``columns`` fills the values and the Jacobian of one fit, in pieces of `PIECE` samples so that the inner
-loop has a fixed length and no remainder; ``tied`` computes all parameters from the free ones, and their derivatives.
+Three functions: ``sums`` runs over the samples of one fit once; ``columns`` fills its values and its Jacobian, in pieces of `PIECE` samples so that the inner
+loop has a fixed length and no remainder; ``tied`` computes tied parameters.
 What no sample changes is computed before the loop.
 """
 
@@ -71,7 +71,7 @@ def written(problem: Problem) -> str:
     columns = [found.value, *found.slopes]
     lines = [*_sums(graph, columns, K, n_inputs), "", *_columns(graph, columns, K, n_inputs), ""]
     if found.tied:
-        lines += [*_tied(problem, graph, list(found.tied), found.tied_slopes), ""]
+        lines += [*_tied(problem, graph, found.tied), ""]
     return "\n".join(lines)
 
 
@@ -169,20 +169,14 @@ def _split(graph: Graph, roots: Sequence[Symbol], at: str) -> tuple[list[str], l
     return before, _lines(graph, (n for n in needed if n in changing), " " * 8, at)
 
 
-def _tied(problem: Problem, graph: Graph, values: Sequence[Symbol], slopes: Sequence[Sequence[Symbol]]) -> list[str]:
-    """``tied``: tied parameters put into P (K,), their derivatives into T (K, k)."""
-    K, k = problem.n_parameters, int(np.count_nonzero(problem.free))
+def _tied(problem: Problem, graph: Graph, values: Sequence[Symbol]) -> list[str]:
+    """``tied``: tied parameters put into P (K,)."""
     where = np.flatnonzero(problem.tied).tolist()
-    needed = _needed(graph, [*values, *(s for row in slopes for s in row)])
-    lines = _lines(graph, needed, "    ")
-    for j, value, row in zip(where, values, slopes, strict=True):
-        lines += [f"    P[{j}] = {_name(graph, value.number)}"]
-        lines += [f"    T[{j}, {m}] = {_name(graph, slope.number)}" for m, slope in enumerate(row)]
     return [
-        "def tied(pP, pT):",
-        f"    P = carray(pP, {max(K, 1)})",
-        f"    T = carray(pT, ({max(K, 1)}, {max(k, 1)}))",
-        *lines,
+        "def tied(pP):",
+        f"    P = carray(pP, {problem.n_parameters})",
+        *_lines(graph, _needed(graph, values), "    "),
+        *(f"    P[{j}] = {_name(graph, value.number)}" for j, value in zip(where, values, strict=True)),
     ]
 
 

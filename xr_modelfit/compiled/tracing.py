@@ -28,15 +28,12 @@ class Traced(NamedTuple):
         Derivatives of the value with respect to each free parameter, ties included.
     tied : list of Symbol
         Values of the tied parameters.
-    tied_slopes : list of list of Symbol
-        Derivatives of each with respect to each free parameter.
     """
 
     graph: Graph
     value: Symbol
     slopes: list[Symbol]
     tied: list[Symbol]
-    tied_slopes: list[list[Symbol]]
 
 
 def traced(problem: Problem) -> Traced:
@@ -56,7 +53,7 @@ def traced(problem: Problem) -> Traced:
         value = _symbol(graph, evaluate_tree(problem.model, cast(Any, inputs), full))
         slopes = multiplied_early(gradient(value, ours), [value])
         tied = [full[j] for j in np.flatnonzero(problem.tied).tolist()]
-        return Traced(graph, value, slopes, tied, [gradient(one, ours) for one in tied])
+        return Traced(graph, value, slopes, tied)
     except CannotTrace:
         raise
     except Exception as error:  # code that symbols do not suit

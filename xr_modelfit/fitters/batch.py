@@ -10,11 +10,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from xr_modelfit.extras import needed
+from xr_modelfit.fitters.clear import LastStep, judge_clear
 from xr_modelfit.fitters.linear import solve_clear, solve_linear
 from xr_modelfit.fitters.pieces import apart, most_fits, pieces
 from xr_modelfit.fitters.samples import FitArrays, Notes, Samples
 from xr_modelfit.fitters.slots import Slots
 from xr_modelfit.fitters.steps import step
+from xr_modelfit.fitters.sums import columns
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
 
@@ -123,7 +125,7 @@ class BatchLSQFitter:
                 waiting = waiting[room:]
                 slots = fresh if slots is None else slots.joined(fresh)
             assert slots is not None
-            slots = self._until_room(slots, out)
+            slots = self._until_room(slots, samples, out)
 
     def _directly(
         self,
@@ -148,7 +150,18 @@ class BatchLSQFitter:
             left.append(np.unique(piece[~done]))
         return np.concatenate(left) if left else ids
 
-    def _until_room(self, slots: Slots, out: FitArrays) -> Slots | None:
+    @staticmethod
+    def _judge(slots: Slots, done: np.ndarray, samples: Samples, out: FitArrays) -> None:
+        """Judge those of the fits that are done, once each, which are clear cases."""
+        _, first = np.unique(slots.ids[done], return_index=True)
+        which = np.flatnonzero(done)[first]
+        names = "P", "low", "high", "H", "g", "chi2", "size2"
+        arrays = {name: columns(getattr(slots, name), which) for name in names}
+        at = LastStep(n_points=samples.n_points[slots.ids[which]], **arrays)
+        found, clear = judge_clear(slots.problem, at)
+        out.judged.append((slots.ids[which][clear], found.only(clear)))
+
+    def _until_room(self, slots: Slots, samples: Samples, out: FitArrays) -> Slots | None:
         """Iterate until a fifth of the fits is done (copying columns is not free), and drop those."""
         alive = np.ones(slots.ids.size, dtype=bool)
         while True:
@@ -159,6 +172,7 @@ class BatchLSQFitter:
                 out.parameters[ids] = slots.P[:, done].T
                 out.status[ids] = status[done]
                 out.n_iter[ids] = slots.n_iter[done]
+                self._judge(slots, done, samples, out)
                 alive &= ~done
                 left = np.flatnonzero(alive)
                 if not left.size:

@@ -341,12 +341,6 @@ def _judge(
         settle(ids, found if task.absolute else found.relative(packed[ids, fields["dof"]][:, 0]))
         there[ids] = False
     left = np.flatnonzero(there)
-    if problem.source is not None:
-        from xr_modelfit.compiled.engine import judge_fits
-
-        found, others = judge_fits(problem, samples, left, n_points, parameters, bounds, free, task.absolute)
-        settle(left, found)
-        left = left[others]
     for ids in pieces(left, samples.y.shape[1]):
         for raising, error in apart(judged, ids):
             status[raising] = np.where(status[raising] > 0, FitStatus.NONFINITE_MODEL, status[raising])

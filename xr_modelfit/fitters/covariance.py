@@ -120,7 +120,7 @@ def judge(
 
     spread, rounding = _scales(y, w)
     downhill = np.stack([dot(c, r) for c in J]) if J else length
-    held = free[ours] & _on_bound(length, downhill, chi2, P[ours], low[ours], high[ours], np.maximum(dof, 1), spread)
+    held = free[ours] & on_bound(length, downhill, chi2, P[ours], low[ours], high[ours], np.maximum(dof, 1), spread)
     active = free[ours] & ~held
     factors = factorise(J, active, precision)
     inverse, full_rank = factors.inverse(), factors.full_rank.copy()
@@ -156,7 +156,7 @@ def _scales(y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return spread, np.finfo(float).eps * np.sqrt(norm2(w * y))
 
 
-def _on_bound(
+def on_bound(
     length: np.ndarray,
     downhill: np.ndarray,
     chi2: np.ndarray,

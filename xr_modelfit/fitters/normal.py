@@ -33,11 +33,11 @@ from xr_modelfit.fitters.covariance import ON_BOUND, Judgement, of_all_parameter
 from xr_modelfit.fitters.sums import along, dot
 from xr_modelfit.problem import Problem
 
-__all__ = ["Design", "Verdict", "design_of", "solve_normal"]
+__all__ = ["SQUARES", "WORST", "Design", "Verdict", "design_of", "inverse_of", "solve_normal"]
 
-_WORST = 1e5  # trace of H^-1: the covariance is good to ten digits
+WORST = 1e5  # trace of H^-1: the covariance is good to ten digits
 _REFINED = 1e-4  # of a standard error: a refinement that small leaves nothing to a second one
-_SQUARES = (1e-190, 1e190)  # of lengths of columns
+SQUARES = (1e-190, 1e190)  # of lengths of columns
 _WEIGHTS = (1e-90, 1e90)  # sums of squared weights: neither they nor squares of columns underflow
 
 
@@ -119,7 +119,7 @@ def solve_normal(
     """
     C, k, b = design.columns, len(design.columns), y.shape[1]
     G = _moments(C, m, b)
-    inverse, trace = _inverse(G)
+    inverse, trace = inverse_of(G)
     y = y if design.offset is None else y - design.offset
     my = y if m is None else y * m
     p = _times(inverse, np.stack([along(c, my) for c in C]))
@@ -133,9 +133,9 @@ def solve_normal(
 
     dof = n_points - k
     scatter = chi2 / np.maximum(dof, 1)
-    clear = (trace <= _WORST) & (dof > 0) & (removed <= _REFINED**2 * scatter) & np.isfinite(chi2)
+    clear = (trace <= WORST) & (dof > 0) & (removed <= _REFINED**2 * scatter) & np.isfinite(chi2)
     for j in range(k):
-        clear &= (G[j, j] > _SQUARES[0]) & (G[j, j] < _SQUARES[1]) & np.isfinite(p[j])
+        clear &= (G[j, j] > SQUARES[0]) & (G[j, j] < SQUARES[1]) & np.isfinite(p[j])
         clear &= np.isfinite(inverse[j, j] * scatter)
     if m is not None:
         total = along(np.ones((len(m), 1)), m)
@@ -169,8 +169,8 @@ def _moments(C: Sequence[np.ndarray], m: np.ndarray | None, b: int) -> np.ndarra
     return G if G.shape[2] == b else G[:, :, :1]
 
 
-def _inverse(G: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``G^-1``, shape (k, k, b), and the trace of ``H^-1``, NaN where ``G`` is singular."""
+def inverse_of(G: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``G^-1``, shape (k, k, b), and the trace of that of ``G`` in a scale of length 1, NaN where ``G`` is singular."""
     k = len(G)
     s = [np.sqrt(G[j, j]) for j in range(k)]
     L, X, inverse = np.zeros(G.shape), np.zeros(G.shape), np.empty(G.shape)
