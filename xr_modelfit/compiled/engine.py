@@ -75,9 +75,8 @@ def _judge(
     if not ids.size:
         return
     S = np.ascontiguousarray(np.moveaxis(sums, 0, 2))
-    P, low, high = (
-        np.ascontiguousarray(np.broadcast_to(a, out.parameters.shape)[ids].T) for a in (out.parameters, *bounds)
-    )
+    tables = [np.broadcast_to(a, out.parameters.shape)[ids] for a in (out.parameters, *bounds)]
+    P, low, high = (np.ascontiguousarray(a.T) for a in tables)
     at = LastStep(P, low, high, S[1:-1, 1:], S[1:-1, 0], S[0, 0], S[-1, 0], samples.n_points[ids])
     found, clear = judge_clear(problem, at)
     out.judged.append((ids[clear], found.only(clear)))

@@ -180,8 +180,8 @@ def _go_there(P, S, Q, V):
 
 @helper
 def solve_all(
-    sums, columns, tied, ids, y, x, weights, valid, starts, low, high, ours, rules, out_P, out_status, out_iter, out_sums,
-    D, J, P, Q, V, B, S, state,
+    sums, columns, tied, ids, y, x, weights, valid, starts, low, high, ours, rules,
+    out_P, out_status, out_iter, out_sums, D, J, P, Q, V, B, S, state,
 ):  # fmt: skip
     """Fit those of the fits that ``ids`` names.
 

@@ -1,8 +1,8 @@
 """The source of compiled functions, written from the expression of a model.
 
-Three functions: ``sums`` runs over the samples of one fit once; ``columns`` fills its values and its Jacobian, in pieces of `PIECE` samples so that the inner
-loop has a fixed length and no remainder; ``tied`` computes tied parameters.
-What no sample changes is computed before the loop.
+``sums`` runs over the samples of one fit once, and needs no memory but for its result. ``columns`` fills values and
+Jacobian, in pieces of `PIECE` samples so that the inner loop has a fixed length and no remainder. ``tied`` computes
+tied parameters. What no sample changes is computed before the loops.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
