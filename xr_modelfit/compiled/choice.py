@@ -8,7 +8,7 @@ also profits from what was compiled before.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 
@@ -17,7 +17,7 @@ import numpy as np
 from xr_modelfit.compiled.kernels import are_kept, are_ready, kernels
 from xr_modelfit.compiled.source import PIECE, is_slow, written
 from xr_modelfit.compiled.symbols import CannotTrace
-from xr_modelfit.derivatives import jacobian
+from xr_modelfit.derivatives import jacobian, tied_or_nan
 from xr_modelfit.problem import Problem
 from xr_modelfit.ways import points_to_try
 
@@ -28,6 +28,7 @@ _MANY = 2e7  # samples whose fits by NumPy take longer than to compile everythin
 _SOME = 2e6  # the same where files hold what was compiled
 _FEW = 2e4  # the same where it is in memory
 _SAME = 1e-10  # of the largest value
+_ALIKE = 1e-6  # the same far from the start, where a model may be ill-conditioned
 _CLOSE = 1e-3  # of the largest slope: differences are no better in the worst case
 
 
@@ -64,7 +65,7 @@ def compiled_source(
     from numba.core.errors import NumbaError
 
     with suppress(NumbaError):
-        return source if _agrees(problem, source, inputs) else None
+        return source if _agrees(problem, source, inputs, n_samples) else None
     return None
 
 
@@ -75,27 +76,61 @@ def _worth(source: str, work: int) -> float:
     return _SOME if work >= _SOME and are_kept(source) else _MANY
 
 
-def _agrees(problem: Problem, source: str, inputs: Sequence[np.ndarray]) -> bool:
-    """Whether the compiled functions say what the model says, at its start and beside it."""
+def _agrees(problem: Problem, source: str, inputs: Sequence[np.ndarray], n_samples: int) -> bool:
+    """Whether the compiled functions say what the model says: at its start, beside it, and far from it.
+
+    Symbols see through no code that treats them in another way than arrays: by their type, or by how many samples
+    there are. Hence also as many samples as the fits have, and parameters that take other branches.
+    """
+    k = int(np.count_nonzero(problem.free))
+    with np.errstate(all="ignore"):
+        P = points_to_try(problem, inputs)
+        infinite = np.full(P.shape, np.inf)
+        slopes = jacobian(problem, [x[:, None] for x in inputs], P, -infinite, infinite)
+        for number, found in enumerate(_columns(source, inputs, P, k)):
+            if not all(_close(a, s[:, number], _CLOSE) for a, s in zip(found[1:], slopes, strict=True)):
+                return False
+        as_many = [np.resize(x, max(n_samples, x.size)) for x in inputs]
+        return _same_values(problem, source, as_many, P, _SAME) and _same_values(
+            problem, source, inputs, _far(problem), _ALIKE
+        )
+
+
+def _far(problem: Problem) -> np.ndarray:
+    """Parameters (K, b) far from the start, on both sides of what code may compare them with; ties hold."""
+    start = np.where(np.isfinite(problem.start), problem.start, 1.0)
+    free = problem.free
+    points = [start * by for by in (-1.0, 0.25, 4.0, 30.0)]
+    for j in np.flatnonzero(free).tolist():
+        for value in (-start[j], 0.0, 0.25 * start[j], 4.0 * start[j], start[j] + 10.0, start[j] - 10.0):
+            points.append(np.where(np.arange(start.size) == j, value, start))
+    return tied_or_nan(problem, np.stack([np.where(free, p, start) for p in points], axis=1))
+
+
+def _same_values(problem: Problem, source: str, inputs: Sequence[np.ndarray], P: np.ndarray, limit: float) -> bool:
+    """Whether values agree, at those of the parameters (K, b) where the model has any."""
+    k = int(np.count_nonzero(problem.free))
+    for p, found in zip(P.T, _columns(source, inputs, P, k), strict=True):
+        try:
+            expected = problem.evaluate([x[:, None] for x in inputs], p[:, None])[:, 0]
+        except Exception:  # not here
+            continue
+        if not _close(found[0], expected, limit):
+            return False
+    return True
+
+
+def _columns(source: str, inputs: Sequence[np.ndarray], P: np.ndarray, k: int) -> Iterator[np.ndarray]:
+    """Values and derivatives by the compiled functions, (1 + k, n), for each of the parameters (K, b)."""
     columns = kernels(source).columns.ctypes
-    n, k = inputs[0].size, int(np.count_nonzero(problem.free))
+    n = inputs[0].size
     pieces = -(-n // PIECE)
     D = np.zeros((len(inputs) + 2, pieces * PIECE))
     D[: len(inputs)] = [np.resize(x, pieces * PIECE) for x in inputs]
-    with np.errstate(all="ignore"):
-        P = points_to_try(problem, inputs)
-        at = [x[:, None] for x in inputs]
-        infinite = np.full(P.shape, np.inf)
-        values, slopes = problem.evaluate(at, P), jacobian(problem, at, P, -infinite, infinite)
-    for i in range(P.shape[1]):
-        J, p = np.empty((pieces, 1 + k, PIECE)), np.ascontiguousarray(P[:, i])
+    for p in np.ascontiguousarray(P.T):
+        J = np.empty((pieces, 1 + k, PIECE))
         columns(pieces, D.shape[1], *(a.ctypes.data_as(_POINTER) for a in (D, p, J)))
-        found = np.moveaxis(J, 1, 0).reshape(1 + k, -1)[:, :n]
-        expected = [values[:, i], *(s[:, i] for s in slopes)]
-        limits = [_SAME, *[_CLOSE] * k]
-        if not all(_close(a, b, limit) for a, b, limit in zip(found, expected, limits, strict=True)):
-            return False
-    return True
+        yield np.moveaxis(J, 1, 0).reshape(1 + k, -1)[:, :n]
 
 
 def _close(a: np.ndarray, b: np.ndarray, limit: float) -> bool:
