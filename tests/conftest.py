@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -54,3 +55,14 @@ def cube(shared_data: Path) -> xr.DataArray:
         values, wcs = hdus[0].data, WCS(hdus[0].header)
     velocity = wcs.pixel_to_world_values(0, 0, np.arange(values.shape[0]))[2]
     return xr.DataArray(values, dims=("velocity", "y", "x"), coords={"velocity": velocity}, name="T")
+
+
+@pytest.fixture(scope="session")
+def compiled_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of this run for compiled code, in place of the user's; one for all workers, as compiling takes long."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "compiled"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XR_MODELFIT_CACHE", str(folder))
+        yield folder

@@ -39,7 +39,7 @@ from typing import Any
 import numpy as np
 from astropy.modeling import CompoundModel, Model
 
-from xr_modelfit.compiled.arrays import slopes
+from xr_modelfit.compiled.arrays import columns_of
 from xr_modelfit.differences import derivative
 from xr_modelfit.expression import evaluate_tree, inner_inputs, locked
 from xr_modelfit.problem import Problem, Ways, as_rows, column
@@ -76,7 +76,7 @@ def jacobian(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarray, h
     list of ndarray, shape (n, b), one for each free parameter
     """
     if problem.ways.traced is not None:
-        return slopes(problem.ways.traced, inputs, P)
+        return columns_of(problem.ways.traced, inputs, P)
     D = _all_columns(problem, inputs, P, low, high)
     free = np.flatnonzero(problem.free).tolist()
     if not problem.tied.any():

@@ -16,14 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from astropy.modeling import CompoundModel, Model
 
-from xr_modelfit.compiled.arrays import array_source
+from xr_modelfit.comparison import ALIKE, CLOSE, SAME, columns_agree, far_points, same_values
+from xr_modelfit.compiled.arrays import array_sources, columns_of
+from xr_modelfit.compiled.symbols import CannotTrace
 from xr_modelfit.derivatives import OF_DIFFERENCES, RULES, Walk, accuracy, jacobian, tie_derivatives, tied_or_nan
 from xr_modelfit.expression import evaluate_tree, inner_inputs
 from xr_modelfit.problem import Problem, Ways, as_rows
 
-__all__ = ["about", "columns_agree", "find_ways", "points_to_try", "with_broadcasting"]
+__all__ = ["about", "find_ways", "points_to_try", "with_broadcasting"]
 
-CLOSE = 1e-3  # of the largest slope: differences are no better in the worst case
 _AGREE = 1e-4  # a wrong derivative is off by far more, a difference by far less
 
 Inputs = Sequence[np.ndarray]
@@ -81,24 +82,24 @@ def about(start: np.ndarray, n: int) -> np.ndarray:
 
 
 def _with_trace(problem: Problem, at: Inputs, P: np.ndarray) -> Problem:
-    """The problem with derivatives from its traced expression, where they agree with the others."""
+    """The problem with derivatives from its traced expression, where they and its values agree with the others."""
     try:
-        ways = replace(problem.ways, traced=array_source(problem))
+        values, slopes = array_sources(problem)
+        ways = replace(problem.ways, traced=slopes)
         infinite = np.full(P.shape, np.inf)
         ours, theirs = (jacobian(p, at, P, -infinite, infinite) for p in (replace(problem, ways=ways), problem))
         both = zip(ours, theirs, strict=True)
         agree = all(columns_agree(a[:, i], b[:, i], CLOSE) for a, b in both for i in range(P.shape[1]))
-    except Exception:  # it cannot be traced, or the others not be computed
+        flat = [x[:, 0] for x in at]
+
+        def traced(inputs: Inputs, Q: np.ndarray) -> np.ndarray:
+            return columns_of(values, [x[:, None] for x in inputs], Q)[0]
+
+        agree = agree and same_values(problem, traced, flat, P, SAME)
+        agree = agree and same_values(problem, traced, flat, far_points(problem), ALIKE)
+    except (Exception, CannotTrace):  # it cannot be traced, or the others not be computed
         return problem
     return replace(problem, ways=ways) if agree else problem
-
-
-def columns_agree(a: np.ndarray, b: np.ndarray, limit: float, share: float = 0.05) -> bool:
-    """Whether columns agree to ``limit`` of their largest number, but for a share of the samples: those on a kink."""
-    finite = np.isfinite(a) & np.isfinite(b)
-    with np.errstate(all="ignore"):
-        off = np.abs(a - b) > limit * np.max(np.abs(b[finite]), initial=0.0)
-    return bool(np.count_nonzero(np.where(finite, off, np.isfinite(a) != np.isfinite(b))) <= share * a.size)
 
 
 class _Found(NamedTuple):

@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 
 from xr_modelfit.compiled.products import arguments_of, varying
-from xr_modelfit.compiled.symbols import Graph
+from xr_modelfit.compiled.symbols import CannotTrace, Graph, Symbol
 from xr_modelfit.compiled.tracing import traced
 from xr_modelfit.problem import Problem, as_rows
 
-__all__ = ["array_source", "slopes"]
+__all__ = ["array_sources", "columns_of"]
 
 _MOST_NODES = 400  # beyond this, so many passes cost more than they save
 _FUNCTIONS: dict[str, Callable[..., Any]] = {}
 _HIGHEST = 4  # power that is multiplied out
 
 
-def array_source(problem: Problem) -> str:
-    """The source of ``slopes(x, P)``: derivatives with respect to the free parameters, as columns.
+def array_sources(problem: Problem) -> tuple[str, str]:
+    """Sources of ``columns(x, P)``: of the value, and of the derivatives with respect to the free parameters.
 
     Raises
     ------
@@ -32,7 +32,24 @@ def array_source(problem: Problem) -> str:
         The model, or a tie, does something that is no expression of single samples.
     """
     found = traced(problem)
-    graph, roots = found.graph, [s.number for s in found.slopes]
+    if len(found.graph.nodes) > _MOST_NODES:
+        raise CannotTrace(f"an expression of {len(found.graph.nodes)} nodes")
+    return _source(found.graph, [found.value]), _source(found.graph, found.slopes)
+
+
+def columns_of(source: str, inputs: Sequence[np.ndarray], P: np.ndarray) -> list[np.ndarray]:
+    """Columns (n, b) from inputs (n, 1) or (n, b) and parameters (K, b)."""
+    if source not in _FUNCTIONS:
+        known: dict[str, Any] = {"np": np}
+        exec(source, known)
+        _FUNCTIONS[source] = known["columns"]
+    shape = (inputs[0].shape[0], P.shape[1])
+    columns = [np.asarray(c, dtype=float) for c in _FUNCTIONS[source](inputs, as_rows(P))]
+    return [c if c.shape == shape else np.broadcast_to(c, shape) for c in columns]
+
+
+def _source(graph: Graph, columns: Sequence[Symbol]) -> str:
+    roots = [s.number for s in columns]
     needed, left = set(roots), list(roots)
     while left:
         more = [a for a in arguments_of(graph, left.pop()) if a not in needed]
@@ -43,18 +60,7 @@ def array_source(problem: Problem) -> str:
     full = _full(graph)
     lines = [f"    v{n} = {_line(graph, n, last, full)}" for n in order if graph.nodes[n][0] != "constant"]
     names = ", ".join(_name(graph, n) for n in roots)
-    return "\n".join(["def slopes(x, P):", *lines, f"    return [{names}]", ""])
-
-
-def slopes(source: str, inputs: Sequence[np.ndarray], P: np.ndarray) -> list[np.ndarray]:
-    """Columns (n, b) from inputs (n, 1) or (n, b) and parameters (K, b)."""
-    if source not in _FUNCTIONS:
-        known: dict[str, Any] = {"np": np}
-        exec(source, known)
-        _FUNCTIONS[source] = known["slopes"]
-    shape = (inputs[0].shape[0], P.shape[1])
-    columns = [np.asarray(c, dtype=float) for c in _FUNCTIONS[source](inputs, as_rows(P))]
-    return [c if c.shape == shape else np.broadcast_to(c, shape) for c in columns]
+    return "\n".join(["def columns(x, P):", *lines, f"    return [{names}]", ""])
 
 
 def _full(graph: Graph) -> set[int]:

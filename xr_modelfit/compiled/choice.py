@@ -8,17 +8,18 @@ also profits from what was compiled before.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
 import numpy as np
 
+from xr_modelfit.comparison import ALIKE, CLOSE, SAME, columns_agree, far_points, same_values
 from xr_modelfit.compiled.kernels import are_kept, are_ready, kernels
 from xr_modelfit.compiled.source import PIECE, is_slow, written
 from xr_modelfit.compiled.symbols import CannotTrace
 from xr_modelfit.derivatives import jacobian
 from xr_modelfit.problem import Problem
-from xr_modelfit.ways import CLOSE, columns_agree, points_to_try
+from xr_modelfit.ways import points_to_try
 
 __all__ = ["compiled_source"]
 
@@ -26,7 +27,6 @@ _POINTER = ctypes.POINTER(ctypes.c_double)
 _MANY = 2e7  # samples whose fits by NumPy take longer than to compile everything
 _SOME = 2e6  # the same where files hold what was compiled
 _FEW = 2e4  # the same where it is in memory
-_SAME = 1e-10  # of the largest value
 
 
 def compiled_source(
@@ -62,7 +62,7 @@ def compiled_source(
     from numba.core.errors import NumbaError
 
     try:
-        return source if _agrees(problem, source, inputs) else None
+        return source if _agrees(problem, source, inputs, n_samples) else None
     except (NumbaError, ArithmeticError, TypeError, ValueError):  # it does not compile, or says nothing here
         return None
 
@@ -74,25 +74,38 @@ def _worth(source: str, work: int) -> float:
     return _SOME if work >= _SOME and are_kept(source) else _MANY
 
 
-def _agrees(problem: Problem, source: str, inputs: Sequence[np.ndarray]) -> bool:
-    """Whether the compiled functions say what the model says, at its start and beside it."""
+def _agrees(problem: Problem, source: str, inputs: Sequence[np.ndarray], n_samples: int) -> bool:
+    """Whether the compiled functions say what the model says: at its start, beside it, and far from it.
+
+    Symbols see through no code that treats them in another way than arrays: by their type, or by how many samples
+    there are. Hence also as many samples as the fits have, and parameters that take other branches.
+    """
+    k = int(np.count_nonzero(problem.free))
+    with np.errstate(all="ignore"):
+        P = points_to_try(problem, inputs)
+        infinite = np.full(P.shape, np.inf)
+        slopes = jacobian(problem, [x[:, None] for x in inputs], P, -infinite, infinite)
+        for number, found in enumerate(_columns(source, inputs, P, k)):
+            if not all(columns_agree(a, s[:, number], CLOSE) for a, s in zip(found[1:], slopes, strict=True)):
+                return False
+
+        def values(at: Sequence[np.ndarray], Q: np.ndarray) -> np.ndarray:
+            return np.stack([found[0] for found in _columns(source, at, Q, k)], axis=1)
+
+        as_many = [np.resize(x, max(n_samples, x.size)) for x in inputs]
+        return same_values(problem, values, as_many, P, SAME) and same_values(
+            problem, values, inputs, far_points(problem), ALIKE
+        )
+
+
+def _columns(source: str, inputs: Sequence[np.ndarray], P: np.ndarray, k: int) -> Iterator[np.ndarray]:
+    """Values and derivatives by the compiled functions, (1 + k, n), for each of the parameters (K, b)."""
     columns = kernels(source).columns.ctypes
-    n, k = inputs[0].size, int(np.count_nonzero(problem.free))
+    n = inputs[0].size
     pieces = -(-n // PIECE)
     D = np.zeros((len(inputs) + 2, pieces * PIECE))
     D[: len(inputs)] = [np.resize(x, pieces * PIECE) for x in inputs]
-    with np.errstate(all="ignore"):
-        P = points_to_try(problem, inputs)
-        at = [x[:, None] for x in inputs]
-        infinite = np.full(P.shape, np.inf)
-        values, slopes = problem.evaluate(at, P), jacobian(problem, at, P, -infinite, infinite)
-    for i in range(P.shape[1]):
-        J, p = np.empty((pieces, 1 + k, PIECE)), np.ascontiguousarray(P[:, i])
+    for p in np.ascontiguousarray(P.T):
+        J = np.empty((pieces, 1 + k, PIECE))
         columns(pieces, D.shape[1], *(a.ctypes.data_as(_POINTER) for a in (D, p, J)))
-        found = np.moveaxis(J, 1, 0).reshape(1 + k, -1)[:, :n]
-        expected = [values[:, i], *(s[:, i] for s in slopes)]
-        if not columns_agree(found[0], expected[0], _SAME, 0.0):
-            return False
-        if not all(columns_agree(a, b, CLOSE) for a, b in zip(found[1:], expected[1:], strict=True)):
-            return False
-    return True
+        yield np.moveaxis(J, 1, 0).reshape(1 + k, -1)[:, :n]

@@ -84,6 +84,8 @@ def loop() -> Any:
             source, inner = _loop()
             known, kept = _function(source, "loop", {"inner": inner})
             _LOOP.append(numba.njit(nogil=True, error_model="numpy", cache=kept)(known["entry"]))
+            if kept:
+                _forgive(_LOOP[0]._cache, _name(source, "loop"))
         return _LOOP[0]
 
 
@@ -105,13 +107,50 @@ def _compiled(source: str) -> Kernels:
     exact, free = {"contract", "arcp"}, {"contract", "arcp", "reassoc"}
 
     def function(name: str, signature: Any, maths: Any) -> Any:
-        return numba.cfunc(signature, cache=kept, error_model="numpy", fastmath=maths)(known[name])
+        def built(kept: bool) -> Any:
+            return numba.cfunc(signature, cache=kept, error_model="numpy", fastmath=maths)(known[name])
+
+        try:
+            return built(kept)
+        except numba.core.errors.NumbaError:
+            raise
+        except Exception:  # files that were damaged, or cannot be written
+            _forget(_name(source, "model"))
+            return built(False)
 
     return Kernels(
         sums=function("sums", loop, free),
         columns=function("columns", loop, exact),
         tied=function("tied", nothing(numbers), False) if "tied" in known else None,
     )
+
+
+def _forgive(cache: Any, name: str) -> None:
+    """Have numba compile again what it cannot read from its files, and do without those it cannot write."""
+    load, save = cache.load_overload, cache.save_overload
+
+    def loaded(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except Exception:
+            _forget(name)
+            return None
+
+    def saved(*arguments: Any) -> None:
+        try:
+            save(*arguments)
+        except Exception:
+            _forget(name)
+
+    cache.load_overload, cache.save_overload = loaded, saved
+
+
+def _forget(name: str) -> None:
+    """Remove the files of what was compiled under a name."""
+    folder = _folder()
+    for path in () if folder is None else folder.glob(f"__pycache__/{name}.*.nb[ic]"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _function(source: str, kind: str, known: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:

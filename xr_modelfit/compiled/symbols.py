@@ -7,7 +7,7 @@ cannot be written as such an expression (a decision on a value, a sum over sampl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,11 @@ import numpy as np
 __all__ = ["TRUTHS", "CannotTrace", "Graph", "Symbol"]
 
 
-class CannotTrace(Exception):
-    """The code does something that is no expression of single samples."""
+class CannotTrace(BaseException):
+    """The code does something that is no expression of single samples.
+
+    No `Exception`: a model that catches those would go on with something else than what it does on arrays.
+    """
 
 
 def _functions(names: str) -> dict[str, Callable[..., Any]]:
@@ -32,7 +35,10 @@ TRUTHS = _functions(
     "less less_equal greater greater_equal equal not_equal logical_and logical_or logical_not isfinite isnan"
 )
 _FUNCTIONS = _ONE_ARGUMENT | _TWO_ARGUMENTS | TRUTHS | {"where": np.where}
+_UFUNCS = {f for f in vars(np).values() if isinstance(f, np.ufunc)}
 _SAME = {"positive": "", "fabs": "absolute", "true_divide": "divide", "float_power": "power"}
+_LOGICAL = {"logical_and", "logical_or", "logical_not"}
+_OF_TRUTHS = {"add": "logical_or", "maximum": "logical_or", "multiply": "logical_and", "minimum": "logical_and"}
 _BITWISE = {"bitwise_and": "logical_and", "bitwise_or": "logical_or", "invert": "logical_not"}
 
 
@@ -69,6 +75,8 @@ class Graph:
         neutral = {"add": 0.0, "subtract": 0.0, "multiply": 1.0, "divide": 1.0, "power": 1.0}.get(op)
         if neutral is not None and known[-1] == neutral:
             return arguments[0]
+        if op == "power" and known[-1] == 0.0:  # of NaN too; its derivative at 0 would be 0 * inf
+            return self.constant(1.0)
         if op == "where" and known[0] is not None:
             return arguments[1] if known[0] else arguments[2]
         return self._number((op, *arguments))
@@ -80,9 +88,34 @@ class Graph:
 
     def is_truth(self, number: int) -> bool:
         node = self.nodes[number]
-        if node[0] == "where":
+        if node[0] == "where":  # choices are of one kind
             return self.is_truth(node[2])
         return node[0] in TRUTHS or (node[0] == "constant" and isinstance(node[1], bool))
+
+    def of_one_kind(self, op: str, arguments: Sequence[int]) -> tuple[str, list[int]]:
+        """What NumPy does where truths are among the operands: it makes them numbers unless all are truths."""
+        truths = [self.is_truth(a) for a in arguments]
+        if op == "where":
+            return op, [arguments[0], *self._numbers_unless_all(arguments[1:])]
+        if op in _LOGICAL:
+            pairs = zip(arguments, truths, strict=True)
+            return op, [a if truth else self.make("not_equal", a, self.constant(0.0)) for a, truth in pairs]
+        if not all(truths) or op in TRUTHS:
+            return op, self._numbers_unless_all(arguments)
+        if op not in _OF_TRUTHS:
+            raise CannotTrace(f"{op} of truths")
+        return _OF_TRUTHS[op], list(arguments)
+
+    def as_number(self, argument: int) -> int:
+        """A truth as 0 or 1."""
+        if not self.is_truth(argument):
+            return argument
+        return self.make("where", argument, self.constant(1.0), self.constant(0.0))
+
+    def _numbers_unless_all(self, arguments: Sequence[int]) -> list[int]:
+        if all(self.is_truth(a) for a in arguments):
+            return list(arguments)
+        return [self.as_number(a) for a in arguments]
 
     def _number(self, node: tuple[Any, ...], key: tuple[Any, ...] | None = None) -> int:
         key = node if key is None else key
@@ -111,10 +144,18 @@ class Symbol:
 
     __slots__ = ("graph", "number")
     __array_priority__ = 1e6
-    shape, size, ndim, dtype, unit = (2,), _Size(), 1, np.dtype(float), None
+    shape, size, ndim, unit = (2,), _Size(), 1, None
 
     def __init__(self, graph: Graph, number: int) -> None:
         self.graph, self.number = graph, number
+
+    @property
+    def is_truth(self) -> bool:
+        return self.graph.is_truth(self.number)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(bool if self.is_truth else float)
 
     @property
     def value(self) -> Symbol:
@@ -127,11 +168,12 @@ class Symbol:
     def astype(self, dtype: Any, *_: Any, **__: Any) -> Symbol:
         if np.dtype(dtype) != np.dtype(float):
             raise CannotTrace(f"conversion to {dtype}")
-        return self
+        return Symbol(self.graph, self.graph.as_number(self.number))
 
     def made(self, op: str, *operands: Any) -> Symbol:
         """What ``op`` makes of ``operands``, symbols and numbers."""
-        return Symbol(self.graph, self.graph.make(op, *(self.node(o) for o in operands)))
+        op, arguments = self.graph.of_one_kind(op, [self.node(o) for o in operands])
+        return Symbol(self.graph, self.graph.make(op, *arguments))
 
     def node(self, operand: Any) -> int:
         if isinstance(operand, np.ndarray) and operand.dtype == object and operand.size == 1:
@@ -150,6 +192,8 @@ class Symbol:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **keywords: Any) -> Any:
         name = _SAME.get(ufunc.__name__, ufunc.__name__)
+        if ufunc not in _UFUNCS:  # it may do something else under the same name
+            raise CannotTrace(f"{ufunc.__name__}, which is not NumPy's")
         if method != "__call__" or keywords:
             raise CannotTrace(f"{ufunc.__name__} with options")
         if any(isinstance(o, np.ndarray) and o.dtype == object and o.size > 1 for o in operands):  # of symbols
@@ -256,12 +300,14 @@ def _clip(self: Symbol, a: Any, a_min: Any = None, a_max: Any = None, **keywords
 
 
 def _like(value: float) -> Callable[..., Any]:
-    def made(self: Symbol, *_: Any, shape: Any = None, dtype: Any = None, **__: Any) -> Symbol:
-        if dtype is not None and np.dtype(dtype) != np.dtype(float):
-            raise CannotTrace(f"conversion to {dtype}")
-        return Symbol(self.graph, self.graph.constant(value))
+    return lambda self, a, dtype=None, *_, **__: _full_like(self, a, value, dtype)
 
-    return made
+
+def _full_like(self: Symbol, a: Any, value: Any, dtype: Any = None, *_: Any, **__: Any) -> Symbol:
+    kind = np.dtype(dtype if dtype is not None else getattr(a, "dtype", float))
+    if kind != np.dtype(float):
+        raise CannotTrace(f"conversion to {kind}")
+    return Symbol(self.graph, self.graph.as_number(self.node(value)))
 
 
 _ARRAY_FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -270,7 +316,7 @@ _ARRAY_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "clip": _clip,
     "ones_like": _like(1.0),
     "zeros_like": _like(0.0),
-    "full_like": lambda self, _, value, **__: Symbol(self.graph, self.node(value)),
+    "full_like": _full_like,
     "shape": lambda self, a: a.shape,
     "size": lambda self, a: a.size,
     "ndim": lambda self, a: a.ndim,
