@@ -19,7 +19,7 @@ from xr_modelfit.compiled.source import PIECE, is_slow, written
 from xr_modelfit.compiled.symbols import CannotTrace
 from xr_modelfit.derivatives import jacobian, tied_or_nan
 from xr_modelfit.problem import Problem
-from xr_modelfit.ways import points_to_try
+from xr_modelfit.ways import about, points_to_try
 
 __all__ = ["compiled_source"]
 
@@ -91,8 +91,12 @@ def _agrees(problem: Problem, source: str, inputs: Sequence[np.ndarray], n_sampl
             if not all(_close(a, s[:, number], _CLOSE) for a, s in zip(found[1:], slopes, strict=True)):
                 return False
         as_many = [np.resize(x, max(n_samples, x.size)) for x in inputs]
-        return _same_values(problem, source, as_many, P, _SAME) and _same_values(
-            problem, source, inputs, _far(problem), _ALIKE
+        near = about(problem.start, 100)  # coordinates of other fits may lie elsewhere
+        others = [np.roll(np.concatenate([near, -near]), 7 * number) for number in range(len(inputs))]
+        return (
+            _same_values(problem, source, as_many, P, _SAME)
+            and _same_values(problem, source, others, P, _ALIKE)
+            and _same_values(problem, source, inputs, _far(problem), _ALIKE)
         )
 
 
