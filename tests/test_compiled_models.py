@@ -124,6 +124,7 @@ ONE = [M.Polynomial1D, M.Chebyshev1D, M.Legendre1D, M.Hermite1D]
 TWO = [M.Chebyshev2D, M.Legendre2D, M.Hermite2D]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [*ONE, M.Polynomial2D, *TWO])
 def test_polynomials_of_every_family_and_degree(cls: type[Model]) -> None:
     """Multiplied by a Gaussian, as alone they are linear; with domains and windows, and without."""
