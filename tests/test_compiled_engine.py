@@ -335,6 +335,19 @@ def test_bits_are_the_same_in_other_processes() -> None:
     assert_same_bits(there, fit(data, LINE))
 
 
+@pytest.mark.slow
+def test_bits_are_the_same_on_a_cluster() -> None:
+    """The source travels, workers compile it; here they read the files of this run."""
+    distributed = pytest.importorskip("distributed", reason="clusters")
+    data = lines(fits=4)
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster),
+    ):
+        there = fit(data.chunk({"p": 1}), LINE).compute()
+    assert_same_bits(there, fit(data, LINE))
+
+
 @pytest.mark.parametrize("n", [40, 61])
 def test_samples_that_are_left_out_are_absent(n: int) -> None:
     """Bit for bit: NaN, masked, without weight, or not there."""

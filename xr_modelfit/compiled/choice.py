@@ -19,7 +19,7 @@ from xr_modelfit.compiled.source import PIECE, is_slow, written
 from xr_modelfit.compiled.symbols import CannotTrace
 from xr_modelfit.derivatives import jacobian
 from xr_modelfit.problem import Problem
-from xr_modelfit.ways import points_to_try
+from xr_modelfit.ways import about, points_to_try
 
 __all__ = ["compiled_source"]
 
@@ -93,8 +93,12 @@ def _agrees(problem: Problem, source: str, inputs: Sequence[np.ndarray], n_sampl
             return np.stack([found[0] for found in _columns(source, at, Q, k)], axis=1)
 
         as_many = [np.resize(x, max(n_samples, x.size)) for x in inputs]
-        return same_values(problem, values, as_many, P, SAME) and same_values(
-            problem, values, inputs, far_points(problem), ALIKE
+        near = about(problem.start, 100)  # coordinates of other fits may lie elsewhere
+        others = [np.roll(np.concatenate([near, -near]), 7 * number) for number in range(len(inputs))]
+        return (
+            same_values(problem, values, as_many, P, SAME)
+            and same_values(problem, values, others, P, ALIKE)
+            and same_values(problem, values, inputs, far_points(problem), ALIKE)
         )
 
 

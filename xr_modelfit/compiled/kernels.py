@@ -171,10 +171,10 @@ def _written(source: str, name: str) -> Path | None:
         return None
     path = folder / f"{name}.py"
     try:
-        if not path.exists() or path.read_text() != source:
+        if not path.exists() or path.read_bytes() != source.encode():
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             ours = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-            ours.write_text(source)
+            ours.write_bytes(source.encode())
             ours.replace(path)
     except OSError:
         return None
