@@ -165,7 +165,7 @@ def test_files_are_written_once_and_read_by_other_processes(compiled_code: Path)
     assert run('print(fit("numba"))', compiled_code) == "numba"
     before = files(compiled_code)
     assert any(name.startswith("model_") and name.endswith(".nbc") for name in before)
-    assert any(name.startswith("solve_all_") for name in before)
+    assert any(name.startswith("loop_") for name in before)
     assert run('print(fit("numba"))', compiled_code) == "numba"
     assert files(compiled_code) == before
 
