@@ -22,6 +22,10 @@ from xr_modelfit.status import FitStatus
 
 __all__ = ["BatchLSQFitter"]
 
+_TOGETHER = 4096  # fits that are judged at once
+
+Ended = tuple[np.ndarray, LastStep]
+
 
 @dataclass(frozen=True)
 class BatchLSQFitter:
@@ -118,6 +122,7 @@ class BatchLSQFitter:
         """Iterate all fits, some in flight, the others waiting for a place."""
         most = most_fits(samples.y.shape[1])
         slots: Slots | None = None
+        ended: list[Ended] = []
         while waiting.size or slots is not None:
             room = most - (0 if slots is None else slots.ids.size)
             if waiting.size and room > 0:
@@ -125,7 +130,10 @@ class BatchLSQFitter:
                 waiting = waiting[room:]
                 slots = fresh if slots is None else slots.joined(fresh)
             assert slots is not None
-            slots = self._until_room(slots, samples, out)
+            slots = self._until_room(slots, samples, out, ended)
+            if slots is None or sum(ids.size for ids, _ in ended) >= _TOGETHER:
+                _judge(problem, ended, out)
+                ended = []
 
     def _directly(
         self,
@@ -150,18 +158,7 @@ class BatchLSQFitter:
             left.append(np.unique(piece[~done]))
         return np.concatenate(left) if left else ids
 
-    @staticmethod
-    def _judge(slots: Slots, done: np.ndarray, samples: Samples, out: FitArrays) -> None:
-        """Judge those of the fits that are done, once each, which are clear cases."""
-        _, first = np.unique(slots.ids[done], return_index=True)
-        which = np.flatnonzero(done)[first]
-        names = "P", "low", "high", "H", "g", "chi2", "size2"
-        arrays = {name: columns(getattr(slots, name), which) for name in names}
-        at = LastStep(n_points=samples.n_points[slots.ids[which]], **arrays)
-        found, clear = judge_clear(slots.problem, at)
-        out.judged.append((slots.ids[which][clear], found.only(clear)))
-
-    def _until_room(self, slots: Slots, samples: Samples, out: FitArrays) -> Slots | None:
+    def _until_room(self, slots: Slots, samples: Samples, out: FitArrays, ended: list[Ended]) -> Slots | None:
         """Iterate until a fifth of the fits is done (copying columns is not free), and drop those."""
         alive = np.ones(slots.ids.size, dtype=bool)
         while True:
@@ -172,10 +169,28 @@ class BatchLSQFitter:
                 out.parameters[ids] = slots.P[:, done].T
                 out.status[ids] = status[done]
                 out.n_iter[ids] = slots.n_iter[done]
-                self._judge(slots, done, samples, out)
+                ended.append(_last_step(slots, done, samples))
                 alive &= ~done
                 left = np.flatnonzero(alive)
                 if not left.size:
                     return None
                 if left.size <= 0.8 * alive.size:
                     return slots.kept(left)
+
+
+def _last_step(slots: Slots, done: np.ndarray, samples: Samples) -> Ended:
+    """Those of the fits that are done, once each, and where they have ended."""
+    _, first = np.unique(slots.ids[done], return_index=True)
+    which = np.flatnonzero(done)[first]
+    names = "P", "low", "high", "H", "g", "chi2", "size2"
+    arrays = {name: columns(getattr(slots, name), which) for name in names}
+    return slots.ids[which], LastStep(n_points=samples.n_points[slots.ids[which]], **arrays)
+
+
+def _judge(problem: Problem, ended: list[Ended], out: FitArrays) -> None:
+    """Judge those of the fits that are clear cases."""
+    if ended:
+        ids = np.concatenate([ids for ids, _ in ended])
+        at = LastStep(*(np.concatenate(parts, axis=-1) for parts in zip(*(step for _, step in ended), strict=True)))
+        found, clear = judge_clear(problem, at)
+        out.judged.append((ids[clear], found.only(clear)))
