@@ -13,7 +13,8 @@ from xr_modelfit import fitting
 
 PACKAGE = Path(xr_modelfit.__file__).parent
 NUMERIC = {
-    "comparison", "compiled", "derivatives", "differences", "expression", "fitters", "messages", "problem", "status",
+    "comparison", "compiled", "derivatives", "differences", "expression", "fitters", "messages", "probing", "problem",
+    "status",
     "ways",
 }  # fmt: skip
 MAY_IMPORT_DASK = {"computing", "execution", "stores"}

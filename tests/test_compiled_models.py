@@ -20,6 +20,7 @@ import scipy.special
 import xarray as xr
 from astropy.modeling import FittableModel, Model, Parameter, custom_model, fix_inputs, models
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import least_squares
 from test_derivatives import problem_of
 from test_every_model import CASES, CLASSES, Case, fitted, measured
 
@@ -537,6 +538,22 @@ def test_code_that_treats_symbols_in_another_way_is_found_out(function: Callable
     """By type, by size, by what it returns for something that is no array: near the start, or far from it."""
     model = custom_model(function)(1.1, 1.3)
     assert same_fits(model, samples_of(function, (1.2, 2.5), n=260)) == "numpy"
+
+
+@pytest.mark.parametrize("n", [60, 260])
+@pytest.mark.parametrize("function", [f for f in HIDDEN if f is not lie_by_alias])  # whose code changes its input
+def test_code_that_treats_symbols_in_another_way_has_its_own_derivatives(function: Callable[..., Any], n: int) -> None:
+    """NumPy takes derivatives from what a model does with symbols too."""
+    data = samples_of(function, (1.2, 2.5), n=n)
+    x, y = data["x"].values, data.values
+    fit = xr_modelfit.fit(data, custom_model(function)(1.1, 1.3), "x", fitter=BatchLSQFitter(engine="numpy"))
+    assert np.all(fit["fit_status"] == 1)
+    for i in range(3):
+        right = least_squares(lambda p, y=y[i]: y - function(x, *p), (1.1, 1.3), xtol=1e-15, ftol=1e-15, gtol=1e-15)
+        errors = np.sqrt(np.diag(np.linalg.inv(right.jac.T @ right.jac)) * 2 * right.cost / (n - 2))
+        for name, value, error in zip("ab", right.x, errors, strict=True):
+            assert_allclose(fit[name][i], value, rtol=0, atol=1e-4 * error)  # scipy's differences end there
+            assert_allclose(fit[f"{name}_stderr"][i], error, rtol=1e-4)
 
 
 def test_globals_are_those_of_the_call() -> None:

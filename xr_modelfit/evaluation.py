@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,11 +26,12 @@ from xr_modelfit.points import (
     require_same_positions,
     shaped_like,
 )
+from xr_modelfit.probing import about
 from xr_modelfit.problem import Problem
 from xr_modelfit.record import FitRecord, RecordError, build_model
 from xr_modelfit.unit_record import coordinate_numbers, in_units_of_data, parameter_numbers
 from xr_modelfit.units import check_equivalencies
-from xr_modelfit.ways import about, find_ways, with_broadcasting
+from xr_modelfit.ways import find_ways, with_broadcasting
 
 __all__ = ["Evaluation", "batches", "evaluate", "flattened", "matching", "model_name", "parameter_of"]
 
@@ -108,7 +110,9 @@ class Evaluation:
         problem = Problem(model, names, start, -unbounded, unbounded, fixed, (None,) * start.size)
         probe = [np.resize(x, _PROBE) for x in probe]
         with caught_warnings():
-            return find_ways(problem, probe) if derivatives else with_broadcasting(problem, probe)
+            if not derivatives:
+                return with_broadcasting(problem, probe)
+            return find_ways(problem, probe, math.prod(self.new.values()))
 
     def apply(
         self, function: Any, extra: Sequence[xr.Variable] = (), output: Mapping[Hashable, int] | None = None

@@ -15,12 +15,12 @@ import numpy as np
 import xarray as xr
 
 from xr_modelfit.execution import loaded, n_sources, read_block
-from xr_modelfit.fitters.block import Role
 from xr_modelfit.fitters.quiet import caught_warnings
+from xr_modelfit.fitters.tasks import Role
 from xr_modelfit.jobs import Job
+from xr_modelfit.probing import about
 from xr_modelfit.request import Request
 from xr_modelfit.tiles import Tiling
-from xr_modelfit.ways import about
 
 __all__ = ["POSITION", "Found", "Pool", "samples_of"]
 

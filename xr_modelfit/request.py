@@ -20,10 +20,11 @@ from xr_modelfit.diagnostics import check_diagnostics, diagnosis_of
 from xr_modelfit.execution import is_lazy, map_blocks
 from xr_modelfit.expression import expression_text, parameter_titles, representatives
 from xr_modelfit.fitters.batch import BatchLSQFitter
-from xr_modelfit.fitters.block import BlockTask, FitError, Layout, Role, fit_block
+from xr_modelfit.fitters.block import FitError, fit_block
 from xr_modelfit.fitters.diagnosis import Diagnosis
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.fitters.quiet import caught_warnings
+from xr_modelfit.fitters.tasks import BlockTask, Layout, Role
 from xr_modelfit.metadata import Metadata, dataset_attrs, frame_of, grid_mapping_of
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
 from xr_modelfit.problem import Problem
@@ -212,7 +213,8 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
 
     probe = probe_inputs(system.inputs, fitted, data, starts.problem.start)
     with caught_warnings():
-        tried = find_ways(starts.problem.private(), probe)  # ties that are tried write to the model
+        n_samples = math.prod(data.sizes[d] for d in fitted)
+        tried = find_ways(starts.problem.private(), probe, n_samples)  # ties that are tried write to the model
     problem = replace(starts.problem, ways=tried.ways)
     _try_out(tried, starts.maps, probe, system.inputs, fitted, data)
     fitter = choose_fitter(
@@ -225,9 +227,9 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
         options["fit_info"],
     )
     if isinstance(fitter, BatchLSQFitter):
-        n_fits, n = math.prod(data.sizes[d] for d in loop), math.prod(data.sizes[d] for d in fitted)
+        n_fits = math.prod(data.sizes[d] for d in loop)
         with caught_warnings():
-            source = compiled_source(tried, probe, fitter.engine, n_fits, n, lazy)
+            source = compiled_source(tried, probe, fitter.engine, n_fits, n_samples, lazy)
         problem = replace(problem, source=source)
     layout = Layout(problem.n_parameters, fitter.info_names, options["covariance"], diagnosed)
     frame = frame_of(data, labels.variables, fitted)

@@ -11,11 +11,11 @@ from astropy.modeling.fitting import Fitter
 from xr_modelfit.coords import ModelInput
 from xr_modelfit.expression import has_fixed_inputs
 from xr_modelfit.fitters.batch import BatchLSQFitter
-from xr_modelfit.fitters.block import Role
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter, WrongKeywordsError
+from xr_modelfit.fitters.tasks import Role
 from xr_modelfit.messages import a, listed, sentence, suggestion
+from xr_modelfit.probing import about
 from xr_modelfit.problem import Problem
-from xr_modelfit.ways import about
 
 __all__ = ["choose_fitter", "probe_inputs"]
 

@@ -16,9 +16,9 @@ from astropy.units import Quantity, dimensionless_unscaled
 from xr_modelfit.expression import evaluate_tree
 from xr_modelfit.fitters.quiet import caught_warnings
 from xr_modelfit.messages import a, listed, sentence
+from xr_modelfit.probing import about
 from xr_modelfit.problem import Problem
 from xr_modelfit.ties import TieInUnits
-from xr_modelfit.ways import about
 
 __all__ = ["refuse_broken"]
 

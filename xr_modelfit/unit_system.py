@@ -22,11 +22,11 @@ from xr_modelfit.dimension import Dimension
 from xr_modelfit.expression import evaluate_tree, result_names, scalar_model, with_values
 from xr_modelfit.messages import listed
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem, measures_of_groups, told_by_labels, unit_groups
+from xr_modelfit.probing import about
 from xr_modelfit.scaling import dimensions
 from xr_modelfit.unit_misfit import InputRead, Misfit
 from xr_modelfit.unit_text import write_unit
 from xr_modelfit.units import Conversion, Measure, conversion, factor
-from xr_modelfit.ways import about
 
 __all__ = ["resolve_units"]
 

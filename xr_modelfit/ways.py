@@ -9,28 +9,29 @@ Shapes as in `xr_modelfit.derivatives`: inputs (n, 1), parameters to try (K, 3).
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.modeling import CompoundModel, Model
 
-from xr_modelfit.comparison import ALIKE, CLOSE, SAME, columns_agree, far_points, same_values
+from xr_modelfit.comparison import agrees
 from xr_modelfit.compiled.arrays import array_sources, columns_of
 from xr_modelfit.compiled.symbols import CannotTrace
 from xr_modelfit.derivatives import OF_DIFFERENCES, RULES, Walk, accuracy, jacobian, tie_derivatives, tied_or_nan
 from xr_modelfit.expression import evaluate_tree, inner_inputs
+from xr_modelfit.probing import about, points_to_try
 from xr_modelfit.problem import Problem, Ways, as_rows
 
-__all__ = ["about", "find_ways", "points_to_try", "with_broadcasting"]
+__all__ = ["find_ways", "with_broadcasting"]
 
 _AGREE = 1e-4  # a wrong derivative is off by far more, a difference by far less
 
 Inputs = Sequence[np.ndarray]
 
 
-def find_ways(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem:
+def find_ways(problem: Problem, inputs: Sequence[np.ndarray], n_samples: int = 0) -> Problem:
     """The problem with its `Ways`, tried at the start and beside it.
 
     Parameters
@@ -38,11 +39,13 @@ def find_ways(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem:
     problem : Problem
     inputs : sequence of ndarray, shape (n,)
         Coordinates to try it on.
+    n_samples : int
+        Of each fit, where there are more than ``inputs`` has.
     """
     problem = replace(problem, ways=Ways(careless=_writes_into_inputs(problem, inputs)))
     unknown = replace(problem.ways, atoms=("difference",) * _count_atoms(problem.model))
     try:
-        P, values = _finite_points(problem, inputs, _points(problem))
+        P, values = points_to_try(problem, inputs)
         at = _where_finite(inputs, values)
         broadcasts = _broadcasts(problem, at, P)
     except Exception:  # a model that cannot be evaluated here is met, and named, by the fits
@@ -52,7 +55,7 @@ def find_ways(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem:
     atoms = tuple(one.way if one.proven else "difference" for one in found)
     wrong = any(one.wrong for one in found)
     problem = replace(problem, ways=replace(problem.ways, atoms=atoms, wrong_derivative=wrong))
-    problem = _with_trace(problem, at, P)
+    problem = _with_trace(problem, at, P, n_samples)
     return replace(problem, ways=replace(problem.ways, linear=_is_linear(problem, at, P)))
 
 
@@ -60,46 +63,27 @@ def with_broadcasting(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem
     """The problem with what its evaluation alone needs of its `Ways`; arguments as in `find_ways`."""
     try:
         problem = replace(problem, ways=Ways(careless=_writes_into_inputs(problem, inputs)))
-        P, values = _finite_points(problem, inputs, _points(problem))
+        P, values = points_to_try(problem, inputs)
         together = _broadcasts(problem, _where_finite(inputs, values), P)
     except Exception:  # it cannot be evaluated there; one by one is always right
         return replace(problem, ways=Ways(careless=True))
     return replace(problem, ways=replace(problem.ways, broadcasts=together))
 
 
-def points_to_try(problem: Problem, inputs: Sequence[np.ndarray]) -> np.ndarray:
-    """Parameters (K, 3) where the model is finite: at the start and beside it; arguments as in `find_ways`."""
-    return _finite_points(problem, inputs, _points(problem))[0]
-
-
-def about(start: np.ndarray, n: int) -> np.ndarray:
-    """``n`` coordinates near one, and near each start value on the scale of each other: a line's place and width."""
-    finite = start[np.isfinite(start)]
-    offsets = np.array([-1.25, -0.5, 0.5, 1.25])
-    near = (finite[:, None, None] + np.abs(finite)[None, :, None] * offsets).ravel()
-    pool = np.concatenate([np.linspace(0.5, 1.5, n), near])
-    return np.sort(pool[np.linspace(0, pool.size - 1, n).astype(int)])
-
-
-def _with_trace(problem: Problem, at: Inputs, P: np.ndarray) -> Problem:
+def _with_trace(problem: Problem, at: Inputs, P: np.ndarray, n_samples: int) -> Problem:
     """The problem with derivatives from its traced expression, where they and its values agree with the others."""
     try:
         values, slopes = array_sources(problem)
-        ways = replace(problem.ways, traced=slopes)
-        infinite = np.full(P.shape, np.inf)
-        ours, theirs = (jacobian(p, at, P, -infinite, infinite) for p in (replace(problem, ways=ways), problem))
-        both = zip(ours, theirs, strict=True)
-        agree = all(columns_agree(a[:, i], b[:, i], CLOSE) for a, b in both for i in range(P.shape[1]))
-        flat = [x[:, 0] for x in at]
-
-        def traced(inputs: Inputs, Q: np.ndarray) -> np.ndarray:
-            return columns_of(values, [x[:, None] for x in inputs], Q)[0]
-
-        agree = agree and same_values(problem, traced, flat, P, SAME)
-        agree = agree and same_values(problem, traced, flat, far_points(problem), ALIKE)
-    except (Exception, CannotTrace):  # it cannot be traced, or the others not be computed
+    except CannotTrace:
         return problem
-    return replace(problem, ways=ways) if agree else problem
+
+    def columns(inputs: Inputs, Q: np.ndarray) -> Iterator[np.ndarray]:
+        for source in (values, slopes):
+            yield from columns_of(source, [x[:, None] for x in inputs], Q)
+
+    if not agrees(problem, columns, [x[:, 0] for x in at], P, n_samples):
+        return problem
+    return replace(problem, ways=replace(problem.ways, traced=slopes))
 
 
 class _Found(NamedTuple):
@@ -108,17 +92,6 @@ class _Found(NamedTuple):
     way: str
     wrong: bool
     proven: bool
-
-
-def _finite_points(problem: Problem, inputs: Sequence[np.ndarray], P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The points, those where the model is not finite replaced by one where it is: maps may bring other starts.
-
-    And the model's values there, (n, 3).
-    """
-    values = problem.evaluate([x[:, None] for x in inputs], P)
-    good = np.count_nonzero(np.isfinite(values), axis=0) >= 2
-    one = [int(np.argmax(good))]
-    return np.where(good, P, P[:, one]), np.where(good, values, values[:, one])
 
 
 def _where_finite(inputs: Sequence[np.ndarray], values: np.ndarray) -> list[np.ndarray]:
@@ -168,14 +141,6 @@ def _rounded(T: np.ndarray) -> np.ndarray:
     """Derivatives that differ from a short decimal by rounding alone are that decimal."""
     short = np.round(T, 9)
     return np.where(np.abs(short - T) <= 1e-9 * np.abs(T), short, T)
-
-
-def _points(problem: Problem) -> np.ndarray:
-    """Parameters to try, (K, 3): the start, and points beside it that no symmetry makes special."""
-    start = np.where(np.isfinite(problem.start), problem.start, 1.0)
-    each = np.arange(problem.n_parameters) / 64.0  # equal starts must not stay equal, as two widths would
-    beside = [start, start * (1.0625 + each) + 0.03125, start * (0.921875 - 0.5 * each) + 0.015625]
-    return np.stack([problem.with_ties(p) for p in beside], axis=1)
 
 
 def _writes_into_inputs(problem: Problem, inputs: Sequence[np.ndarray]) -> bool:
