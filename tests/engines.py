@@ -5,11 +5,12 @@ cannot be compiled, linear ones, and fits in other processes run as they would w
 
 Where fits converged in both, parameters must agree to `TOLERANCE`; where rounding is all that is left of the data,
 chi-square must be so in both. From bad data and bad starts the last bits may lead to different minima, told by
-chi-square, or one engine to its minimum and the other not: such fits are counted, and told in ``engines.log``.
+chi-square, or one engine to its minimum and the other not: such fits are counted, and told in the summary.
 """
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from xr_modelfit import request
 from xr_modelfit.compiled.choice import compiled_source
 from xr_modelfit.fitters import block
+from xr_modelfit.fitters.tasks import BlockTask
 
 TOLERANCE = 1e-6  # of a standard error
 # Rounding hides the minimum by more than the tolerance, as the test means it to.
@@ -39,12 +41,21 @@ def request_(request: pytest.FixtureRequest) -> pytest.FixtureRequest:
     return request
 
 
-def pytest_sessionfinish() -> None:
-    with open("engines.log", "a") as file:
-        file.write(f"{dict(SEEN)}\n")
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # of a process of pytest-xdist
+        session.config.workeroutput["engines"] = dict(SEEN)
 
 
-def compared(*arrays: np.ndarray, task: block.BlockTask) -> np.ndarray:
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    SEEN.update(getattr(node, "workeroutput", {}).get("engines", {}))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    terminalreporter.write_line(f"engines: {dict(SEEN)}")
+
+
+def compared(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
     """What the compiled engine gives, which must be what the other gives."""
     packed = block.fit_block(*arrays, task=task)
     if task.problem.source is None or task.diagnosis is not None:

@@ -24,7 +24,8 @@ from scipy.optimize import least_squares, lsq_linear
 
 import xr_modelfit
 from xr_modelfit.fitters.batch import BatchLSQFitter
-from xr_modelfit.fitters.block import BlockTask, Layout, Role, fit_block
+from xr_modelfit.fitters.block import fit_block
+from xr_modelfit.fitters.tasks import BlockTask, Layout, Role
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
 from xr_modelfit.ways import find_ways

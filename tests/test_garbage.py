@@ -35,7 +35,7 @@ from astropy.modeling.models import (
 from bits import assert_same_bits
 
 from xr_modelfit import FitStatus, fit
-from xr_modelfit.fitters.block import Role
+from xr_modelfit.fitters.tasks import Role
 from xr_modelfit.jobs import jobs_of
 
 N, CLEAN = 12, 6  # samples of a fit, good fits of each kind

@@ -15,7 +15,7 @@ from astropy.modeling.models import Chebyshev1D, Const1D, Cosine1D, Linear1D, Po
 from bits import assert_same_bits
 
 from xr_modelfit import FitStatus
-from xr_modelfit.fitters import batch, block, linear
+from xr_modelfit.fitters import block_arrays, linear
 
 N_FITS, N = 30, 61
 HELD = {"fixed": {"frequency": True, "phase": True}}
@@ -189,7 +189,7 @@ def test_scales_of_data_and_errors(factor: float) -> None:
 @pytest.fixture
 def factorised(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Send all fits the general way from now on."""
-    return lambda: monkeypatch.setattr(batch, "solve_clear", lambda problem, samples, ids, *rest: ids)
+    return lambda: monkeypatch.setattr(linear, "_solve_clear", lambda problem, samples, ids, *rest: ids)
 
 
 @every_kind
@@ -220,7 +220,7 @@ def general_fits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seen.append(y.shape[1])
         return solve(problem, inputs, y, *rest)
 
-    monkeypatch.setattr(batch, "solve_linear", counted)
+    monkeypatch.setattr(linear, "solve_linear", counted)
     return seen
 
 
@@ -305,7 +305,7 @@ def test_bits_depend_on_nothing_but_the_fit(kind: Kind, gaps: str, monkeypatch: 
     assert_same_bits(fitted(kind, ds, weights=ones), expected)
     own = (ds["x"] * ones).drop_vars("x").rename("place")
     assert_same_bits(fitted(kind, ds.drop_vars("x"), coords={"x": own}), expected)
-    monkeypatch.setattr(block, "_PART", 5 * N)
+    monkeypatch.setattr(block_arrays, "_PART", 5 * N)
     assert_same_bits(fitted(kind, ds), expected)
     assert_same_bits(fitted(kind, ds.assign(y=turned)), expected)
 
@@ -339,7 +339,7 @@ def test_maps_of_two_dims_in_any_layout(monkeypatch: pytest.MonkeyPatch) -> None
     data = xr.DataArray(values, dims=("time", "y", "x"), coords={"time": np.arange(N) / 12})
     expected = data.modelfit(Linear1D(), dim="time")
     for part in (2**20, 8 * N, 5 * N, N):
-        monkeypatch.setattr(block, "_PART", part)
+        monkeypatch.setattr(block_arrays, "_PART", part)
         for dims in (("time", "y", "x"), ("y", "x", "time"), ("y", "time", "x")):
             for layout in (("time", "y", "x"), ("y", "x", "time"), ("x", "time", "y")):
                 stored = data.transpose(*layout).copy().transpose(*dims)

@@ -8,7 +8,7 @@ import xarray as xr
 from astropy.units import Quantity
 
 from xr_modelfit.coords import Labels, bare
-from xr_modelfit.fitters.block import Role
+from xr_modelfit.fitters.tasks import Role
 from xr_modelfit.parameter_units import UnitSystem
 
 __all__ = ["Companions", "resolve_companions"]

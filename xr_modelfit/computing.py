@@ -235,18 +235,17 @@ def compute(variable: xr.Variable, scheduler: Any, name: str, tell: Tell | None 
 
 
 def compute_each(work: Callable[[int], np.ndarray], n: int, scheduler: str, tell: Tell | None = None) -> None:
-    """Do ``work(i)`` for each i below ``n`` in threads, or one after the other.
+    """Do ``work(i)`` for each i below ``n`` in threads, or one after the other; dask shows the name of ``work``.
 
     ``tell`` is told of the fits of each block that ``work`` returns; so is any callback of dask.
     """
-    from dask.base import compute
+    from dask.base import compute as compute_all
     from dask.delayed import delayed
 
-    work.__name__ = "modelfit"  # what dask shows
     task = delayed(work, pure=False, traverse=False)
     tasks = [task(i) for i in range(n)]
     with nullcontext() if tell is None else _counting((one.key for one in tasks), tell):
-        compute(*tasks, scheduler=scheduler)
+        compute_all(*tasks, scheduler=scheduler)
 
 
 def _counting(keys: Iterable[Any], tell: Tell) -> AbstractContextManager[Any]:

@@ -129,13 +129,13 @@ def _in_place(
     steps = [[slice(int(end) - n, int(end)) for n, end in zip(c, np.cumsum(c), strict=True)] for c in pieces.values()]
     places = [dict(zip(pieces, at, strict=True)) for at in itertools.product(*steps)]
 
-    def work(i: int) -> np.ndarray:
+    def modelfit(i: int) -> np.ndarray:
         part = out.isel(places[i])
         part[...] = apply([v.isel(places[i], missing_dims="ignore") for v in variables])
         view: np.ndarray = part.values
         return view
 
-    compute_each(work, len(places), name, tell)
+    compute_each(modelfit, len(places), name, tell)
     return out
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from xr_modelfit.execution import map_blocks
-from xr_modelfit.fitters.block import Role
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
+from xr_modelfit.fitters.tasks import Role
 from xr_modelfit.jobs import Job
 from xr_modelfit.plan_pool import POSITION, Pool, samples_of
 from xr_modelfit.request import Request

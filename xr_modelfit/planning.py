@@ -12,8 +12,8 @@ from typing import Any
 import xarray as xr
 
 from xr_modelfit.computing import Crew, crew_of, on_cluster, resolve_scheduler
-from xr_modelfit.fitters.block import Role
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
+from xr_modelfit.fitters.tasks import Role
 from xr_modelfit.fitting import fit, jobs_of_call
 from xr_modelfit.jobs import Job
 from xr_modelfit.plan import FitPlan, PlannedFit

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.fitters.block import Layout
+from xr_modelfit.fitters.tasks import Layout
 from xr_modelfit.metadata import STATISTICS, Metadata
 from xr_modelfit.parameter_units import ParameterUnit
 

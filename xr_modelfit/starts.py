@@ -15,7 +15,7 @@ from astropy.units import Quantity
 
 from xr_modelfit.coords import Labels
 from xr_modelfit.expression import held_inputs, leaves, result_names, scalar_model
-from xr_modelfit.fitters.block import Role
+from xr_modelfit.fitters.tasks import Role
 from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
 from xr_modelfit.parameter_values import number_or_map

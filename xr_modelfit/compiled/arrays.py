@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from xr_modelfit.compiled.products import arguments_of, varying
 from xr_modelfit.compiled.symbols import CannotTrace, Graph, Symbol
 from xr_modelfit.compiled.tracing import traced
 from xr_modelfit.problem import Problem, as_rows
@@ -50,26 +49,12 @@ def columns_of(source: str, inputs: Sequence[np.ndarray], P: np.ndarray) -> list
 
 def _source(graph: Graph, columns: Sequence[Symbol]) -> str:
     roots = [s.number for s in columns]
-    needed, left = set(roots), list(roots)
-    while left:
-        more = [a for a in arguments_of(graph, left.pop()) if a not in needed]
-        needed.update(more)
-        left += more
-    order = sorted(needed)
-    last = {a: n for n in order for a in arguments_of(graph, n)} | dict.fromkeys(roots, -1)
-    full = _full(graph)
+    order = graph.needed(roots)
+    last = {a: n for n in order for a in graph.arguments(n)} | dict.fromkeys(roots, -1)
+    full = graph.depending(graph.of_kind("input")) & graph.depending(graph.of_kind("parameter"))  # of shape (n, b)
     lines = [f"    v{n} = {_line(graph, n, last, full)}" for n in order if graph.nodes[n][0] != "constant"]
     names = ", ".join(_name(graph, n) for n in roots)
     return "\n".join(["def columns(x, P):", *lines, f"    return [{names}]", ""])
-
-
-def _full(graph: Graph) -> set[int]:
-    """Nodes of shape (n, b): they depend on an input and on a parameter."""
-    of_inputs, of_parameters = varying(graph), set()
-    for n, node in enumerate(graph.nodes):
-        if node[0] == "parameter" or any(a in of_parameters for a in arguments_of(graph, n)):
-            of_parameters.add(n)
-    return of_inputs & of_parameters
 
 
 def _name(graph: Graph, number: int) -> str:

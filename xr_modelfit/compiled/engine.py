@@ -7,7 +7,6 @@ and leaves to the NumPy engine those that need more than derivatives: where a sa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,9 +16,6 @@ from xr_modelfit.fitters import slots, steps
 from xr_modelfit.fitters.clear import LastStep, judge_clear
 from xr_modelfit.fitters.samples import FitArrays, Samples
 from xr_modelfit.problem import Problem
-
-if TYPE_CHECKING:
-    from xr_modelfit.fitters.steps import Options
 
 __all__ = ["solve_fits"]
 
@@ -32,7 +28,7 @@ def solve_fits(
     ids: np.ndarray,
     starts: np.ndarray,
     bounds: tuple[np.ndarray, np.ndarray],
-    options: Options,
+    options: steps.Options,
     out: FitArrays,
 ) -> np.ndarray:
     """Fit ``ids``, written to ``out``; returns those that are left to the other engine.

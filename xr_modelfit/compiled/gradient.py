@@ -25,41 +25,29 @@ def gradient(root: Symbol, parameters: Sequence[Symbol]) -> list[Symbol]:
         An operation has no rule.
     """
     graph = root.graph
-    wanted = _depending(graph, {p.number for p in parameters}, root.number)
+    wanted = graph.depending(p.number for p in parameters)
     adjoints: dict[int, Any] = {root.number: _constant(graph, 1.0)}
     for number in sorted(wanted, reverse=True):  # arguments have lower numbers
-        node = graph.nodes[number]
-        if number not in adjoints or node[0] in ("parameter", "input", "constant"):
+        op = graph.nodes[number][0]
+        if number not in adjoints or op in _FLAT:
             continue
         above, itself = adjoints[number], Symbol(graph, number)
-        arguments = [Symbol(graph, a) for a in node[1:]]
+        arguments = [Symbol(graph, a) for a in graph.arguments(number)]
         for i, argument in enumerate(arguments):
             if argument.number not in wanted:
                 continue
-            if node[0] in _FLAT:
-                continue
-            if node[0] not in _RULES:
-                raise CannotTrace(f"the derivative of {node[0]}")
-            part = _RULES[node[0]](i, above, itself, *arguments)
-            if part is None:
-                continue
-            known = adjoints.get(argument.number)
-            adjoints[argument.number] = part if known is None else known + part
+            if op not in _RULES:
+                raise CannotTrace(f"the derivative of {op}")
+            part = _RULES[op](i, above, itself, *arguments)
+            if part is not None:
+                known = adjoints.get(argument.number)
+                adjoints[argument.number] = part if known is None else known + part
     zero = _constant(graph, 0.0)
     return [adjoints.get(p.number, zero) for p in parameters]
 
 
 def _constant(graph: Graph, value: float) -> Symbol:
     return Symbol(graph, graph.constant(value))
-
-
-def _depending(graph: Graph, leaves: set[int], root: int) -> set[int]:
-    """The nodes up to ``root`` that depend on any of the ``leaves``."""
-    found = set(leaves)
-    for number, node in enumerate(graph.nodes[: root + 1]):
-        if node[0] not in ("constant", "input", "parameter") and any(a in found for a in node[1:]):
-            found.add(number)
-    return found
 
 
 Rule = Callable[..., Any]

@@ -11,24 +11,7 @@ from collections.abc import Sequence
 
 from xr_modelfit.compiled.symbols import Graph, Symbol
 
-__all__ = ["arguments_of", "multiplied_early", "varying"]
-
-_LEAVES = {"constant", "input", "parameter"}
-
-
-def arguments_of(graph: Graph, number: int) -> tuple[int, ...]:
-    """The nodes that a node is made of."""
-    node = graph.nodes[number]
-    return () if node[0] in _LEAVES else node[1:]
-
-
-def varying(graph: Graph) -> set[int]:
-    """Nodes that differ from sample to sample."""
-    found: set[int] = set()
-    for number, node in enumerate(graph.nodes):
-        if node[0] == "input" or any(a in found for a in arguments_of(graph, number)):
-            found.add(number)
-    return found
+__all__ = ["multiplied_early"]
 
 
 def multiplied_early(roots: Sequence[Symbol], kept: Sequence[Symbol]) -> list[Symbol]:
@@ -38,7 +21,7 @@ def multiplied_early(roots: Sequence[Symbol], kept: Sequence[Symbol]) -> list[Sy
     graph = roots[0].graph
     uses = _uses(graph, [r.number for r in (*roots, *kept)])
     known: dict[int, Symbol] = {}
-    varies = varying(graph)
+    varies = graph.depending(graph.of_kind("input"))
 
     def factors(number: int, sign: int, found: list[tuple[int, int]], top: bool) -> None:
         """The factors of a product and their exponents, +1 or -1."""
@@ -56,7 +39,7 @@ def multiplied_early(roots: Sequence[Symbol], kept: Sequence[Symbol]) -> list[Sy
         if number in known:
             return known[number]
         op, *rest = graph.nodes[number]
-        if op in _LEAVES or number not in varies:
+        if number not in varies or not graph.arguments(number):
             made = Symbol(graph, number)
         elif op in ("multiply", "divide", "negative"):
             found: list[tuple[int, int]] = []
@@ -67,7 +50,7 @@ def multiplied_early(roots: Sequence[Symbol], kept: Sequence[Symbol]) -> list[Sy
         known[number] = made
         return made
 
-    for number in _uses(graph, [k.number for k in kept]):  # what the value has computed is there already
+    for number in graph.needed(k.number for k in kept):  # what the value has computed is there already
         known[number] = Symbol(graph, number)
     return [rebuilt(r.number) for r in roots]
 
@@ -75,13 +58,8 @@ def multiplied_early(roots: Sequence[Symbol], kept: Sequence[Symbol]) -> list[Sy
 def _uses(graph: Graph, roots: Sequence[int]) -> Counter[int]:
     """How often each node is needed."""
     uses: Counter[int] = Counter(roots)
-    left, seen = list(roots), set()
-    while left:
-        number = left.pop()
-        if number not in seen:
-            seen.add(number)
-            uses.update(arguments_of(graph, number))
-            left += arguments_of(graph, number)
+    for number in graph.needed(roots):
+        uses.update(graph.arguments(number))
     return uses
 
 
@@ -115,7 +93,7 @@ def _varies(symbol: Symbol, varies: set[int]) -> bool:
     if symbol.number in varies:
         return True
     if graph.nodes[symbol.number][0] == "input" or any(
-        _varies(Symbol(graph, a), varies) for a in arguments_of(graph, symbol.number)
+        _varies(Symbol(graph, a), varies) for a in graph.arguments(symbol.number)
     ):
         varies.add(symbol.number)
         return True

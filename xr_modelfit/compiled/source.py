@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from xr_modelfit.compiled.products import arguments_of, varying
 from xr_modelfit.compiled.symbols import CannotTrace, Graph, Symbol
 from xr_modelfit.compiled.tracing import traced
 from xr_modelfit.problem import Problem
@@ -164,7 +163,7 @@ def _columns(graph: Graph, roots: Sequence[Symbol], K: int, n_inputs: int) -> li
 
 def _split(graph: Graph, roots: Sequence[Symbol], at: str) -> tuple[list[str], list[str]]:
     """Lines for what no sample changes, and lines for the loop over samples."""
-    needed, changing = _needed(graph, roots), varying(graph)
+    needed, changing = graph.needed(r.number for r in roots), graph.depending(graph.of_kind("input"))
     before = _lines(graph, (n for n in needed if n not in changing), "    ", at)
     return before, _lines(graph, (n for n in needed if n in changing), " " * 8, at)
 
@@ -175,21 +174,9 @@ def _tied(problem: Problem, graph: Graph, values: Sequence[Symbol]) -> list[str]
     return [
         "def tied(pP):",
         f"    P = carray(pP, {problem.n_parameters})",
-        *_lines(graph, _needed(graph, values), "    "),
+        *_lines(graph, graph.needed(v.number for v in values), "    "),
         *(f"    P[{j}] = {_name(graph, value.number)}" for j, value in zip(where, values, strict=True)),
     ]
-
-
-def _needed(graph: Graph, roots: Iterable[Symbol]) -> list[int]:
-    """The nodes that the roots are made of, in an order in which they can be computed."""
-    found: set[int] = set()
-    left = [r.number for r in roots]
-    while left:
-        number = left.pop()
-        if number not in found:
-            found.add(number)
-            left += arguments_of(graph, number)
-    return sorted(found)
 
 
 def _lines(graph: Graph, numbers: Iterable[int], indent: str, at: str = "") -> list[str]:

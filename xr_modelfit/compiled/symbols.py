@@ -7,7 +7,7 @@ cannot be written as such an expression (a decision on a value, a sum over sampl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ TRUTHS = _functions(
     "less less_equal greater greater_equal equal not_equal logical_and logical_or logical_not isfinite isnan"
 )
 _FUNCTIONS = _ONE_ARGUMENT | _TWO_ARGUMENTS | TRUTHS | {"where": np.where}
+_LEAVES = {"constant", "input", "parameter"}
 _UFUNCS = {f for f in vars(np).values() if isinstance(f, np.ufunc)}
 _SAME = {"positive": "", "fabs": "absolute", "true_divide": "divide", "float_power": "power"}
 _LOGICAL = {"logical_and", "logical_or", "logical_not"}
@@ -85,6 +86,34 @@ class Graph:
         """The value of a constant, None for any other node."""
         node = self.nodes[number]
         return node[1] if node[0] == "constant" else None
+
+    def arguments(self, number: int) -> tuple[int, ...]:
+        """The nodes that a node is made of."""
+        node = self.nodes[number]
+        return () if node[0] in _LEAVES else node[1:]
+
+    def needed(self, numbers: Iterable[int]) -> list[int]:
+        """The nodes that some are made of, and they themselves, in an order in which they can be computed."""
+        found: set[int] = set()
+        left = list(numbers)
+        while left:
+            number = left.pop()
+            if number not in found:
+                found.add(number)
+                left += self.arguments(number)
+        return sorted(found)
+
+    def depending(self, leaves: Iterable[int]) -> set[int]:
+        """The nodes that depend on any of the leaves, and these."""
+        found = set(leaves)
+        for number in range(len(self.nodes)):
+            if any(a in found for a in self.arguments(number)):
+                found.add(number)
+        return found
+
+    def of_kind(self, kind: str) -> list[int]:
+        """All leaves of a kind."""
+        return [number for number, node in enumerate(self.nodes) if node[0] == kind]
 
     def is_truth(self, number: int) -> bool:
         node = self.nodes[number]

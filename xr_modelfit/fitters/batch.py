@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from xr_modelfit.compiled.engine import solve_fits
 from xr_modelfit.extras import needed
 from xr_modelfit.fitters.clear import LastStep, judge_clear
-from xr_modelfit.fitters.linear import solve_clear, solve_linear
-from xr_modelfit.fitters.pieces import apart, most_fits, pieces
+from xr_modelfit.fitters.linear import solve_directly
+from xr_modelfit.fitters.pieces import apart, most_fits
 from xr_modelfit.fitters.samples import FitArrays, Notes, Samples
 from xr_modelfit.fitters.slots import Slots
 from xr_modelfit.fitters.steps import step
@@ -97,11 +98,9 @@ class BatchLSQFitter:
         def solved(ids: np.ndarray) -> None:
             with np.errstate(all="ignore"):
                 if problem.source is not None:
-                    from xr_modelfit.compiled.engine import solve_fits
-
                     ids = solve_fits(problem, samples, ids, starts, bounds, self, out)
                 elif problem.ways.linear:
-                    ids = self._directly(problem, samples, ids, starts, bounds, out)
+                    ids = solve_directly(problem, samples, ids, starts, bounds, out)
                 self._iterated(problem, samples, ids, starts, bounds, out)
 
         for raising, error in apart(solved, np.flatnonzero(attempt)):
@@ -134,29 +133,6 @@ class BatchLSQFitter:
             if slots is None or sum(ids.size for ids, _ in ended) >= _TOGETHER:
                 _judge(problem, ended, out)
                 ended = []
-
-    def _directly(
-        self,
-        problem: Problem,
-        samples: Samples,
-        ids: np.ndarray,
-        starts: np.ndarray,
-        bounds: tuple[np.ndarray, np.ndarray],
-        out: FitArrays,
-    ) -> np.ndarray:
-        """Solve a linear model directly; those fits are left that bounds or overflow make iterate."""
-        ids = solve_clear(problem, samples, ids, starts, bounds, out)
-        left = []
-        for piece in pieces(ids, samples.y.shape[1]):
-            inputs, y, w = samples.columns(piece)
-            low, high = (np.ascontiguousarray(a[piece].T) for a in bounds)
-            P = solve_linear(problem, inputs, y, w, np.ascontiguousarray(starts[piece].T), (low, high))
-            free = problem.free
-            done = np.all(np.isfinite(P), axis=0) & np.all((low <= P) & (high >= P) | ~free[:, None], axis=0)
-            out.parameters[piece[done]] = P[:, done].T
-            out.status[piece[done]], out.n_iter[piece[done]] = FitStatus.CONVERGED, 1
-            left.append(np.unique(piece[~done]))
-        return np.concatenate(left) if left else ids
 
     def _until_room(self, slots: Slots, samples: Samples, out: FitArrays, ended: list[Ended]) -> Slots | None:
         """Iterate until a fifth of the fits is done (copying columns is not free), and drop those."""

@@ -5,101 +5,25 @@ solves, and every result is judged in the same way whatever the fitter (`fitters
 Nothing here depends on what else is in the block.
 """
 
-import math
-import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
+from xr_modelfit.fitters.block_arrays import Block
 from xr_modelfit.fitters.covariance import Judgement, judge
-from xr_modelfit.fitters.diagnosis import Diagnosis, Ended
+from xr_modelfit.fitters.diagnosis import Ended
 from xr_modelfit.fitters.pieces import apart, pieces
-from xr_modelfit.fitters.quiet import caught_warnings, innermost, within
-from xr_modelfit.fitters.samples import Fitter, Notes, Samples
+from xr_modelfit.fitters.quiet import caught_warnings, within
+from xr_modelfit.fitters.samples import Notes, Samples
+from xr_modelfit.fitters.tasks import BlockTask, Role
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
 
-__all__ = ["BlockTask", "FitError", "Layout", "Role", "fit_block"]
+__all__ = ["FitError", "fit_block"]
 
 
 class FitError(RuntimeError):
     """A fit failed, and ``errors="raise"`` was asked for."""
-
-
-class Role(NamedTuple):
-    """What an array of a block is: its kind, and the parameter, input or dim that it belongs to."""
-
-    kind: str
-    name: str | int = ""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where each field lies in the trailing axis of the packed array.
-
-    Parameters
-    ----------
-    n_parameters : int
-    info_names : tuple of str
-    covariance : bool
-    diagnosed : bool
-        Whether each fit says if its diagnostics could not be written.
-    """
-
-    n_parameters: int
-    info_names: tuple[str, ...] = ()
-    covariance: bool = False
-    diagnosed: bool = False
-
-    def fields(self) -> dict[str, slice]:
-        """Name to slice: ``parameters``, ``stderr``, each scalar, each info, ``covariance``, ``unwritten``."""
-        K = self.n_parameters
-        widths = {"parameters": K, "stderr": K}
-        widths |= dict.fromkeys(("chi2", "reduced_chi2", "dof", "n_points", "n_iter", "fit_status"), 1)
-        widths |= {f"info:{name}": 1 for name in self.info_names}
-        if self.covariance:
-            widths["covariance"] = K * K
-        if self.diagnosed:
-            widths["unwritten"] = 1
-        stops = np.cumsum(list(widths.values()))
-        return {
-            name: slice(int(stop) - width, int(stop)) for (name, width), stop in zip(widths.items(), stops, strict=True)
-        }
-
-    @property
-    def width(self) -> int:
-        return max(s.stop for s in self.fields().values())
-
-
-@dataclass(frozen=True, eq=False)
-class BlockTask:
-    """Everything that a task needs beside its arrays; picklable, shared by all blocks of a call.
-
-    ``label`` makes the task unlike any other: results of two calls never share a dask key.
-    ``place`` is the user's function that the call was made in, if any (`fitters.quiet`).
-    """
-
-    problem: Problem
-    fitter: Fitter
-    layout: Layout
-    roles: tuple[Role, ...]
-    n_fitted_dims: int
-    sigma: bool = False
-    scalar_weight: float | None = None
-    absolute: bool = False
-    skipna: bool = True
-    min_points: int | None = None
-    keep_failed: bool = False
-    raising: bool = False
-    diagnosis: Diagnosis | None = None
-    label: str = field(default_factory=lambda: uuid.uuid4().hex)
-    place: str | None = field(default_factory=innermost)
-
-    def __dask_tokenize__(self) -> str:
-        return self.label
 
 
 def fit_block(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
@@ -115,7 +39,7 @@ def fit_block(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
     -------
     ndarray, shape (..., task.layout.width)
     """
-    whole = _Block(arrays, task)
+    whole = Block(arrays, task)
     packed = np.full((*whole.shape, task.layout.width), np.nan)
     if whole.b:
         with within(task.place):
@@ -128,133 +52,7 @@ def fit_block(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
     return packed
 
 
-class _Block:
-    """The arrays of a block by role, flattened to fits and samples."""
-
-    def __init__(self, arrays: Sequence[np.ndarray], task: BlockTask) -> None:
-        self.task = task
-        given = dict(zip(task.roles, arrays, strict=True))
-        core = task.n_fitted_dims
-        data = given[Role("data")]
-        self.fitted = data.shape[data.ndim - core :]
-        lead = [a.shape[: a.ndim - core] if r.kind in _SAMPLED else a.shape for r, a in given.items()]
-        self.shape = np.broadcast_shapes(*lead)
-        self.b, self.n = int(np.prod(self.shape)), int(np.prod(self.fitted))
-        self.given = given
-
-    def parts(self) -> Iterator[tuple[slice, ...]]:
-        """Cuts along the leading axes that keep copies of the samples of linear models small.
-
-        Those of other models need many fits to choose from as others end (`fitters.batch`).
-        """
-        most = _PART // max(self.n, 1) if self.task.problem.ways.linear else self.b
-        return _cuts(self.shape, max(1, most))
-
-    def part(self, at: tuple[slice, ...]) -> "_Block":
-        """The block of some of the fits."""
-        arrays = []
-        for role, a in self.given.items():
-            lead = a.ndim - (self.task.n_fitted_dims if role.kind in _SAMPLED else 0)
-            cuts = at[len(at) - lead :]
-            arrays.append(a[tuple(s if size > 1 else slice(None) for s, size in zip(cuts, a.shape, strict=False))])
-        return _Block(arrays, self.task)
-
-    def samples(self) -> tuple[Samples, np.ndarray, np.ndarray]:
-        """Samples, which are not finite, and which are not valid for another reason; (b, n) each."""
-        task = self.task
-        y = self._sampled(Role("data"), every=True)
-        inputs = [self._sampled(r) for r in task.roles if r.kind == "input"]
-        finite = np.isfinite(y)
-        for x in inputs:
-            usable = np.isfinite(x)
-            finite = finite if usable.all() else finite & usable
-        admitted = np.ones((1, 1), dtype=bool)
-        if Role("where") in self.given:
-            admitted = self._sampled(Role("where"), dtype=bool)
-        weights = None
-        if Role("weights") in self.given:
-            weights = self._sampled(Role("weights"))
-            finite = finite & np.isfinite(weights)
-            with np.errstate(all="ignore"):
-                positive = weights > 0
-                if task.sigma:
-                    weights = 1.0 / weights
-            admitted = admitted & positive & (np.isfinite(weights) | ~positive)
-        elif task.scalar_weight is not None:
-            weights = np.full((1, self.n), task.scalar_weight)
-        admitted, finite = (np.broadcast_to(a, y.shape) for a in (admitted, finite))
-        valid = finite if admitted.all() else finite & admitted
-        return Samples(y, inputs, weights, valid), finite, admitted
-
-    def starts_and_bounds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Starts, lower and upper bounds, (b, K) each."""
-        problem = self.task.problem
-        out = []
-        for kind, scalar in (("start", problem.start), ("lower", problem.lower), ("upper", problem.upper)):
-            table = np.tile(scalar, (self.b, 1))
-            for role, array in self.given.items():
-                if role.kind == kind:
-                    with np.errstate(all="ignore"):
-                        values = np.broadcast_to(np.asarray(array, dtype=float), self.shape).reshape(self.b)
-                    if kind != "start":  # a NaN bound is no bound
-                        values = np.where(np.isnan(values), -np.inf if kind == "lower" else np.inf, values)
-                    table[:, int(role.name)] = values
-            out.append(table)
-        starts, lower, upper = out
-        held = (lower == upper) & ~problem.fixed & ~problem.tied
-        starts[held] = lower[held]
-        return starts, lower, upper
-
-    @cached_property
-    def positions(self) -> dict[str, np.ndarray]:
-        """Index of each fit along each remaining dim, shape (b,); nothing unless they were passed."""
-        return {
-            str(role.name): np.broadcast_to(array, self.shape).reshape(self.b)
-            for role, array in self.given.items()
-            if role.kind == "position"
-        }
-
-    def position(self, i: int) -> str:
-        """Position of fit ``i`` in words."""
-        return ", ".join(f"{dim}={at[i]}" for dim, at in self.positions.items())
-
-    def _sampled(self, role: Role, *, every: bool = False, dtype: type = float) -> np.ndarray:
-        """An array of samples as (b, n), or (1, n) where it does not vary; native and contiguous."""
-        array = self.given[role]
-        lead = array.shape[: array.ndim - self.task.n_fitted_dims]
-        rows = self.shape if every or int(np.prod(lead)) > 1 else (1,) * len(lead)
-        full = np.broadcast_to(array, (*rows, *self.fitted))
-        if self.task.problem.ways.linear and _samples_first(full, len(rows)):
-            turned = np.moveaxis(full, range(len(rows)), range(-len(rows), 0))
-            with np.errstate(all="ignore"):
-                return np.ascontiguousarray(turned, dtype=dtype).reshape(self.n, int(np.prod(rows))).T
-        with np.errstate(all="ignore"):  # a wider float beyond the range of ours is infinite, and left out
-            return np.ascontiguousarray(full, dtype=dtype).reshape(int(np.prod(rows)), self.n)
-
-
-_SAMPLED = {"data", "input", "where", "weights"}
-_PART = 2**20  # samples: 8 MB
-
-
-def _samples_first(array: np.ndarray, lead: int) -> bool:
-    """Whether fits lie closer together in memory than the samples of one; ``lead`` axes are those of fits."""
-    steps = [abs(s) if n > 1 else 0 for s, n in zip(array.strides, array.shape, strict=True)]
-    fits, samples = ([s for s in part if s] for part in (steps[:lead], steps[lead:]))
-    return bool(fits) and bool(samples) and min(fits) < min(samples)
-
-
-def _cuts(shape: tuple[int, ...], most: int) -> Iterator[tuple[slice, ...]]:
-    """Slices along all axes, of no more than ``most`` elements each."""
-    if not shape:
-        yield ()
-        return
-    step = max(1, most // max(1, math.prod(shape[1:])))
-    for start in range(0, shape[0], step):
-        for rest in _cuts(shape[1:], most):
-            yield (slice(start, min(start + step, shape[0])), *rest)
-
-
-def _fill(packed: np.ndarray, block: _Block, task: BlockTask, problem: Problem) -> None:
+def _fill(packed: np.ndarray, block: Block, task: BlockTask, problem: Problem) -> None:
     given, finite, admitted = block.samples()
     starts, lower, upper = block.starts_and_bounds()
     free = problem.free & ~(lower == upper)
@@ -387,7 +185,7 @@ def _after(status: np.ndarray, found: Judgement) -> np.ndarray:
     return new
 
 
-def _raise_first(status: np.ndarray, block: _Block, notes: Notes | None) -> None:
+def _raise_first(status: np.ndarray, block: Block, notes: Notes | None) -> None:
     failed = np.flatnonzero((status <= 0) & (status != FitStatus.NO_DATA))
     causes = {} if notes is None or notes.errors is None else notes.errors
     if failed.size:

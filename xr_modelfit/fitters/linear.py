@@ -18,10 +18,36 @@ from xr_modelfit.fitters.samples import FitArrays, Samples
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
 
-__all__ = ["solve_clear", "solve_linear"]
+__all__ = ["solve_directly", "solve_linear"]
 
 
-def solve_clear(
+def solve_directly(
+    problem: Problem,
+    samples: Samples,
+    ids: np.ndarray,
+    starts: np.ndarray,
+    bounds: tuple[np.ndarray, np.ndarray],
+    out: FitArrays,
+) -> np.ndarray:
+    """Solve the fits ``ids``, written to ``out``; returns those that bounds or overflow make iterate.
+
+    Arguments as in `xr_modelfit.fitters.samples.Fitter`.
+    """
+    ids = _solve_clear(problem, samples, ids, starts, bounds, out)
+    left = []
+    for piece in pieces(ids, samples.y.shape[1]):
+        inputs, y, w = samples.columns(piece)
+        low, high = (np.ascontiguousarray(a[piece].T) for a in bounds)
+        P = solve_linear(problem, inputs, y, w, np.ascontiguousarray(starts[piece].T), (low, high))
+        inside = np.all((low <= P) & (high >= P) | ~problem.free[:, None], axis=0)
+        done = np.all(np.isfinite(P), axis=0) & inside
+        out.parameters[piece[done]] = P[:, done].T
+        out.status[piece[done]], out.n_iter[piece[done]] = FitStatus.CONVERGED, 1
+        left.append(np.unique(piece[~done]))
+    return np.concatenate(left) if left else ids
+
+
+def _solve_clear(
     problem: Problem,
     samples: Samples,
     ids: np.ndarray,

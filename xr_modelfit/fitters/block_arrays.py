@@ -1,0 +1,137 @@
+"""The arrays of a block as the fitters read them: by fit and by sample, in parts that stay small."""
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from xr_modelfit.fitters.samples import Samples
+from xr_modelfit.fitters.tasks import BlockTask, Role
+
+__all__ = ["Block"]
+
+_SAMPLED = {"data", "input", "where", "weights"}
+_PART = 2**20  # samples: 8 MB
+
+
+class Block:
+    """The arrays of a block by role, flattened to fits and samples."""
+
+    def __init__(self, arrays: Sequence[np.ndarray], task: BlockTask) -> None:
+        self.task = task
+        given = dict(zip(task.roles, arrays, strict=True))
+        core = task.n_fitted_dims
+        data = given[Role("data")]
+        self.fitted = data.shape[data.ndim - core :]
+        lead = [a.shape[: a.ndim - core] if r.kind in _SAMPLED else a.shape for r, a in given.items()]
+        self.shape = np.broadcast_shapes(*lead)
+        self.b, self.n = int(np.prod(self.shape)), int(np.prod(self.fitted))
+        self.given = given
+
+    def parts(self) -> Iterator[tuple[slice, ...]]:
+        """Cuts along the leading axes that keep copies of the samples of linear models small.
+
+        Those of other models need many fits to choose from as others end (`fitters.batch`).
+        """
+        most = _PART // max(self.n, 1) if self.task.problem.ways.linear else self.b
+        return _cuts(self.shape, max(1, most))
+
+    def part(self, at: tuple[slice, ...]) -> "Block":
+        """The block of some of the fits."""
+        arrays = []
+        for role, a in self.given.items():
+            lead = a.ndim - (self.task.n_fitted_dims if role.kind in _SAMPLED else 0)
+            cuts = at[len(at) - lead :]
+            arrays.append(a[tuple(s if size > 1 else slice(None) for s, size in zip(cuts, a.shape, strict=False))])
+        return Block(arrays, self.task)
+
+    def samples(self) -> tuple[Samples, np.ndarray, np.ndarray]:
+        """Samples, which are not finite, and which are not valid for another reason; (b, n) each."""
+        task = self.task
+        y = self._sampled(Role("data"), every=True)
+        inputs = [self._sampled(r) for r in task.roles if r.kind == "input"]
+        finite = np.isfinite(y)
+        for x in inputs:
+            usable = np.isfinite(x)
+            finite = finite if usable.all() else finite & usable
+        admitted = np.ones((1, 1), dtype=bool)
+        if Role("where") in self.given:
+            admitted = self._sampled(Role("where"), dtype=bool)
+        weights = None
+        if Role("weights") in self.given:
+            weights = self._sampled(Role("weights"))
+            finite = finite & np.isfinite(weights)
+            with np.errstate(all="ignore"):
+                positive = weights > 0
+                if task.sigma:
+                    weights = 1.0 / weights
+            admitted = admitted & positive & (np.isfinite(weights) | ~positive)
+        elif task.scalar_weight is not None:
+            weights = np.full((1, self.n), task.scalar_weight)
+        admitted, finite = (np.broadcast_to(a, y.shape) for a in (admitted, finite))
+        valid = finite if admitted.all() else finite & admitted
+        return Samples(y, inputs, weights, valid), finite, admitted
+
+    def starts_and_bounds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Starts, lower and upper bounds, (b, K) each."""
+        problem = self.task.problem
+        out = []
+        for kind, scalar in (("start", problem.start), ("lower", problem.lower), ("upper", problem.upper)):
+            table = np.tile(scalar, (self.b, 1))
+            for role, array in self.given.items():
+                if role.kind == kind:
+                    with np.errstate(all="ignore"):
+                        values = np.broadcast_to(np.asarray(array, dtype=float), self.shape).reshape(self.b)
+                    if kind != "start":  # a NaN bound is no bound
+                        values = np.where(np.isnan(values), -np.inf if kind == "lower" else np.inf, values)
+                    table[:, int(role.name)] = values
+            out.append(table)
+        starts, lower, upper = out
+        held = (lower == upper) & ~problem.fixed & ~problem.tied
+        starts[held] = lower[held]
+        return starts, lower, upper
+
+    @cached_property
+    def positions(self) -> dict[str, np.ndarray]:
+        """Index of each fit along each remaining dim, shape (b,); nothing unless they were passed."""
+        return {
+            str(role.name): np.broadcast_to(array, self.shape).reshape(self.b)
+            for role, array in self.given.items()
+            if role.kind == "position"
+        }
+
+    def position(self, i: int) -> str:
+        """Position of fit ``i`` in words."""
+        return ", ".join(f"{dim}={at[i]}" for dim, at in self.positions.items())
+
+    def _sampled(self, role: Role, *, every: bool = False, dtype: type = float) -> np.ndarray:
+        """An array of samples as (b, n), or (1, n) where it does not vary; native and contiguous."""
+        array = self.given[role]
+        lead = array.shape[: array.ndim - self.task.n_fitted_dims]
+        rows = self.shape if every or int(np.prod(lead)) > 1 else (1,) * len(lead)
+        full = np.broadcast_to(array, (*rows, *self.fitted))
+        if self.task.problem.ways.linear and _samples_first(full, len(rows)):
+            turned = np.moveaxis(full, range(len(rows)), range(-len(rows), 0))
+            with np.errstate(all="ignore"):
+                return np.ascontiguousarray(turned, dtype=dtype).reshape(self.n, int(np.prod(rows))).T
+        with np.errstate(all="ignore"):  # a wider float beyond the range of ours is infinite, and left out
+            return np.ascontiguousarray(full, dtype=dtype).reshape(int(np.prod(rows)), self.n)
+
+
+def _samples_first(array: np.ndarray, lead: int) -> bool:
+    """Whether fits lie closer together in memory than the samples of one; ``lead`` axes are those of fits."""
+    steps = [abs(s) if n > 1 else 0 for s, n in zip(array.strides, array.shape, strict=True)]
+    fits, samples = ([s for s in part if s] for part in (steps[:lead], steps[lead:]))
+    return bool(fits) and bool(samples) and min(fits) < min(samples)
+
+
+def _cuts(shape: tuple[int, ...], most: int) -> Iterator[tuple[slice, ...]]:
+    """Slices along all axes, of no more than ``most`` elements each."""
+    if not shape:
+        yield ()
+        return
+    step = max(1, most // max(1, math.prod(shape[1:])))
+    for start in range(0, shape[0], step):
+        for rest in _cuts(shape[1:], most):
+            yield (slice(start, min(start + step, shape[0])), *rest)
