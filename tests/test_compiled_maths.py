@@ -8,6 +8,8 @@ from numpy.testing import assert_array_equal
 
 numba = pytest.importorskip("numba", reason="functions that numba compiles")
 from xr_modelfit.compiled import maths  # noqa: E402
+from xr_modelfit.compiled.source import LANES  # noqa: E402
+from xr_modelfit.compiled.vectors import load, save  # noqa: E402
 
 extended = pytest.mark.skipif(
     np.finfo(np.longdouble).nmant <= np.finfo(float).nmant, reason="long double has no more digits here"
@@ -26,21 +28,23 @@ def compiled(name: str) -> Callable[..., np.ndarray]:
 
         @numba.njit(error_model="numpy")
         def loop(x, y, out):
-            for i in range(x.size):
-                out[i] = function(x[i], y[i])
+            for i in range(len(x)):
+                save(out, i, function(load(x, i), load(y, i)))
 
     else:
 
         @numba.njit(error_model="numpy")
         def loop(x, out):
-            for i in range(x.size):
-                out[i] = function(x[i])
+            for i in range(len(x)):
+                save(out, i, function(load(x, i)))
 
     def values(*arguments: np.ndarray) -> np.ndarray:
-        arguments = tuple(np.ascontiguousarray(a, dtype=float) for a in np.broadcast_arrays(*arguments))
-        out = np.empty(arguments[0].size)
-        loop(*(a.ravel() for a in arguments), out)
-        return out.reshape(arguments[0].shape)
+        arguments = tuple(np.asarray(a, dtype=float) for a in np.broadcast_arrays(*arguments))
+        size = arguments[0].size
+        rows = -(-size // LANES)
+        out = np.empty((rows, LANES))
+        loop(*(np.resize(a, (rows, LANES)) for a in arguments), out)
+        return out.ravel()[:size].reshape(arguments[0].shape)
 
     return values
 

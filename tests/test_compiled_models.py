@@ -26,7 +26,7 @@ from test_every_model import CASES, CLASSES, Case, fitted, measured
 
 import xr_modelfit
 from xr_modelfit import BatchLSQFitter, request
-from xr_modelfit.compiled.source import PIECE, written
+from xr_modelfit.compiled.source import LANES, written
 from xr_modelfit.compiled.symbols import CannotTrace
 from xr_modelfit.expression import evaluate_tree
 
@@ -46,13 +46,14 @@ def compiled(model: Model, inputs: Sequence[np.ndarray], p: np.ndarray) -> tuple
     """Values (n,) and derivatives (k, n) by the compiled functions, at all parameters ``p``."""
     problem = problem_of(model)
     k, n = int(problem.free.sum()), inputs[0].size
-    pieces = -(-n // PIECE)
-    D = np.zeros((len(inputs) + 2, pieces * PIECE))
-    D[:-2] = [np.resize(x, pieces * PIECE) for x in inputs]
-    J, p = np.empty((pieces, 1 + k, PIECE)), np.array(p, dtype=float)
-    arrays = [a.ctypes.data_as(_POINTER) for a in (D, p, J)]
-    kernels(written(problem)).columns.ctypes(pieces, D.shape[1], *arrays)
-    columns = np.moveaxis(J, 1, 0).reshape(1 + k, -1)[:, :n]
+    D = np.zeros((len(inputs) + 2, n, LANES))
+    D[:-2] = np.stack(inputs)[:, :, None]
+    J = np.empty((n, 1 + k, LANES))
+    side_by_side = np.repeat(np.array(p, dtype=float)[:, None], LANES, axis=1)
+    arrays = [a.ctypes.data_as(_POINTER) for a in (D, side_by_side, J)]
+    kernels(written(problem)).columns.ctypes(n, n, *arrays)
+    assert_array_equal(J, J[..., :1] + np.zeros(LANES))  # all lanes alike
+    columns = J[..., 0].T
     return columns[0], columns[1:]
 
 

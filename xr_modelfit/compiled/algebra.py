@@ -1,101 +1,116 @@
-"""Small systems of equations of one fit, for compiled loops.
+"""Small systems of equations of the fits that are side by side, for compiled loops.
 
-``V`` (ROWS, k), ``Q`` (3, k, k) and ``B`` (2, k) hold the vectors, matrices and truths of the free parameters; their
-rows have the names that stand below. Numbers lie in few arrays, since each array more costs the compiler time.
+``V`` (ROWS, k, LANES) and ``Q`` (3, k, k, LANES) hold the vectors and matrices of the free parameters; their rows have
+the names that stand below. Numbers lie in few arrays, since each array more costs the compiler time. What holds or
+not is 1 or 0.
 """
 
 from xr_modelfit.compiled.lanes import helper
 from xr_modelfit.compiled.source import ROWS
+from xr_modelfit.compiled.vectors import anywhere, choose, load, save, zero
 
-__all__ = ["normalise", "solve", "step_inside"]
+__all__ = ["clip", "normalise", "solve", "step_inside"]
 
 (
-    PLACE, SLOPE, SCALED, INVERSE, LARGEST, SHIFT, X, STEP, BEFORE, LOW, HIGH, PUSH, REST, CUT, Z, BENT, PIVOT,
+    PLACE, SLOPE, SCALED, INVERSE, LARGEST, SHIFT, X, STEP, BEFORE, LOW, HIGH, PUSH, REST, CUT, Z, BENT, PIVOT, USED,
+    OVER,
 ) = range(ROWS)  # fmt: skip
 NORMAL, MATRIX, LOWER = range(3)  # J'J, the same of columns of length 1, its factor
-USED, OVER = range(2)
 
 
 @helper
-def solve(Q, V, B, right, by, singular):
+def clip(value, low, high):
+    value = choose(value < low, low, value)
+    return choose(value > high, high, value)
+
+
+@helper
+def solve(Q, V, right, by, singular):
     """``(M + by * diag(shift)) x = V[right]`` by factors L D L'; directions without pivot, or not used, are left out.
 
     Returns ``x' V[right]``.
     """
     k = V.shape[1]
     for j in range(k):
-        pivot = Q[MATRIX, j, j] + by * V[SHIFT, j]
-        total = V[right, j]
+        pivot = load(Q, (MATRIX, j, j)) + by * load(V, (SHIFT, j))
+        total = load(V, (right, j))
         for m in range(j):
-            below = Q[LOWER, j, m]
-            pivot -= below * below * V[PIVOT, m]
-            total -= below * V[Z, m]
-        good = B[USED, j] and pivot > singular
-        inverse = 1.0 / pivot if good else 0.0
-        V[PIVOT, j] = pivot if good else 0.0
-        V[Z, j] = total
-        V[X, j] = total * inverse
+            below = load(Q, (LOWER, j, m))
+            pivot -= below * below * load(V, (PIVOT, m))
+            total -= below * load(V, (Z, m))
+        good = (load(V, (USED, j)) != 0.0) & (pivot > singular)
+        inverse = choose(good, 1.0 / pivot, 0.0)
+        save(V, (PIVOT, j), choose(good, pivot, 0.0))
+        save(V, (Z, j), total)
+        save(V, (X, j), total * inverse)
         for i in range(j + 1, k):
-            total = Q[MATRIX, i, j]
+            total = load(Q, (MATRIX, i, j))
             for m in range(j):
-                total -= Q[LOWER, i, m] * Q[LOWER, j, m] * V[PIVOT, m]
-            Q[LOWER, i, j] = total * inverse
-    gain = 0.0
+                total -= load(Q, (LOWER, i, m)) * load(Q, (LOWER, j, m)) * load(V, (PIVOT, m))
+            save(Q, (LOWER, i, j), total * inverse)
+    gain = zero()
     for j in range(k - 1, -1, -1):
-        total = V[X, j]
+        total = load(V, (X, j))
         for i in range(j + 1, k):
-            total -= Q[LOWER, i, j] * V[X, i]
-        V[X, j] = total
-        gain += total * V[right, j]
+            total -= load(Q, (LOWER, i, j)) * load(V, (X, i))
+        save(V, (X, j), total)
+        gain += total * load(V, (right, j))
     return gain
 
 
 @helper
 def _crosses(V, j):
-    return V[PLACE, j] + V[STEP, j] < V[LOW, j] or V[PLACE, j] + V[STEP, j] > V[HIGH, j]
+    there = load(V, (PLACE, j)) + load(V, (STEP, j))
+    return (load(V, (USED, j)) != 0.0) & ((there < load(V, (LOW, j))) | (there > load(V, (HIGH, j))))
 
 
 @helper
-def step_inside(Q, V, B, by, singular):
+def step_inside(Q, V, by, singular):
     """The step, solved again with those parameters on their bounds that it would carry across."""
     k = V.shape[1]
-    more = False
+    more = _crosses(V, 0)
     for j in range(k):
-        B[OVER, j] = B[USED, j] and _crosses(V, j)
-        more = more or B[OVER, j]
+        over = _crosses(V, j)
+        save(V, (OVER, j), choose(over, 1.0, 0.0))
+        more |= over
     rounds = 0
-    while more and rounds < k:
+    while rounds < k and anywhere(more):
         rounds += 1
-        more = False
         for j in range(k):
-            V[CUT, j] = 0.0
-            if B[OVER, j]:
-                V[CUT, j] = (min(max(V[PLACE, j] + V[STEP, j], V[LOW, j]), V[HIGH, j]) - V[PLACE, j]) / V[INVERSE, j]
+            place = load(V, (PLACE, j))
+            there = clip(place + load(V, (STEP, j)), load(V, (LOW, j)), load(V, (HIGH, j)))
+            over = load(V, (OVER, j)) != 0.0
+            save(V, (CUT, j), choose(over, (there - place) / load(V, (INVERSE, j)), 0.0))
         for i in range(k):
-            V[REST, i] = V[SCALED, i]
+            rest = load(V, (SCALED, i))
             for j in range(k):
-                V[REST, i] -= Q[MATRIX, i, j] * V[CUT, j]
+                rest -= load(Q, (MATRIX, i, j)) * load(V, (CUT, j))
+            save(V, (REST, i), choose(load(V, (OVER, i)) != 0.0, 0.0, rest))
         for i in range(k):
             for j in range(k):
-                if B[OVER, i] or B[OVER, j]:
-                    Q[MATRIX, i, j] = 0.0
-            if B[OVER, i]:
-                V[REST, i] = 0.0
-        solve(Q, V, B, REST, by, singular)
+                either = (load(V, (OVER, i)) != 0.0) | (load(V, (OVER, j)) != 0.0)
+                save(Q, (MATRIX, i, j), choose(either, 0.0, load(Q, (MATRIX, i, j))))
+        solve(Q, V, REST, by, singular)
+        again = more & False
         for j in range(k):
-            V[STEP, j] = (V[CUT, j] if B[OVER, j] else V[X, j]) * V[INVERSE, j]
-        for j in range(k):
-            if B[USED, j] and not B[OVER, j] and _crosses(V, j):
-                B[OVER, j] = True
-                more = True
-        normalise(Q, V, B)
+            over = load(V, (OVER, j)) != 0.0
+            step = choose(over, load(V, (CUT, j)), load(V, (X, j))) * load(V, (INVERSE, j))
+            save(V, (STEP, j), choose(more, step, load(V, (STEP, j))))
+            across = more & _crosses(V, j) & (load(V, (OVER, j)) == 0.0)
+            save(V, (OVER, j), choose(across, 1.0, load(V, (OVER, j))))
+            again |= across
+        more = again
+        normalise(Q, V)
 
 
 @helper
-def normalise(Q, V, B):
+def normalise(Q, V):
     """``M``: the matrix ``H`` of the parameters in use, with columns of length 1."""
     k = V.shape[1]
     for a in range(k):
         for b in range(a + 1):
-            both = B[USED, a] and B[USED, b]
-            Q[MATRIX, a, b] = Q[MATRIX, b, a] = Q[NORMAL, a, b] * V[INVERSE, a] * V[INVERSE, b] if both else 0.0
+            both = (load(V, (USED, a)) != 0.0) & (load(V, (USED, b)) != 0.0)
+            scaled = load(Q, (NORMAL, a, b)) * load(V, (INVERSE, a)) * load(V, (INVERSE, b))
+            scaled = choose(both, scaled, 0.0)
+            save(Q, (MATRIX, a, b), scaled)
+            save(Q, (MATRIX, b, a), scaled)

@@ -15,7 +15,7 @@ import numpy as np
 
 from xr_modelfit.comparison import agrees
 from xr_modelfit.compiled.kernels import Kernels, are_kept, are_ready, kernels
-from xr_modelfit.compiled.source import PIECE, is_slow, written
+from xr_modelfit.compiled.source import LANES, is_slow, written
 from xr_modelfit.compiled.symbols import CannotTrace
 from xr_modelfit.probing import points_to_try
 from xr_modelfit.problem import Problem
@@ -76,11 +76,12 @@ def _worth(source: str, work: int) -> float:
 
 def _columns(compiled: Kernels, inputs: Sequence[np.ndarray], P: np.ndarray, k: int) -> Iterator[np.ndarray]:
     """Values and derivatives by the compiled functions, (n, b) each, from inputs (n,) and parameters (K, b)."""
-    n = inputs[0].size
-    pieces = -(-n // PIECE)
-    D = np.zeros((len(inputs) + 2, pieces * PIECE))
-    D[: len(inputs)] = [np.resize(x, pieces * PIECE) for x in inputs]
-    J = np.empty((P.shape[1], pieces, 1 + k, PIECE))
-    for p, one in zip(np.ascontiguousarray(P.T), J, strict=True):
-        compiled.columns.ctypes(pieces, D.shape[1], *(a.ctypes.data_as(_POINTER) for a in (D, p, one)))
-    yield from np.moveaxis(J, (2, 0), (0, 3)).reshape(1 + k, -1, P.shape[1])[:, :n]
+    n, points = inputs[0].size, P.shape[1]
+    groups = -(-points // LANES)
+    D = np.zeros((len(inputs) + 2, n, LANES))
+    D[: len(inputs)] = np.stack(inputs)[:, :, None]
+    side_by_side = np.resize(P.T, (groups * LANES, len(P))).reshape(groups, LANES, -1)
+    J = np.empty((groups, n, 1 + k, LANES))
+    for some, one in zip(np.ascontiguousarray(side_by_side.swapaxes(1, 2)), J, strict=True):
+        compiled.columns.ctypes(n, n, *(a.ctypes.data_as(_POINTER) for a in (D, some, one)))
+    yield from np.moveaxis(J, (2, 0), (0, 2)).reshape(1 + k, n, -1)[:, :, :points]

@@ -1,6 +1,6 @@
 """The compiled engine: arrays of a block in, what became of its fits out.
 
-It does fits one after the other in one call that holds no lock of the interpreter (`xr_modelfit.compiled.levenberg`),
+It does all fits in one call that holds no lock of the interpreter (`xr_modelfit.compiled.levenberg`),
 and leaves to the NumPy engine those that need more than derivatives: where a sample lies on a cusp of the model.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from xr_modelfit.compiled.kernels import kernels, loop
-from xr_modelfit.compiled.source import LEFT, PIECE, ROWS
+from xr_modelfit.compiled.source import LANES, LEFT, PIECE, ROWS, SCALARS
 from xr_modelfit.fitters import slots, steps
 from xr_modelfit.fitters.clear import LastStep, judge_clear
 from xr_modelfit.fitters.samples import FitArrays, Samples
@@ -50,7 +50,7 @@ def solve_fits(
         sums = np.empty((some.size, 2 + k, 1 + k))
         loop()(
             *functions.addresses, some, *given, tuple(float(rule) for rule in rules), out.parameters, out.status,
-            out.n_iter, sums, *work,
+            out.n_iter, sums, *work, np.empty((some.size, 2 * k + SCALARS)),
         )  # fmt: skip
         undone = out.status[some] == LEFT
         out.parameters[some[undone]], out.n_iter[some[undone]] = np.nan, np.nan
@@ -79,11 +79,9 @@ def _judge(
 
 
 def _work(n_inputs: int, n: int, k: int, K: int) -> tuple[np.ndarray, ...]:
-    """Work arrays for one fit at a time; see `xr_modelfit.compiled.lanes` and `xr_modelfit.compiled.levenberg`."""
-    most = -(-n // PIECE)
-    D, J, P = np.zeros((n_inputs + 2, most * PIECE)), np.zeros((2 * most, 1 + k, PIECE)), np.zeros((2, K))
-    Q, V, B = np.zeros((3, k, k)), np.zeros((ROWS, k)), np.zeros((2, k), dtype=bool)
-    return D, J, P, Q, V, B, np.zeros((1 + k + PIECE, 1 + k)), np.zeros(5)
+    """Work arrays of the fits side by side; see `xr_modelfit.compiled.lanes` and `xr_modelfit.compiled.levenberg`."""
+    shapes = (n_inputs + 2, n), (2, PIECE, 1 + k), (3, K), (3, k, k), (ROWS, k), (SCALARS,), (1 + k + PIECE, 1 + k)
+    return tuple(np.zeros((*shape, LANES)) for shape in shapes)
 
 
 def _source(problem: Problem) -> str:

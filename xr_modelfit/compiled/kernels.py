@@ -21,7 +21,7 @@ __all__ = ["Kernels", "are_kept", "are_ready", "kernels", "loop"]
 _READY: dict[str, Kernels] = {}
 _LOOP: list[Any] = []
 _LOCK = threading.RLock()
-_TAKEN_IN = ("algebra", "lanes", "levenberg", "maths", "source")  # modules whose code is compiled
+_TAKEN_IN = ("algebra", "lanes", "levenberg", "maths", "source", "vectors")  # modules whose code is compiled
 
 
 class Kernels(NamedTuple):
@@ -101,10 +101,9 @@ def _compiled(source: str) -> Kernels:
     numba = needed("numba", "fast", "The compiled engine")
     from xr_modelfit.compiled.maths import namespace
 
-    known, kept = _function(source, "model", {**namespace(), "carray": numba.carray})
+    known, kept = _function(source, "model", namespace())
     number, numbers, nothing = numba.types.int64, numba.types.CPointer(numba.types.float64), numba.types.void
     loop = nothing(number, number, numbers, numbers, numbers)
-    exact, free = {"contract", "arcp"}, {"contract", "arcp", "reassoc"}
 
     def function(name: str, signature: Any, maths: Any) -> Any:
         def built(kept: bool) -> Any:
@@ -119,8 +118,8 @@ def _compiled(source: str) -> Kernels:
             return built(False)
 
     return Kernels(
-        sums=function("sums", loop, free),
-        columns=function("columns", loop, exact),
+        sums=function("sums", loop, {"contract", "arcp"}),
+        columns=function("columns", loop, {"contract", "arcp"}),
         tied=function("tied", nothing(numbers), False) if "tied" in known else None,
     )
 

@@ -1,13 +1,15 @@
-"""Samples of one fit, and the model's functions, for compiled loops.
+"""Samples of the fits that are side by side, and the model's functions, for compiled loops.
 
-``D`` (n_inputs + 2, most * PIECE)
-    Inputs, data and weights of one fit, its valid samples only; the rest of the last piece has weight 0.
-``J`` (2 * most, 1 + k, PIECE)
-    Values of the model in row 0, its Jacobian in the others.
-``P`` (2, K)
-    All parameters, where the fit is and where it tries to go.
+The last axis of every array has the `LANES` fits.
 
-Shapes: ``K`` parameters, ``k`` free ones, ``most`` pieces of samples.
+``D`` (n_inputs + 2, n, LANES)
+    Inputs, data and weights, the valid samples of each fit only; what follows them has weight 0.
+``P`` (3, K, LANES)
+    All parameters, where the fits are, where they try to go, and a place beside.
+``J`` (2, PIECE, 1 + k, LANES)
+    Values of the model and its Jacobian, at two places.
+
+Shapes: ``K`` parameters, ``k`` free ones, ``n`` samples.
 """
 
 from llvmlite import ir
@@ -16,12 +18,12 @@ from numba.extending import intrinsic
 
 from xr_modelfit.compiled.source import LANES, PIECE
 
-__all__ = ["HERE", "LANES", "PIECE", "THERE", "gather", "helper", "in_any_order", "model", "size2", "tie"]
+__all__ = ["BESIDE", "HERE", "LANES", "PIECE", "THERE", "fill", "gather", "helper", "jacobian", "sums_of", "tie"]
 
-HERE, THERE = 0, 1  # rows of P
+HERE, THERE, BESIDE = range(3)  # rows of P
 
 helper = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-in_any_order = njit(
+_in_any_order = njit(
     nogil=True, error_model="numpy", fastmath={"reassoc", "contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True
 )
 
@@ -30,9 +32,12 @@ def _array(context, builder, signature, arguments, at):
     return context.make_array(signature.args[at])(context, builder, arguments[at])
 
 
-def _row(builder, array, row):
-    """Pointer to the start of a row."""
-    return builder.gep(array.data, [builder.mul(row, builder.extract_value(array.shape, 1))])
+def _from(builder, array, axis, index):
+    """Pointer to what an index of an axis begins with, at 0 of the axes before it."""
+    lanes = index
+    for after in range(axis + 1, array.shape.type.count):
+        lanes = builder.mul(lanes, builder.extract_value(array.shape, after))
+    return builder.gep(array.data, [lanes])
 
 
 def _call(builder, address, arguments):
@@ -41,16 +46,30 @@ def _call(builder, address, arguments):
 
 
 @intrinsic
-def model(context, address, length, D, P, row, out):
-    """Call ``sums`` or ``columns`` of the model, for so many lanes or pieces of D and a row of P."""
+def sums_of(context, address, n, D, P, row, S):
+    """Call ``sums`` of the model, for so many samples of D and a row of P."""
 
     def codegen(context, builder, signature, arguments):
-        D, P, out = (_array(context, builder, signature, arguments, at) for at in (2, 3, 5))
-        stride = builder.extract_value(D.shape, 1)
-        _call(builder, arguments[0], [arguments[1], stride, D.data, _row(builder, P, arguments[4]), out.data])
+        D, P, S = (_array(context, builder, signature, arguments, at) for at in (2, 3, 5))
+        stride, parameters = builder.extract_value(D.shape, 1), _from(builder, P, 0, arguments[4])
+        _call(builder, arguments[0], [arguments[1], stride, D.data, parameters, S.data])
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, D, P, types.int64, out), codegen
+    return types.void(types.int64, types.int64, D, P, types.int64, S), codegen
+
+
+@intrinsic
+def jacobian(context, address, start, n, D, P, row, J, half):
+    """Call ``columns`` of the model, for so many samples of D from ``start`` on, a row of P and a half of J."""
+
+    def codegen(context, builder, signature, arguments):
+        D, P, J = (_array(context, builder, signature, arguments, at) for at in (3, 4, 6))
+        stride, samples = builder.extract_value(D.shape, 1), _from(builder, D, 1, arguments[1])
+        parameters, out = _from(builder, P, 0, arguments[5]), _from(builder, J, 0, arguments[7])
+        _call(builder, arguments[0], [arguments[2], stride, samples, parameters, out])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64, D, P, types.int64, J, types.int64), codegen
 
 
 @intrinsic
@@ -59,46 +78,62 @@ def tie(context, address, P, row):
 
     def codegen(context, builder, signature, arguments):
         P = _array(context, builder, signature, arguments, 1)
-        _call(builder, arguments[0], [_row(builder, P, arguments[2])])
+        _call(builder, arguments[0], [_from(builder, P, 0, arguments[2])])
         return context.get_dummy_value()
 
     return types.void(types.int64, P, types.int64), codegen
 
 
 @helper
-def gather(i, y, x, weights, valid, D):
-    """Put the valid samples of fit ``i`` into D; returns how many."""
-    n_inputs, n = x.shape[0], 0
-    own_x = i if x.shape[1] > 1 else 0
-    own_w = i if weights.shape[0] > 1 else 0
-    if valid.shape[0] == 0:
-        n = y.shape[1]
-        for m in range(n_inputs):
-            for s in range(n):
-                D[m, s] = x[m, own_x, s]
-        for s in range(n):
-            D[n_inputs, s] = y[i, s]
-        for s in range(n):
-            D[n_inputs + 1, s] = weights[own_w, s] if weights.shape[0] > 0 else 1.0
-    else:
-        for s in range(y.shape[1]):
-            if valid[i, s]:
-                for m in range(n_inputs):
-                    D[m, n] = x[m, own_x, s]
-                D[n_inputs, n] = y[i, s]
-                D[n_inputs + 1, n] = weights[own_w, s] if weights.shape[0] > 0 else 1.0
-                n += 1
-    for s in range(n, (n + PIECE - 1) // PIECE * PIECE):  # a valid sample again, without weight
-        for m in range(n_inputs + 1):
-            D[m, s] = D[m, 0]
-        D[n_inputs + 1, s] = 0.0
-    return n
+def fill(x, weights, valid, D):
+    """Put into D what all fits share; whether anything but the data is left to each."""
+    n_inputs, n = x.shape[0], D.shape[1]
+    for s in range(n):
+        for lane in range(LANES):
+            for m in range(n_inputs):
+                D[m, s, lane] = x[m, 0, s]
+            D[n_inputs, s, lane] = 0.0
+            D[n_inputs + 1, s, lane] = weights[0, s] if weights.shape[0] > 0 else 1.0
+    return valid.shape[0] > 0 or x.shape[1] > 1 or weights.shape[0] > 1
 
 
-@in_any_order
-def size2(pieces, D):
-    y, w = D.shape[0] - 2, D.shape[0] - 1
+@_in_any_order
+def _size2(y, w):
     total = 0.0
-    for s in range(pieces * PIECE):
-        total += (D[y, s] * D[w, s]) * (D[y, s] * D[w, s])
+    for s in range(y.size):
+        total += (y[s] * w[s]) * (y[s] * w[s])
     return total
+
+
+@_in_any_order
+def _size2_of_all_alike(y):
+    total = 0.0
+    for s in range(y.size):
+        total += y[s] * y[s]
+    return total
+
+
+@helper
+def gather(i, lane, y, x, weights, valid, own, D):
+    """Put the samples of fit ``i`` into a lane of D; returns how many, and the squared length of the weighted data."""
+    n_inputs, n = x.shape[0], y.shape[1]
+    own_w = i if weights.shape[0] > 1 else 0
+    if not own:
+        for s in range(n):
+            D[n_inputs, s, lane] = y[i, s]
+        return n, (_size2(y[i], weights[own_w]) if weights.shape[0] > 0 else _size2_of_all_alike(y[i]))
+    own_x = i if x.shape[1] > 1 else 0
+    total, n = 0.0, 0
+    for s in range(y.shape[1]):
+        if valid.shape[0] == 0 or valid[i, s]:
+            w = weights[own_w, s] if weights.shape[0] > 0 else 1.0
+            for m in range(n_inputs):
+                D[m, n, lane] = x[m, own_x, s]
+            D[n_inputs, n, lane], D[n_inputs + 1, n, lane] = y[i, s], w
+            total += (y[i, s] * w) * (y[i, s] * w)
+            n += 1
+    for s in range(n, y.shape[1]):  # a valid sample again, without weight
+        for m in range(n_inputs + 1):
+            D[m, s, lane] = D[m, 0, lane]
+        D[n_inputs + 1, s, lane] = 0.0
+    return n, total

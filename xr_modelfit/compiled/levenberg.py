@@ -1,9 +1,12 @@
-"""Levenberg-Marquardt of one fit after the other, compiled: the same steps as `xr_modelfit.fitters.steps`.
+"""Levenberg-Marquardt of `LANES` fits side by side, compiled: the same steps as `xr_modelfit.fitters.steps`.
 
-``S`` (1 + k + PIECE, 1 + k) is ``(r, J)' (r, J)`` of the weighted residual and Jacobian, its lower triangle, with room
-for the model's function behind; the other arrays
-are those of `xr_modelfit.compiled.lanes` and `xr_modelfit.compiled.algebra`. Shapes: ``b`` fits of ``n`` samples, ``K``
-parameters, ``k`` free ones.
+A lane whose fit has ended takes the next fit. What a fit does depends on its own numbers alone, not on its company: a
+fit that is slow, and so needs steps of another kind, is only put back until all others have begun.
+
+``S`` (1 + k + PIECE, 1 + k, LANES) is ``(r, J)' (r, J)`` of the weighted residual and Jacobian, its lower triangle,
+with room for the model's function behind; ``N`` (10, LANES) has single numbers of each fit, in rows that have the
+names that stand below. The other arrays are those of `xr_modelfit.compiled.lanes` and `xr_modelfit.compiled.algebra`.
+Shapes: ``b`` fits of ``n`` samples, ``K`` parameters, ``k`` free ones.
 """
 
 import numpy as np
@@ -18,170 +21,264 @@ from xr_modelfit.compiled.algebra import (
     NORMAL,
     PLACE,
     PUSH,
+    REST,
     SCALED,
     SHIFT,
     SLOPE,
     STEP,
     USED,
     X,
+    clip,
     normalise,
     solve,
     step_inside,
 )  # fmt: skip
-from xr_modelfit.compiled.lanes import HERE, LANES, PIECE, THERE, gather, helper, in_any_order, model, size2, tie
-from xr_modelfit.compiled.source import LEFT
+from xr_modelfit.compiled.lanes import BESIDE, HERE, LANES, PIECE, THERE, fill, gather, helper, jacobian, sums_of, tie
+from xr_modelfit.compiled.source import LEFT, SCALARS
+from xr_modelfit.compiled.vectors import anywhere, choose, load, save, sqrt, wide, zero
 
 __all__ = ["solve_all"]
 
+CHI2, SIZE2, DAMPING, GROWTH, STRETCH, N_ITER, N_FLAT, PREDICTED, PROMISED, STATUS = range(SCALARS)
+GOES_ON, NOTHING_THERE, PUT_BACK = 0.0, 101.0, 102.0  # of STATUS, beside what a fit ends with
 
-@in_any_order
-def _bend(columns, tied, pieces, D, P, ours, V, J, along):
+
+@helper
+def _bend(columns, tied, n, D, P, ours, V, J, along):
     """``J' r_ss``: the second derivative of the residual along the step, seen by the Jacobian."""
     k, w = ours.size, D.shape[0] - 1
     for j in range(P.shape[1]):
-        P[THERE, j] = P[HERE, j]
+        save(P, (BESIDE, j), load(P, (HERE, j)))
     for a in range(k):
-        P[THERE, ours[a]] += along * V[STEP, a]
-        V[PUSH, a] = 0.0
+        save(P, (BESIDE, ours[a]), load(P, (HERE, ours[a])) + along * load(V, (STEP, a)))
+        save(V, (PUSH, a), 0.0)
     if tied:
-        tie(tied, P, THERE)
-    model(columns, pieces, D, P, THERE, J)
-    beside = J.shape[0] // 2  # the second half of J
-    for piece in range(pieces):
-        for s in range(PIECE):
-            J[beside + piece, 0, s] = J[piece, 0, s]
-    model(columns, pieces, D, P, HERE, J)
-    for piece in range(pieces):
-        for s in range(PIECE):  # minus the difference of the residuals
-            J[beside + piece, 0, s] -= J[piece, 0, s]
-        for a in range(k):
-            for s in range(PIECE):
-                J[beside + piece, 0, s] -= along * V[STEP, a] * J[piece, 1 + a, s]
-        for s in range(PIECE):
-            at = piece * PIECE + s
-            J[beside + piece, 0, s] *= -2.0 / (along * along) * D[w, at] * D[w, at]
-        for a in range(k):
-            total = 0.0
-            for s in range(PIECE):
-                total += J[piece, 1 + a, s] * J[beside + piece, 0, s]
-            V[PUSH, a] += total
+        tie(tied, P, BESIDE)
+    for start in range(0, n, PIECE):
+        some = min(PIECE, n - start)
+        jacobian(columns, start, some, D, P, BESIDE, J, 1)
+        jacobian(columns, start, some, D, P, HERE, J, 0)
+        for s in range(some):
+            bent = load(J, (0, s, 0)) - load(J, (1, s, 0))  # minus the difference of the residuals
+            for a in range(k):
+                bent += along * load(V, (STEP, a)) * load(J, (0, s, 1 + a))
+            weight = load(D, (w, start + s))
+            bent *= 2.0 / (along * along) * weight * weight
+            for a in range(k):
+                save(V, (PUSH, a), load(V, (PUSH, a)) + load(J, (0, s, 1 + a)) * bent)
 
 
 @helper
-def _prepare(P, ours, Q, V, B, damping, fade):
+def _prepare(P, ours, Q, V, damping, fade, begun):
     """The scaled system of the next step: parameters on a bound that the slope would carry out are left aside."""
     for a in range(ours.size):
-        place, slope = P[HERE, ours[a]], V[SLOPE, a]
-        length = np.sqrt(Q[NORMAL, a, a])
-        clamped = (place <= V[LOW, a] and slope <= 0) or (place >= V[HIGH, a] and slope >= 0)
-        used = V[LOW, a] != V[HIGH, a] and not clamped and length > 0
-        inverse = 1.0 / length if used else 1.0
-        largest = max(fade * V[LARGEST, a], length)
-        ratio = largest * inverse if used else 1.0
-        B[USED, a], V[PLACE, a], V[INVERSE, a], V[LARGEST, a] = used, place, inverse, largest
-        V[SCALED, a] = slope * inverse if used else 0.0
-        V[SHIFT, a] = damping * ratio * ratio
-    normalise(Q, V, B)
+        place, slope = load(P, (HERE, ours[a])), load(V, (SLOPE, a))
+        low, high = load(V, (LOW, a)), load(V, (HIGH, a))
+        length = sqrt(load(Q, (NORMAL, a, a)))
+        clamped = ((place <= low) & (slope <= 0.0)) | ((place >= high) & (slope >= 0.0))
+        used = (low != high) & (not clamped) & (length > 0.0)
+        inverse = choose(used, 1.0 / length, 1.0)
+        before = load(V, (LARGEST, a))
+        faded = fade * before
+        largest = choose(faded >= length, faded, length)
+        ratio = choose(used, largest * inverse, 1.0)
+        save(V, (USED, a), choose(used, 1.0, 0.0))
+        save(V, (PLACE, a), place)
+        save(V, (INVERSE, a), inverse)
+        save(V, (LARGEST, a), choose(begun, largest, before))
+        save(V, (SCALED, a), choose(used, slope * inverse, 0.0))
+        save(V, (SHIFT, a), damping * ratio * ratio)
+    normalise(Q, V)
 
 
 @helper
-def _still_moves(Q, V, B, promised):
+def _still_moves(V, promised):
     """The reduction that is promised by parameters which the undamped step still changes."""
-    moving, stays = 0.0, False
+    moving, stays = zero(), zero()
     for a in range(V.shape[1]):
-        if B[USED, a] and V[PLACE, a] + V[X, a] * V[INVERSE, a] == V[PLACE, a]:  # no number is nearer to the minimum
-            stays = True
-        else:
-            moving += abs(V[SCALED, a] * V[X, a])
-    return moving if stays else promised
+        place, x = load(V, (PLACE, a)), load(V, (X, a))
+        still = (load(V, (USED, a)) != 0.0) & (place + x * load(V, (INVERSE, a)) == place)  # no number is nearer
+        stays = choose(still, 1.0, stays)
+        moving += choose(still, 0.0, abs(load(V, (SCALED, a)) * x))
+    return choose(stays != 0.0, moving, promised)
 
 
 @helper
-def _stretched(V, promised, chi2, damping, stretch, near, aligned):
+def _stretched(V, stretch, steady, aligned):
     """The factor of the step of a fit that approaches its minimum at a steady rate, and the squared step."""
-    both, then2, now2 = 0.0, 0.0, 0.0
+    both, then2, now2 = zero(), zero(), zero()
     for a in range(V.shape[1]):
-        V[STEP, a] = min(max(V[PLACE, a] + V[STEP, a], V[LOW, a]), V[HIGH, a]) - V[PLACE, a]
-        now, then = V[STEP, a] / V[INVERSE, a], V[BEFORE, a] / V[INVERSE, a]
+        place = load(V, (PLACE, a))
+        step = clip(place + load(V, (STEP, a)), load(V, (LOW, a)), load(V, (HIGH, a))) - place
+        save(V, (STEP, a), step)
+        inverse = load(V, (INVERSE, a))
+        now, then = step / inverse, load(V, (BEFORE, a)) / inverse
         both += now * then
         then2 += then * then
         now2 += now * now
-    if promised <= near * chi2 and damping < near and both * both >= aligned * then2 * now2:
-        factor = stretch / (1.0 - both / then2)
-        if factor > 0.4 and factor < 3.0:
-            return factor, now2
-    return 1.0, now2
+    factor = stretch / (1.0 - both / then2)
+    good = steady & (both * both >= aligned * then2 * now2) & (factor > 0.4) & (factor < 3.0)
+    return choose(good, factor, 1.0), now2
 
 
 @helper
-def _propose(columns, tied, pieces, D, P, ours, Q, V, B, J, rules, state):
+def _propose(columns, tied, n, D, P, ours, Q, V, N, J, rules):
     """The next step, as `xr_modelfit.fitters.steps.step` chooses it; P[THERE] is where it leads.
 
-    Returns the reduction of chi-square that it predicts, the one that is still possible, and whether it is the last.
+    Fills rows of N: the reduction of chi-square that it predicts, the one that is still possible. Returns whether it
+    is the last.
     """
     _, ftol, xtol, gtol, _, slow, along, alpha, forget, rounding, _, near, aligned, _, singular = rules
-    chi2, size2, damping, stretch, n_iter = state[0], state[1], state[2], state[3], state[4]
+    chi2, damping, stretch, n_iter = load(N, CHI2), load(N, DAMPING), load(N, STRETCH), load(N, N_ITER)
     k = ours.size
-    _prepare(P, ours, Q, V, B, damping, 1.0 if n_iter < slow else forget)
+    begun = (n_iter >= 0.0) & (load(N, STATUS) == GOES_ON)
+    _prepare(P, ours, Q, V, damping, choose(n_iter < slow, 1.0, forget), begun)
     # A damped step that gains much tells that the fit is far from done; its gain is less than is promised.
-    promised = solve(Q, V, B, SCALED, 1.0, singular)
-    by = 1.0
-    if promised <= near * chi2:
-        promised = _still_moves(Q, V, B, solve(Q, V, B, SCALED, 0.0, singular))
-        last = promised <= min(xtol * xtol, ftol) * chi2
+    by = wide(1.0)
+    promised = solve(Q, V, SCALED, by, singular)
+    close = begun & (promised <= near * chi2)
+    if anywhere(close):
         for a in range(k):
-            last = last and abs(V[SCALED, a]) <= gtol * np.sqrt(chi2)
-        if last or promised <= rounding * rounding * size2:
-            by = 0.0
-        else:
-            solve(Q, V, B, SCALED, 1.0, singular)
+            save(V, (REST, a), load(V, (X, a)))
+        undamped = _still_moves(V, solve(Q, V, SCALED, zero(), singular))
+        last = undamped <= min(xtol * xtol, ftol) * chi2
+        for a in range(k):
+            last &= abs(load(V, (SCALED, a))) <= gtol * sqrt(chi2)
+        last |= undamped <= rounding * rounding * load(N, SIZE2)
+        by = choose(close & last, 0.0, 1.0)
+        promised = choose(close, undamped, promised)
+        for a in range(k):
+            save(V, (X, a), choose(by == 0.0, load(V, (X, a)), load(V, (REST, a))))
     for a in range(k):
-        V[STEP, a] = V[X, a] * V[INVERSE, a]
-        V[BENT, a] = 0.0
-    step_inside(Q, V, B, by, singular)
-    state[3], now2 = _stretched(V, promised, chi2, damping, stretch, near, aligned)
-    if n_iter >= slow and by == 1.0:
-        _bend(columns, tied, pieces, D, P, ours, V, J, along)
+        save(V, (STEP, a), load(V, (X, a)) * load(V, (INVERSE, a)))
+        save(V, (BENT, a), 0.0)
+    step_inside(Q, V, by, singular)
+    steady = (promised <= near * chi2) & (damping < near)
+    stretch, now2 = _stretched(V, stretch, steady, aligned)
+    bending = begun & (n_iter >= slow) & (by == 1.0)
+    if anywhere(bending):
+        _bend(columns, tied, n, D, P, ours, V, J, along)
         for a in range(k):
-            V[PUSH, a] = V[PUSH, a] * V[INVERSE, a] if B[USED, a] else 0.0
-        solve(Q, V, B, PUSH, 1.0, singular)
-        size = 0.0
+            used = load(V, (USED, a)) != 0.0
+            save(V, (PUSH, a), choose(used, load(V, (PUSH, a)) * load(V, (INVERSE, a)), 0.0))
+        solve(Q, V, PUSH, wide(1.0), singular)
+        size = zero()
         for a in range(k):
-            size += V[X, a] * V[X, a]
-        if size <= alpha * alpha * now2:
-            for a in range(k):
-                V[BENT, a] = 0.5 * V[X, a] * V[INVERSE, a]
-    predicted = 0.0
+            size += load(V, (X, a)) * load(V, (X, a))
+        small = bending & (size <= alpha * alpha * now2)
+        for a in range(k):
+            save(V, (BENT, a), choose(small, 0.5 * load(V, (X, a)) * load(V, (INVERSE, a)), 0.0))
+    predicted = zero()
     for j in range(P.shape[1]):
-        P[THERE, j] = P[HERE, j]
+        save(P, (THERE, j), choose(begun, load(P, (HERE, j)), load(P, (THERE, j))))
     for a in range(k):
-        there = V[PLACE, a] + state[3] * V[STEP, a] + V[BENT, a]
-        P[THERE, ours[a]] = min(max(there, V[LOW, a]), V[HIGH, a])
-        total = 2.0 * V[SLOPE, a]
+        low, high, step = load(V, (LOW, a)), load(V, (HIGH, a)), load(V, (STEP, a))
+        there = clip(load(V, (PLACE, a)) + stretch * step + load(V, (BENT, a)), low, high)
+        save(P, (THERE, ours[a]), choose(begun, there, load(P, (THERE, ours[a]))))
+        total = 2.0 * load(V, (SLOPE, a))
         for b in range(k):
-            total -= Q[NORMAL, a, b] * V[STEP, b]
-        predicted += V[STEP, a] * total
-    return predicted, promised, by == 0.0
+            total -= load(Q, (NORMAL, a, b)) * load(V, (STEP, b))
+        predicted += step * total
+    save(N, STRETCH, choose(begun, stretch, load(N, STRETCH)))
+    save(N, PREDICTED, predicted)
+    save(N, PROMISED, promised)
+    return begun & (by == 0.0)
 
 
 @helper
-def _go_there(P, S, Q, V):
-    """Take the step; whether the new slopes are finite."""
-    sound = True
+def _go_there(P, S, Q, V, taken):
+    """Take the step, in lanes where it is taken; where the new slopes are finite."""
+    sound = taken | True
     for j in range(P.shape[1]):
-        P[HERE, j] = P[THERE, j]
+        save(P, (HERE, j), choose(taken, load(P, (THERE, j)), load(P, (HERE, j))))
     for a in range(V.shape[1]):
-        V[SLOPE, a] = S[1 + a, 0]
+        slope, normal = load(S, (1 + a, 0)), load(S, (1 + a, 1 + a))
+        sound &= (slope - slope == 0.0) & (normal - normal == 0.0)
+        save(V, (SLOPE, a), choose(taken, slope, load(V, (SLOPE, a))))
         for b in range(a + 1):
-            Q[NORMAL, a, b] = Q[NORMAL, b, a] = S[1 + a, 1 + b]
-        sound = sound and np.isfinite(S[1 + a, 0]) and np.isfinite(S[1 + a, 1 + a])
+            normal = choose(taken, load(S, (1 + a, 1 + b)), load(Q, (NORMAL, a, b)))
+            save(Q, (NORMAL, a, b), normal)
+            save(Q, (NORMAL, b, a), normal)
     return sound
+
+
+@helper
+def _judge(P, S, Q, V, N, last, rules):
+    """What becomes of the step, and of the fit."""
+    maxiter, stuck, most_flat = rules[0], rules[10], rules[13]
+    chi2, damping, growth, n_iter = load(N, CHI2), load(N, DAMPING), load(N, GROWTH), load(N, N_ITER)
+    predicted, promised, new = load(N, PREDICTED), load(N, PROMISED), load(S, (0, 0))
+    first, alive = n_iter < 0.0, load(N, STATUS) == GOES_ON
+    flat = (predicted <= 1e-12 * chi2) & (not first)  # chi-square can no longer tell a good step
+    rho = (chi2 - new) / predicted
+    taken = ((new < chi2) & (rho > 1e-4) & (predicted > 0.0)) | (flat & (new <= chi2 * (1.0 + 1e-12)))
+    taken |= first
+    sound = _go_there(P, S, Q, V, taken)
+    chi2 = choose(taken, new, chi2)
+    unlike = 2.0 * rho - 1.0
+    eased = 1.0 - unlike * unlike * unlike
+    eased = damping * choose(eased > 1.0 / 3.0, eased, 1.0 / 3.0)
+    moved = choose(taken, choose(flat, damping, eased), damping * growth)
+    n_flat = choose(flat, load(N, N_FLAT) + 1.0, 0.0)
+    for a in range(V.shape[1]):
+        save(V, (BEFORE, a), choose(taken & (not first), load(V, (STEP, a)), 0.0))
+    n_iter += 1.0
+    moved = choose(first, damping, moved)
+    given_up = (moved > stuck) | (n_flat >= most_flat)
+    status = choose(n_iter >= maxiter, -1.0, GOES_ON)
+    status = choose(given_up, choose(promised <= 1e-10 * chi2, 1.0, -2.0), status)
+    status = choose(last, 1.0, status)
+    status = choose(first, GOES_ON, status)
+    status = choose(taken & (not sound), LEFT, status)
+    status = choose(first & (not (chi2 - chi2 == 0.0)), -8.0, status)
+    save(N, CHI2, chi2)
+    save(N, DAMPING, moved)
+    save(N, GROWTH, choose(first, growth, choose(taken, 2.0, 2.0 * growth)))
+    save(N, N_ITER, choose(status == -8.0, 1.0, n_iter))
+    save(N, N_FLAT, n_flat)
+    status = choose(alive, status, load(N, STATUS))
+    save(N, STATUS, status)
+    return status
+
+
+@helper
+def _put_down(lane, number, i, P, Q, V, N, out_P, out_status, out_iter, out_sums, kept):
+    """Write down where a fit is: its result, or what it needs to go on."""
+    k = V.shape[1]
+    for j in range(P.shape[1]):
+        out_P[i, j] = P[HERE, j, lane]
+    out_status[i], out_iter[i] = N[STATUS, lane], N[N_ITER, lane]
+    out_sums[number, 0, 0], out_sums[number, 1 + k, 0] = N[CHI2, lane], N[SIZE2, lane]
+    for a in range(k):
+        out_sums[number, 1 + a, 0] = V[SLOPE, a, lane]
+        for b in range(k):
+            out_sums[number, 1 + a, 1 + b] = Q[NORMAL, a, b, lane]
+    if N[STATUS, lane] == PUT_BACK:
+        for a in range(k):
+            kept[number, a], kept[number, k + a] = V[LARGEST, a, lane], V[BEFORE, a, lane]
+        for row in range(SCALARS):
+            kept[number, 2 * k + row] = N[row, lane]
+
+
+@helper
+def _take_up(lane, number, i, P, Q, V, N, out_P, out_sums, kept):
+    """Go on with a fit that was put back."""
+    k = V.shape[1]
+    for j in range(P.shape[1]):
+        P[HERE, j, lane] = P[THERE, j, lane] = out_P[i, j]
+    for a in range(k):
+        V[SLOPE, a, lane] = out_sums[number, 1 + a, 0]
+        V[LARGEST, a, lane], V[BEFORE, a, lane] = kept[number, a], kept[number, k + a]
+        for b in range(k):
+            Q[NORMAL, a, b, lane] = out_sums[number, 1 + a, 1 + b]
+    for row in range(SCALARS):
+        N[row, lane] = kept[number, 2 * k + row]
 
 
 @helper
 def solve_all(
     sums, columns, tied, ids, y, x, weights, valid, starts, low, high, ours, rules,
-    out_P, out_status, out_iter, out_sums, D, J, P, Q, V, B, S, state,
+    out_P, out_status, out_iter, out_sums, D, J, P, Q, V, N, S, kept,
 ):  # fmt: skip
     """Fit those of the fits that ``ids`` names.
 
@@ -204,63 +301,63 @@ def solve_all(
     out_sums : ndarray, shape (ids.size, 2 + k, 1 + k)
         Written to: chi-square, ``g`` and ``H`` where each fit has ended, and in the last row the squared length of
         its weighted data.
+    kept : ndarray, shape (ids.size, 2 * k + SCALARS)
+        Room for the fits that are put back.
     """
-    maxiter, first_damping, stuck, most_flat = rules[0], rules[4], rules[10], rules[13]
+    slow, first_damping = rules[5], rules[4]
     k, K = ours.size, starts.shape[1]
-    for number, i in enumerate(ids):
-        n = gather(i, y, x, weights, valid, D)
-        pieces, lanes = (n + PIECE - 1) // PIECE, (n + LANES - 1) // LANES
-        for j in range(K):
-            P[THERE, j] = starts[i, j]
-        for a in range(k):
-            V[LOW, a], V[HIGH, a] = low[i, ours[a]], high[i, ours[a]]
-            V[LARGEST, a] = V[BEFORE, a] = 0.0
-        chi2, damping, growth, n_iter, n_flat, status = np.inf, first_damping, 2.0, -1.0, 0.0, 0
-        predicted, promised, last = 0.0, 0.0, False
-        state[1], state[3] = size2(pieces, D), 1.0
-        while status == 0:
-            if n_iter >= 0.0:
-                state[0], state[2], state[4] = chi2, damping, n_iter
-                predicted, promised, last = _propose(columns, tied, pieces, D, P, ours, Q, V, B, J, rules, state)
+    own = fill(x, weights, valid, D)
+    who, size = np.full(LANES, -1), np.zeros(LANES, np.int64)
+    waiting = np.empty(ids.size, np.int64)
+    begun, n_waiting, resumed, longest = 0, 0, 0, 0
+    for lane in range(LANES):
+        N[STATUS, lane] = NOTHING_THERE
+    while True:
+        for lane in range(LANES):
+            if N[STATUS, lane] == GOES_ON:
+                continue
+            if who[lane] >= 0:
+                _put_down(lane, who[lane], ids[who[lane]], P, Q, V, N, out_P, out_status, out_iter, out_sums, kept)
+                if N[STATUS, lane] == PUT_BACK:
+                    waiting[n_waiting] = who[lane]
+                    n_waiting += 1
+                who[lane], size[lane] = -1, 0
+                N[STATUS, lane] = NOTHING_THERE
+            fresh = begun < ids.size
+            if fresh:
+                who[lane] = begun
+                begun += 1
+            elif resumed < n_waiting:
+                who[lane] = waiting[resumed]
+                resumed += 1
+            else:
+                continue
+            i = ids[who[lane]]
+            size[lane], size2 = gather(i, lane, y, x, weights, valid, own, D)
+            for a in range(k):
+                V[LOW, a, lane], V[HIGH, a, lane] = low[i, ours[a]], high[i, ours[a]]
+            if fresh:
+                for j in range(K):
+                    P[THERE, j, lane] = starts[i, j]
+                for a in range(k):
+                    V[LARGEST, a, lane] = V[BEFORE, a, lane] = 0.0
+                N[CHI2, lane], N[SIZE2, lane], N[DAMPING, lane], N[GROWTH, lane] = np.inf, size2, first_damping, 2.0
+                N[STRETCH, lane], N[N_ITER, lane], N[N_FLAT, lane] = 1.0, -1.0, 0.0
+            else:
+                _take_up(lane, who[lane], i, P, Q, V, N, out_P, out_sums, kept)
+            N[STATUS, lane] = GOES_ON
+        longest = size.max()
+        if longest == 0:
+            return
+        going = True
+        while going:
+            last = _propose(columns, tied, longest, D, P, ours, Q, V, N, J, rules)
             if tied:
                 tie(tied, P, THERE)
-            model(sums, lanes, D, P, THERE, S)
-            new = S[0, 0]
-            if n_iter < 0.0:  # the start
-                n_iter, chi2 = 0.0, new
-                if not _go_there(P, S, Q, V):
-                    status = LEFT
-                if not np.isfinite(chi2):
-                    status, n_iter = -8, 1.0
-                continue
-            flat = predicted <= 1e-12 * chi2  # chi-square can no longer tell a good step
-            rho = (chi2 - new) / predicted
-            taken = (new < chi2 and rho > 1e-4 and predicted > 0) or (flat and new <= chi2 * (1.0 + 1e-12))
-            if taken:
-                chi2 = new
-                if not _go_there(P, S, Q, V):
-                    status = LEFT
-                    continue
-                if not flat:
-                    damping *= max(1.0 / 3.0, 1.0 - (2.0 * rho - 1.0) ** 3)
-            else:
-                damping *= growth
-            growth = 2.0 if taken else 2.0 * growth
-            for a in range(k):
-                V[BEFORE, a] = V[STEP, a] if taken else 0.0
-            n_iter += 1.0
-            n_flat = n_flat + 1.0 if flat else 0.0
-            if last:
-                status = 1
-            elif damping > stuck or n_flat >= most_flat:
-                status = 1 if promised <= 1e-10 * chi2 else -2
-            elif n_iter >= maxiter:
-                status = -1
-        for j in range(K):
-            out_P[i, j] = P[HERE, j]
-        out_status[i], out_iter[i] = status, n_iter
-        out_sums[number, 0, 0], out_sums[number, 1 + k, 0] = chi2, state[1]
-        for a in range(k):
-            out_sums[number, 1 + a, 0] = V[SLOPE, a]
-            for b in range(k):
-                out_sums[number, 1 + a, 1 + b] = Q[NORMAL, a, b]
+            sums_of(sums, longest, D, P, THERE, S)
+            status = _judge(P, S, Q, V, N, last, rules)
+            if begun < ids.size:
+                put_back = (status == GOES_ON) & (load(N, N_ITER) == slow)
+                status = choose(put_back, PUT_BACK, status)
+                save(N, STATUS, status)
+            going = not anywhere((status != GOES_ON) & (status != NOTHING_THERE))

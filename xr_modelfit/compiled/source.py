@@ -1,8 +1,9 @@
 """The source of compiled functions, written from the expression of a model.
 
-``sums`` runs over the samples of one fit once, and needs no memory but for its result. ``columns`` fills values and
-Jacobian, in pieces of `PIECE` samples so that the inner loop has a fixed length and no remainder. ``tied`` computes
-tied parameters. What no sample changes is computed before the loops.
+They take `LANES` fits side by side: what they read and write are numbers of `xr_modelfit.compiled.vectors`, and every
+array has the fits as its last axis. ``sums`` runs over the samples once, and needs no memory but for its result.
+``columns`` fills values and Jacobian. ``tied`` computes tied parameters. What no sample changes is computed before the
+loops.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
@@ -16,15 +17,18 @@ from xr_modelfit.compiled.symbols import CannotTrace, Graph, Symbol
 from xr_modelfit.compiled.tracing import traced
 from xr_modelfit.problem import Problem
 
-__all__ = ["LANES", "LEFT", "PIECE", "ROWS", "SLOW", "is_slow", "written"]
+__all__ = ["LANES", "LEFT", "PIECE", "ROWS", "SCALARS", "SLOW", "is_slow", "written"]
 
-PIECE, LANES = 32, 8  # samples: four of the widest vectors, and one
-ROWS = 17  # vectors of the free parameters; see `xr_modelfit.compiled.algebra`
+LANES = 8  # fits side by side: the widest vector of float64 that processors have
+PIECE = 16  # samples that are taken at a time where rows are kept
+ROWS = 19  # vectors of the free parameters; see `xr_modelfit.compiled.algebra`
+SCALARS = 10  # single numbers of each fit; see `xr_modelfit.compiled.levenberg`
 LEFT = 100  # status of a fit that the other engine has to do
-# Functions of the system, which keep a loop from running in vectors: NumPy's own are faster.
+# Functions of the system, one fit at a time: NumPy's own are faster.
 SLOW = (
     "expm1", "log1p", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "arctan2",
 )  # fmt: skip
+_TOGETHER = 64  # samples that are summed before the total grows, so that many samples lose no digits
 _MOST_AT_ONCE = 11  # rows of which all products are summed in one loop
 _MOST_NODES = 3000  # beyond this, compiling takes too long
 _HIGHEST = 16  # power that is multiplied out
@@ -64,11 +68,11 @@ def written(problem: Problem) -> str:
         The model, or a tie, does something that is no expression of single samples.
     """
     found = traced(problem)
-    graph, K, n_inputs = found.graph, problem.n_parameters, problem.model.n_inputs
+    graph = found.graph
     if len(graph.nodes) > _MOST_NODES:
         raise CannotTrace(f"an expression of {len(graph.nodes)} nodes")
     columns = [found.value, *found.slopes]
-    lines = [*_sums(graph, columns, K, n_inputs), "", *_columns(graph, columns, K, n_inputs), ""]
+    lines = [*_sums(graph, columns, problem.model.n_inputs), "", *_columns(graph, columns), ""]
     if found.tied:
         lines += [*_tied(problem, graph, found.tied), ""]
     return "\n".join(lines)
@@ -79,7 +83,7 @@ def is_slow(source: str) -> bool:
     return any(f" {name}(" in source for name in SLOW)
 
 
-def _sums(graph: Graph, roots: Sequence[Symbol], K: int, n_inputs: int) -> list[str]:
+def _sums(graph: Graph, roots: Sequence[Symbol], n_inputs: int) -> list[str]:
     """``sums``: the lower triangle of ``(r, J)' (r, J)``, (1 + k, 1 + k), in one run over the samples.
 
     The rows of D (n_inputs + 2, stride) are inputs, data and weights.
@@ -87,78 +91,77 @@ def _sums(graph: Graph, roots: Sequence[Symbol], K: int, n_inputs: int) -> list[
     before, inside = _split(graph, roots, "at")
     rows = len(roots)
     if rows > _MOST_AT_ONCE:
-        return _sums_by_pieces(graph, roots, K, n_inputs)
+        return _sums_by_pieces(graph, roots, n_inputs)
     pairs = [(a, b) for a in range(rows) for b in range(a + 1)]
-    weighed = [f"r0 = (D[{n_inputs}, at] - {_name(graph, roots[0].number)}) * w"]
-    weighed += [f"r{m} = {_name(graph, root.number)} * w" for m, root in enumerate(roots) if m > 0]
     return [
-        "def sums(lanes, stride, pD, pP, pS):",
-        f"    D = carray(pD, ({n_inputs + 2}, stride))",
-        f"    P = carray(pP, {max(K, 1)})",
-        f"    S = carray(pS, ({rows}, {rows}))",
+        "def sums(n, stride, pD, pP, pS):",
         *before,
-        *(f"    s{a}_{b} = 0.0" for a, b in pairs),
-        f"    for at in range(lanes * {LANES}):",
-        *inside,
-        f"        w = D[{n_inputs + 1}, at]",
-        *(f"        {line}" for line in weighed),
-        *(f"        s{a}_{b} += r{a} * r{b}" for a, b in pairs),
-        *(f"    S[{a}, {b}] = s{a}_{b}" for a, b in pairs),
+        *(f"    save_to(pS, {a * rows + b}, 0.0)" for a, b in pairs),
+        f"    for start in range(0, n, {_TOGETHER}):",
+        *(f"        s{a}_{b} = zero()" for a, b in pairs),
+        f"        for at in range(start, min(start + {_TOGETHER}, n)):",
+        *_indented(inside),
+        *_indented(_weighed(graph, roots, n_inputs)),
+        *(f"            s{a}_{b} += r{a} * r{b}" for a, b in pairs),
+        *(f"        save_to(pS, {i}, load_from(pS, {i}) + s{a}_{b})" for a, b in pairs for i in [a * rows + b]),
     ]
 
 
-def _sums_by_pieces(graph: Graph, roots: Sequence[Symbol], K: int, n_inputs: int) -> list[str]:
+def _sums_by_pieces(graph: Graph, roots: Sequence[Symbol], n_inputs: int) -> list[str]:
     """The same for many parameters: sums of all pairs in one loop would take long to compile.
 
     The weighted residual and Jacobian of a piece lie behind S, in `PIECE` further rows.
     """
-    before, inside = _split(graph, roots, f"piece * {PIECE} + i")
+    before, inside = _split(graph, roots, "at")
     rows = len(roots)
     behind = rows * rows
     return [
-        "def sums(lanes, stride, pD, pP, pS):",
-        f"    D = carray(pD, ({n_inputs + 2}, stride))",
-        f"    P = carray(pP, {max(K, 1)})",
-        f"    S = carray(pS, {(rows + PIECE) * rows})",
+        "def sums(n, stride, pD, pP, pS):",
         *before,
-        f"    for at in range({behind}):",
-        "        S[at] = 0.0",
-        f"    for piece in range((lanes * {LANES} + {PIECE - 1}) // {PIECE}):",
-        f"        for i in range({PIECE}):",
-        *(f"    {line}" for line in inside),
-        f"            w = D[{n_inputs + 1}, piece * {PIECE} + i]",
-        f"            S[{behind} + i] = (D[{n_inputs}, piece * {PIECE} + i] - {_name(graph, roots[0].number)}) * w",
-        *(
-            f"            S[{behind + m * PIECE} + i] = {_name(graph, root.number)} * w"
-            for m, root in enumerate(roots)
-            if m > 0
-        ),
+        f"    for i in range({behind}):",
+        "        save_to(pS, i, 0.0)",
+        f"    for start in range(0, n, {PIECE}):",
+        f"        stop = min(start + {PIECE}, n)",
+        "        for at in range(start, stop):",
+        *_indented(inside),
+        *_indented(_weighed(graph, roots, n_inputs)),
+        *(f"            save_to(pS, {behind + m * PIECE} + at - start, r{m})" for m in range(rows)),
         f"        for a in range({rows}):",
         "            for b in range(a + 1):",
-        "                total = 0.0",
-        f"                for i in range({PIECE}):",
-        f"                    total += S[{behind} + a * {PIECE} + i] * S[{behind} + b * {PIECE} + i]",
-        f"                S[a * {rows} + b] += total",
+        f"                total = load_from(pS, a * {rows} + b)",
+        "                for i in range(stop - start):",
+        f"                    one = load_from(pS, {behind} + a * {PIECE} + i)",
+        f"                    total += one * load_from(pS, {behind} + b * {PIECE} + i)",
+        f"                save_to(pS, a * {rows} + b, total)",
     ]
 
 
-def _columns(graph: Graph, roots: Sequence[Symbol], K: int, n_inputs: int) -> list[str]:
-    """``columns``: values and Jacobian into J (pieces, 1 + k, PIECE).
-
-    The inner loop has a fixed length, so that the compiler sees that the rows do not overlap.
-    """
-    before, inside = _split(graph, roots, f"piece * {PIECE} + i")
+def _weighed(graph: Graph, roots: Sequence[Symbol], n_inputs: int) -> list[str]:
+    """Weighted residual and Jacobian at a sample."""
+    indent = " " * 8
+    residual = f"(load_from(pD, {n_inputs} * stride + at) - {_name(graph, roots[0].number)}) * w"
+    slopes = [f"{_name(graph, root.number)} * w" for root in roots[1:]]
     return [
-        "def columns(pieces, stride, pD, pP, pJ):",
-        f"    D = carray(pD, ({n_inputs + 2}, stride))",
-        f"    P = carray(pP, {max(K, 1)})",
-        f"    J = carray(pJ, (pieces, {len(roots)}, {PIECE}))",
-        *before,
-        "    for piece in range(pieces):",
-        f"        for i in range({PIECE}):",
-        *(f"    {line}" for line in inside),
-        *(f"            J[piece, {row}, i] = {_name(graph, r.number)}" for row, r in enumerate(roots)),
+        f"{indent}w = load_from(pD, {n_inputs + 1} * stride + at)",
+        *(f"{indent}r{m} = {text}" for m, text in enumerate([residual, *slopes])),
     ]
+
+
+def _columns(graph: Graph, roots: Sequence[Symbol]) -> list[str]:
+    """``columns``: values and Jacobian into J (n, 1 + k)."""
+    before, inside = _split(graph, roots, "at")
+    rows = len(roots)
+    return [
+        "def columns(n, stride, pD, pP, pJ):",
+        *before,
+        "    for at in range(n):",
+        *inside,
+        *(f"        save_to(pJ, at * {rows} + {row}, {_name(graph, r.number)})" for row, r in enumerate(roots)),
+    ]
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
 
 
 def _split(graph: Graph, roots: Sequence[Symbol], at: str) -> tuple[list[str], list[str]]:
@@ -173,9 +176,8 @@ def _tied(problem: Problem, graph: Graph, values: Sequence[Symbol]) -> list[str]
     where = np.flatnonzero(problem.tied).tolist()
     return [
         "def tied(pP):",
-        f"    P = carray(pP, {problem.n_parameters})",
         *_lines(graph, graph.needed(v.number for v in values), "    "),
-        *(f"    P[{j}] = {_name(graph, value.number)}" for j, value in zip(where, values, strict=True)),
+        *(f"    save_to(pP, {j}, {_name(graph, value.number)})" for j, value in zip(where, values, strict=True)),
     ]
 
 
@@ -194,9 +196,9 @@ def _name(graph: Graph, number: int) -> str:
 def _expression(graph: Graph, number: int, at: str) -> str:
     op, *rest = graph.nodes[number]
     if op == "input":
-        return f"D[{rest[0]}, {at}]"
+        return f"load_from(pD, {rest[0]} * stride + {at})"
     if op == "parameter":
-        return f"P[{rest[0]}]"
+        return f"load_from(pP, {rest[0]})"
     arguments = [_name(graph, a) for a in rest]
     if op == "power" and (text := _multiplied_out(arguments[0], graph.value(rest[1]))):
         return text
