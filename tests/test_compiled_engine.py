@@ -328,6 +328,31 @@ def test_bits_of_a_fit_depend_on_nothing_else(options: dict[str, Any]) -> None:
     assert_same_bits(backwards.isel(p=slice(None, None, -1)), whole)
 
 
+@pytest.mark.parametrize("kind", ["free", "bounds", "tie", "errors"])
+def test_no_fit_sees_those_at_its_side(kind: str) -> None:
+    """Quick and slow fits, long and short ones, some on bounds, some without signal: each has the bits it has alone."""
+    rng = np.random.default_rng(17)
+    values = np.concatenate([lines(fits=30, noise=0.3).values, 0.3 * rng.normal(size=(30, 60))])
+    values[rng.uniform(size=values.shape) > np.repeat(rng.uniform(0.2, 1.2, 60), 60).reshape(60, 60)] = np.nan
+    values[[8, 31]], values[[9, 40], 30], values[[10, 50]] = np.nan, 1e200, 1e300 * values[[10, 50]]
+    data = xr.DataArray(rng.permutation(values), dims=("p", "x"), coords={"x": lines().x})
+    model, options = LINE.copy(), {}
+    if kind == "bounds":
+        model.mean.bounds, model.stddev.bounds, model.amplitude.bounds = (-0.7, 0.7), (0.9, 1.2), (0.0, 2.6)
+    elif kind == "tie":
+        model.stddev.tied = lambda m: 0.4 * m.amplitude
+    elif kind == "errors":
+        options = {"sigma": xr.DataArray(rng.uniform(0.1, 0.5, data.shape), dims=data.dims)}
+    whole = fit(data, model, **options)
+    assert np.count_nonzero(whole["n_iter"] > 30) >= 4  # these are put back
+    assert len(np.unique(whole["n_points"])) > 20
+    if kind == "bounds":
+        assert np.count_nonzero(whole["fit_status"] == FitStatus.CONVERGED_AT_BOUND) >= 4
+    for p in range(60):
+        own = {name: array.isel(p=[p]) for name, array in options.items()}
+        assert_same_bits(fit(data.isel(p=[p]), model, **own), whole.isel(p=[p]))
+
+
 @pytest.mark.slow
 def test_bits_are_the_same_in_other_processes() -> None:
     data = lines(fits=4)

@@ -39,12 +39,22 @@ from typing import Any
 import numpy as np
 from astropy.modeling import CompoundModel, Model
 
-from xr_modelfit.compiled.arrays import columns_of
+from xr_modelfit.compiled.arrays import columns_of, values_of
 from xr_modelfit.differences import derivative
 from xr_modelfit.expression import evaluate_tree, inner_inputs, locked
 from xr_modelfit.problem import Problem, Ways, as_rows, column
 
-__all__ = ["OF_DIFFERENCES", "RULES", "Walk", "accuracy", "jacobian", "mended", "tie_derivatives", "tied_or_nan"]
+__all__ = [
+    "OF_DIFFERENCES",
+    "RULES",
+    "Walk",
+    "accuracy",
+    "jacobian",
+    "mended",
+    "tie_derivatives",
+    "tied_or_nan",
+    "values",
+]
 
 _COMPLEX_STEP = 1e-30
 _SPIKE = 1e6  # a sample that outweighs most others so far is looked at again
@@ -60,7 +70,21 @@ def accuracy(problem: Problem) -> float:
     return OF_DIFFERENCES if "difference" in problem.ways.atoms and problem.ways.traced is None else 1e-14
 
 
-def jacobian(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarray, high: np.ndarray) -> Columns:
+def values(problem: Problem, inputs: Inputs, P: np.ndarray) -> tuple[np.ndarray, Columns | None]:
+    """The model's values (n, b), ties applied, and what `jacobian` shares with them; arguments as there."""
+    if problem.ways.traced is not None:
+        return values_of(problem.ways.traced, inputs, P)
+    return problem.evaluate(inputs, P), None
+
+
+def jacobian(
+    problem: Problem,
+    inputs: Inputs,
+    P: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    shared: Columns | None = None,
+) -> Columns:
     """``J``: derivatives of the model with respect to each free parameter, ties included.
 
     Parameters
@@ -70,13 +94,15 @@ def jacobian(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarray, h
     P : ndarray, shape (K, b)
     low, high : ndarray, shape (K, b)
         Bounds, which difference steps must not cross.
+    shared : list of ndarray, optional
+        What `values` has left of these parameters; written to.
 
     Returns
     -------
     list of ndarray, shape (n, b), one for each free parameter
     """
     if problem.ways.traced is not None:
-        return columns_of(problem.ways.traced, inputs, P)
+        return columns_of(problem.ways.traced, inputs, P, shared)
     D = _all_columns(problem, inputs, P, low, high)
     free = np.flatnonzero(problem.free).tolist()
     if not problem.tied.any():
@@ -123,8 +149,8 @@ def mended(
         return changed
     plain = replace(problem, ways=replace(problem.ways, traced=None, atoms=("difference",) * len(problem.ways.atoms)))
     some = [x if x.shape[1] == 1 else np.take(x, ids, axis=1) for x in inputs]
-    rows = (np.ascontiguousarray(a[:, ids]) for a in (P, *bounds))
-    for m, c in enumerate(jacobian(plain, some, *rows)):
+    there, low, high = (np.ascontiguousarray(a[:, ids]) for a in (P, *bounds))
+    for m, c in enumerate(jacobian(plain, some, there, low, high)):
         ours, given = c if w is None else c * w[:, ids], J[m][:, ids]
         with np.errstate(all="ignore"):
             most = np.max(np.abs(given), axis=0)

@@ -43,9 +43,9 @@ class Ways:
         A ``fit_deriv`` disagrees with differences.
     careless : bool
         The model writes into its inputs, or refuses those that cannot be written to.
-    traced : str, optional
-        Source of the derivatives with respect to the free parameters, from the model's expression; in place of
-        ``atoms``.
+    traced : tuple of str, optional
+        Sources of the values, and of the derivatives with respect to the free parameters, from the model's expression;
+        in place of ``atoms``. See `xr_modelfit.compiled.arrays`.
     """
 
     broadcasts: bool = False
@@ -55,7 +55,7 @@ class Ways:
     linear: bool = False
     wrong_derivative: bool = False
     careless: bool = False
-    traced: str | None = None
+    traced: tuple[str, str] | None = None
 
     @property
     def complex(self) -> bool:

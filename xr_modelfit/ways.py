@@ -17,7 +17,7 @@ import numpy as np
 from astropy.modeling import CompoundModel, Model
 
 from xr_modelfit.comparison import agrees
-from xr_modelfit.compiled.arrays import array_sources, columns_of
+from xr_modelfit.compiled.arrays import array_sources, columns_of, values_of
 from xr_modelfit.compiled.symbols import CannotTrace
 from xr_modelfit.derivatives import OF_DIFFERENCES, RULES, Walk, accuracy, jacobian, tie_derivatives, tied_or_nan
 from xr_modelfit.expression import evaluate_tree, inner_inputs
@@ -73,17 +73,18 @@ def with_broadcasting(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem
 def _with_trace(problem: Problem, at: Inputs, P: np.ndarray, n_samples: int) -> Problem:
     """The problem with derivatives from its traced expression, where they and its values agree with the others."""
     try:
-        values, slopes = array_sources(problem)
+        sources = array_sources(problem)
     except CannotTrace:
         return problem
 
     def columns(inputs: Inputs, Q: np.ndarray) -> Iterator[np.ndarray]:
-        for source in (values, slopes):
-            yield from columns_of(source, [x[:, None] for x in inputs], Q)
+        value, shared = values_of(sources, [x[:, None] for x in inputs], Q)
+        yield value.copy()  # the derivatives may be written into it
+        yield from columns_of(sources, [x[:, None] for x in inputs], Q, shared)
 
     if not agrees(problem, columns, [x[:, 0] for x in at], P, n_samples):
         return problem
-    return replace(problem, ways=replace(problem.ways, traced=slopes))
+    return replace(problem, ways=replace(problem.ways, traced=sources))
 
 
 class _Found(NamedTuple):

@@ -1,7 +1,7 @@
-"""Derivatives of a model for many fits at once, by NumPy, from its traced expression.
+"""Values and derivatives of a model for many fits at once, by NumPy, from its traced expression.
 
-They are exact where the model's own are wrong or missing, and take fewer passes over the samples than rules, complex
-steps or differences do.
+The derivatives are exact where the model's own are wrong or missing, and take fewer passes over the samples than rules,
+complex steps or differences do; exponentials and whatever else they share with the values is computed once.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
@@ -11,19 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from xr_modelfit.compiled.symbols import CannotTrace, Graph, Symbol
+from xr_modelfit.compiled.symbols import CannotTrace, Graph
 from xr_modelfit.compiled.tracing import traced
 from xr_modelfit.problem import Problem, as_rows
 
-__all__ = ["array_sources", "columns_of"]
+__all__ = ["Sources", "array_sources", "columns_of", "values_of"]
+
+Sources = tuple[str, str]  # of the values, and of the derivatives
 
 _MOST_NODES = 400  # beyond this, so many passes cost more than they save
 _FUNCTIONS: dict[str, Callable[..., Any]] = {}
 _HIGHEST = 4  # power that is multiplied out
 
 
-def array_sources(problem: Problem) -> tuple[str, str]:
-    """Sources of ``columns(x, P)``: of the value, and of the derivatives with respect to the free parameters.
+def array_sources(problem: Problem) -> Sources:
+    """Sources of the value, and of the derivatives with respect to the free parameters.
 
     Raises
     ------
@@ -31,30 +33,59 @@ def array_sources(problem: Problem) -> tuple[str, str]:
         The model, or a tie, does something that is no expression of single samples.
     """
     found = traced(problem)
-    if len(found.graph.nodes) > _MOST_NODES:
-        raise CannotTrace(f"an expression of {len(found.graph.nodes)} nodes")
-    return _source(found.graph, [found.value]), _source(found.graph, found.slopes)
+    graph = found.graph
+    if len(graph.nodes) > _MOST_NODES:
+        raise CannotTrace(f"an expression of {len(graph.nodes)} nodes")
+    full = graph.depending(graph.of_kind("input")) & graph.depending(graph.of_kind("parameter"))  # of shape (n, b)
+    slopes = [s.number for s in found.slopes]
+    computed = set(graph.needed([found.value.number]))
+    anew = set(graph.needed(slopes)) - computed
+    read = {a for number in anew for a in graph.arguments(number)} | set(slopes)
+    shared = sorted(read & computed & full)
+    values = _source(graph, [found.value.number, *shared], full)
+    return values, _source(graph, slopes, full, shared)
 
 
-def columns_of(source: str, inputs: Sequence[np.ndarray], P: np.ndarray) -> list[np.ndarray]:
-    """Columns (n, b) from inputs (n, 1) or (n, b) and parameters (K, b)."""
+def values_of(sources: Sources, inputs: Sequence[np.ndarray], P: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Values (n, b), and what the derivatives there share with them; arguments as in `columns_of`."""
+    value, *shared = _function(sources[0])(inputs, as_rows(P), [])
+    return _column(value, inputs, P), shared
+
+
+def columns_of(
+    sources: Sources, inputs: Sequence[np.ndarray], P: np.ndarray, shared: list[np.ndarray] | None = None
+) -> list[np.ndarray]:
+    """Derivatives, (n, b) each, from inputs (n, 1) or (n, b) and parameters (K, b).
+
+    What they share with the values there is written to, if it is given.
+    """
+    if shared is None:
+        _, shared = values_of(sources, inputs, P)
+    return [_column(c, inputs, P) for c in _function(sources[1])(inputs, as_rows(P), shared)]
+
+
+def _column(c: Any, inputs: Sequence[np.ndarray], P: np.ndarray) -> np.ndarray:
+    shape = (inputs[0].shape[0], P.shape[1])
+    c = np.asarray(c, dtype=float)
+    return c if c.shape == shape else np.broadcast_to(c, shape)
+
+
+def _function(source: str) -> Callable[..., Any]:
     if source not in _FUNCTIONS:
         known: dict[str, Any] = {"np": np}
         exec(source, known)
         _FUNCTIONS[source] = known["columns"]
-    shape = (inputs[0].shape[0], P.shape[1])
-    columns = [np.asarray(c, dtype=float) for c in _FUNCTIONS[source](inputs, as_rows(P))]
-    return [c if c.shape == shape else np.broadcast_to(c, shape) for c in columns]
+    return _FUNCTIONS[source]
 
 
-def _source(graph: Graph, columns: Sequence[Symbol]) -> str:
-    roots = [s.number for s in columns]
-    order = graph.needed(roots)
+def _source(graph: Graph, roots: Sequence[int], full: set[int], given: Sequence[int] = ()) -> str:
+    """The source of ``columns(x, P, given)``: of nodes, from inputs, parameters and some nodes that are known."""
+    order = graph.needed(roots, given)
     last = {a: n for n in order for a in graph.arguments(n)} | dict.fromkeys(roots, -1)
-    full = graph.depending(graph.of_kind("input")) & graph.depending(graph.of_kind("parameter"))  # of shape (n, b)
-    lines = [f"    v{n} = {_line(graph, n, last, full)}" for n in order if graph.nodes[n][0] != "constant"]
+    lines = [f"    v{n} = given[{i}]" for i, n in enumerate(given)]
+    lines += [f"    v{n} = {_line(graph, n, last, full)}" for n in order if graph.nodes[n][0] != "constant"]
     names = ", ".join(_name(graph, n) for n in roots)
-    return "\n".join(["def columns(x, P):", *lines, f"    return [{names}]", ""])
+    return "\n".join(["def columns(x, P, given):", *lines, f"    return [{names}]", ""])
 
 
 def _name(graph: Graph, number: int) -> str:

@@ -48,7 +48,7 @@ def compiled_source(
     work = n_fits * n_samples
     if engine == "numpy" or problem.ways.linear or not problem.free.any():  # one factorisation serves all
         return None
-    if engine == "auto" and (work < (_MANY if lazy else _FEW) or find_spec("numba") is None):
+    if engine == "auto" and (work < (_MANY if lazy else _FEW) or n_fits < LANES or find_spec("numba") is None):
         return None
     try:
         source = written(problem)

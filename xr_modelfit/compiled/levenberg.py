@@ -230,7 +230,7 @@ def _judge(P, S, Q, V, N, last, rules):
     status = choose(last, 1.0, status)
     status = choose(first, GOES_ON, status)
     status = choose(taken & (not sound), LEFT, status)
-    status = choose(first & (not (chi2 - chi2 == 0.0)), -8.0, status)
+    status = choose(first & (chi2 - chi2 != 0.0), -8.0, status)
     save(N, CHI2, chi2)
     save(N, DAMPING, moved)
     save(N, GROWTH, choose(first, growth, choose(taken, 2.0, 2.0 * growth)))

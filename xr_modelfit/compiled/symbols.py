@@ -7,7 +7,7 @@ cannot be written as such an expression (a decision on a value, a sum over sampl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,13 +92,16 @@ class Graph:
         node = self.nodes[number]
         return () if node[0] in _LEAVES else node[1:]
 
-    def needed(self, numbers: Iterable[int]) -> list[int]:
-        """The nodes that some are made of, and they themselves, in an order in which they can be computed."""
+    def needed(self, numbers: Iterable[int], known: Container[int] = ()) -> list[int]:
+        """The nodes that some are made of, and they themselves, in an order in which they can be computed.
+
+        Those that are known, and what only they are made of, are left out.
+        """
         found: set[int] = set()
         left = list(numbers)
         while left:
             number = left.pop()
-            if number not in found:
+            if number not in found and number not in known:
                 found.add(number)
                 left += self.arguments(number)
         return sorted(found)

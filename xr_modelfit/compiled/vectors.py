@@ -17,8 +17,22 @@ from numba.extending import intrinsic, lower_builtin
 from xr_modelfit.compiled.source import LANES
 
 __all__ = [
-    "anywhere", "as_bits", "as_numbers", "choose", "fma", "half_of", "lane_of", "load", "load_from",
-    "save", "save_to", "sqrt", "wide", "with_lane", "zero", "ROUNDED",
+    "ROUNDED",
+    "anywhere",
+    "as_bits",
+    "as_numbers",
+    "choose",
+    "fma",
+    "half_of",
+    "lane_of",
+    "load",
+    "load_from",
+    "save",
+    "save_to",
+    "sqrt",
+    "wide",
+    "with_lane",
+    "zero",
 ]  # fmt: skip
 
 _BIT = ir.IntType(1)
@@ -85,9 +99,11 @@ def _two(functions: tuple[Callable, ...], emit: dict, result=None) -> None:
         class Typed(AbstractTemplate):
             def generic(self, arguments, _):
                 for kind in emit:
-                    if len(arguments) == 2 and kind in arguments:
-                        if all(a == kind or isinstance(a, types.Number | types.Boolean) for a in arguments):
-                            return signature(result or kind, *arguments)
+                    single = [a for a in arguments if a != kind]
+                    if len(single) < len(arguments) and all(
+                        isinstance(a, types.Number | types.Boolean) for a in single
+                    ):
+                        return signature(result or kind, *arguments)
                 return None
 
         for kind in emit:

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from xr_modelfit.derivatives import jacobian, mended
+from xr_modelfit.derivatives import jacobian, mended, values
 from xr_modelfit.fitters.pieces import at_least_two
 from xr_modelfit.fitters.samples import Samples
 from xr_modelfit.fitters.sums import columns, dot, norm2
 from xr_modelfit.problem import Problem
 
 __all__ = ["Slots"]
+
+Shared = list[np.ndarray] | None
 
 FIRST_DAMPING = 1e-1
 _SUDDEN = 1e8  # growth of the square of a column from one step to the next that is looked into
@@ -88,11 +90,11 @@ class Slots:
         self.damping, self.growth = np.full(b, FIRST_DAMPING), np.full(b, 2.0)
         self.n_iter, self.n_flat = np.zeros(b), np.zeros(b)
         self.size2 = norm2(self._weighed(y))
-        self.r = self.residual(self.P)
+        self.r, shared = self.residual(self.P)
         self.chi2 = norm2(self.r)
         self.H, self.g = np.zeros((k, k, b)), np.zeros((k, b))
         self.D, self.before, self.stretch = np.zeros((k, b)), np.zeros((k, b)), np.ones(b)
-        self._linearise(np.arange(b))
+        self._linearise(np.arange(b), shared)
         return self
 
     def kept(self, which: np.ndarray) -> "Slots":
@@ -120,24 +122,28 @@ class Slots:
             setattr(new, name, beside(getattr(self, name), getattr(other, name)))
         return new
 
-    def residual(self, P: np.ndarray) -> np.ndarray:
-        r = self.y - self.problem.evaluate(self.inputs, P)
-        return r if self.w is None else np.multiply(r, self.w, out=r)
+    def residual(self, P: np.ndarray) -> tuple[np.ndarray, Shared]:
+        """Weighted residual, and what the Jacobian there shares with the model's values."""
+        found, shared = values(self.problem, self.inputs, P)
+        r = self.y - found
+        return (r if self.w is None else np.multiply(r, self.w, out=r)), shared
 
     def _weighed(self, values: np.ndarray) -> np.ndarray:
         return values if self.w is None else values * self.w
 
-    def move(self, P: np.ndarray, r: np.ndarray, chi2: np.ndarray, taken: np.ndarray) -> None:
-        """Go to ``P`` where the step is taken."""
+    def move(self, P: np.ndarray, r: np.ndarray, chi2: np.ndarray, taken: np.ndarray, shared: Shared) -> None:
+        """Go to ``P`` where the step is taken; ``r`` and ``shared`` are those of `residual` there."""
         which, back = np.flatnonzero(taken), np.flatnonzero(~taken)
         if back.size < which.size:  # copy the fewer columns
             P[:, back], r[:, back], chi2[back] = self.P[:, back], self.r[:, back], self.chi2[back]
             self.P, self.r, self.chi2 = P, r, chi2
         elif which.size:
             self.P[:, which], self.r[:, which], self.chi2[which] = P[:, which], r[:, which], chi2[which]
-        self._linearise(which)
+        self._linearise(which, shared)
 
-    def jacobian(self, which: np.ndarray) -> tuple[list[np.ndarray], np.ndarray | None, list[np.ndarray]]:
+    def jacobian(
+        self, which: np.ndarray, shared: Shared = None
+    ) -> tuple[list[np.ndarray], np.ndarray | None, list[np.ndarray]]:
         """Inputs, weights and weighted Jacobian of the columns ``which``."""
         every = np.array_equal(which, np.arange(self.ids.size))
 
@@ -146,25 +152,35 @@ class Slots:
 
         w = None if self.w is None else picked(self.w)
         inputs = [picked(x) for x in self.inputs]
-        J = jacobian(self.problem, inputs, picked(self.P), picked(self.low), picked(self.high))
+        known = None if shared is None else [picked(a) for a in shared]
+        J = jacobian(self.problem, inputs, picked(self.P), picked(self.low), picked(self.high), known)
         return inputs, w, [np.ascontiguousarray(c) if w is None else c * w for c in J]
 
-    def _linearise(self, which: np.ndarray) -> None:
+    def _linearise(self, which: np.ndarray, shared: Shared) -> None:
         """``H`` and ``g`` anew in the columns ``which``."""
         if not which.size:
             return
-        if which.size > 0.7 * self.ids.size:  # copying the others out would cost more
-            which = np.arange(self.ids.size)
-        at = slice(None) if which.size == self.ids.size else which
-        inputs, w, J = self.jacobian(which)
-        self._products(J, at)
+        others = np.ones(self.ids.size, dtype=bool)
+        others[which] = False
+        back = np.flatnonzero(others)
+        if which.size <= 0.7 * self.ids.size:
+            at, back = which, back[:0]
+        else:  # copying columns out would cost more than to compute the others too
+            at = np.arange(self.ids.size)
+        H, g = columns(self.H, back), columns(self.g, back)
+        every = at.size == self.ids.size
+        inputs, w, J = self.jacobian(at, shared)
+        self._products(J, slice(None) if every else at)
         # A column that is no number, or a complex one that is suddenly long: at a cusp, perhaps.
         most = _SUDDEN * self.D[:, at] ** 2 if self.problem.ways.complex else np.finfo(float).max
         doubtful = ~np.all(np.einsum("iib->ib", self.H)[:, at] <= most, axis=0) & np.isfinite(self.chi2[at])
+        doubtful[back] = False
         if doubtful.any():
             bounds = (self.low[:, at], self.high[:, at])
             if mended(self.problem, inputs, w, self.P[:, at], bounds, J, doubtful).any():
-                self._products(J, at)
+                self._products(J, slice(None) if every else at)
+        if back.size:
+            self.H[..., back], self.g[..., back] = H, g
 
     def _products(self, J: list[np.ndarray], at: Any) -> None:
         """``H`` and ``g`` from the weighted Jacobian of the columns ``at``."""

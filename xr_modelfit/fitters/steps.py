@@ -114,14 +114,14 @@ def step(slots: Slots, options: Options) -> np.ndarray:
     stretch = _stretch(slots, s, scale, promised)
     P[slots.ours] = np.clip(p + stretch * s + _bend(slots, s, M, shift, scale, used, last), low, high)
     P = slots.problem.with_ties(P)
-    r = slots.residual(P)
+    r, shared = slots.residual(P)
     chi2 = norm2(r)
     predicted = np.sum(s * (2.0 * g - np.einsum("ijb,jb->ib", H, s)), axis=0)
     flat = predicted <= 1e-12 * slots.chi2  # chi-square can no longer tell a good step
     rho = (slots.chi2 - chi2) / predicted
     taken = (chi2 < slots.chi2) & (rho > 1e-4) & (predicted > 0)
     taken |= flat & (chi2 <= slots.chi2 * (1.0 + 1e-12))
-    slots.move(P, r, chi2, taken)
+    slots.move(P, r, chi2, taken, shared)
     slots.before, slots.stretch = np.where(taken, s, 0.0), stretch
     steady = np.maximum(1.0 / 3.0, 1.0 - (2.0 * np.where(taken, rho, 0.0) - 1.0) ** 3)
     slots.damping = np.where(flat & taken, slots.damping, slots.damping * np.where(taken, steady, slots.growth))
