@@ -1,9 +1,8 @@
 """The source of compiled functions, written from the expression of a model.
 
 They take `LANES` fits side by side: what they read and write are numbers of `xr_modelfit.compiled.vectors`, and every
-array has the fits as its last axis. ``sums`` runs over the samples once, and needs no memory but for its result.
-``columns`` fills values and Jacobian. ``tied`` computes tied parameters. What no sample changes is computed before the
-loops.
+array has the fits as its last axis. ``sums`` runs over the samples once, piece by piece. ``columns`` fills values and
+Jacobian. ``tied`` computes tied parameters. What no sample changes is computed before the loops.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
@@ -20,7 +19,7 @@ from xr_modelfit.problem import Problem
 __all__ = ["LANES", "LEFT", "PIECE", "ROWS", "SCALARS", "SLOW", "is_slow", "written"]
 
 LANES = 8  # fits side by side: the widest vector of float64 that processors have
-PIECE = 16  # samples that are taken at a time where rows are kept
+PIECE = 32  # samples that are taken at a time where rows are kept
 ROWS = 19  # vectors of the free parameters; see `xr_modelfit.compiled.algebra`
 SCALARS = 10  # single numbers of each fit; see `xr_modelfit.compiled.levenberg`
 LEFT = 100  # status of a fit that the other engine has to do
@@ -28,8 +27,8 @@ LEFT = 100  # status of a fit that the other engine has to do
 SLOW = (
     "expm1", "log1p", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "arctan2",
 )  # fmt: skip
-_TOGETHER = 64  # samples that are summed before the total grows, so that many samples lose no digits
-_MOST_AT_ONCE = 11  # rows of which all products are summed in one loop
+_MOST_AT_ONCE = 11  # rows of which all products are written out
+_IN_REGISTERS = 5  # sums that fit into 16 registers, in two halves, with what they are made of
 _MOST_NODES = 3000  # beyond this, compiling takes too long
 _HIGHEST = 16  # power that is multiplied out
 
@@ -86,53 +85,63 @@ def is_slow(source: str) -> bool:
 def _sums(graph: Graph, roots: Sequence[Symbol], n_inputs: int) -> list[str]:
     """``sums``: the lower triangle of ``(r, J)' (r, J)``, (1 + k, 1 + k), in one run over the samples.
 
-    The rows of D (n_inputs + 2, stride) are inputs, data and weights.
-    """
-    before, inside = _split(graph, roots, "at")
-    rows = len(roots)
-    if rows > _MOST_AT_ONCE:
-        return _sums_by_pieces(graph, roots, n_inputs)
-    pairs = [(a, b) for a in range(rows) for b in range(a + 1)]
-    return [
-        "def sums(n, stride, pD, pP, pS):",
-        *before,
-        *(f"    save_to(pS, {a * rows + b}, 0.0)" for a, b in pairs),
-        f"    for start in range(0, n, {_TOGETHER}):",
-        *(f"        s{a}_{b} = zero()" for a, b in pairs),
-        f"        for at in range(start, min(start + {_TOGETHER}, n)):",
-        *_indented(inside),
-        *_indented(_weighed(graph, roots, n_inputs)),
-        *(f"            s{a}_{b} += r{a} * r{b}" for a, b in pairs),
-        *(f"        save_to(pS, {i}, load_from(pS, {i}) + s{a}_{b})" for a, b in pairs for i in [a * rows + b]),
-    ]
-
-
-def _sums_by_pieces(graph: Graph, roots: Sequence[Symbol], n_inputs: int) -> list[str]:
-    """The same for many parameters: sums of all pairs in one loop would take long to compile.
-
-    The weighted residual and Jacobian of a piece lie behind S, in `PIECE` further rows.
+    The rows of D (n_inputs + 2, stride) are inputs, data and weights. The weighted residual and Jacobian of a piece lie
+    behind S, in `PIECE` further rows.
     """
     before, inside = _split(graph, roots, "at")
     rows = len(roots)
     behind = rows * rows
+    pairs = [(a, b) for a in range(rows) for b in range(a + 1)]
+    if rows > _MOST_AT_ONCE:
+        products = _products_of_many(rows)
+    else:
+        products = [
+            line
+            for first in range(0, len(pairs), _IN_REGISTERS)
+            for line in _products(pairs[first : first + _IN_REGISTERS], rows)
+        ]
     return [
         "def sums(n, stride, pD, pP, pS):",
         *before,
         f"    for i in range({behind}):",
         "        save_to(pS, i, 0.0)",
         f"    for start in range(0, n, {PIECE}):",
-        f"        stop = min(start + {PIECE}, n)",
-        "        for at in range(start, stop):",
+        f"        size = min({PIECE}, n - start)",
+        "        for i in range(size):",
+        "            at = start + i",
         *_indented(inside),
         *_indented(_weighed(graph, roots, n_inputs)),
-        *(f"            save_to(pS, {behind + m * PIECE} + at - start, r{m})" for m in range(rows)),
+        *(f"            save_to(pS, {behind + m * PIECE} + i, r{m})" for m in range(rows)),
+        *products,
+    ]
+
+
+def _products(pairs: Sequence[tuple[int, int]], rows: int) -> list[str]:
+    """Sums of the products of some pairs of rows over a piece, which the registers hold all at once."""
+    behind = rows * rows
+    return [
+        *(f"        s{a}_{b} = zero()" for a, b in pairs),
+        "        for i in range(size):",
+        *(f"            r{a} = load_from(pS, {behind + a * PIECE} + i)" for a in sorted({a for p in pairs for a in p})),
+        *(f"            s{a}_{b} += r{a} * r{b}" for a, b in pairs),
+        *(
+            f"        save_to(pS, {a * rows + b}, load_from(pS, {a * rows + b}) + s{a}_{b})"
+            for a, b in pairs
+        ),
+    ]  # fmt: skip
+
+
+def _products_of_many(rows: int) -> list[str]:
+    """The same for all pairs of many rows: to write them all out would take long to compile."""
+    behind = rows * rows
+    return [
         f"        for a in range({rows}):",
         "            for b in range(a + 1):",
-        f"                total = load_from(pS, a * {rows} + b)",
-        "                for i in range(stop - start):",
+        "                total = zero()",
+        "                for i in range(size):",
         f"                    one = load_from(pS, {behind} + a * {PIECE} + i)",
         f"                    total += one * load_from(pS, {behind} + b * {PIECE} + i)",
-        f"                save_to(pS, a * {rows} + b, total)",
+        f"                save_to(pS, a * {rows} + b, load_from(pS, a * {rows} + b) + total)",
     ]
 
 
