@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,6 +133,26 @@ def test_the_size_alone_decides_for_lazy_calls(many: float, engine: str, folder:
     """With nothing in memory and no files."""
     monkeypatch.setattr(choice, "_MANY", many)
     assert engine_of(xr_modelfit.fit(lines().chunk({"p": 500}), LINE, "x")) == engine
+
+
+@pytest.mark.parametrize(
+    ("fits", "asked", "engine"), [(7, "auto", "numpy"), (8, "auto", "numba"), (1, "numba", "numba")]
+)
+def test_lanes_that_would_be_empty_are_left_to_numpy(fits: int, asked: Any, engine: str) -> None:
+    """Unless they are asked for; whatever was compiled before."""
+    x = np.linspace(-5, 5, 4000)
+    y = np.exp(-0.5 * (x - np.linspace(-1, 1, fits)[:, None]) ** 2)
+    data = xr.DataArray(y, dims=("p", "x"), coords={"x": x})
+    xr_modelfit.fit(lines(), LINE, "x", fitter=BatchLSQFitter(engine="numba"))
+    assert engine_of(xr_modelfit.fit(data, LINE, "x", fitter=BatchLSQFitter(engine=asked))) == engine
+
+
+@pytest.mark.parametrize(("n_samples", "source"), [(2**18, SOURCE), (2**18 + 1, None)])
+def test_very_long_fits_stay_with_numpy(n_samples: int, source: str | None) -> None:
+    """Eight of them side by side would take much memory."""
+    x = [np.linspace(-5, 5, 40)]
+    problem = find_ways(problem_of(LINE), x)
+    assert choice.compiled_source(problem, x, "numba", 8, n_samples, False) == source
 
 
 def test_a_job_that_is_taken_up_again_goes_on_with_its_engine(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ _POINTER = ctypes.POINTER(ctypes.c_double)
 _MANY = 2e7  # samples whose fits by NumPy take longer than to compile everything
 _SOME = 2e6  # the same where files hold what was compiled
 _FEW = 2e4  # the same where it is in memory
+_LONGEST = 2**18  # samples of a fit: beyond, eight fits side by side take much memory, and NumPy has long arrays
 
 
 def compiled_source(
@@ -47,6 +48,8 @@ def compiled_source(
     """
     work = n_fits * n_samples
     if engine == "numpy" or problem.ways.linear or not problem.free.any():  # one factorisation serves all
+        return None
+    if n_samples > _LONGEST:
         return None
     if engine == "auto" and (work < (_MANY if lazy else _FEW) or n_fits < LANES or find_spec("numba") is None):
         return None

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 from numba import types
+from numba.core import errors
 from numba.core.datamodel import models, register_default
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin
@@ -224,6 +225,11 @@ def save_to(context, pointer, at, value):
     return types.void(pointer, types.int64, value), written
 
 
+def _check_order(array):
+    if array.layout != "C":
+        raise errors.TypingError(f"an array in the order of C is needed, not {array}")
+
+
 def _place(context, builder, typed, arguments):
     """Pointer to the lanes at an index of an array (..., LANES) in the order of C."""
     struct = context.make_array(typed.args[0])(context, builder, arguments[0])
@@ -242,6 +248,7 @@ def _place(context, builder, typed, arguments):
 @intrinsic
 def load(context, array, index):
     """The numbers of all lanes at ``index``, a number or a tuple, of ``array`` (..., LANES), in the order of C."""
+    _check_order(array)
 
     def written(context, builder, typed, arguments):
         return _read(builder, _place(context, builder, typed, arguments))
@@ -252,6 +259,7 @@ def load(context, array, index):
 @intrinsic
 def save(context, array, index, value):
     """Put numbers, or one number for all lanes, at ``index``, a number or a tuple, of ``array`` (..., LANES)."""
+    _check_order(array)
 
     def written(context, builder, typed, arguments):
         numbers = _in_all_lanes(context, builder, arguments[2], typed.args[2], NUMBERS)
