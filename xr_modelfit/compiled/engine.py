@@ -50,7 +50,8 @@ def solve_fits(
         sums = np.empty((some.size, 2 + k, 1 + k))
         loop()(
             *functions.addresses, some, *given, tuple(float(rule) for rule in rules), out.parameters, out.status,
-            out.n_iter, sums, *work, np.empty((some.size, 2 * k + SCALARS)),
+            out.n_iter, sums, *work, np.empty((some.size, 2 * k + SCALARS)), np.empty(LANES, np.int64),
+            np.empty(some.size, np.int64),
         )  # fmt: skip
         undone = out.status[some] == LEFT
         out.parameters[some[undone]], out.n_iter[some[undone]] = np.nan, np.nan

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
-from inspect import signature
+from inspect import getsource
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -81,20 +81,20 @@ def loop() -> Any:
     with _LOCK:
         if not _LOOP:
             numba = needed("numba", "fast", "The compiled engine")
-            source, inner = _loop()
-            known, kept = _function(source, "loop", {"inner": inner})
-            _LOOP.append(numba.njit(nogil=True, error_model="numpy", cache=kept)(known["entry"]))
+            source, names = _loop()
+            known, kept = _function(source, "loop", names)
+            _LOOP.append(numba.njit(nogil=True, error_model="numpy", cache=kept)(known["solve_all"]))
             if kept:
                 _forgive(_LOOP[0]._cache, _name(source, "loop"))
         return _LOOP[0]
 
 
-def _loop() -> tuple[str, Any]:
-    """The source of a function that calls the loop, to lie in a file of ours; and the loop."""
-    from xr_modelfit.compiled.levenberg import solve_all
+def _loop() -> tuple[str, dict[str, Any]]:
+    """The source of the loop, to lie in a file of ours, and what it names."""
+    from xr_modelfit.compiled import levenberg
 
-    arguments = ", ".join(signature(solve_all.py_func).parameters)
-    return f"def entry({arguments}):\n    inner({arguments})\n", solve_all
+    names = {name: value for name, value in vars(levenberg).items() if not name.startswith("__")}
+    return getsource(levenberg.solve_all), names
 
 
 def _compiled(source: str) -> Kernels:

@@ -275,12 +275,11 @@ def _take_up(lane, number, i, P, Q, V, N, out_P, out_sums, kept):
         N[row, lane] = kept[number, 2 * k + row]
 
 
-@helper
 def solve_all(
     sums, columns, tied, ids, y, x, weights, valid, starts, low, high, ours, rules,
-    out_P, out_status, out_iter, out_sums, D, J, P, Q, V, N, S, kept,
+    out_P, out_status, out_iter, out_sums, D, J, P, Q, V, N, S, kept, who, waiting,
 ):  # fmt: skip
-    """Fit those of the fits that ``ids`` names.
+    """Fit those of the fits that ``ids`` names; `xr_modelfit.compiled.kernels` has it compiled.
 
     Parameters
     ----------
@@ -301,17 +300,17 @@ def solve_all(
     out_sums : ndarray, shape (ids.size, 2 + k, 1 + k)
         Written to: chi-square, ``g`` and ``H`` where each fit has ended, and in the last row the squared length of
         its weighted data.
-    kept : ndarray, shape (ids.size, 2 * k + SCALARS)
+    kept, waiting : ndarray, shape (ids.size, 2 * k + SCALARS), ndarray of int, shape (ids.size,)
         Room for the fits that are put back.
+    who : ndarray of int, shape (LANES,)
+        Room for the number of the fit in each lane.
     """
     slow, first_damping = rules[5], rules[4]
     k, K = ours.size, starts.shape[1]
     own = fill(x, weights, valid, D)
-    who, size = np.full(LANES, -1), np.zeros(LANES, np.int64)
-    waiting = np.empty(ids.size, np.int64)
-    begun, n_waiting, resumed, longest = 0, 0, 0, 0
+    begun, n_waiting, resumed, n_active, longest = 0, 0, 0, 0, 0
     for lane in range(LANES):
-        N[STATUS, lane] = NOTHING_THERE
+        N[STATUS, lane], who[lane] = NOTHING_THERE, -1
     while True:
         for lane in range(LANES):
             if N[STATUS, lane] == GOES_ON:
@@ -321,7 +320,8 @@ def solve_all(
                 if N[STATUS, lane] == PUT_BACK:
                     waiting[n_waiting] = who[lane]
                     n_waiting += 1
-                who[lane], size[lane] = -1, 0
+                who[lane] = -1
+                n_active -= 1
                 N[STATUS, lane] = NOTHING_THERE
             fresh = begun < ids.size
             if fresh:
@@ -333,7 +333,9 @@ def solve_all(
             else:
                 continue
             i = ids[who[lane]]
-            size[lane], size2 = gather(i, lane, y, x, weights, valid, own, D)
+            n, size2 = gather(i, lane, y, x, weights, valid, own, D)
+            longest = max(longest, n)
+            n_active += 1
             for a in range(k):
                 V[LOW, a, lane], V[HIGH, a, lane] = low[i, ours[a]], high[i, ours[a]]
             if fresh:
@@ -346,8 +348,7 @@ def solve_all(
             else:
                 _take_up(lane, who[lane], i, P, Q, V, N, out_P, out_sums, kept)
             N[STATUS, lane] = GOES_ON
-        longest = size.max()
-        if longest == 0:
+        if n_active == 0:
             return
         going = True
         while going:
