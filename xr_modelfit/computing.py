@@ -27,7 +27,7 @@ _ALIASES = {
     "multiprocessing": "processes",
 }
 _FEW_SAMPLES = 2_000_000  # below, threads wait for the interpreter longer than they work side by side
-_FEW_COMPILED = 200_000  # the same for compiled loops, which do not wait; starting threads takes some milliseconds
+_FEW_RELEASED = 200_000  # the same where they need not wait; starting threads takes some milliseconds
 _MOST_SAMPLES = 4_000_000  # 32 MB of data in a block
 _GUARD = (
     'Processes import the script that started them: put its calls under `if __name__ == "__main__":`, '
@@ -64,9 +64,9 @@ class Habit:
         return max(self.few_fits, self.most_fits)
 
     @classmethod
-    def for_arrays(cls, n_samples: int = 1, *, compiled: bool = False) -> Habit:
-        """For functions of whole blocks: few large ones, on threads."""
-        n, few = max(n_samples, 1), _FEW_COMPILED if compiled else _FEW_SAMPLES
+    def for_arrays(cls, n_samples: int = 1, *, release: bool = False) -> Habit:
+        """For functions of whole blocks: few large ones, on threads; ``release`` tells that threads do not wait."""
+        n, few = max(n_samples, 1), _FEW_RELEASED if release else _FEW_SAMPLES
         return cls("threads", few_fits=few // n, most_fits=max(1, _MOST_SAMPLES // n), rounds=1)
 
     @classmethod

@@ -98,7 +98,9 @@ class Request:
         if isinstance(self.fitter, PixelwiseFitter):
             return Habit.one_by_one()
         n_samples = math.prod(self.data.sizes[d] for d in self.fitted)
-        return Habit.for_arrays(n_samples, compiled=self.problem.source is not None)
+        ways = self.problem.ways
+        special = ways.traced is None and not ways.linear and ways.broadcasts  # functions that take long
+        return Habit.for_arrays(n_samples, release=special or self.problem.source is not None)
 
     @property
     def chi2_units(self) -> str | None:

@@ -5,7 +5,7 @@
 All competitors of a case fit the same array in the same run, in turns, and the medians count. Slow ones get positions
 of that array at equal distances. No time is printed of a competitor whose answers differ from this package's, and the
 command ends with status 1 if they should not. ``CUBE.fits`` is the cube that ``speed.py`` reads. What the rows and the
-columns are is told in ``docs/speed.md``. Progress goes to the error output.
+columns are is told in ``docs/speed.md``. Progress goes to the error output. Stopped by ctrl-C, it prints what it has.
 """
 
 import argparse
@@ -36,16 +36,15 @@ def main() -> int:
     tables: dict[str, list[Run]] = {}
     titles: dict[str, str] = {}
     more: list[costs.Row] = []
-    for name, (_, _, members) in FAMILIES.items():
-        if not set(members) & set(options.cases):
-            continue
-        for case in family(name, options.fits, options.cube):
-            if case.name in options.cases:
-                tables[case.name], said = measured(case, rivals, options)
-                titles[case.name] = f"{case.title} ({len(case.free)} parameters, {case.n_samples} samples)"
-                notes += said
-                if options.costs:
-                    more += cost_rows(case, {run.name for run in tables[case.name]}, options.repeats)
+    try:
+        for case in chosen(options):
+            tables[case.name], said = measured(case, rivals, options)
+            titles[case.name] = f"{case.title} ({len(case.free)} parameters, {case.n_samples} samples)"
+            notes += said
+            if options.costs:
+                more += cost_rows(case, {run.name for run in tables[case.name]}, options.repeats)
+    except KeyboardInterrupt:
+        notes.append(f"stopped by hand: {', '.join(name for name in options.cases if name not in tables)} left out")
     lines = [*machine(options.repeats, options.slow_repeats, LONG), *comparison(tables, titles, notes)]
     if options.costs:
         lines += costs_alone([*costs.imports(options.repeats), *more, *ratios(tables)])
@@ -53,6 +52,13 @@ def main() -> int:
     if options.page is not None:
         put_into(options.page, "\n".join(lines))
     return 0 if all(run.good or run.excused for runs in tables.values() for run in runs) and not crashes(notes) else 1
+
+
+def chosen(options: argparse.Namespace) -> Iterator[Case]:
+    """The cases that were asked for; a family is made when its turn comes."""
+    for name, (_, _, members) in FAMILIES.items():
+        if set(members) & set(options.cases):
+            yield from (c for c in family(name, options.fits, options.cube) if c.name in options.cases)
 
 
 def arguments() -> argparse.Namespace:

@@ -30,11 +30,13 @@ class Block:
         self.given = given
 
     def parts(self) -> Iterator[tuple[slice, ...]]:
-        """Cuts along the leading axes that keep copies of the samples of linear models small.
+        """Cuts along the leading axes that keep copies of the samples small.
 
-        Those of other models need many fits to choose from as others end (`fitters.batch`).
+        Where NumPy iterates, many fits are needed to choose from as others end (`fitters.batch`).
         """
-        most = _PART // max(self.n, 1) if self.task.problem.ways.linear else self.b
+        problem = self.task.problem
+        small = problem.ways.linear or problem.source is not None
+        most = _PART // max(self.n, 1) if small else self.b
         return _cuts(self.shape, max(1, most))
 
     def part(self, at: tuple[slice, ...]) -> "Block":
