@@ -160,7 +160,8 @@ def fit(
     scheduler : str or dask client, optional
         For computed input: "synchronous", "threads", "processes", "distributed", or "default"
         for dask's active one. By default an active one, else threads for `BatchLSQFitter` (one
-        below two million samples) and processes for astropy's fitters (above a thousand fits).
+        below two million samples, 200 000 for compiled or special functions) and processes for
+        astropy's fitters (above a thousand fits).
     fits_per_chunk : int, optional
         At most this many fits in a block.
     progress : bool
