@@ -78,7 +78,7 @@ def written(problem: Problem) -> str:
 
 
 def is_slow(source: str) -> bool:
-    """Whether the source calls functions that keep its loops from running in vectors."""
+    """Whether the source calls functions of the system, which do one fit at a time."""
     return any(f" {name}(" in source for name in SLOW)
 
 
