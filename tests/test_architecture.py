@@ -14,7 +14,7 @@ from xr_modelfit import fitting
 PACKAGE = Path(xr_modelfit.__file__).parent
 NUMERIC = {
     "comparison", "compiled", "derivatives", "differences", "expression", "fitters", "messages", "probing", "problem",
-    "status",
+    "questions", "status",
     "ways",
 }  # fmt: skip
 MAY_IMPORT_DASK = {"computing", "execution", "stores"}

@@ -21,6 +21,7 @@ from test_derivatives import problem_of
 import xr_modelfit
 from xr_modelfit import BatchLSQFitter
 from xr_modelfit.compiled.source import written
+from xr_modelfit.compiled.tracing import traced
 from xr_modelfit.ways import find_ways
 
 pytest.importorskip("numba", reason="the engine that numba compiles")
@@ -61,7 +62,7 @@ def lines(fits: int = 1000) -> xr.DataArray:
 
 
 LINE = Gaussian1D(1.1, 0.1, 1.2)
-SOURCE = written(problem_of(LINE))
+SOURCE = written(traced(problem_of(LINE)))
 
 
 @pytest.fixture(autouse=True)
@@ -298,12 +299,12 @@ def test_other_code_has_another_source_and_other_files(folder: Path, monkeypatch
     """Of the model, or of this package."""
     kernels.kernels(SOURCE)
     before = set(files(folder))
-    other = written(problem_of(Lorentz1D(1, 0, 1)))
+    other = written(traced(problem_of(Lorentz1D(1, 0, 1))))
     assert other != SOURCE
     kernels.kernels(other)
     assert before < set(files(folder))
-    assert written(problem_of(Gaussian1D(7, 8, 9))) == SOURCE  # values are no code
-    assert written(problem_of(Gaussian1D(1, 0, 1, fixed={"mean": True}))) != SOURCE
+    assert written(traced(problem_of(Gaussian1D(7, 8, 9)))) == SOURCE  # values are no code
+    assert written(traced(problem_of(Gaussian1D(1, 0, 1, fixed={"mean": True})))) != SOURCE
     name = kernels._name(SOURCE, "model")
     monkeypatch.setattr(kernels, "_digest", lambda: "another version")
     assert kernels._name(SOURCE, "model") != name

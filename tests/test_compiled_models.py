@@ -28,6 +28,7 @@ import xr_modelfit
 from xr_modelfit import BatchLSQFitter, request
 from xr_modelfit.compiled.source import LANES, written
 from xr_modelfit.compiled.symbols import CannotTrace
+from xr_modelfit.compiled.tracing import traced
 from xr_modelfit.expression import evaluate_tree
 
 pytest.importorskip("numba", reason="models that numba compiles")
@@ -51,7 +52,7 @@ def compiled(model: Model, inputs: Sequence[np.ndarray], p: np.ndarray) -> tuple
     J = np.empty((n, 1 + k, LANES))
     side_by_side = np.repeat(np.array(p, dtype=float)[:, None], LANES, axis=1)
     arrays = [a.ctypes.data_as(_POINTER) for a in (D, side_by_side, J)]
-    kernels(written(problem)).columns.ctypes(n, n, *arrays)
+    kernels(written(traced(problem))).columns.ctypes(n, n, *arrays)
     assert_array_equal(J, J[..., :1] + np.zeros(LANES))  # all lanes alike
     columns = J[..., 0].T
     return columns[0], columns[1:]
@@ -112,7 +113,7 @@ def test_models_of_astropy_are_compiled_to_what_they_are(name: str) -> None:
     if model.linear:
         pytest.skip("solved at once; parts of larger models below")
     try:
-        written(problem_of(model))
+        written(traced(problem_of(model)))
     except CannotTrace:
         return  # the page tells which
     p = np.array(model.parameters, dtype=float)
@@ -284,7 +285,7 @@ def test_classes_of_users() -> None:
     model = Profile(centre=(2.0, 3.0))
     agree(model, inputs, np.array(model.parameters), smooth=0.8)
     moved = Profile(centre=(2.0, 3.1))
-    assert written(problem_of(model)) != written(problem_of(moved))
+    assert written(traced(problem_of(model))) != written(traced(problem_of(moved)))
 
 
 @pytest.mark.parametrize(
@@ -415,7 +416,7 @@ NO_EXPRESSIONS = [
 @pytest.mark.parametrize("function", NO_EXPRESSIONS)
 def test_code_that_is_no_expression_of_samples_is_told(function: Callable[..., Any]) -> None:
     with pytest.raises(CannotTrace):
-        written(problem_of(model_of(function)))
+        written(traced(problem_of(model_of(function))))
 
 
 def test_functions_that_only_share_their_name_with_numpys_are_told() -> None:
@@ -431,13 +432,13 @@ def test_functions_that_only_share_their_name_with_numpys_are_told() -> None:
 
     exp = Called()
     with pytest.raises(CannotTrace, match="not NumPy's"):
-        written(problem_of(model_of(lambda x, a=1.0: a * exp(x))))
+        written(traced(problem_of(model_of(lambda x, a=1.0: a * exp(x)))))
 
 
 def test_ties_that_decide_are_told() -> None:
     model = M.Gaussian1D(1, 2, 3, tied={"stddev": lambda m: m.mean if m.mean > 1 else 2.0})
     with pytest.raises(CannotTrace):
-        written(problem_of(model))
+        written(traced(problem_of(model)))
 
 
 # --- code that hides something from symbols
@@ -564,10 +565,10 @@ def test_globals_are_those_of_the_call() -> None:
         return a * np.exp(-b * x) if LIMIT > 1 else a * x + b
 
     model = model_of(function)
-    before = written(problem_of(model))
+    before = written(traced(problem_of(model)))
     globals()["LIMIT"] = 0.5
     try:
-        assert written(problem_of(model)) != before
+        assert written(traced(problem_of(model))) != before
     finally:
         globals()["LIMIT"] = 1.5
 
@@ -602,7 +603,7 @@ def row(name: str) -> tuple[str, str, str]:
     def asked(problem: Any, inputs: Any, engine: str, *rest: Any) -> str | None:
         told["linear"] = problem.ways.linear
         try:
-            told["slow"] = is_slow(written(problem))
+            told["slow"] = is_slow(written(traced(problem)))
         except CannotTrace as error:
             told["cause"] = str(error)
         source = compiled_source(problem, inputs, "numba", *rest)

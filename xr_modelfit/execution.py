@@ -31,7 +31,7 @@ __all__ = [
 
 def is_lazy(*variables: xr.Variable) -> bool:
     """Whether any of the arrays is chunked by dask."""
-    return any(v.chunks is not None for v in variables)
+    return any(not v._in_memory and v.chunks is not None for v in variables)  # to ask for chunks takes time
 
 
 def map_blocks(

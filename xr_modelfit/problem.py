@@ -11,6 +11,7 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,8 @@ class Ways:
     traced : tuple of str, optional
         Sources of the values, and of the derivatives with respect to the free parameters, from the model's expression;
         in place of ``atoms``. See `xr_modelfit.compiled.arrays`.
+    compilable : str, optional
+        Source of functions to compile, from the model's expression; see `xr_modelfit.compiled.source`.
     """
 
     broadcasts: bool = False
@@ -56,6 +59,7 @@ class Ways:
     wrong_derivative: bool = False
     careless: bool = False
     traced: tuple[str, str] | None = None
+    compilable: str | None = None
 
     @property
     def complex(self) -> bool:
@@ -96,12 +100,12 @@ class Problem:
     def n_parameters(self) -> int:
         return len(self.names)
 
-    @property
+    @cached_property
     def tied(self) -> np.ndarray:
         """Which parameters are tied, shape (K,)."""
         return np.array([tie is not None for tie in self.ties], dtype=bool)
 
-    @property
+    @cached_property
     def free(self) -> np.ndarray:
         """Which parameters are neither fixed nor tied, shape (K,)."""
         return ~self.fixed & ~self.tied

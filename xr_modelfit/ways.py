@@ -10,7 +10,9 @@ Shapes as in `xr_modelfit.derivatives`: inputs (n, 1), parameters to try (K, 3).
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +20,14 @@ from astropy.modeling import CompoundModel, Model
 
 from xr_modelfit.comparison import agrees
 from xr_modelfit.compiled.arrays import array_sources, columns_of, values_of
+from xr_modelfit.compiled.source import written
 from xr_modelfit.compiled.symbols import CannotTrace
+from xr_modelfit.compiled.tracing import Traced, traced
 from xr_modelfit.derivatives import OF_DIFFERENCES, RULES, Walk, accuracy, jacobian, tie_derivatives, tied_or_nan
 from xr_modelfit.expression import evaluate_tree, inner_inputs
 from xr_modelfit.probing import about, points_to_try
 from xr_modelfit.problem import Problem, Ways, as_rows
+from xr_modelfit.questions import KEPT, Itself, Question, code_of, numbers_of
 
 __all__ = ["find_ways", "with_broadcasting"]
 
@@ -42,6 +47,24 @@ def find_ways(problem: Problem, inputs: Sequence[np.ndarray], n_samples: int = 0
     n_samples : int
         Of each fit, where there are more than ``inputs`` has.
     """
+    try:
+        found = traced(problem)
+    except CannotTrace:  # what it does cannot be seen, nor whether it is still the same
+        return replace(problem, ways=_ways(problem, None, inputs, n_samples))
+    key = found.key, code_of(problem.model), *map(Itself, problem.ties), numbers_of(problem, inputs), n_samples
+    return replace(problem, ways=_ways_again(Question(key, (problem, found, inputs, n_samples))))
+
+
+@lru_cache(KEPT)
+def _ways_again(question: Question) -> Ways:
+    found = _ways(*question.about)
+    if found.tie_matrix is not None:
+        found.tie_matrix.flags.writeable = False  # other calls get it too
+    return found
+
+
+def _ways(problem: Problem, found: Traced | None, inputs: Inputs, n_samples: int) -> Ways:
+    """What `find_ways` finds; ``found`` is the expression of the model, where it has one."""
     problem = replace(problem, ways=Ways(careless=_writes_into_inputs(problem, inputs)))
     unknown = replace(problem.ways, atoms=("difference",) * _count_atoms(problem.model))
     try:
@@ -49,14 +72,15 @@ def find_ways(problem: Problem, inputs: Sequence[np.ndarray], n_samples: int = 0
         at = _where_finite(inputs, values)
         broadcasts = _broadcasts(problem, at, P)
     except Exception:  # a model that cannot be evaluated here is met, and named, by the fits
-        return replace(problem, ways=unknown)
+        return unknown
     problem = replace(problem, ways=replace(problem.ways, broadcasts=broadcasts, **_tie_ways(problem, P)))
-    found = _with_evidence(problem, at, P)
-    atoms = tuple(one.way if one.proven else "difference" for one in found)
-    wrong = any(one.wrong for one in found)
+    tried = _with_evidence(problem, at, P)
+    atoms = tuple(one.way if one.proven else "difference" for one in tried)
+    wrong = any(one.wrong for one in tried)
     problem = replace(problem, ways=replace(problem.ways, atoms=atoms, wrong_derivative=wrong))
-    problem = _with_trace(problem, at, P, n_samples)
-    return replace(problem, ways=replace(problem.ways, linear=_is_linear(problem, at, P)))
+    if found is not None:
+        problem = _with_trace(problem, found, at, P, n_samples)
+    return replace(problem.ways, linear=_is_linear(problem, at, P))
 
 
 def with_broadcasting(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem:
@@ -70,10 +94,12 @@ def with_broadcasting(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem
     return replace(problem, ways=replace(problem.ways, broadcasts=together))
 
 
-def _with_trace(problem: Problem, at: Inputs, P: np.ndarray, n_samples: int) -> Problem:
+def _with_trace(problem: Problem, found: Traced, at: Inputs, P: np.ndarray, n_samples: int) -> Problem:
     """The problem with derivatives from its traced expression, where they and its values agree with the others."""
+    with suppress(CannotTrace):
+        problem = replace(problem, ways=replace(problem.ways, compilable=written(found)))
     try:
-        sources = array_sources(problem)
+        sources = array_sources(found)
     except CannotTrace:
         return problem
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from xr_modelfit.compiled.symbols import CannotTrace, Graph
-from xr_modelfit.compiled.tracing import traced
-from xr_modelfit.problem import Problem, as_rows
+from xr_modelfit.compiled.tracing import Traced
+from xr_modelfit.problem import as_rows
 
 __all__ = ["Sources", "array_sources", "columns_of", "values_of"]
 
@@ -24,15 +24,14 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {}
 _HIGHEST = 4  # power that is multiplied out
 
 
-def array_sources(problem: Problem) -> Sources:
+def array_sources(found: Traced) -> Sources:
     """Sources of the value, and of the derivatives with respect to the free parameters.
 
     Raises
     ------
     CannotTrace
-        The model, or a tie, does something that is no expression of single samples.
+        The expression is too long.
     """
-    found = traced(problem)
     graph = found.graph
     if len(graph.nodes) > _MOST_NODES:
         raise CannotTrace(f"an expression of {len(graph.nodes)} nodes")

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 
 import numpy as np
 
 from xr_modelfit.comparison import agrees
 from xr_modelfit.compiled.kernels import Kernels, are_kept, are_ready, kernels
-from xr_modelfit.compiled.source import LANES, is_slow, written
-from xr_modelfit.compiled.symbols import CannotTrace
+from xr_modelfit.compiled.source import LANES, is_slow
 from xr_modelfit.probing import points_to_try
 from xr_modelfit.problem import Problem
+from xr_modelfit.questions import KEPT, Question, numbers_of
 
 __all__ = ["compiled_source"]
 
@@ -49,13 +50,10 @@ def compiled_source(
     work = n_fits * n_samples
     if engine == "numpy" or problem.ways.linear or not problem.free.any():  # one factorisation serves all
         return None
-    if n_samples > _LONGEST:
+    source = problem.ways.compilable
+    if source is None or n_samples > _LONGEST:
         return None
     if engine == "auto" and (work < (_MANY if lazy else _FEW) or n_fits < LANES or find_spec("numba") is None):
-        return None
-    try:
-        source = written(problem)
-    except CannotTrace:
         return None
     if engine == "auto" and (is_slow(source) or (not lazy and work < _worth(source, work))):
         return None
@@ -66,8 +64,20 @@ def compiled_source(
         P, _ = points_to_try(problem, inputs)
     except (NumbaError, ArithmeticError, TypeError, ValueError):  # it does not compile, or says nothing here
         return None
+    key = source, problem.ways.traced, compiled.addresses, numbers_of(problem, inputs), n_samples
+    question = Question(key, (problem, compiled, inputs, P, n_samples))
+    # Where its expression was seen to say what the model says, so do compiled functions that say what it says.
+    found = _says_the_same(question) if problem.ways.traced is None else _said_the_same(question)
+    return source if found else None
+
+
+def _says_the_same(question: Question) -> bool:
+    problem, compiled, inputs, P, n_samples = question.about
     k = int(np.count_nonzero(problem.free))
-    return source if agrees(problem, lambda at, Q: _columns(compiled, at, Q, k), inputs, P, n_samples) else None
+    return agrees(problem, lambda at, Q: _columns(compiled, at, Q, k), inputs, P, n_samples)
+
+
+_said_the_same = lru_cache(KEPT)(_says_the_same)
 
 
 def _worth(source: str, work: int) -> float:

@@ -7,14 +7,11 @@ Jacobian. ``tied`` computes tied parameters. What no sample changes is computed 
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from xr_modelfit.compiled.symbols import CannotTrace, Graph, Symbol
-from xr_modelfit.compiled.tracing import traced
-from xr_modelfit.problem import Problem
+from xr_modelfit.compiled.tracing import Traced
 
 __all__ = ["LANES", "LEFT", "PIECE", "ROWS", "SCALARS", "SLOW", "is_slow", "written"]
 
@@ -56,7 +53,7 @@ _FORMS = {
 }
 
 
-def written(problem: Problem) -> str:
+def written(found: Traced) -> str:
     """The source of ``sums``, ``columns`` and, where there are ties, ``tied`` for a model.
 
     The same text for the same model.
@@ -64,16 +61,15 @@ def written(problem: Problem) -> str:
     Raises
     ------
     CannotTrace
-        The model, or a tie, does something that is no expression of single samples.
+        The expression is too long.
     """
-    found = traced(problem)
     graph = found.graph
     if len(graph.nodes) > _MOST_NODES:
         raise CannotTrace(f"an expression of {len(graph.nodes)} nodes")
     columns = [found.value, *found.slopes]
-    lines = [*_sums(graph, columns, problem.model.n_inputs), "", *_columns(graph, columns), ""]
+    lines = [*_sums(graph, columns, found.n_inputs), "", *_columns(graph, columns), ""]
     if found.tied:
-        lines += [*_tied(problem, graph, found.tied), ""]
+        lines += [*_tied(graph, found.tied), ""]
     return "\n".join(lines)
 
 
@@ -180,13 +176,12 @@ def _split(graph: Graph, roots: Sequence[Symbol], at: str) -> tuple[list[str], l
     return before, _lines(graph, (n for n in needed if n in changing), " " * 8, at)
 
 
-def _tied(problem: Problem, graph: Graph, values: Sequence[Symbol]) -> list[str]:
+def _tied(graph: Graph, values: Mapping[int, Symbol]) -> list[str]:
     """``tied``: tied parameters put into P (K,)."""
-    where = np.flatnonzero(problem.tied).tolist()
     return [
         "def tied(pP):",
-        *_lines(graph, graph.needed(v.number for v in values), "    "),
-        *(f"    save_to(pP, {j}, {_name(graph, value.number)})" for j, value in zip(where, values, strict=True)),
+        *_lines(graph, graph.needed(v.number for v in values.values()), "    "),
+        *(f"    save_to(pP, {j}, {_name(graph, value.number)})" for j, value in values.items()),
     ]
 
 

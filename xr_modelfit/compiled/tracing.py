@@ -26,14 +26,22 @@ class Traced(NamedTuple):
     value : Symbol
     slopes : list of Symbol
         Derivatives of the value with respect to each free parameter, ties included.
-    tied : list of Symbol
+    tied : dict of int to Symbol
         Values of the tied parameters.
+    n_inputs : int
     """
 
     graph: Graph
     value: Symbol
     slopes: list[Symbol]
-    tied: list[Symbol]
+    tied: dict[int, Symbol]
+    n_inputs: int
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Another one for any other expressions."""
+        roots = self.value.number, [s.number for s in self.slopes], {j: s.number for j, s in self.tied.items()}
+        return repr(self.graph.nodes), repr(roots)
 
 
 def traced(problem: Problem) -> Traced:
@@ -52,8 +60,8 @@ def traced(problem: Problem) -> Traced:
         full = _with_ties(problem, parameters)
         value = _symbol(graph, evaluate_tree(problem.model, cast(Any, inputs), full))
         slopes = multiplied_early(gradient(value, ours), [value])
-        tied = [full[j] for j in np.flatnonzero(problem.tied).tolist()]
-        return Traced(graph, value, slopes, tied)
+        tied = {j: full[j] for j in np.flatnonzero(problem.tied).tolist()}
+        return Traced(graph, value, slopes, tied, problem.model.n_inputs)
     except CannotTrace:
         raise
     except Exception as error:  # code that symbols do not suit
