@@ -111,6 +111,16 @@ def test_importing_brings_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {
         "astropy.units.cds", "concurrent.futures.process", "dask", "distributed", "matplotlib", "multiprocessing.pool",
-        "netCDF4", "numba", "pint", "scipy.optimize", "scipy.special", "tqdm", "zarr",
+        "netCDF4", "numba", "pint", "scipy.optimize", "scipy.special", "tqdm", "xr_modelfit.fits",
+        "xr_modelfit.to_fits", "zarr",
     }  # fmt: skip
     assert not heavy & set(done.stdout.split())
+
+
+def test_what_is_imported_when_it_is_named_is_there_all_the_same() -> None:
+    code = (
+        "import xr_modelfit; print(set(xr_modelfit.__all__) <= set(dir(xr_modelfit)), xr_modelfit.from_fits.__name__); "
+    )
+    code += "from xr_modelfit import *; print(to_hdulist.__name__, hasattr(xr_modelfit, 'from_fit'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "from_fits", "to_hdulist", "False"]
