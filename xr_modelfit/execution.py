@@ -20,6 +20,7 @@ from xr_modelfit.progress import Tell
 __all__ = [
     "chunked_like",
     "computed_chunks",
+    "fill_blocks",
     "is_lazy",
     "lazy_chunks",
     "loaded",
@@ -27,6 +28,9 @@ __all__ = [
     "n_sources",
     "read_block",
 ]
+
+Apply = Callable[[Sequence[xr.Variable]], xr.Variable]
+Put = Callable[[tuple[slice, ...], np.ndarray], None]
 
 
 def is_lazy(*variables: xr.Variable) -> bool:
@@ -74,6 +78,75 @@ def map_blocks(
     shape = tuple(loop.values())
     lazy = is_lazy(*variables)
 
+    apply = _applied(function, core_dims, output_dims)
+    if lazy and 0 in shape:  # dask wants arrays without a dim to have it with size 0 then
+        return _without_fits(loop, output_dims)
+    if lazy and any(v.sizes[d] == 0 for v, dims in zip(variables, core_dims, strict=True) for d in dims):
+        # dask divides by the size of core dims: with no sample, every position says the same.
+        return _without_samples(apply, variables, core, loop, output_dims)
+    if lazy:
+        chunks = lazy_chunks(variables, core_dims, fits_per_chunk, habit or Habit.for_arrays())
+        return apply([_chunked(v, chunks, core) for v in variables])
+
+    out = np.empty((*shape, *output_dims.values()))
+
+    def put(at: tuple[slice, ...], values: np.ndarray) -> None:
+        nonlocal out
+        if values.shape == out.shape:
+            out = values
+        else:
+            out[at] = values
+
+    fill_blocks(
+        function, variables, core_dims, output_dims, put,
+        scheduler=scheduler, fits_per_chunk=fits_per_chunk, habit=habit, tell=tell,
+    )  # fmt: skip
+    return xr.Variable((*loop, *output_dims), out)
+
+
+def fill_blocks(
+    function: Callable[..., np.ndarray],
+    variables: Sequence[xr.Variable],
+    core_dims: Sequence[Sequence[Hashable]],
+    output_dims: Mapping[Hashable, int],
+    put: Put,
+    *,
+    scheduler: Any = None,
+    fits_per_chunk: int | None = None,
+    habit: Habit | None = None,
+    tell: Tell | None = None,
+) -> None:
+    """Apply a function to blocks of arrays in memory; the other arguments are those of `map_blocks`.
+
+    Parameters
+    ----------
+    put : callable
+        Gets the slices of a block along the loop dims, and what ``function`` gave for it; perhaps from several threads
+        at once.
+    """
+    variables = [v.compute() for v in variables]
+    core = {d for dims in core_dims for d in dims}
+    loop = {d: n for v in variables for d, n in v.sizes.items() if d not in core}
+    everywhere = (slice(None),) * len(loop)
+    apply = _applied(function, core_dims, output_dims)
+    habit = habit or Habit.for_arrays()
+    n_fits = math.prod(loop.values())
+    get, name = resolve_scheduler(scheduler, habit, n_fits if fits_per_chunk is None else None)
+    pieces = computed_chunks(loop, name, habit, fits_per_chunk, told=tell is not None)
+    if pieces is None or n_fits == 0 or not _has_samples(variables, core_dims):
+        put(everywhere, apply(variables).values)
+        if tell is not None:
+            tell(n_fits)
+    elif name in ("synchronous", "threads"):
+        _in_place(apply, variables, pieces, put, name, tell)
+    else:
+        lazy_out = apply([_chunked(v, pieces, core) for v in variables])
+        put(everywhere, compute(lazy_out, get, name, tell).values)
+
+
+def _applied(
+    function: Callable[..., np.ndarray], core_dims: Sequence[Sequence[Hashable]], output_dims: Mapping[Hashable, int]
+) -> Apply:
     def apply(parts: Sequence[xr.Variable]) -> xr.Variable:
         out: xr.Variable = xr.apply_ufunc(
             function,
@@ -87,56 +160,31 @@ def map_blocks(
         )
         return out
 
-    if lazy and 0 in shape:  # dask wants arrays without a dim to have it with size 0 then
-        return _without_fits(loop, output_dims)
-    if lazy and any(v.sizes[d] == 0 for v, dims in zip(variables, core_dims, strict=True) for d in dims):
-        # dask divides by the size of core dims: with no sample, every position says the same.
-        return _without_samples(apply, variables, core, loop, output_dims)
-    if lazy:
-        chunks = lazy_chunks(variables, core_dims, fits_per_chunk, habit or Habit.for_arrays())
-        return apply([_chunked(v, chunks, core) for v in variables])
-
-    variables = [v.compute() for v in variables]
-    habit = habit or Habit.for_arrays()
-    n_fits = math.prod(shape)
-    get, name = resolve_scheduler(scheduler, habit, n_fits if fits_per_chunk is None else None)
-    pieces = computed_chunks(loop, name, habit, fits_per_chunk, told=tell is not None)
-    if pieces is None or n_fits == 0 or not _has_samples(variables, core_dims):
-        out = apply(variables)
-        if tell is not None:
-            tell(n_fits)
-        return out
-    if name in ("synchronous", "threads"):
-        return _in_place(apply, variables, loop, output_dims, pieces, name, tell)
-    lazy_out = apply([_chunked(v, pieces, core) for v in variables])
-    return compute(lazy_out, get, name, tell)
+    return apply
 
 
 def _in_place(
-    apply: Callable[[Sequence[xr.Variable]], xr.Variable],
+    apply: Apply,
     variables: Sequence[xr.Variable],
-    loop: Mapping[Hashable, int],
-    output_dims: Mapping[Hashable, int],
     pieces: Mapping[Hashable, Sequence[int]],
+    put: Put,
     name: str,
     tell: Tell | None,
-) -> xr.Variable:
+) -> None:
     """Blocks that are views of arrays in memory, each result straight to its place.
 
     As a dask array, the input would be copied and hashed as a whole, and copied again block by block.
     """
-    out = xr.Variable((*loop, *output_dims), np.empty((*loop.values(), *output_dims.values())))
     steps = [[slice(int(end) - n, int(end)) for n, end in zip(c, np.cumsum(c), strict=True)] for c in pieces.values()]
-    places = [dict(zip(pieces, at, strict=True)) for at in itertools.product(*steps)]
+    places = list(itertools.product(*steps))
 
-    def modelfit(i: int) -> np.ndarray:
-        part = out.isel(places[i])
-        part[...] = apply([v.isel(places[i], missing_dims="ignore") for v in variables])
-        view: np.ndarray = part.values
-        return view
+    def modelfit(i: int) -> int:
+        at = dict(zip(pieces, places[i], strict=True))
+        values = apply([v.isel(at, missing_dims="ignore") for v in variables]).values
+        put(places[i], values)
+        return math.prod(s.stop - s.start for s in places[i])
 
     compute_each(modelfit, len(places), name, tell)
-    return out
 
 
 def lazy_chunks(

@@ -20,7 +20,6 @@ from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.metadata import joined_history
 from xr_modelfit.progress import fits_bar
 from xr_modelfit.request import check_options, resolve_request
-from xr_modelfit.results import FIELD
 from xr_modelfit.starts import check_model
 from xr_modelfit.units import plain
 
@@ -319,9 +318,10 @@ def _run(job: Job) -> xr.Dataset:
     request, options = job.request, job.request.options
     make_folder(request.diagnosis)
     with fits_bar(options["progress"], job.n_fits) as tell:
-        result, packed = job.run(options["scheduler"], tell)
+        fields = job.fields(scheduler=options["scheduler"], tell=tell)
+    result = job.labelled(fields)
     if not request.lazy:
         if request.diagnosis is not None:
-            tell_unwritten(packed.isel({FIELD: request.layout.fields()["unwritten"]}).values, request.diagnosis.path)
+            tell_unwritten(fields["unwritten"][0], request.diagnosis.path)
         tell_failures(result[f"{job.prefix}fit_status"], options["errors"], request.cause)
     return result

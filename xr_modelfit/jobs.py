@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,14 @@ import numpy as np
 import xarray as xr
 
 from xr_modelfit.computing import resolve_scheduler
-from xr_modelfit.execution import computed_chunks, lazy_chunks, map_blocks
+from xr_modelfit.execution import computed_chunks, fill_blocks, is_lazy, lazy_chunks, map_blocks
 from xr_modelfit.progress import Tell
 from xr_modelfit.request import Request
-from xr_modelfit.results import FIELD, label
+from xr_modelfit.results import FIELD, Fields, Maps, label, lazy_fields
 
 __all__ = ["Job", "jobs_of", "remember"]
+
+Work = tuple[Callable[..., np.ndarray], Sequence[xr.Variable], list[tuple[Hashable, ...]], dict[Hashable, int]]
 
 
 @dataclass(frozen=True)
@@ -71,47 +73,64 @@ class Job:
                 samples += v.dtype.itemsize * math.prod(v.sizes[d] for d in self.request.fitted if d in v.dims)
         return samples + 8 * self.request.layout.width
 
-    def packed(
-        self, variables: Sequence[xr.Variable] | None = None, most_fits: int | None = None, **how: Any
-    ) -> xr.Variable:
-        """The packed array; of `variables` at a part of the positions, where given.
+    def packed(self, variables: Sequence[xr.Variable] | None = None, most_fits: int | None = None) -> xr.Variable:
+        """The packed array, lazy; of `variables` at a part of the positions, where given.
 
-        ``most_fits``: at most so many in a block; ``how`` as `xr_modelfit.execution.map_blocks` takes it.
+        ``most_fits``: at most so many in a block.
         """
-        request = self.request
-        given = [n for n in (request.options["fits_per_chunk"], most_fits) if n is not None]
+        given = [n for n in (self.request.options["fits_per_chunk"], most_fits) if n is not None]
         return map_blocks(
-            request.block_function(),
-            request.variables if variables is None else variables,
-            request.core_dims,
-            {FIELD: request.layout.width},
-            fits_per_chunk=min(given) if given else None,
-            habit=request.habit,
-            **how,
+            *self._work(variables), fits_per_chunk=min(given) if given else None, habit=self.request.habit
         )
+
+    def fields(
+        self, variables: Sequence[xr.Variable] | None = None, scheduler: Any = None, tell: Tell | None = None
+    ) -> Fields:
+        """The fields of the result, as `xr_modelfit.results.label` takes them; arguments as in `packed`."""
+        request = self.request
+        variables = request.variables if variables is None else variables
+        if is_lazy(*variables):
+            return self.fields_of(self.packed(variables))
+        shape = tuple(n for d, n in variables[0].sizes.items() if d not in request.fitted)  # the data's
+        maps = Maps(request.layout, request.units, shape)
+        fits_per_chunk = request.options["fits_per_chunk"]
+        work = self._work(variables)
+        fill_blocks(
+            *work, put=maps.put, scheduler=scheduler, fits_per_chunk=fits_per_chunk, habit=request.habit, tell=tell
+        )
+        return maps.fields
+
+    def fields_of(self, packed: xr.Variable) -> Fields:
+        """The fields that a packed array holds."""
+        request = self.request
+        if is_lazy(packed):
+            return lazy_fields(packed, request.layout, request.units)
+        maps = Maps(request.layout, request.units, packed.shape[:-1])
+        maps.put((slice(None),) * (packed.ndim - 1), packed.values)
+        return maps.fields
+
+    def _work(self, variables: Sequence[xr.Variable] | None) -> Work:
+        """What is to be done, as `map_blocks` and `fill_blocks` take it."""
+        request = self.request
+        variables = request.variables if variables is None else variables
+        return request.block_function(), variables, request.core_dims, {FIELD: request.layout.width}
 
     def variables(self, tile: Mapping[Hashable, slice] | None = None) -> list[xr.Variable]:
         """What goes through the blocks, at a part of the positions."""
         return [v if tile is None else v.isel(tile, missing_dims="ignore") for v in self.request.variables]
 
-    def labelled(self, packed: xr.Variable, tile: Mapping[Hashable, slice] | None = None) -> xr.Dataset:
-        """The result that a packed array holds."""
+    def labelled(self, fields: Fields, tile: Mapping[Hashable, slice] | None = None) -> xr.Dataset:
+        """The result that some fields make, at a part of the positions where given."""
         request, frame = self.request, self.request.frame
         frame = frame if tile is None else frame.isel(tile, missing_dims="ignore")
-        result = label(packed, request.layout, frame, request.metadata(self.prefix))
+        result = label(fields, tuple(self.loop), request.layout, frame, request.metadata(self.prefix))
         result.attrs = dict(self.attrs)
         return result
 
     def outline(self) -> xr.Dataset:
         """The result without a position: its names, dims and types."""
-        nothing = dict.fromkeys(self.loop, slice(0, 0))
-        shape = (*(0 for _ in self.loop), self.request.layout.width)
-        return self.labelled(xr.Variable((*self.loop, FIELD), np.zeros(shape)), nothing)
-
-    def run(self, scheduler: Any = None, tell: Tell | None = None) -> tuple[xr.Dataset, xr.Variable]:
-        """All positions: the result, and the packed array that it was made of."""
-        packed = self.packed(scheduler=scheduler, tell=tell)
-        return self.labelled(packed), packed
+        maps = Maps(self.request.layout, self.request.units, (0,) * len(self.loop))
+        return self.labelled(maps.fields, dict.fromkeys(self.loop, slice(0, 0)))
 
 
 # How a lazy result came about, for as long as it lives: its variables alone cannot be computed piece by piece

@@ -1,6 +1,6 @@
-"""The output schema: from the packed array of a fit to a labelled Dataset."""
+"""The output schema: from the packed arrays of a fit to a labelled Dataset."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,14 @@ from xr_modelfit.fitters.tasks import Layout
 from xr_modelfit.metadata import STATISTICS, Metadata
 from xr_modelfit.parameter_units import ParameterUnit
 
-__all__ = ["COV_DIMS", "FIELD", "check_names", "label", "output_names"]
+__all__ = ["COV_DIMS", "FIELD", "Fields", "Maps", "check_names", "label", "lazy_fields", "output_names"]
 
 FIELD = "_modelfit_field"
 COV_DIMS = ("cov_i", "cov_j")
 
-_INTEGERS = {"dof", "n_points"}
+_DTYPES: dict[str, Any] = {"dof": np.int64, "n_points": np.int64, "fit_status": np.int8}  # others are float64
+
+Fields = Mapping[str, Sequence[Any]]
 
 
 def output_names(names: Iterable[str], layout: Layout, prefix: str) -> list[str]:
@@ -51,68 +53,107 @@ def check_names(frame: xr.Dataset, data: xr.DataArray, names: list[str], layout:
         )
 
 
-def label(packed: xr.Variable, layout: Layout, frame: xr.Dataset, metadata: Metadata) -> xr.Dataset:
-    """Split the packed array into the variables of the result.
+class Maps:
+    """The fields of a result, each in an array of its own, filled block by block.
 
     Parameters
     ----------
-    packed : xarray.Variable
-        Dims are the remaining ones, then `FIELD`. Lazy ones stay lazy.
+    layout : Layout
+    units : sequence of ParameterUnit
+    shape : tuple of int
+        Of the remaining dims.
+
+    Attributes
+    ----------
+    fields : dict of str to list of ndarray
+        As `label` takes them.
+    """
+
+    def __init__(self, layout: Layout, units: Sequence[ParameterUnit], shape: tuple[int, ...]) -> None:
+        self._columns, self._divisor = layout.fields(), _divisor(layout, units)
+        self.fields: dict[str, list[np.ndarray]] = {}
+        for name, part in self._columns.items():
+            width = part.stop - part.start
+            if name == "covariance":
+                self.fields[name] = [np.empty((*shape, width))]
+            else:
+                self.fields[name] = [np.empty(shape, _DTYPES.get(name, np.float64)) for _ in range(width)]
+
+    def put(self, at: tuple[slice, ...], packed: np.ndarray) -> None:
+        """The packed array of a block to its place."""
+        for name, part in self._columns.items():
+            for i, array in enumerate(self.fields[name]):
+                columns = part if name == "covariance" else part.start + i
+                array[at] = packed[..., columns] / self._divisor[columns]
+
+
+def lazy_fields(packed: xr.Variable, layout: Layout, units: Sequence[ParameterUnit]) -> dict[str, list[Any]]:
+    """The fields of a lazy packed array, as `label` takes them."""
+    divisor = _divisor(layout, units)
+    if np.any(divisor != 1.0):
+        packed = packed / xr.Variable([FIELD], divisor)
+    fields: dict[str, list[Any]] = {}
+    for name, part in layout.fields().items():
+        columns = [part] if name == "covariance" else range(part.start, part.stop)
+        fields[name] = [packed.data[..., c].astype(_DTYPES.get(name, np.float64), copy=False) for c in columns]
+    return fields
+
+
+def label(
+    fields: Fields, dims: Sequence[Hashable], layout: Layout, frame: xr.Dataset, metadata: Metadata
+) -> xr.Dataset:
+    """The variables of the result.
+
+    Parameters
+    ----------
+    fields : mapping of str to sequence of array
+        Arrays over ``dims`` by name of the field, in the units of the result; of the covariance one, with an axis of
+        K * K behind.
+    dims : sequence of Hashable
+        The remaining ones.
     layout : Layout
     frame : xarray.Dataset
         The coordinates of the result.
     metadata : Metadata
     """
-    fields = layout.fields()
-    packed = _outward(packed, fields, metadata.units)
     prefix, names = metadata.prefix, metadata.names
     variables: dict[str, xr.Variable] = {}
 
-    lazy, dims = packed.chunks is not None, packed.dims[:-1]
-
-    def put(name: str, attrs: dict[str, Any], field: str, offset: int = 0, dtype: Any = np.float64) -> None:
-        part = packed.data[..., fields[field].start + offset]
-        # In memory a copy, not a view that keeps the packed array alive.
-        part = part.astype(dtype, copy=False) if lazy else np.array(part, dtype, order="C")
-        variables[prefix + name] = xr.Variable(dims, part, attrs)
+    def put(name: str, attrs: dict[str, Any], field: str, which: int = 0) -> None:
+        variables[prefix + name] = xr.Variable(dims, fields[field][which], attrs)
 
     for j, name in enumerate(names):
         put(name, metadata.parameter(j), "parameters", j)
     for j, name in enumerate(names):
         put(f"{name}_stderr", metadata.stderr(j), "stderr", j)
     for name in STATISTICS:
-        put(name, metadata.statistic(name), name, dtype=np.int64 if name in _INTEGERS else np.float64)
+        put(name, metadata.statistic(name), name)
     for name in layout.info_names:
         put(name, metadata.info(name), f"info:{name}")
-    put("fit_status", metadata.status(), "fit_status", dtype=np.int8)
+    put("fit_status", metadata.status(), "fit_status")
     result = frame.assign(variables)
     if layout.covariance:
-        result = result.assign({f"{prefix}covariance": _covariance(packed, fields["covariance"], metadata)})
+        result = result.assign({f"{prefix}covariance": _covariance(fields["covariance"][0], dims, metadata)})
     return result
 
 
-def _outward(packed: xr.Variable, fields: Mapping[str, slice], units: Sequence[ParameterUnit]) -> xr.Variable:
-    """Parameters, their errors and covariance in the units of the result."""
-    inward = np.array([one.inward for one in units])
-    if np.all(inward == 1.0):
-        return packed
-    divisor = np.ones(packed.sizes[FIELD])
+def _divisor(layout: Layout, units: Sequence[ParameterUnit]) -> np.ndarray:
+    """What the packed array is divided by: parameters, their errors and covariance get the units of the result."""
+    fields, inward = layout.fields(), np.array([one.inward for one in units])
+    divisor = np.ones(layout.width)
     divisor[fields["parameters"]] = divisor[fields["stderr"]] = inward
     if "covariance" in fields:
         divisor[fields["covariance"]] = np.outer(inward, inward).ravel()
-    out: xr.Variable = packed / xr.Variable([FIELD], divisor)
-    return out
+    return divisor
 
 
-def _covariance(packed: xr.Variable, columns: slice, metadata: Metadata) -> xr.DataArray:
+def _covariance(flat: Any, dims: Sequence[Hashable], metadata: Metadata) -> xr.DataArray:
     K = len(metadata.names)
-    flat = packed.isel({FIELD: columns})
-    data = flat.data.reshape(*flat.shape[:-1], K, K)
     labels = np.array(metadata.names, dtype=object)  # zarr has no settled type for text of fixed width
     about = zip(COV_DIMS, metadata.covariance_labels(), strict=True)
     return xr.DataArray(
-        data if flat.chunks is not None else np.ascontiguousarray(data),
-        dims=(*flat.dims[:-1], *COV_DIMS),
+        flat.reshape(*flat.shape[:-1], K, K),
+        dims=(*dims, *COV_DIMS),
         coords={dim: (dim, labels, attrs) for dim, attrs in about},
         attrs=metadata.covariance(),
     )

@@ -169,13 +169,13 @@ def _write_tile(
     variables = job.variables(tile)
     if not on_cluster(scheduler):  # a cluster's workers read what they fit
         variables = loaded(variables, scheduler)
-        packed = job.packed(variables, scheduler=scheduler, tell=tell)
+        fields = job.fields(variables, scheduler, tell)
     else:
         packed = job.packed(
             variables, most_fits=-(-math.prod(s.stop - s.start for s in tile.values()) // BLOCKS_OF_TILE)
         )
-        packed = compute(packed, *resolve_scheduler(scheduler, job.request.habit, None), tell)
-    part = job.labelled(packed, tile)
+        fields = job.fields_of(compute(packed, *resolve_scheduler(scheduler, job.request.habit, None), tell))
+    part = job.labelled(fields, tile)
     numbers = part.drop_vars([*part.coords])
     region: dict[Any, slice] = {d: s for d, s in tile.items() if d in numbers.dims}
     given = {k: v for k, v in options.items() if k == "storage_options"}
