@@ -36,7 +36,7 @@ class Block:
         """
         problem = self.task.problem
         small = problem.ways.linear or problem.source is not None
-        most = _PART // max(self.n, 1) if small else self.b
+        most = (_PART if small else 2 * _PART) // max(self.n, 1)
         return _cuts(self.shape, max(1, most))
 
     def part(self, at: tuple[slice, ...]) -> "Block":
@@ -129,11 +129,12 @@ def _samples_first(array: np.ndarray, lead: int) -> bool:
 
 
 def _cuts(shape: tuple[int, ...], most: int) -> Iterator[tuple[slice, ...]]:
-    """Slices along all axes, of no more than ``most`` elements each."""
+    """Slices along all axes, of no more than ``most`` elements each, and about as many in each."""
     if not shape:
         yield ()
         return
-    step = max(1, most // max(1, math.prod(shape[1:])))
+    allowed = max(1, most // max(1, math.prod(shape[1:])))
+    step = math.ceil(shape[0] / math.ceil(shape[0] / allowed)) if shape[0] else 1
     for start in range(0, shape[0], step):
         for rest in _cuts(shape[1:], most):
             yield (slice(start, min(start + step, shape[0])), *rest)
