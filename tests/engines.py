@@ -77,10 +77,7 @@ def compared(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
         far = np.where(exact & (np.sqrt(x) <= 1e-9 * size), 0.0, far)
         errors = (np.abs(e - f) <= 1e-3 * f) | (np.isnan(e) & np.isnan(f)) | exact
         errors |= f > 1e3 * np.abs(q)  # hardly of full rank
-    # xtol times the root of the degrees of freedom is what a fit may be away from its minimum, in slow valleys.
-    away = np.sqrt(np.maximum(mine["dof"][good], 0)) * 1e-7
-    SEEN["beyond the tolerance, within xtol"] += int(np.any((far > TOLERANCE) & (far <= away), axis=1).sum())
-    same = np.all(far <= np.maximum(TOLERANCE, away), axis=1)
+    same = np.all(far <= TOLERANCE, axis=1)
     apart = ~same & ~(valley & ~exact)[:, 0]
     name = f"{type(task.problem.model).__name__}{task.problem.names}"
     SEEN["fits"] += a.size

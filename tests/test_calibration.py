@@ -175,7 +175,7 @@ def test_values_off_by_a_tenth_of_an_error_are_seen(name: str) -> None:
 
 @pytest.mark.parametrize(("n", "scatter"), [(60, 0.3), (1000, 3.0)], ids=["clear", "drowned in noise"])
 def test_what_the_default_tolerances_leave(n: int, scatter: float) -> None:
-    """As the page on accuracy says: mostly less than a millionth of a standard error, 2e-5 at worst."""
+    """As the page on accuracy says: less than a millionth of a standard error, and 2e-5 where steps shrink slowly."""
     x = np.linspace(0.0, 10.0, n)
     y = Moffat1D(3, 4.6, 1.2, 2.0)(x) + np.random.default_rng(8).normal(0.0, scatter, (100, n))
     data = xr.DataArray(y, dims=("k", "x"), coords={"x": x})
@@ -187,5 +187,5 @@ def test_what_the_default_tolerances_leave(n: int, scatter: float) -> None:
     assert done.sum() > 60  # the others are undetermined
     left = xr.concat([abs(default[p] - minimum[p]) / minimum[f"{p}_stderr"] for p in start.param_names], "p")
     left = left.max("p").where(done, drop=True)
-    assert left.median() < 1e-6
+    assert (left < 1e-6).mean() >= 0.99
     assert left.max() < 2.5e-5

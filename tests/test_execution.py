@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import tracemalloc
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,17 +16,18 @@ from typing import Any
 import cloudpickle
 import dask
 import dask.array
+import dask.callbacks
 import numpy as np
 import pytest
 import xarray as xr
 from astropy.modeling import Model, custom_model
 from astropy.modeling.fitting import LinearLSQFitter, TRFLSQFitter
-from astropy.modeling.models import Const1D, Gaussian1D, Linear1D
+from astropy.modeling.models import Const1D, Gaussian1D, Linear1D, Voigt1D
 from astropy.utils.exceptions import AstropyUserWarning
 from bits import assert_same_bits
 from dask.core import flatten
 
-from xr_modelfit import FitError, FitStatus, fit
+from xr_modelfit import BatchLSQFitter, FitError, FitStatus, fit
 
 
 class ReadError(Exception):
@@ -266,6 +268,40 @@ def test_big_computed_input_is_cut_into_blocks() -> None:
     assert (result["fit_status"] == FitStatus.CONVERGED).all()
 
 
+def peak_beyond_result(data: xr.DataArray, **options: Any) -> int:
+    """Bytes at the highest, less those of the result."""
+    tracemalloc.start()
+    try:
+        result = fit(data, Linear1D(), "v", fits_per_chunk=10_000, errors="ignore", **options)
+        return tracemalloc.get_traced_memory()[1] - result.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
+@pytest.mark.parametrize("options", [{}, {"covariance": True}], ids=["plain", "covariance"])
+def test_memory_beyond_the_result_does_not_grow_with_the_input(scheduler: str, options: dict[str, Any]) -> None:
+    """Each block goes to its place; there is no second copy of all results, which would be 20 MB more here."""
+    few, many = (xr.DataArray(np.random.default_rng(1).normal(size=(n, 5)), dims=("k", "v")) for n in (50_000, 250_000))
+    peak_beyond_result(few, scheduler=scheduler)  # what is imported or kept at the first call
+    peaks = [peak_beyond_result(data, scheduler=scheduler, **options) for data in (few, many)]
+    assert peaks[1] < peaks[0] + 5e6  # blocks of the threads may meet in another way
+
+
+@pytest.mark.parametrize("n", [3, 250_000])
+def test_variables_of_a_result_are_arrays_of_their_own(n: int) -> None:
+    """One that is kept does not keep the others in memory, and can be written to."""
+    data = xr.DataArray(np.random.default_rng(1).normal(size=(n, 5)), dims=("k", "v"))
+    result = fit(data, Linear1D(), "v", covariance=True, errors="ignore")
+    arrays = {name: v.values for name, v in result.data_vars.items()}
+    for name, values in arrays.items():
+        owner = values if values.base is None else values.base
+        assert owner.nbytes == values.nbytes, name
+        assert values.flags.writeable, name
+        assert values.flags.c_contiguous, name
+        assert not any(np.shares_memory(values, other) for key, other in arrays.items() if key != name)
+
+
 # --- schedulers
 
 
@@ -283,6 +319,31 @@ def everything(data: xr.DataArray, **options: Any) -> xr.Dataset:
         covariance=True,
         **options,
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "n_fits", "threads"),
+    [
+        (Voigt1D(0, 1, 1, 1), 2400, False),
+        (Voigt1D(0, 1, 1, 1), 2600, True),
+        (Gaussian1D(1, 0, 1), 2600, False),
+        (Linear1D(), 2600, False),
+    ],
+    ids=["few", "many", "Gaussian", "linear"],
+)
+def test_functions_that_take_long_get_threads_sooner(model: Model, n_fits: int, threads: bool) -> None:
+    """From 200 000 samples on, of models that only their own code can compute; others wait for the interpreter."""
+    x = np.linspace(-4, 4, 80)
+    data = xr.DataArray(np.broadcast_to(model(x), (n_fits, 80)), dims=("k", "x"), coords={"x": x})
+    started: list[str] = []
+
+    def begun(dsk: Any) -> None:
+        started.append("threads")
+
+    with dask.callbacks.Callback(start=begun), dask.config.set(scheduler=None):
+        result = fit(data, model, "x", fitter=BatchLSQFitter(engine="numpy"))
+    assert bool(started) == threads
+    np.testing.assert_allclose(result[model.param_names[1]], model.parameters[1], atol=1e-9)  # it starts there
 
 
 @pytest.fixture(scope="module")

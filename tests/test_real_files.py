@@ -406,8 +406,7 @@ def test_a_source_in_every_image(muse: xr.Dataset, model: Model, by_hand: Image,
     for k in range(10):
         z, sigma = (part[name].values[k] for name in ("data", "data_sigma"))
         right = minimum(lambda p: by_hand(x, y, *p), z, sigma, model.parameters)
-        # By default a last step may be 1e-7 of the residual's length, 3e-6 errors here, and steps shrink slowly.
-        assert_minimum(fit.isel(wavelength=k), list(model.param_names), right, 1e-6 if tight else 1e-5)
+        assert_minimum(fit.isel(wavelength=k), list(model.param_names), right, 1e-6)
     names = [n for n in model.param_names if n.startswith("amplitude")]
     assert all(u.Unit(unit) == FLUX for unit in units_of(fit, *names))
     # It is at the brightest pixel, in all colours alike: to a pixel, and half a pixel of scatter.

@@ -4,7 +4,7 @@ A lane whose fit has ended takes the next fit. What a fit does depends on its ow
 fit that is slow, and so needs steps of another kind, is only put back until all others have begun.
 
 ``S`` (1 + k + PIECE, 1 + k, LANES) is ``(r, J)' (r, J)`` of the weighted residual and Jacobian, its lower triangle,
-with room for the model's function behind; ``N`` (10, LANES) has single numbers of each fit, in rows that have the
+with room for the model's function behind; ``N`` (11, LANES) has single numbers of each fit, in rows that have the
 names that stand below. The other arrays are those of `xr_modelfit.compiled.lanes` and `xr_modelfit.compiled.algebra`.
 Shapes: ``b`` fits of ``n`` samples, ``K`` parameters, ``k`` free ones.
 """
@@ -39,7 +39,7 @@ from xr_modelfit.compiled.vectors import anywhere, choose, load, save, sqrt, wid
 
 __all__ = ["solve_all"]
 
-CHI2, SIZE2, DAMPING, GROWTH, STRETCH, N_ITER, N_FLAT, PREDICTED, PROMISED, STATUS = range(SCALARS)
+CHI2, SIZE2, DAMPING, GROWTH, STRETCH, N_ITER, N_FLAT, PREDICTED, PROMISED, DOF, STATUS = range(SCALARS)
 GOES_ON, NOTHING_THERE, PUT_BACK = 0.0, 101.0, 102.0  # of STATUS, beside what a fit ends with
 
 
@@ -141,7 +141,8 @@ def _propose(columns, tied, n, D, P, ours, Q, V, N, J, rules):
         for a in range(k):
             save(V, (REST, a), load(V, (X, a)))
         undamped = _still_moves(V, solve(Q, V, SCALED, zero(), singular))
-        last = undamped <= min(xtol * xtol, ftol) * chi2
+        enough = xtol * xtol / load(N, DOF)
+        last = undamped <= choose(enough <= ftol, enough, wide(ftol)) * chi2
         for a in range(k):
             last &= abs(load(V, (SCALED, a))) <= gtol * sqrt(chi2)
         last |= undamped <= rounding * rounding * load(N, SIZE2)
@@ -336,15 +337,17 @@ def solve_all(
             n, size2 = gather(i, lane, y, x, weights, valid, own, D)
             longest = max(longest, n)
             n_active += 1
+            dof = n
             for a in range(k):
                 V[LOW, a, lane], V[HIGH, a, lane] = low[i, ours[a]], high[i, ours[a]]
+                dof -= low[i, ours[a]] != high[i, ours[a]]
             if fresh:
                 for j in range(K):
                     P[THERE, j, lane] = starts[i, j]
                 for a in range(k):
                     V[LARGEST, a, lane] = V[BEFORE, a, lane] = 0.0
                 N[CHI2, lane], N[SIZE2, lane], N[DAMPING, lane], N[GROWTH, lane] = np.inf, size2, first_damping, 2.0
-                N[STRETCH, lane], N[N_ITER, lane], N[N_FLAT, lane] = 1.0, -1.0, 0.0
+                N[STRETCH, lane], N[N_ITER, lane], N[N_FLAT, lane], N[DOF, lane] = 1.0, -1.0, 0.0, max(dof, 1)
             else:
                 _take_up(lane, who[lane], i, P, Q, V, N, out_P, out_sums, kept)
             N[STATUS, lane] = GOES_ON

@@ -18,7 +18,7 @@ __all__ = ["LANES", "LEFT", "PIECE", "ROWS", "SCALARS", "SLOW", "is_slow", "writ
 LANES = 8  # fits side by side: the widest vector of float64 that processors have
 PIECE = 32  # samples that are taken at a time where rows are kept
 ROWS = 19  # vectors of the free parameters; see `xr_modelfit.compiled.algebra`
-SCALARS = 10  # single numbers of each fit; see `xr_modelfit.compiled.levenberg`
+SCALARS = 11  # single numbers of each fit; see `xr_modelfit.compiled.levenberg`
 LEFT = 100  # status of a fit that the other engine has to do
 # Functions of the system, one fit at a time: NumPy's own are faster.
 SLOW = (

@@ -38,9 +38,9 @@ class BatchLSQFitter:
         Most iterations of one fit.
     ftol, xtol, gtol : float
         A fit is done when all three hold: the linearised model promises a relative reduction of
-        chi-square of no more than ``ftol``, and of no more than ``xtol`` squared (``xtol`` times the
-        square root of the degrees of freedom is the length of the last step in standard errors), and
-        the cosine between the residual and each column of the Jacobian is no more than ``gtol``.
+        chi-square of no more than ``ftol``, its minimum is no further away than ``xtol`` standard errors
+        (by the scatter of the residual), and the cosine between the residual and each column of the
+        Jacobian is no more than ``gtol``. The step there is still taken.
     engine : {"auto", "numba", "numpy"}
         What does the work: loops compiled by numba, NumPy on whole blocks, or whichever is quicker for the call.
         Models that cannot be compiled, and linear ones, are left to NumPy. Recorded with the result.
@@ -60,7 +60,7 @@ class BatchLSQFitter:
 
     maxiter: int = 100
     ftol: float = 1e-14
-    xtol: float = 1e-7
+    xtol: float = 2e-7
     gtol: float = 1e-6
     engine: Literal["auto", "numba", "numpy"] = "auto"
 

@@ -30,6 +30,7 @@ _STATE = (
     "growth",
     "n_iter",
     "n_flat",
+    "dof",
     "chi2",
     "size2",
     "H",
@@ -56,6 +57,7 @@ class Slots:
     growth: np.ndarray
     n_iter: np.ndarray
     n_flat: np.ndarray
+    dof: np.ndarray
     chi2: np.ndarray
     size2: np.ndarray
     H: np.ndarray
@@ -89,6 +91,7 @@ class Slots:
         self.P = problem.with_ties(np.ascontiguousarray(starts[ids].T))
         self.damping, self.growth = np.full(b, FIRST_DAMPING), np.full(b, 2.0)
         self.n_iter, self.n_flat = np.zeros(b), np.zeros(b)
+        self.dof = np.maximum(samples.n_points[ids] - np.count_nonzero(self.free, axis=0), 1.0)
         self.size2 = norm2(self._weighed(y))
         self.r, shared = self.residual(self.P)
         self.chi2 = norm2(self.r)

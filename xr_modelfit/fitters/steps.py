@@ -30,8 +30,8 @@ in Aitken's extrapolation.
 
 *Convergence.* With the undamped step ``s0``, ``d2 = g's0`` is the reduction of ``chi2`` that a
 linear model still promises; ``sqrt(d2 / (chi2 / dof))`` is the distance to the minimum in
-standard errors. It has no scale and no origin. A fit is done when ``d2`` is no larger than
-``xtol^2 chi2`` and ``ftol chi2`` and the cosine between ``r`` and each column no larger than
+standard errors. It has no scale and no origin. A fit is done when that is no larger than
+``xtol``, ``d2`` no larger than ``ftol chi2`` and the cosine between ``r`` and each column no larger than
 ``gtol``, or when ``d2`` is at the rounding level of the data, or when chi-square has long been
 unable to tell a good step. The last step is taken undamped.
 
@@ -103,7 +103,7 @@ def step(slots: Slots, options: Options) -> np.ndarray:
     stays = used & (p + x[:, 0] / scale == p)  # no number is nearer to the minimum
     rest = np.sum(np.where(stays, 0.0, np.abs(gain)), axis=0)
     promised = np.where(stays.any(axis=0), rest, np.sum(gain, axis=0))  # d2
-    last = promised <= min(options.xtol**2, options.ftol) * slots.chi2
+    last = promised <= np.minimum(options.xtol**2 / slots.dof, options.ftol) * slots.chi2
     last &= np.all(np.abs(h) <= options.gtol * np.sqrt(slots.chi2), axis=0)
     last |= promised <= ROUNDING**2 * slots.size2
     s = np.where(last, x[:, 0], x[:, 1]) / scale
