@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from xr_modelfit.progress import Tell
@@ -233,10 +234,10 @@ def compute(variable: xr.Variable, scheduler: Any, name: str, tell: Tell | None 
         raise
 
 
-def compute_each(work: Callable[[int], int], n: int, scheduler: str, tell: Tell | None = None) -> None:
+def compute_each(work: Callable[[int], np.ndarray], n: int, scheduler: str, tell: Tell | None = None) -> None:
     """Do ``work(i)`` for each i below ``n`` in threads, or one after the other; dask shows the name of ``work``.
 
-    ``tell`` is told of the number of fits that ``work`` returns; so is any callback of dask.
+    ``tell`` is told of the fits of each block, by the shape of what ``work`` returns; so is any callback of dask.
     """
     from dask.base import compute as compute_all
     from dask.delayed import delayed
@@ -254,8 +255,8 @@ def _counting(keys: Iterable[Any], tell: Tell) -> AbstractContextManager[Any]:
     counted = set(keys)
 
     def count(key: Any, result: Any, dsk: Any, state: Any, worker_id: Any) -> None:
-        if key in counted:
-            tell(result if isinstance(result, int) else math.prod(result.shape[:-1]))
+        if key in counted and isinstance(result, np.ndarray):
+            tell(math.prod(result.shape[:-1]))
 
     counter: AbstractContextManager[Any] = Callback(posttask=count)
     return counter

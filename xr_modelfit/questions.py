@@ -53,5 +53,6 @@ def code_of(model: Model) -> Hashable:
     if isinstance(model, CompoundModel):
         right = code_of(model.right) if isinstance(model.right, Model) else tuple(model.right)
         return model.op, code_of(model.left), right
-    functions = (getattr(f, "__func__", f) for f in (model.evaluate, model.fit_deriv))
-    return type(model), *map(Itself, functions), bool(model.linear), bool(model.col_fit_deriv)
+    functions = (model.evaluate, getattr(model, "fit_deriv", None))  # not all parts can be fitted alone
+    kind = bool(model.linear), bool(getattr(model, "col_fit_deriv", True))
+    return type(model), *(Itself(getattr(f, "__func__", f)) for f in functions), *kind

@@ -206,13 +206,14 @@ def _go_there(P, S, Q, V, taken):
 @helper
 def _judge(P, S, Q, V, N, last, rules):
     """What becomes of the step, and of the fit."""
-    maxiter, stuck, most_flat = rules[0], rules[10], rules[13]
+    maxiter, rounding, stuck, most_flat = rules[0], rules[9], rules[10], rules[13]
     chi2, damping, growth, n_iter = load(N, CHI2), load(N, DAMPING), load(N, GROWTH), load(N, N_ITER)
     predicted, promised, new = load(N, PREDICTED), load(N, PROMISED), load(S, (0, 0))
     first, alive = n_iter < 0.0, load(N, STATUS) == GOES_ON
-    flat = (predicted <= 1e-12 * chi2) & (not first)  # chi-square can no longer tell a good step
+    noise = 1e-12 * chi2 + rounding * sqrt(chi2 * load(N, SIZE2))  # of chi-square, by that of the data
+    flat = (predicted <= noise) & (not first)  # it can no longer tell a good step
     rho = (chi2 - new) / predicted
-    taken = ((new < chi2) & (rho > 1e-4) & (predicted > 0.0)) | (flat & (new <= chi2 * (1.0 + 1e-12)))
+    taken = ((new < chi2) & (rho > 1e-4) & (predicted > 0.0)) | (flat & (new <= chi2 + noise))
     taken |= first
     sound = _go_there(P, S, Q, V, taken)
     chi2 = choose(taken, new, chi2)
@@ -227,7 +228,8 @@ def _judge(P, S, Q, V, N, last, rules):
     moved = choose(first, damping, moved)
     given_up = (moved > stuck) | (n_flat >= most_flat)
     status = choose(n_iter >= maxiter, -1.0, GOES_ON)
-    status = choose(given_up, choose(promised <= 1e-10 * chi2, 1.0, -2.0), status)
+    near = (promised <= 1e-10 * chi2) | (promised <= noise)
+    status = choose(given_up, choose(near, 1.0, -2.0), status)
     status = choose(last, 1.0, status)
     status = choose(first, GOES_ON, status)
     status = choose(taken & (not sound), LEFT, status)

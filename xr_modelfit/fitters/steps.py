@@ -117,10 +117,11 @@ def step(slots: Slots, options: Options) -> np.ndarray:
     r, shared = slots.residual(P)
     chi2 = norm2(r)
     predicted = np.sum(s * (2.0 * g - np.einsum("ijb,jb->ib", H, s)), axis=0)
-    flat = predicted <= 1e-12 * slots.chi2  # chi-square can no longer tell a good step
+    noise = 1e-12 * slots.chi2 + ROUNDING * np.sqrt(slots.chi2 * slots.size2)  # of chi-square, by that of the data
+    flat = predicted <= noise  # it can no longer tell a good step
     rho = (slots.chi2 - chi2) / predicted
     taken = (chi2 < slots.chi2) & (rho > 1e-4) & (predicted > 0)
-    taken |= flat & (chi2 <= slots.chi2 * (1.0 + 1e-12))
+    taken |= flat & (chi2 <= slots.chi2 + noise)
     slots.move(P, r, chi2, taken, shared)
     slots.before, slots.stretch = np.where(taken, s, 0.0), stretch
     steady = np.maximum(1.0 / 3.0, 1.0 - (2.0 * np.where(taken, rho, 0.0) - 1.0) ** 3)
@@ -128,14 +129,13 @@ def step(slots: Slots, options: Options) -> np.ndarray:
     slots.growth = np.where(taken, 2.0, 2.0 * slots.growth)
     slots.n_iter += 1
     slots.n_flat = np.where(flat, slots.n_flat + 1, 0.0)
-    return _statuses(slots, last, promised, options.maxiter)
+    return _statuses(slots, last, promised <= np.maximum(1e-10 * slots.chi2, noise), options.maxiter)
 
 
-def _statuses(slots: Slots, last: np.ndarray, promised: np.ndarray, maxiter: int) -> np.ndarray:
+def _statuses(slots: Slots, last: np.ndarray, near: np.ndarray, maxiter: int) -> np.ndarray:
     status = np.full(slots.ids.size, FitStatus.NOT_ATTEMPTED, dtype=np.int8)
     status[slots.n_iter >= maxiter] = FitStatus.MAX_ITERATIONS
     stuck = (slots.damping > STUCK) | (slots.n_flat >= FLAT)
-    near = promised <= 1e-10 * slots.chi2
     status[stuck] = np.where(near[stuck], FitStatus.CONVERGED, FitStatus.NO_PROGRESS)
     status[last] = FitStatus.CONVERGED
     status[~np.isfinite(slots.chi2) | ~np.all(np.isfinite(slots.g), axis=0)] = FitStatus.NONFINITE_MODEL
