@@ -53,15 +53,10 @@ def test_dask_is_imported_in_one_place() -> None:
 
 
 def test_imports_have_no_cycle() -> None:
-    trees = modules()
+    named = {name: imports(tree) for name, tree in modules().items() if not name.endswith("__init__")}
     graph = {
-        name: {
-            other
-            for other in trees
-            if other != name and f"xr_modelfit.{other}" in imports(tree) and not other.endswith("__init__")
-        }
-        for name, tree in trees.items()
-        if not name.endswith("__init__")
+        name: {other for other in named if other != name and f"xr_modelfit.{other}" in names}
+        for name, names in named.items()
     }
     done: set[str] = set()
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.units import imperial
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from xr_modelfit.unit_text import UnknownUnitError, compose_text, parse_unit, write_unit
@@ -479,14 +479,24 @@ def test_slashes_are_read_from_left_to_right(first: str, rest: list[tuple[str, s
     assert same(parse_unit(text), product(parts)), text
 
 
+def in_range(unit: u.UnitBase) -> bool:
+    """Whether a number stands for it in SI units; Jy-12 has none, and is refused."""
+    try:
+        return bool(np.isfinite(unit.decompose().scale) and unit.decompose().scale > 0)
+    except OverflowError:
+        return False
+
+
 @given(
     st.floats(1e-30, 1e30),
     st.lists(st.tuples(st.sampled_from(PLAIN), POWERS), max_size=4),
 )
+@example(1.0, [("Jy", -4), ("Jy", -4), ("Jy", -3)])
 def test_what_is_written_means_the_same_to_astropy(scale: float, parts: list[tuple[str, int]]) -> None:
     unit = u.CompositeUnit(scale, [], [])
     for word, power in parts:
         unit = unit * u.Unit(word) ** power
+    assume(in_range(unit))
     text = write_unit(unit)
     assert "/" not in text
     assert same(parse_unit(text), unit)
