@@ -106,7 +106,7 @@ def test_functions_are_right_to_the_last_digits(name: str, most: float, x: np.nd
 @extended
 @pytest.mark.parametrize(("most", "largest"), [(3.0, 100.0), (45.0, 1e16)])
 def test_powers_are_right_to_the_last_digits(most: float, largest: float) -> None:
-    """Wherever the result is a number: to the last digits for exponents up to 100, to fourteen digits (45 units) beyond."""
+    """Wherever the result is a number: to the last digits for exponents up to 100, fourteen (45 units) beyond."""
     rng = np.random.default_rng(5)
     exponent = signed_powers_of_ten(-3, np.log10(largest))
     base = np.exp(np.clip(rng.uniform(-745, 709, exponent.size) / exponent, -745, 709))
