@@ -13,11 +13,14 @@ import numpy as np
 from xr_modelfit.compiled.kernels import kernels, loop
 from xr_modelfit.compiled.source import LANES, LEFT, PIECE, ROWS, SCALARS
 from xr_modelfit.fitters import slots, steps
-from xr_modelfit.fitters.clear import LastStep, judge_clear
+from xr_modelfit.fitters.covariance import AT_MINIMUM, ON_BOUND, Judgement, of_all_parameters, slopes_of_ties
+from xr_modelfit.fitters.normal import SQUARES, WORST
 from xr_modelfit.fitters.samples import FitArrays, Samples
 from xr_modelfit.problem import Problem
 
 __all__ = ["solve_fits"]
+
+Bounds = tuple[np.ndarray, np.ndarray]
 
 _AT_ONCE = 2**18  # numbers that are kept of fits until they are judged
 
@@ -27,7 +30,7 @@ def solve_fits(
     samples: Samples,
     ids: np.ndarray,
     starts: np.ndarray,
-    bounds: tuple[np.ndarray, np.ndarray],
+    bounds: Bounds,
     options: steps.Options,
     out: FitArrays,
 ) -> np.ndarray:
@@ -41,6 +44,7 @@ def solve_fits(
         options.maxiter, options.ftol, options.xtol, options.gtol, slots.FIRST_DAMPING, steps.SLOW, steps.ALONG,
         steps.ALPHA, steps.FORGET, steps.ROUNDING, steps.STUCK, steps.NEAR, steps.ALIGNED, steps.FLAT, steps.SINGULAR,
     )  # fmt: skip
+    limits = (ON_BOUND, AT_MINIMUM, WORST, *SQUARES)
     given = (*_arrays(samples), *_tables(samples, starts, *bounds), np.flatnonzero(problem.free))
     work = _work(len(samples.inputs), n, k, K)
     left = []
@@ -49,34 +53,32 @@ def solve_fits(
         some = ids[start : start + most]
         sums = np.empty((some.size, 2 + k, 1 + k))
         loop()(
-            *functions.addresses, some, *given, tuple(float(rule) for rule in rules), out.parameters, out.status,
-            out.n_iter, sums, *work, np.empty((some.size, 2 * k + SCALARS)), np.empty(LANES, np.int64),
-            np.empty(some.size, np.int64),
+            *functions.addresses, some, *given, tuple(float(rule) for rule in rules), limits, out.parameters,
+            out.status, out.n_iter, sums, *work, np.empty((some.size, 2 * k + SCALARS)), np.empty(LANES, np.int64),
+            np.empty(some.size, np.int64), np.empty((2, k, k)), np.empty(k), np.empty(k),
         )  # fmt: skip
         undone = out.status[some] == LEFT
         out.parameters[some[undone]], out.n_iter[some[undone]] = np.nan, np.nan
         left.append(some[undone])
-        _judge(problem, samples, some[~undone], sums[~undone], bounds, out)
+        _judge(problem, some, sums, bounds, out)
     return np.concatenate(left) if left else ids
 
 
-def _judge(
-    problem: Problem,
-    samples: Samples,
-    ids: np.ndarray,
-    sums: np.ndarray,
-    bounds: tuple[np.ndarray, np.ndarray],
-    out: FitArrays,
-) -> None:
-    """Judge those of the fits ``ids`` that are clear cases; ``sums`` as `solve_all` writes them."""
+def _judge(problem: Problem, ids: np.ndarray, sums: np.ndarray, bounds: Bounds, out: FitArrays) -> None:
+    """Take the judgement on those of the fits ``ids`` that are clear cases from what `solve_all` writes of them."""
+    clear = (sums[:, 0, 1] == 1.0) & (out.status[ids] != LEFT)
+    if not clear.all():  # to pick them copies all
+        ids, sums = ids[clear], sums[clear]
     if not ids.size:
         return
-    S = np.ascontiguousarray(np.moveaxis(sums, 0, 2))
-    tables = [np.broadcast_to(a, out.parameters.shape)[ids] for a in (out.parameters, *bounds)]
-    P, low, high = (np.ascontiguousarray(a.T) for a in tables)
-    at = LastStep(P, low, high, S[1:-1, 1:], S[1:-1, 0], S[0, 0], S[-1, 0], samples.n_points[ids])
-    found, clear = judge_clear(problem, at)
-    out.judged.append((ids[clear], found.only(clear)))
+    T, known = slopes_of_ties(problem, np.ascontiguousarray(out.parameters[ids].T))
+    held = sums[:, -1, 1:].T == 1.0
+    low, high = (np.broadcast_to(a, out.parameters.shape)[ids][:, problem.free].T for a in bounds)
+    inverse = np.ascontiguousarray(np.moveaxis(sums[:, 1:-1, 1:], 0, 2))
+    covariance = of_all_parameters(problem, inverse, T, (low != high) & ~held, held)
+    good = np.broadcast_to(known, ids.shape)
+    found = Judgement(covariance, sums[:, 0, 0], good, good, good, good, held.any(axis=0))
+    out.judged.append((ids[good], found.only(good)))
 
 
 def _work(n_inputs: int, n: int, k: int, K: int) -> tuple[np.ndarray, ...]:

@@ -21,7 +21,7 @@ __all__ = ["Kernels", "are_kept", "are_ready", "kernels", "loop"]
 _READY: dict[str, Kernels] = {}
 _LOOP: list[Any] = []
 _LOCK = threading.RLock()
-_TAKEN_IN = ("algebra", "lanes", "levenberg", "maths", "source", "vectors")  # modules whose code is compiled
+_TAKEN_IN = ("algebra", "judging", "lanes", "levenberg", "maths", "source", "vectors")  # modules whose code is compiled
 
 
 class Kernels(NamedTuple):

@@ -33,6 +33,7 @@ from xr_modelfit.compiled.algebra import (
     solve,
     step_inside,
 )  # fmt: skip
+from xr_modelfit.compiled.judging import judge
 from xr_modelfit.compiled.lanes import BESIDE, HERE, LANES, PIECE, THERE, fill, gather, helper, jacobian, sums_of, tie
 from xr_modelfit.compiled.source import LEFT, SCALARS
 from xr_modelfit.compiled.vectors import anywhere, choose, load, save, sqrt, wide, zero
@@ -141,7 +142,8 @@ def _propose(columns, tied, n, D, P, ours, Q, V, N, J, rules):
         for a in range(k):
             save(V, (REST, a), load(V, (X, a)))
         undamped = _still_moves(V, solve(Q, V, SCALED, zero(), singular))
-        enough = xtol * xtol / load(N, DOF)
+        dof = load(N, DOF)
+        enough = xtol * xtol / choose(dof > 1.0, dof, 1.0)
         last = undamped <= choose(enough <= ftol, enough, wide(ftol)) * chi2
         for a in range(k):
             last &= abs(load(V, (SCALED, a))) <= gtol * sqrt(chi2)
@@ -246,7 +248,7 @@ def _judge(P, S, Q, V, N, last, rules):
 
 @helper
 def _put_down(lane, number, i, P, Q, V, N, out_P, out_status, out_iter, out_sums, kept):
-    """Write down where a fit is: its result, or what it needs to go on."""
+    """Write down where a fit is, and what it needs to go on if it does; returns whether it has ended here."""
     k = V.shape[1]
     for j in range(P.shape[1]):
         out_P[i, j] = P[HERE, j, lane]
@@ -261,6 +263,7 @@ def _put_down(lane, number, i, P, Q, V, N, out_P, out_status, out_iter, out_sums
             kept[number, a], kept[number, k + a] = V[LARGEST, a, lane], V[BEFORE, a, lane]
         for row in range(SCALARS):
             kept[number, 2 * k + row] = N[row, lane]
+    return N[STATUS, lane] != PUT_BACK and N[STATUS, lane] != LEFT
 
 
 @helper
@@ -279,8 +282,8 @@ def _take_up(lane, number, i, P, Q, V, N, out_P, out_sums, kept):
 
 
 def solve_all(
-    sums, columns, tied, ids, y, x, weights, valid, starts, low, high, ours, rules,
-    out_P, out_status, out_iter, out_sums, D, J, P, Q, V, N, S, kept, who, waiting,
+    sums, columns, tied, ids, y, x, weights, valid, starts, low, high, ours, rules, limits,
+    out_P, out_status, out_iter, out_sums, D, J, P, Q, V, N, S, kept, who, waiting, work, scale, active,
 ):  # fmt: skip
     """Fit those of the fits that ``ids`` names; `xr_modelfit.compiled.kernels` has it compiled.
 
@@ -301,12 +304,14 @@ def solve_all(
     out_P, out_status, out_iter : ndarray, shape (b, K), (b,), (b,)
         Written to.
     out_sums : ndarray, shape (ids.size, 2 + k, 1 + k)
-        Written to: chi-square, ``g`` and ``H`` where each fit has ended, and in the last row the squared length of
-        its weighted data.
+        Written to: chi-square, ``g`` and the inverse of ``H`` where each fit has ended, and in the last row the squared
+        length of its weighted data; with what `xr_modelfit.compiled.judging.judge` says of it.
     kept, waiting : ndarray, shape (ids.size, 2 * k + SCALARS), ndarray of int, shape (ids.size,)
         Room for the fits that are put back.
     who : ndarray of int, shape (LANES,)
         Room for the number of the fit in each lane.
+    limits, work, scale, active
+        As `xr_modelfit.compiled.judging.judge` takes them.
     """
     slow, first_damping = rules[5], rules[4]
     k, K = ours.size, starts.shape[1]
@@ -319,7 +324,10 @@ def solve_all(
             if N[STATUS, lane] == GOES_ON:
                 continue
             if who[lane] >= 0:
-                _put_down(lane, who[lane], ids[who[lane]], P, Q, V, N, out_P, out_status, out_iter, out_sums, kept)
+                number, i = who[lane], ids[who[lane]]
+                if _put_down(lane, number, i, P, Q, V, N, out_P, out_status, out_iter, out_sums, kept):
+                    dof = N[DOF, lane]
+                    judge(out_sums[number], out_P[i], low[i], high[i], ours, dof, limits, work, scale, active)
                 if N[STATUS, lane] == PUT_BACK:
                     waiting[n_waiting] = who[lane]
                     n_waiting += 1
@@ -349,7 +357,7 @@ def solve_all(
                 for a in range(k):
                     V[LARGEST, a, lane] = V[BEFORE, a, lane] = 0.0
                 N[CHI2, lane], N[SIZE2, lane], N[DAMPING, lane], N[GROWTH, lane] = np.inf, size2, first_damping, 2.0
-                N[STRETCH, lane], N[N_ITER, lane], N[N_FLAT, lane], N[DOF, lane] = 1.0, -1.0, 0.0, max(dof, 1)
+                N[STRETCH, lane], N[N_ITER, lane], N[N_FLAT, lane], N[DOF, lane] = 1.0, -1.0, 0.0, dof
             else:
                 _take_up(lane, who[lane], i, P, Q, V, N, out_P, out_sums, kept)
             N[STATUS, lane] = GOES_ON

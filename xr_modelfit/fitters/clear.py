@@ -13,8 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xr_modelfit.derivatives import tie_derivatives
-from xr_modelfit.fitters.covariance import AT_MINIMUM, ON_BOUND, Judgement, of_all_parameters, on_bound
+from xr_modelfit.fitters.covariance import (
+    AT_MINIMUM,
+    ON_BOUND,
+    Judgement,
+    of_all_parameters,
+    on_bound,
+    slopes_of_ties,
+)
 from xr_modelfit.fitters.normal import SQUARES, WORST, inverse_of
 from xr_modelfit.problem import Problem
 
@@ -66,7 +72,7 @@ def judge_clear(problem: Problem, at: LastStep) -> tuple[Judgement, np.ndarray]:
         clear &= 1e-9 * np.sqrt(at.size2) <= ON_BOUND * np.sqrt(at.chi2 / some)
         inside = (square > SQUARES[0]) & (square < SQUARES[1])
         clear &= np.all((inside & np.isfinite(np.einsum("iib->ib", inverse) * scatter)) | ~active, axis=0)
-        T = tie_derivatives(problem, at.P)
-        clear &= np.all(np.isfinite(T), axis=(0, 1))
-        covariance = of_all_parameters(inverse, T, active, held)
+        T, known = slopes_of_ties(problem, at.P)
+        clear &= known
+        covariance = of_all_parameters(problem, inverse, T, active, held)
     return Judgement(covariance, at.chi2, clear, clear, clear, clear, held.any(axis=0)), clear

@@ -33,7 +33,7 @@ from xr_modelfit.fitters.orthogonal import factorise
 from xr_modelfit.fitters.sums import dot, norm2
 from xr_modelfit.problem import Problem
 
-__all__ = ["Judgement", "judge", "of_all_parameters"]
+__all__ = ["Judgement", "judge", "of_all_parameters", "slopes_of_ties"]
 
 ON_BOUND = 1e-3  # of a conditional standard error
 STATIONARY = 0.2  # of a standard error
@@ -115,8 +115,8 @@ def judge(
     for m, j in enumerate(ours.tolist()):
         J[m] = np.where(free[j], J[m], 0.0)
     length = np.sqrt(np.stack([norm2(c) for c in J])) if J else np.zeros((0, y.shape[1]))
-    T = tie_derivatives(problem, P)
-    finite &= np.all(np.isfinite(length), axis=0) & np.all(np.isfinite(T), axis=(0, 1))
+    T, known = slopes_of_ties(problem, P)
+    finite &= np.all(np.isfinite(length), axis=0) & known
 
     spread, rounding = _scales(y, w)
     downhill = np.stack([dot(c, r) for c in J]) if J else length
@@ -132,7 +132,7 @@ def judge(
     full_rank &= np.count_nonzero(active, axis=0) <= n_points
     if not absolute:
         inverse = inverse * np.where(dof > 0, chi2 / np.maximum(dof, 1), np.where(n_free > 0, np.nan, 0.0))
-    covariance = of_all_parameters(inverse, T, active, held)
+    covariance = of_all_parameters(problem, inverse, T, active, held)
     covariance[:, :, ~(full_rank & finite)] = np.nan
     covariance[np.isinf(covariance)] = np.nan  # too large for a number
     return Judgement(covariance, chi2, finite, full_rank, stationary, at_minimum, held.any(axis=0))
@@ -176,8 +176,29 @@ def on_bound(
     return (on_low | on_high) & (length > 0)
 
 
-def of_all_parameters(inverse: np.ndarray, T: np.ndarray, active: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """Covariance of all K parameters; NaN where one depends on a parameter on its bound."""
+def slopes_of_ties(problem: Problem, P: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+    """``T``, and in which fits it is finite, (b,) or (1,); None where nothing is tied, so that it picks parameters."""
+    if not problem.tied.any():
+        return None, np.ones(1, dtype=bool)
+    T = tie_derivatives(problem, P)
+    return T, np.all(np.isfinite(T), axis=(0, 1))
+
+
+def of_all_parameters(
+    problem: Problem, inverse: np.ndarray, T: np.ndarray | None, active: np.ndarray, held: np.ndarray
+) -> np.ndarray:
+    """Covariance of all K parameters from that of the free ones; NaN where one depends on a parameter on its bound.
+
+    It may be ``inverse`` itself.
+    """
+    if T is None:
+        if held.any():
+            inverse = np.where(held[:, None] | held[None, :], np.nan, inverse)
+        if problem.free.all():
+            return inverse
+        whole = np.zeros((problem.n_parameters, problem.n_parameters, inverse.shape[2]))
+        whole[np.ix_(problem.free, problem.free)] = inverse
+        return whole
     K, k, b = T.shape
     along = np.zeros((K, k, b))
     for m in range(k):

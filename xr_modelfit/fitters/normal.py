@@ -28,8 +28,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xr_modelfit.derivatives import jacobian, tie_derivatives
-from xr_modelfit.fitters.covariance import ON_BOUND, Judgement, of_all_parameters
+from xr_modelfit.derivatives import jacobian
+from xr_modelfit.fitters.covariance import ON_BOUND, Judgement, of_all_parameters, slopes_of_ties
 from xr_modelfit.fitters.sums import along, dot
 from xr_modelfit.problem import Problem
 
@@ -148,7 +148,8 @@ def solve_normal(
     P = problem.with_ties(P)
     clear &= np.all(np.isfinite(P), axis=0)
     active = np.ones((k, 1), dtype=bool)
-    covariance = of_all_parameters(inverse, tie_derivatives(problem, P[:, : inverse.shape[2]]), active, ~active)
+    T, _ = slopes_of_ties(problem, P[:, : inverse.shape[2]])
+    covariance = of_all_parameters(problem, inverse, T, active, ~active)
     covariance = np.broadcast_to(covariance, (*covariance.shape[:2], b))
     return Verdict(P, Judgement(covariance, chi2, clear, clear, clear, clear, np.zeros(b, dtype=bool)), clear)
 
