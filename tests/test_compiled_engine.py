@@ -208,6 +208,48 @@ def test_bounds_are_kept_and_the_minimum_within_is_scipys(as_map: bool) -> None:
         assert_allclose(float(result["chi2"][p]), by_scipy(residual, np.array(begin), box)[1], rtol=1e-8)
 
 
+def decays(x, a=1.0, p=1.0, b=1.0, q=2.0):  # astropy takes annotations for units
+    return a * np.exp(-p * x) + b * np.exp(-q * x)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize("held", ["nothing", "fixed", "tied", "on a bound"])
+@pytest.mark.parametrize("ratio", [3.0, 1.5, 1.2])
+def test_covariances_are_those_of_the_jacobian(ratio: float, held: str, absolute: bool) -> None:
+    """By QR of its derivatives at the minimum, those alone that are free; two alike decays are hard to tell apart."""
+    x = np.linspace(0, 4, 200)
+    truth = np.array([2.0, 1.0, 1.5, ratio])
+    noise = np.random.default_rng(2).normal(0, 1e-5, (9, x.size))
+    data = xr.DataArray(decays(x, *truth) + noise, dims=("fit", "x"), coords={"x": x})
+    model = custom_model(decays)(*truth)
+    T = np.eye(4)  # derivatives of all parameters with respect to the free ones
+    if held == "fixed":
+        model.b.fixed = True
+        T = T[:, [0, 1, 3]]
+    if held == "tied":
+        model.b.tied = lambda m: 0.75 * m.a
+        T[2, 0] = 0.75
+        T = T[:, [0, 1, 3]]
+    bounds = {"q": (0, 0.999 * ratio)} if held == "on a bound" else {}
+    start = {"q": 0.99 * ratio}
+    given = {"sigma": 1e-5, "absolute_sigma": True} if absolute else {}
+    result = fit(data, model, bounds=bounds, p0=start, covariance=True, **given)
+    expected = FitStatus.CONVERGED_AT_BOUND if held == "on a bound" else FitStatus.CONVERGED
+    assert_array_equal(result["fit_status"], expected)
+    for i in range(9):
+        a, p, b, q = (float(result[n][i]) for n in "apbq")
+        J = np.stack([np.exp(-p * x), -a * x * np.exp(-p * x), np.exp(-q * x), -b * x * np.exp(-q * x)], axis=1)
+        free = T[:, :3] if held == "on a bound" else T
+        R = np.linalg.inv(np.linalg.qr(J @ free)[1])
+        left = np.sum((data.values[i] - decays(x, a, p, b, q)) ** 2)
+        scale = 1e-10 if absolute else left / (x.size - T.shape[1])
+        right = free @ R @ R.T @ free.T * scale
+        if held == "on a bound":
+            right[3] = right[:, 3] = np.nan
+        assert_allclose(result["covariance"][i], right, rtol=1e-6, atol=1e-12 * np.nanmax(right))
+        assert_allclose([result[f"{n}_stderr"][i] for n in "apbq"], np.sqrt(np.diag(right)), rtol=1e-6)
+
+
 def test_units_of_coordinates_and_data() -> None:
     data = lines()
     data.attrs["units"] = "mK"
