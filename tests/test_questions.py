@@ -4,6 +4,9 @@ A fit's answer may not depend on what was fitted before. Everything that may cha
 expected are the true parameters of data without noise.
 """
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -14,6 +17,7 @@ from astropy.modeling.models import Chebyshev1D, Const1D, Gaussian1D, Linear1D
 from xr_modelfit import BatchLSQFitter, FitStatus, fit
 from xr_modelfit import ways as ways_module
 from xr_modelfit.problem import Problem
+from xr_modelfit.questions import Itself
 from xr_modelfit.ways import find_ways
 
 X = np.linspace(-5, 5, 60)
@@ -155,3 +159,30 @@ def test_it_is_not_kept_for_ever() -> None:
     for start in np.linspace(1, 2, 200):
         find_ways(problem_of(Gaussian1D(start, 0.1, 1.0)), [X])
     assert ways_module._ways_again.cache_info().currsize <= ways_module.KEPT
+
+
+def test_nothing_of_the_user_is_kept_alive() -> None:
+    """A function and a tie may hold much."""
+
+    class Large:
+        factor = 0.5
+
+    def model_with(large: Large) -> Fittable1DModel:
+        def bell(x, height=1.5, width=1.0, level=0.1):
+            return height * np.exp(-0.5 * (x / width) ** 2) + large.factor * level
+
+        return custom_model(bell)(tied={"level": lambda m: m.height * large.factor})
+
+    large = Large()
+    held, model = weakref.ref(large), model_with(large)
+    for _ in range(2):
+        fit(spectrum(), model, "x", errors="ignore")
+    del large, model
+    gc.collect()
+    assert held() is None
+
+
+def test_an_object_that_is_gone_is_not_another_at_its_place() -> None:
+    one = Itself(lambda: 1)
+    assert one != Itself(lambda: 2)
+    assert Itself(None) == Itself(None)

@@ -7,8 +7,8 @@ whatever was asked before; see `functools.lru_cache`.
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+import weakref
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,25 +21,45 @@ __all__ = ["KEPT", "Itself", "Question", "code_of", "numbers_of"]
 KEPT = 64  # answers of a kind
 
 
-@dataclass(frozen=True)
 class Question:
-    """A question, known by its ``key``; ``about`` is what it takes to answer it."""
+    """A question that is known by its ``key``; ``about`` is what it takes to answer it, and is let go with that."""
 
-    key: Hashable
-    about: Any = field(compare=False, repr=False)
+    def __init__(self, key: Hashable, about: Any) -> None:
+        self.key, self._about = key, about
+
+    def taken(self) -> Any:
+        """What it is about; once."""
+        about, self._about = self._about, None
+        return about
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Question) and other.key == self.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
 
 
 class Itself:
-    """An object in a key: equal to nothing but itself, and alive for as long as the key is."""
+    """An object in a key: equal to nothing but itself, and not kept alive where that is possible."""
 
     def __init__(self, thing: object) -> None:
-        self.thing = thing
+        self._hash = id(thing)
+        self._thing: Callable[[], object]
+        try:
+            self._thing = weakref.ref(thing)
+            self._gone: object = None  # what a reference gives then
+        except TypeError:
+            self._thing = lambda: thing
+            self._gone = self
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Itself) and other.thing is self.thing
+        if not isinstance(other, Itself) or self._hash != other._hash:
+            return False
+        thing = self._thing()
+        return self is other or (thing is not self._gone and thing is other._thing())
 
     def __hash__(self) -> int:
-        return id(self.thing)
+        return self._hash
 
 
 def numbers_of(problem: Problem, inputs: Sequence[np.ndarray]) -> Hashable:
@@ -55,4 +75,4 @@ def code_of(model: Model) -> Hashable:
         return model.op, code_of(model.left), right
     functions = (model.evaluate, getattr(model, "fit_deriv", None))  # not all parts can be fitted alone
     kind = bool(model.linear), bool(getattr(model, "col_fit_deriv", True))
-    return type(model), *(Itself(getattr(f, "__func__", f)) for f in functions), *kind
+    return Itself(type(model)), *(Itself(getattr(f, "__func__", f)) for f in functions), *kind

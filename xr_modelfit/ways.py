@@ -57,7 +57,7 @@ def find_ways(problem: Problem, inputs: Sequence[np.ndarray], n_samples: int = 0
 
 @lru_cache(KEPT)
 def _ways_again(question: Question) -> Ways:
-    found = _ways(*question.about)
+    found = _ways(*question.taken())
     if found.tie_matrix is not None:
         found.tie_matrix.flags.writeable = False  # other calls get it too
     return found

@@ -72,7 +72,7 @@ def compiled_source(
 
 
 def _says_the_same(question: Question) -> bool:
-    problem, compiled, inputs, P, n_samples = question.about
+    problem, compiled, inputs, P, n_samples = question.taken()
     k = int(np.count_nonzero(problem.free))
     return agrees(problem, lambda at, Q: _columns(compiled, at, Q, k), inputs, P, n_samples)
 
