@@ -14,6 +14,7 @@ import math
 import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from astropy.modeling import CompoundModel, Model
@@ -28,6 +29,7 @@ _OPERATORS = ("+", "-", "*", "/", "**", "&", "|")
 _ASTROPY = "astropy.modeling."
 _NOT_ARGUMENTS = {"self", "name", "meta", "n_models", "model_set_axis", "fixed", "tied", "bounds", "eqcons", "ineqcons"}
 _SCRATCH = {"density_s", "radius_s"}  # NFW computes them anew at every evaluation
+_ARGUMENTS: WeakKeyDictionary[type, list[str]] = WeakKeyDictionary()  # to inspect a signature takes time
 _PASS = "Pass it: model=..., an instance of the model that was fitted."
 
 
@@ -178,13 +180,16 @@ def _is_astropy(cls: type) -> bool:
 def _constructor_arguments(model: Model) -> tuple[dict[str, Any], list[str]]:
     """Constructor arguments that are no parameters (degree, domain, window, mapping, ...), and those not to be read."""
     cls: Any = type(model)
-    names = _arguments_of(cls) if cls.__module__.startswith(_ASTROPY) else _arguments_of.__wrapped__(cls)
+    names = _ARGUMENTS.get(cls)
+    if names is None:
+        names = _arguments_of(cls)
+        if cls.__module__.startswith(_ASTROPY):
+            _ARGUMENTS[cls] = names
     names = [name for name in names if name not in model.param_names]
     found = {name: plain_value(getattr(model, name)) for name in names if hasattr(model, name)}
     return found, [name for name in names if name not in found]
 
 
-@functools.lru_cache(maxsize=256)
 def _arguments_of(cls: Any) -> list[str]:
     named = inspect.signature(cls.__init__).parameters.values()
     variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
