@@ -281,6 +281,19 @@ def _take_up(lane, number, i, P, Q, V, N, out_P, out_sums, kept):
         N[row, lane] = kept[number, 2 * k + row]
 
 
+@helper
+def _begin(lane, n, start, size2, damping, P, V, N):
+    """Put a fit of ``n`` samples to its start."""
+    for j in range(start.size):
+        P[THERE, j, lane] = start[j]
+    dof = n
+    for a in range(V.shape[1]):
+        V[LARGEST, a, lane] = V[BEFORE, a, lane] = 0.0
+        dof -= V[LOW, a, lane] != V[HIGH, a, lane]
+    N[CHI2, lane], N[SIZE2, lane], N[DAMPING, lane], N[GROWTH, lane] = np.inf, size2, damping, 2.0
+    N[STRETCH, lane], N[N_ITER, lane], N[N_FLAT, lane], N[DOF, lane] = 1.0, -1.0, 0.0, dof
+
+
 def solve_all(
     sums, columns, tied, ids, y, x, weights, valid, starts, low, high, ours, rules, limits,
     out_P, out_status, out_iter, out_sums, D, J, P, Q, V, N, S, kept, who, waiting, work, scale, active,
@@ -314,7 +327,7 @@ def solve_all(
         As `xr_modelfit.compiled.judging.judge` takes them.
     """
     slow, first_damping = rules[5], rules[4]
-    k, K = ours.size, starts.shape[1]
+    k = ours.size
     own = fill(x, weights, valid, D)
     begun, n_waiting, resumed, n_active, longest = 0, 0, 0, 0, 0
     for lane in range(LANES):
@@ -347,17 +360,10 @@ def solve_all(
             n, size2 = gather(i, lane, y, x, weights, valid, own, D)
             longest = max(longest, n)
             n_active += 1
-            dof = n
             for a in range(k):
                 V[LOW, a, lane], V[HIGH, a, lane] = low[i, ours[a]], high[i, ours[a]]
-                dof -= low[i, ours[a]] != high[i, ours[a]]
             if fresh:
-                for j in range(K):
-                    P[THERE, j, lane] = starts[i, j]
-                for a in range(k):
-                    V[LARGEST, a, lane] = V[BEFORE, a, lane] = 0.0
-                N[CHI2, lane], N[SIZE2, lane], N[DAMPING, lane], N[GROWTH, lane] = np.inf, size2, first_damping, 2.0
-                N[STRETCH, lane], N[N_ITER, lane], N[N_FLAT, lane], N[DOF, lane] = 1.0, -1.0, 0.0, dof
+                _begin(lane, n, starts[i], size2, first_damping, P, V, N)
             else:
                 _take_up(lane, who[lane], i, P, Q, V, N, out_P, out_sums, kept)
             N[STATUS, lane] = GOES_ON
