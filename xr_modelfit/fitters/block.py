@@ -126,17 +126,20 @@ def _judge(
         with caught_warnings():
             settle(ids, judge(problem, inputs, y, w, n_points[ids], P, (low, high), free[ids].T, task.absolute))
 
-    def settle(ids: np.ndarray, found: Judgement) -> None:
+    def settle(ids: np.ndarray, found: Judgement, times: np.ndarray | float = 1.0) -> None:
+        """``times``: what variances are multiplied by."""
         status[ids] = _after(said[ids], found)
         packed[ids, fields["chi2"]] = found.chi2[:, None]
         good = status[ids] > 0
-        packed[ids[good], fields["stderr"]] = found.stderr.T[good]
+        packed[ids[good], fields["stderr"]] = np.sqrt(found.variance * times).T[good]
         if task.layout.covariance:
             K = problem.n_parameters
-            packed[ids[good], fields["covariance"]] = np.moveaxis(found.covariance, 2, 0).reshape(-1, K * K)[good]
+            covariance = found.covariance * times
+            packed[ids[good], fields["covariance"]] = np.moveaxis(covariance, 2, 0).reshape(-1, K * K)[good]
 
     for ids, found in known:
-        settle(ids, found if task.absolute else found.relative(packed[ids, fields["dof"]][:, 0]))
+        # Where weights are relative, errors come from the residuals; what is known already has degrees of freedom.
+        settle(ids, found, 1.0 if task.absolute else found.chi2 / packed[ids, fields["dof"]][:, 0])
         there[ids] = False
     left = np.flatnonzero(there)
     for ids in pieces(left, samples.y.shape[1]):

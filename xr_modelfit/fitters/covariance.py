@@ -24,7 +24,7 @@ References
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -59,19 +59,16 @@ class Judgement:
     at_bound: np.ndarray
 
     @property
-    def stderr(self) -> np.ndarray:
-        """Standard errors, shape (K, b)."""
-        return np.sqrt(np.einsum("iib->ib", self.covariance))
+    def variance(self) -> np.ndarray:
+        """Squared standard errors, shape (K, b)."""
+        variance: np.ndarray = np.einsum("iib->ib", self.covariance)
+        return variance
 
     def only(self, which: np.ndarray) -> "Judgement":
         """Judgement on some of the fits; ``which`` has shape (b,)."""
         if which.all():
             return self
         return Judgement(*(getattr(self, f.name)[..., which] for f in fields(self)))
-
-    def relative(self, dof: np.ndarray) -> "Judgement":
-        """The same where weights are relative: errors come from the residuals. ``dof`` is positive."""
-        return replace(self, covariance=self.covariance * (self.chi2 / dof))
 
 
 def judge(
