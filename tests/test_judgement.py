@@ -355,7 +355,7 @@ def test_nearly_the_same_is_not_the_same() -> None:
     # Sum and difference are orthogonal but for rounding: the error of an amplitude is 1 / |J0 - J1| nearly.
     expected = 1 / np.linalg.norm(J[:, 0] - J[:, 1] * (J[:, 0] @ J[:, 1]) / (J[:, 1] @ J[:, 1]))
     # The difference of the columns is 1e-4 of them: twelve digits are left, the square of it in a projection.
-    np.testing.assert_allclose(np.sqrt(found.variance[0]), expected, rtol=1e-6)
+    np.testing.assert_allclose(found.stderr[0], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("degree", [1, 2, 3])
@@ -379,7 +379,7 @@ def test_a_badly_centred_coordinate(degree: int) -> None:
         return  # columns alike to 14 digits
     assert found.full_rank
     # Columns alike to 5 digits for each degree: of 16 are left 11 and 6.
-    np.testing.assert_allclose(np.sqrt(found.variance), expected, rtol={1: 1e-9, 2: 1e-5, 3: 1e-1}[degree])
+    np.testing.assert_allclose(found.stderr, expected, rtol={1: 1e-9, 2: 1e-5, 3: 1e-1}[degree])
 
 
 def test_a_badly_centred_line_through_the_call() -> None:
@@ -448,7 +448,7 @@ def test_all_on_their_bounds() -> None:
     # Of the slope the gradient points out, at any intercept; of the intercept at this slope.
     assert found.at_bound
     assert found.stationary
-    assert np.all(np.isnan(np.sqrt(found.variance)))
+    assert np.all(np.isnan(found.stderr))
 
 
 def test_a_bound_that_the_fit_would_leave_is_no_bound() -> None:
@@ -486,7 +486,7 @@ def test_a_pedestal_brings_no_bound_nearer(pedestal: float) -> None:
     assert found.stationary
     assert not found.at_bound
     # Data of 6.4e6 are multiples of 1e-9, a millionth of the noise; errors don't depend on data at all.
-    np.testing.assert_allclose(np.sqrt(found.variance[:2]), 1e-3 * np.sqrt(np.diag(np.linalg.inv(A.T @ A))), rtol=1e-6)
+    np.testing.assert_allclose(found.stderr[:2], 1e-3 * np.sqrt(np.diag(np.linalg.inv(A.T @ A))), rtol=1e-6)
 
 
 # ------------------------------------------------------------------------------------ minimum or not
