@@ -137,6 +137,25 @@ def test_what_a_function_reads_from_outside_may_change() -> None:
         np.testing.assert_allclose([result["height"], result["width"], result["level"]], [2, 1.2, 2 / ratio], rtol=1e-6)
 
 
+@pytest.mark.parametrize("fitter", [BatchLSQFitter(engine="numpy"), TRFLSQFitter()], ids=["batch", "TRF"])
+def test_what_is_not_seen_of_a_function_may_change(fitter: object) -> None:
+    """It does on arrays what it does not write down, and what that is changes: linear first, and then no more."""
+    outside = {"power": 1.0}
+
+    def slope(x, a=1.5):
+        return (a ** outside["power"] if isinstance(x, np.ndarray) else a) * x
+
+    for power in (1.0, 2.0, 1.0):
+        outside["power"] = power
+        result = fit(spectrum(2.0**power * X), custom_model(slope)(), "x", fitter=fitter)
+        np.testing.assert_allclose(result["a"], 2.0, rtol=1e-6)
+    model = custom_model(slope)()
+    for power in (1.0, 2.0, 1.0):  # the same class
+        outside["power"] = power
+        result = fit(spectrum(2.0**power * X), model, "x", fitter=fitter)
+        np.testing.assert_allclose(result["a"], 2.0, rtol=1e-6)
+
+
 def test_an_instance_may_have_code_of_its_own() -> None:
     results = []
     for factor in (1.0, 2.0):

@@ -1,8 +1,8 @@
 """Questions about a model that call after call asks again, so that the last answers are kept.
 
 A question is the same where all that its answer follows from is: the expression that the model's own code writes down,
-the functions that were called for it, and every number that it is tried on. Equal questions have equal answers,
-whatever was asked before; see `functools.lru_cache`.
+the functions that were called for it, every number that it is tried on, and the values that it gives there. Equal
+questions have equal answers, whatever was asked before; see `functools.lru_cache`.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
@@ -62,7 +62,7 @@ class Itself:
         return self._hash
 
 
-def numbers_of(problem: Problem, inputs: Sequence[np.ndarray]) -> Hashable:
+def numbers_of(problem: Problem, inputs: Sequence[np.ndarray]) -> tuple[Hashable, ...]:
     """The numbers that a problem is tried on, and what is free in it."""
     arrays = (problem.start, problem.free, *inputs)
     return tuple((a.shape, np.ascontiguousarray(a).tobytes()) for a in arrays)

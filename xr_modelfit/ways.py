@@ -47,11 +47,14 @@ def find_ways(problem: Problem, inputs: Sequence[np.ndarray], n_samples: int = 0
     n_samples : int
         Of each fit, where there are more than ``inputs`` has.
     """
+    found = None
     try:
         found = traced(problem)
-    except CannotTrace:  # what it does cannot be seen, nor whether it is still the same
-        return replace(problem, ways=_ways(problem, None, inputs, n_samples))
-    key = found.key, code_of(problem.model), *map(Itself, problem.ties), numbers_of(problem, inputs), n_samples
+        P, values = points_to_try(problem, inputs)
+    except (CannotTrace, Exception):  # what it does cannot be seen, nor whether it is still the same
+        return replace(problem, ways=_ways(problem, found, inputs, n_samples))
+    numbers = *numbers_of(problem, inputs), P.tobytes(), values.tobytes(), n_samples
+    key = found.key, code_of(problem.model), *map(Itself, problem.ties), numbers
     return replace(problem, ways=_ways_again(Question(key, (problem, found, inputs, n_samples))))
 
 
