@@ -87,14 +87,13 @@ class Job:
         self, variables: Sequence[xr.Variable] | None = None, scheduler: Any = None, tell: Tell | None = None
     ) -> Fields:
         """The fields of the result, as `xr_modelfit.results.label` takes them; arguments as in `packed`."""
-        request = self.request
-        variables = request.variables if variables is None else variables
+        request, work = self.request, self._work(variables)
+        variables = work[1]
         if is_lazy(*variables):
             return self.fields_of(self.packed(variables))
         shape = tuple(n for d, n in variables[0].sizes.items() if d not in request.fitted)  # the data's
         maps = Maps(request.layout, request.units, shape)
         fits_per_chunk = request.options["fits_per_chunk"]
-        work = self._work(variables)
         fill_blocks(
             *work, put=maps.put, scheduler=scheduler, fits_per_chunk=fits_per_chunk, habit=request.habit, tell=tell
         )

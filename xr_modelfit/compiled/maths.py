@@ -3,7 +3,7 @@
 The compiler has no vector library: a call of the system's ``exp`` costs several nanoseconds a sample, for one fit after
 the other. The functions here have neither branch nor table, and take the numbers of `xr_modelfit.compiled.vectors`
 all at once. They are right to within 1 unit in the last place (``log2``, ``log10``, ``hypot``: 2, ``power``, ``tan``:
-3), for angles up to 2^43. A ``power`` with an exponent beyond 100 may lose more, up to 40 units. Others are those of
+3), for angles up to 2^43. A ``power`` with an exponent beyond 100 may lose more, up to 45 units. Others are those of
 the system.
 
 References
