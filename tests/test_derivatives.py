@@ -14,7 +14,7 @@ from astropy.modeling import CompoundModel, Fittable1DModel, Model, Parameter, c
 from astropy.modeling.fitting import DogBoxLSQFitter, TRFLSQFitter
 
 import xr_modelfit
-from xr_modelfit.derivatives import jacobian, tie_derivatives
+from xr_modelfit.derivatives import jacobian, tie_derivatives, values
 from xr_modelfit.differences import derivative
 from xr_modelfit.expression import evaluate_tree, result_names
 from xr_modelfit.problem import Problem, Ways
@@ -843,3 +843,39 @@ def test_a_model_gets_contiguous_arrays(fitter: Any, derivative: str, monkeypatc
         {"fit_deriv"} if derivative == "analytic" else set()
     )
     assert all(contiguous for _, contiguous in _Witness.seen)
+
+
+@custom_model
+def twins(x, a=1.0, b=2.0, c=0.5):
+    """Two parameters with one derivative, a third that has the value's."""
+    return (a + b) * np.exp(c * x)
+
+
+@pytest.mark.parametrize("n", [1, 2, 30])
+@pytest.mark.parametrize("own", [False, True], ids=["one coordinate for all", "coordinates of each fit"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        models.Gaussian1D() + models.Linear1D(),  # the coordinate is a derivative itself
+        models.Gaussian1D(1.0, 0.3, 2.0) * models.Linear1D(0.2, 1.0),
+        models.Exponential1D(1.0, 3.0),
+        models.Scale(2.0) + models.Const1D(1.0),
+        models.PowerLaw1D(1.0, 2.0, 1.5),
+        twins(),
+    ],
+)
+def test_weights_leave_what_they_are_given(model: Model, own: bool, n: int) -> None:
+    rng = np.random.default_rng(n)
+    problem = choose(problem_of(model), [np.linspace(0.5, 4.0, 30)])
+    b = 5
+    x = rng.uniform(0.5, 4.0, (n, b if own else 1))
+    P = problem.start[:, None] * rng.uniform(0.8, 1.2, (problem.n_parameters, b))
+    w = rng.uniform(0.5, 2.0, (n, b))
+    infinite = np.full(P.shape, np.inf)
+    before = x.copy(), P.copy(), w.copy()
+    plain = [c * w for c in jacobian(problem, [x], P, -infinite, infinite)]
+    weighted = jacobian(problem, [x], P, -infinite, infinite, w=w)
+    again = jacobian(problem, [x], P, -infinite, infinite, values(problem, [x], P)[1], w)
+    for found in (weighted, again):
+        assert all(np.array_equal(c, wanted) for c, wanted in zip(found, plain, strict=True))
+    assert all(np.array_equal(now, then) for now, then in zip((x, P, w), before, strict=True))

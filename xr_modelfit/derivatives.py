@@ -84,8 +84,9 @@ def jacobian(
     low: np.ndarray,
     high: np.ndarray,
     shared: Columns | None = None,
+    w: np.ndarray | None = None,
 ) -> Columns:
-    """``J``: derivatives of the model with respect to each free parameter, ties included.
+    """``J``: derivatives of the model with respect to each free parameter, ties included; weighted with ``w``.
 
     Parameters
     ----------
@@ -96,13 +97,21 @@ def jacobian(
         Bounds, which difference steps must not cross.
     shared : list of ndarray, optional
         What `values` has left of these parameters; written to.
+    w : ndarray, shape (n, b), optional
+        Weights; without them, all are 1.
 
     Returns
     -------
     list of ndarray, shape (n, b), one for each free parameter
     """
     if problem.ways.traced is not None:
-        return columns_of(problem.ways.traced, inputs, P, shared)
+        return columns_of(problem.ways.traced, inputs, P, shared, w)
+    columns = _walked(problem, inputs, P, low, high)
+    return columns if w is None else [c * w for c in columns]
+
+
+def _walked(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarray, high: np.ndarray) -> Columns:
+    """`jacobian` by a walk through the expression."""
     D = _all_columns(problem, inputs, P, low, high)
     free = np.flatnonzero(problem.free).tolist()
     if not problem.tied.any():

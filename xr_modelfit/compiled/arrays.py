@@ -6,6 +6,7 @@ complex steps or differences do; exponentials and whatever else they share with 
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -52,15 +53,27 @@ def values_of(sources: Sources, inputs: Sequence[np.ndarray], P: np.ndarray) -> 
 
 
 def columns_of(
-    sources: Sources, inputs: Sequence[np.ndarray], P: np.ndarray, shared: list[np.ndarray] | None = None
+    sources: Sources,
+    inputs: Sequence[np.ndarray],
+    P: np.ndarray,
+    shared: list[np.ndarray] | None = None,
+    w: np.ndarray | None = None,
 ) -> list[np.ndarray]:
-    """Derivatives, (n, b) each, from inputs (n, 1) or (n, b) and parameters (K, b).
+    """Derivatives, (n, b) each, from inputs (n, 1) or (n, b) and parameters (K, b); times weights (n, b), if given.
 
     What they share with the values there is written to, if it is given.
     """
     if shared is None:
         _, shared = values_of(sources, inputs, P)
-    return [_column(c, inputs, P) for c in _function(sources[1])(inputs, as_rows(P), shared)]
+    columns = [_column(c, inputs, P) for c in _function(sources[1])(inputs, as_rows(P), shared)]
+    return columns if w is None else _weighted(columns, w, inputs)
+
+
+def _weighted(columns: Sequence[np.ndarray], w: np.ndarray, given: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Columns times weights, in the memory of a column where it holds nothing else: another array would be slower."""
+    counted = Counter(map(id, [*given, *columns]))  # a column may be an input, or stand for two parameters
+    alone = [c.flags.owndata and c.flags.writeable and counted[id(c)] == 1 for c in columns]
+    return [np.multiply(c, w, out=c if own else None) for c, own in zip(columns, alone, strict=True)]
 
 
 def _column(c: Any, inputs: Sequence[np.ndarray], P: np.ndarray) -> np.ndarray:

@@ -106,7 +106,7 @@ def judge(
     finite = np.isfinite(chi2)
     n_free = np.count_nonzero(free, axis=0)
     dof = n_points - n_free
-    J = [w * c for c in jacobian(problem, inputs, P, low, high)]
+    J = jacobian(problem, inputs, P, low, high, w=w)
     doubtful = finite if problem.ways.complex else finite & ~_all_finite(J)
     precision = np.where(mended(problem, inputs, w, P, bounds, J, doubtful), OF_DIFFERENCES, accuracy(problem))
     for m, j in enumerate(ours.tolist()):

@@ -156,8 +156,8 @@ class Slots:
         w = None if self.w is None else picked(self.w)
         inputs = [picked(x) for x in self.inputs]
         known = None if shared is None else [picked(a) for a in shared]
-        J = jacobian(self.problem, inputs, picked(self.P), picked(self.low), picked(self.high), known)
-        return inputs, w, [np.ascontiguousarray(c) if w is None else c * w for c in J]
+        J = jacobian(self.problem, inputs, picked(self.P), picked(self.low), picked(self.high), known, w)
+        return inputs, w, [np.ascontiguousarray(c) for c in J]
 
     def _linearise(self, which: np.ndarray, shared: Shared) -> None:
         """``H`` and ``g`` anew in the columns ``which``."""
