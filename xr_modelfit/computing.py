@@ -239,13 +239,15 @@ def compute_each(work: Callable[[int], np.ndarray], n: int, scheduler: str, tell
 
     ``tell`` is told of the fits of each block, by the shape of what ``work`` returns; so is any callback of dask.
     """
-    from dask.base import compute as compute_all
+    from dask.base import get_scheduler
     from dask.delayed import delayed
 
     task = delayed(work, pure=False, traverse=False)
-    tasks = [task(i) for i in range(n)]
-    with nullcontext() if tell is None else _counting((one.key for one in tasks), tell):
-        compute_all(*tasks, scheduler=scheduler)
+    graph: dict[Any, Any] = {}
+    for i in range(n):
+        graph.update(task(i).dask)
+    with nullcontext() if tell is None else _counting(graph, tell):
+        get_scheduler(scheduler=scheduler)(graph, list(graph))  # dask.compute would look for what can be left out
 
 
 def _counting(keys: Iterable[Any], tell: Tell) -> AbstractContextManager[Any]:

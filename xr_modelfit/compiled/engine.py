@@ -71,11 +71,14 @@ def _judge(problem: Problem, ids: np.ndarray, sums: np.ndarray, bounds: Bounds, 
         ids, sums = ids[clear], sums[clear]
     if not ids.size:
         return
-    T, known = slopes_of_ties(problem, np.ascontiguousarray(out.parameters[ids].T))
     held = sums[:, -1, 1:].T == 1.0
-    low, high = (np.broadcast_to(a, out.parameters.shape)[ids][:, problem.free].T for a in bounds)
-    inverse = np.ascontiguousarray(np.moveaxis(sums[:, 1:-1, 1:], 0, 2))
-    covariance = of_all_parameters(problem, inverse, T, (low != high) & ~held, held)
+    inverse = np.moveaxis(sums[:, 1:-1, 1:], 0, 2)
+    T, known, active = None, np.ones(1, dtype=bool), held
+    if problem.tied.any():
+        T, known = slopes_of_ties(problem, np.ascontiguousarray(out.parameters[ids].T))
+        low, high = (np.broadcast_to(a, out.parameters.shape)[ids][:, problem.free].T for a in bounds)
+        active = (low != high) & ~held
+    covariance = of_all_parameters(problem, inverse, T, active, held)
     good = np.broadcast_to(known, ids.shape)
     found = Judgement(covariance, sums[:, 0, 0], good, good, good, good, held.any(axis=0))
     out.judged.append((ids[good], found.only(good)))

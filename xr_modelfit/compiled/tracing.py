@@ -2,8 +2,11 @@
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,7 +19,8 @@ from xr_modelfit.problem import Problem, Stand
 __all__ = ["Traced", "traced"]
 
 
-class Traced(NamedTuple):
+@dataclass(frozen=True)
+class Traced:
     """Expressions of a model.
 
     Parameters
@@ -24,24 +28,33 @@ class Traced(NamedTuple):
     graph : Graph
         Its parameters are all ``K`` of the model, of which tied ones are never read.
     value : Symbol
-    slopes : list of Symbol
-        Derivatives of the value with respect to each free parameter, ties included.
+    ours : tuple of Symbol
+        The free parameters.
     tied : dict of int to Symbol
         Values of the tied parameters.
     n_inputs : int
+    key : tuple of str
+        Another one for any other expressions.
     """
 
     graph: Graph
     value: Symbol
-    slopes: list[Symbol]
+    ours: tuple[Symbol, ...]
     tied: dict[int, Symbol]
     n_inputs: int
+    key: tuple[str, ...]
 
-    @property
-    def key(self) -> tuple[str, ...]:
-        """Another one for any other expressions."""
-        roots = self.value.number, [s.number for s in self.slopes], {j: s.number for j, s in self.tied.items()}
-        return repr(self.graph.nodes), repr(roots)
+    @cached_property
+    def slopes(self) -> list[Symbol]:
+        """Derivatives of the value with respect to each free parameter, ties included: more nodes of the graph.
+
+        Raises
+        ------
+        CannotTrace
+            An operation has no derivative, or one that symbols do not suit.
+        """
+        with _told():
+            return multiplied_early(gradient(self.value, self.ours), [self.value])
 
 
 def traced(problem: Problem) -> Traced:
@@ -55,13 +68,20 @@ def traced(problem: Problem) -> Traced:
     graph = Graph()
     parameters = [Symbol(graph, graph.leaf("parameter", j)) for j in range(problem.n_parameters)]
     inputs = [Symbol(graph, graph.leaf("input", i)) for i in range(problem.model.n_inputs)]
-    ours = [parameters[j] for j in np.flatnonzero(problem.free).tolist()]
-    try:
+    ours = tuple(parameters[j] for j in np.flatnonzero(problem.free).tolist())
+    with _told():
         full = _with_ties(problem, parameters)
         value = _symbol(graph, evaluate_tree(problem.model, cast(Any, inputs), full))
-        slopes = multiplied_early(gradient(value, ours), [value])
-        tied = {j: full[j] for j in np.flatnonzero(problem.tied).tolist()}
-        return Traced(graph, value, slopes, tied, problem.model.n_inputs)
+    tied = {j: full[j] for j in np.flatnonzero(problem.tied).tolist()}
+    roots = value.number, [p.number for p in ours], {j: s.number for j, s in tied.items()}
+    return Traced(graph, value, ours, tied, problem.model.n_inputs, (repr(graph.nodes), repr(roots)))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Whatever fails inside is told as what cannot be traced."""
+    try:
+        yield
     except CannotTrace:
         raise
     except Exception as error:  # code that symbols do not suit

@@ -56,9 +56,9 @@ def _fill(packed: np.ndarray, block: Block, task: BlockTask, problem: Problem) -
     given, finite, admitted = block.samples()
     starts, lower, upper = block.starts_and_bounds()
     free = problem.free & ~(lower == upper)
-    n_points = given.n_points
-    status = _before(task, given, finite, admitted, starts, lower, upper, free)
-    attempt = (status == FitStatus.CONVERGED) & free.any(axis=1)
+    n_points, n_free = given.n_points, np.count_nonzero(free, axis=1)
+    status = _before(task, given, finite, admitted, starts, lower, upper, n_free)
+    attempt = (status == FitStatus.CONVERGED) & (n_free > 0)
 
     notes = None
     if task.diagnosis is not None or task.raising:
@@ -66,21 +66,20 @@ def _fill(packed: np.ndarray, block: Block, task: BlockTask, problem: Problem) -
     solved = task.fitter.solve(problem, given, attempt, starts, (lower, upper), notes)
     parameters = np.where(attempt[:, None], solved.parameters, np.nan)
     status[attempt] = solved.status[attempt]
-    raised = attempt & np.isin(status, (FitStatus.FITTER_ERROR, FitStatus.NONFINITE_MODEL))
-    status[raised & (n_points < np.count_nonzero(free, axis=1))] = FitStatus.DEGENERATE
+    raised = (status == FitStatus.FITTER_ERROR) | (status == FitStatus.NONFINITE_MODEL)
+    status[attempt & raised & (n_points < n_free)] = FitStatus.DEGENERATE
     samples = given
     if solved.valid is not given.valid:
         samples = Samples(given.y, given.inputs, given.weights, solved.valid)
         n_points = np.where(attempt, samples.n_points, n_points)
 
     fields = task.layout.fields()
-    n_free = np.count_nonzero(free, axis=1)
     packed[:, fields["dof"]] = (n_points - n_free)[:, None]
     packed[:, fields["n_points"]] = n_points[:, None]
     packed[:, fields["n_iter"]] = np.where(attempt, solved.n_iter, 0.0)[:, None]
     for name, values in solved.info.items():
         packed[:, fields[f"info:{name}"]] = values[:, None]
-    all_fixed = (status == FitStatus.CONVERGED) & ~free.any(axis=1)
+    all_fixed = (status == FitStatus.CONVERGED) & (n_free == 0)
     if all_fixed.any():
         with caught_warnings():
             parameters[all_fixed] = problem.with_ties(starts[all_fixed].T).T
@@ -157,12 +156,12 @@ def _before(
     starts: np.ndarray,
     lower: np.ndarray,
     upper: np.ndarray,
-    free: np.ndarray,
+    n_free: np.ndarray,
 ) -> np.ndarray:
     """Status of each fit before it is tried, shape (b,); CONVERGED where it can be."""
     problem = task.problem
     n_points = samples.n_points
-    least = np.count_nonzero(free, axis=1) if task.min_points is None else task.min_points
+    least = n_free if task.min_points is None else task.min_points
     outside = ~((starts >= lower) & (starts <= upper)) & ~problem.fixed
     bad_start = (outside | ~np.isfinite(starts)) & ~problem.tied
     status = np.full(len(starts), FitStatus.CONVERGED, dtype=np.int8)
