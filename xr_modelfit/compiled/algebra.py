@@ -5,7 +5,9 @@ the names that stand below. Numbers lie in few arrays, since each array more cos
 not is 1 or 0.
 """
 
-from xr_modelfit.compiled.lanes import helper
+import numpy as np
+
+from xr_modelfit.compiled.lanes import helper, rows
 from xr_modelfit.compiled.source import ROWS
 from xr_modelfit.compiled.vectors import anywhere, choose, load, save, zero
 
@@ -14,8 +16,8 @@ __all__ = ["clip", "normalise", "solve", "step_inside"]
 (
     PLACE, SLOPE, SCALED, INVERSE, LARGEST, SHIFT, X, STEP, BEFORE, LOW, HIGH, PUSH, REST, CUT, Z, BENT, PIVOT, USED,
     OVER,
-) = range(ROWS)  # fmt: skip
-NORMAL, MATRIX, LOWER = range(3)  # J'J, the same of columns of length 1, its factor
+) = rows(ROWS)  # fmt: skip
+NORMAL, MATRIX, LOWER = rows(3)  # J'J, the same of columns of length 1, its factor
 
 
 @helper
@@ -68,7 +70,7 @@ def _crosses(V, j):
 def step_inside(Q, V, by, singular):
     """The step, solved again with those parameters on their bounds that it would carry across."""
     k = V.shape[1]
-    more = _crosses(V, 0)
+    more = _crosses(V, np.int64(0))
     for j in range(k):
         over = _crosses(V, j)
         save(V, (OVER, j), choose(over, 1.0, 0.0))

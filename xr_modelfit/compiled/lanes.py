@@ -12,15 +12,37 @@ The last axis of every array has the `LANES` fits.
 Shapes: ``K`` parameters, ``k`` free ones, ``n`` samples.
 """
 
+from collections.abc import Iterator
+
+import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
 from xr_modelfit.compiled.source import LANES, PIECE
 
-__all__ = ["BESIDE", "HERE", "LANES", "PIECE", "THERE", "fill", "gather", "helper", "jacobian", "sums_of", "tie"]
+__all__ = [
+    "BESIDE",
+    "HERE",
+    "LANES",
+    "PIECE",
+    "THERE",
+    "fill",
+    "gather",
+    "helper",
+    "jacobian",
+    "rows",
+    "sums_of",
+    "tie",
+]
 
-HERE, THERE, BESIDE = range(3)  # rows of P
+
+def rows(n: int) -> Iterator[np.int64]:
+    """Numbers of rows, to be named: for each number of Python's that it is given, a function is compiled anew."""
+    return map(np.int64, range(n))
+
+
+HERE, THERE, BESIDE = rows(3)  # of P
 
 helper = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _in_any_order = njit(

@@ -34,13 +34,26 @@ from xr_modelfit.compiled.algebra import (
     step_inside,
 )  # fmt: skip
 from xr_modelfit.compiled.judging import judge
-from xr_modelfit.compiled.lanes import BESIDE, HERE, LANES, PIECE, THERE, fill, gather, helper, jacobian, sums_of, tie
+from xr_modelfit.compiled.lanes import (
+    BESIDE,
+    HERE,
+    LANES,
+    PIECE,
+    THERE,
+    fill,
+    gather,
+    helper,
+    jacobian,
+    rows,
+    sums_of,
+    tie,
+)
 from xr_modelfit.compiled.source import LEFT, SCALARS
 from xr_modelfit.compiled.vectors import anywhere, choose, load, save, sqrt, wide, zero
 
 __all__ = ["solve_all"]
 
-CHI2, SIZE2, DAMPING, GROWTH, STRETCH, N_ITER, N_FLAT, PREDICTED, PROMISED, DOF, STATUS = range(SCALARS)
+CHI2, SIZE2, DAMPING, GROWTH, STRETCH, N_ITER, N_FLAT, PREDICTED, PROMISED, DOF, STATUS = rows(SCALARS)
 GOES_ON, NOTHING_THERE, PUT_BACK = 0.0, 101.0, 102.0  # of STATUS, beside what a fit ends with
 
 
@@ -329,7 +342,8 @@ def solve_all(
     slow, first_damping = rules[5], rules[4]
     k = ours.size
     own = fill(x, weights, valid, D)
-    begun, n_waiting, resumed, n_active, longest = 0, 0, 0, 0, 0
+    begun, n_waiting, resumed, n_active = 0, 0, 0, 0
+    longest = np.int64(0)
     for lane in range(LANES):
         N[STATUS, lane], who[lane] = NOTHING_THERE, -1
     while True:
