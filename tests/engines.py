@@ -62,7 +62,7 @@ def compared(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
     if task.problem.source is None or task.diagnosis is not None:
         return packed
     other = block.fit_block(*arrays, task=replace(task, problem=replace(task.problem, source=None), raising=False))
-    fields = task.layout.fields()
+    fields = task.layout.fields
     mine, theirs = ({name: np.atleast_2d(a[..., part].reshape(-1, part.stop - part.start)) for name, part in
                      fields.items()} for a in (packed, other))  # fmt: skip
     a, b = (one["fit_status"][:, 0] for one in (mine, theirs))

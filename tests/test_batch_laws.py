@@ -478,7 +478,7 @@ def solve_bounded(p: Bounded, maxiter: int = 1000) -> tuple[np.ndarray, np.ndarr
     layout = Layout(6)
     task = BlockTask(problem, BatchLSQFitter(maxiter=maxiter), layout, tuple(roles), n_fitted_dims=1, keep_failed=True)
     packed = fit_block(*arrays, task=task)
-    fields = layout.fields()
+    fields = layout.fields
     return packed[:, fields["parameters"]][:, :k], packed[:, fields["fit_status"]][:, 0]
 
 

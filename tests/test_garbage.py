@@ -145,7 +145,7 @@ def prepared(name: str, everything: bool, fitter: Any = None) -> Prepared:
         options |= {"p0": dict.fromkeys(free, at), "bounds": dict.fromkeys(free, (at, at))}
         samples |= {"weights": rng.uniform(0.05, 0.2, x.shape), "where": rng.random(x.shape) > 0.1}
     (job,) = jobs_of(fit(lazy, model, "x", covariance=True, fitter=fitter, **options)) or ()
-    roles, function, fields = tuple(job.request.arrays), job.request.block_function(), job.request.layout.fields()
+    roles, function, fields = tuple(job.request.arrays), job.request.block_function(), job.request.layout.fields
 
     def good(role: Role) -> np.ndarray:
         if role.kind in MAPS:

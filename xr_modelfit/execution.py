@@ -124,7 +124,7 @@ def fill_blocks(
         Gets the slices of a block along the loop dims, and what ``function`` gave for it; perhaps from several threads
         at once.
     """
-    variables = [v.compute() for v in variables]
+    variables = [v if v._in_memory else v.compute() for v in variables]
     core = {d for dims in core_dims for d in dims}
     loop = {d: n for v in variables for d, n in v.sizes.items() if d not in core}
     everywhere = (slice(None),) * len(loop)

@@ -84,7 +84,7 @@ def _runs(request: Request, pool: Pool, block: int) -> tuple[np.ndarray, np.ndar
     If ``block`` is small, several blocks of that size are among them: fits that never converge are in few of them.
     """
     quiet = replace(request, diagnosis=None, options={**request.options, "errors": "ignore"})
-    function, fields = quiet.block_function(), request.layout.fields()
+    function, fields = quiet.block_function(), request.layout.fields
     each = isinstance(request.fitter, PixelwiseFitter)
 
     def run(first: int, n: int) -> tuple[float, np.ndarray]:

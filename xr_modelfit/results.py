@@ -70,7 +70,7 @@ class Maps:
     """
 
     def __init__(self, layout: Layout, units: Sequence[ParameterUnit], shape: tuple[int, ...]) -> None:
-        self._columns, self._divisor = layout.fields(), _divisor(layout, units)
+        self._columns, self._divisor = layout.fields, _divisor(layout, units)
         self.fields: dict[str, list[np.ndarray]] = {}
         for name, part in self._columns.items():
             width = part.stop - part.start
@@ -93,7 +93,7 @@ def lazy_fields(packed: xr.Variable, layout: Layout, units: Sequence[ParameterUn
     if np.any(divisor != 1.0):
         packed = packed / xr.Variable([FIELD], divisor)
     fields: dict[str, list[Any]] = {}
-    for name, part in layout.fields().items():
+    for name, part in layout.fields.items():
         columns = [part] if name == "covariance" else range(part.start, part.stop)
         fields[name] = [packed.data[..., c].astype(_DTYPES.get(name, np.float64), copy=False) for c in columns]
     return fields
@@ -139,7 +139,7 @@ def label(
 
 def _divisor(layout: Layout, units: Sequence[ParameterUnit]) -> np.ndarray:
     """What the packed array is divided by: parameters, their errors and covariance get the units of the result."""
-    fields, inward = layout.fields(), np.array([one.inward for one in units])
+    fields, inward = layout.fields, np.array([one.inward for one in units])
     divisor = np.ones(layout.width)
     divisor[fields["parameters"]] = divisor[fields["stderr"]] = inward
     if "covariance" in fields:

@@ -61,18 +61,21 @@ def compiled_source(
 
     try:
         compiled = kernels(source)
-        P, _ = points_to_try(problem, inputs)
-    except (NumbaError, ArithmeticError, TypeError, ValueError):  # it does not compile, or says nothing here
+    except (NumbaError, ArithmeticError, TypeError, ValueError):  # it does not compile
         return None
     key = source, problem.ways.traced, compiled.addresses, numbers_of(problem, inputs), n_samples
-    question = Question(key, (problem, compiled, inputs, P, n_samples))
+    question = Question(key, (problem, compiled, inputs, n_samples))
     # Where its expression was seen to say what the model says, so do compiled functions that say what it says.
     found = _says_the_same(question) if problem.ways.traced is None else _said_the_same(question)
     return source if found else None
 
 
 def _says_the_same(question: Question) -> bool:
-    problem, compiled, inputs, P, n_samples = question.taken()
+    problem, compiled, inputs, n_samples = question.taken()
+    try:
+        P, _ = points_to_try(problem, inputs)
+    except (ArithmeticError, TypeError, ValueError):  # the model says nothing here
+        return False
     k = int(np.count_nonzero(problem.free))
     return agrees(problem, lambda at, Q: _columns(compiled, at, Q, k), inputs, P, n_samples)
 

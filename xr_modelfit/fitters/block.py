@@ -73,7 +73,7 @@ def _fill(packed: np.ndarray, block: Block, task: BlockTask, problem: Problem) -
         samples = Samples(given.y, given.inputs, given.weights, solved.valid)
         n_points = np.where(attempt, samples.n_points, n_points)
 
-    fields = task.layout.fields()
+    fields = task.layout.fields
     packed[:, fields["dof"]] = (n_points - n_free)[:, None]
     packed[:, fields["n_points"]] = n_points[:, None]
     packed[:, fields["n_iter"]] = np.where(attempt, solved.n_iter, 0.0)[:, None]
@@ -112,7 +112,7 @@ def _judge(
     notes: Notes | None,
 ) -> None:
     """Judge every fit that has parameters; fills ``packed``, and has the last word on ``status``."""
-    fields = task.layout.fields()
+    fields = task.layout.fields
     n_points = packed[:, fields["n_points"]][:, 0].astype(int)
     there = np.all(np.isfinite(parameters), axis=1)
     status[(status > 0) & ~there] = FitStatus.NONFINITE_MODEL

@@ -1,7 +1,9 @@
 """What a task of a call needs to know beside its arrays, and what its packed array holds."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +41,8 @@ class Layout:
     covariance: bool = False
     diagnosed: bool = False
 
-    def fields(self) -> dict[str, slice]:
+    @cached_property
+    def fields(self) -> Mapping[str, slice]:
         """Name to slice: ``parameters``, ``stderr``, each scalar, each info, ``covariance``, ``unwritten``."""
         K = self.n_parameters
         widths = {"parameters": K, "stderr": K}
@@ -56,7 +59,7 @@ class Layout:
 
     @property
     def width(self) -> int:
-        return max(s.stop for s in self.fields().values())
+        return max(s.stop for s in self.fields.values())
 
 
 @dataclass(frozen=True, eq=False)
