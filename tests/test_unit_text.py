@@ -503,11 +503,13 @@ def test_what_is_written_means_the_same_to_astropy(scale: float, parts: list[tup
     assert same(u.Unit(text), unit)
 
 
+@example([("Jy", -4), ("Jy", -4), ("Jy", -4)])
 @given(st.lists(st.tuples(st.sampled_from([*sorted(WORDS), "mm/day", "W m-2", "KM/S", "1e-3 m"]), POWERS), max_size=4))
 def test_a_product_of_strings_means_the_product(factors: list[tuple[str, int]]) -> None:
     expected = ONE
     for text, power in factors:
         expected = expected * parse_unit(text) ** power
+    assume(in_range(expected))
     assert same(parse_unit(compose_text(factors)), expected)
 
 
