@@ -23,6 +23,7 @@ __all__ = [
     "has_fixed_inputs",
     "held_inputs",
     "inner_inputs",
+    "keeps_nothing",
     "leaves",
     "locked",
     "parameter_titles",
@@ -263,6 +264,16 @@ def forgetful(model: Model) -> Model:
         if isinstance(part, Voigt1D):
             part._wrap_wofz = part._faddeeva
     return model
+
+
+def keeps_nothing(model: Model) -> bool:
+    """Whether evaluating ``model`` changes nothing in it, so that tasks can share it: it has astropy's own code."""
+    return all(
+        type(part).__module__.startswith("astropy.modeling.")
+        and not isinstance(part, Voigt1D)
+        and "evaluate" not in vars(part)
+        for part in leaves(model)
+    )
 
 
 def _inner_values(model: Model, parameters: Sequence[Any]) -> Sequence[Any]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from astropy.modeling import Model
 
-from xr_modelfit.expression import evaluate_tree, forgetful
+from xr_modelfit.expression import evaluate_tree, forgetful, keeps_nothing
 
 __all__ = ["Numbers", "Problem", "Stand", "Ways", "as_rows", "column"]
 
@@ -111,7 +111,9 @@ class Problem:
         return ~self.fixed & ~self.tied
 
     def private(self) -> Problem:
-        """A copy whose model belongs to one task, as ties write to it, and knows of no other fit."""
+        """A copy whose model belongs to one task, as ties write to it; this one, where none do."""
+        if not self.tied.any() and keeps_nothing(self.model):
+            return self
         return replace(self, model=forgetful(copy.deepcopy(self.model)))
 
     def evaluate(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray:

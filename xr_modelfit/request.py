@@ -249,9 +249,11 @@ def _resolve_units(
 ) -> UnitSystem:
     inputs = model_inputs(labels, fitted, options["coords"], model.inputs, options["time_units"])
     told = check_equivalencies(options["equivalencies"], {i.name: i.coordinate for i in inputs})
-    start = np.array(representatives(model))
-    bare = all(getattr(model, name).unit is None for name in model.param_names)
-    probe = probe_inputs(inputs, fitted, labels.data, start, indexes=bare)
+
+    def probe() -> list[np.ndarray]:
+        bare = all(getattr(model, name).unit is None for name in model.param_names)
+        return probe_inputs(inputs, fitted, labels.data, np.array(representatives(model)), indexes=bare)
+
     with caught_warnings():
         return resolve_units(model, inputs, measure_of(labels.data), told, probe)
 

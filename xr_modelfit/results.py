@@ -131,7 +131,7 @@ def label(
     for name in layout.info_names:
         put(name, metadata.info(name), f"info:{name}")
     put("fit_status", metadata.status(), "fit_status")
-    result = frame.assign(variables)
+    result = xr.Dataset({**frame.data_vars, **variables}, frame.coords, frame.attrs)
     if layout.covariance:
         result = result.assign({f"{prefix}covariance": _covariance(fields["covariance"][0], dims, metadata)})
     return result

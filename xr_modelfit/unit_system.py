@@ -7,7 +7,7 @@ beside astropy's own Quantities.
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +30,7 @@ from xr_modelfit.units import Conversion, Measure, conversion, factor
 
 __all__ = ["resolve_units"]
 
-Probe = Sequence[np.ndarray]
+Probe = Callable[[], Sequence[np.ndarray]]
 
 
 def resolve_units(
@@ -46,8 +46,8 @@ def resolve_units(
         Of the data.
     equivalencies : mapping
         By model input.
-    probe : sequence of ndarray, shape (n,)
-        Coordinates in memory to try the model on, one for each input.
+    probe : callable
+        Gives coordinates in memory to try the model on, one array (n,) for each input, where they are needed.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def resolve_units(
         groups = unit_groups(inputs)
         bare = scalar_model(model)
         near = _near(bare, len(inputs))  # a line may be far from the coordinates as long as its start is a default
-        both = [np.concatenate(parts) for parts in zip(probe, near, strict=True)]
+        both = [np.concatenate(parts) for parts in zip(probe(), near, strict=True)]
         exponents = None
         if len({one.measure.text for one in inputs}) > len(set(groups)):  # degrees_north and degrees_east
             apart = list(range(len(inputs)))
@@ -270,7 +270,7 @@ class _Carried:
         """Parameters in their own units, or all in SI; None where plain numbers differ from Quantities."""
         inner = [unit if unit is None or not coherent else _coherent(unit) for unit in self.carried]
         inputs, at, converted = [], [], {}
-        for one, x in zip(self.inputs, probe, strict=True):
+        for one, x in zip(self.inputs, probe(), strict=True):
             old = one.measure.unit or u.dimensionless_unscaled
             wanted = self._input_unit(one.name) or old
             wanted = _coherent(wanted) if coherent else wanted
