@@ -26,7 +26,7 @@ from astropy.modeling.fitting import TRFLSQFitter, parallel_fit_dask
 from astropy.modeling.math_functions import ExpUfunc, HypotUfunc, SqrtUfunc
 
 from xr_modelfit import RecordError, fit
-from xr_modelfit.expression import leaves
+from xr_modelfit.expression import evaluate_tree, keeps_nothing, leaves, scalar_model
 
 # --- all models that astropy has
 
@@ -503,3 +503,21 @@ def test_a_parameter_that_is_kept_otherwise_inside(truth: Callable[[], Model], s
     np.testing.assert_allclose(result[name], 30.0, atol=0.5)
     one = result.isel(star=0).modelfit.to_model()
     assert_close(called(one, case, data.coords), result.modelfit.evaluate(data).values[0])
+
+
+def snapshot(model: Model) -> list[dict[str, str]]:
+    """All that the parts of a model hold, in words; what a class caches for all is no part of it."""
+    return [{name: repr(value) for name, value in vars(part).items()} for part in leaves(model)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_models_that_tasks_share_are_not_changed_by_evaluation(name: str) -> None:
+    """Any model is evaluated by many threads at once: those that keep something get a copy for each."""
+    model = scalar_model(CASES[name].truth())
+    values, rng = model.parameters, np.random.default_rng(0)
+    before = snapshot(model)
+    for _ in range(2):
+        inputs = [rng.uniform(CASES[name].low, CASES[name].high, 20) for _ in range(model.n_inputs)]
+        with np.errstate(all="ignore"):
+            evaluate_tree(model, inputs, [p * rng.uniform(0.9, 1.1) for p in values])
+    assert snapshot(model) == before or not keeps_nothing(model)

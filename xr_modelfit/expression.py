@@ -8,6 +8,7 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from inspect import getattr_static
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -267,13 +268,17 @@ def forgetful(model: Model) -> Model:
 
 
 def keeps_nothing(model: Model) -> bool:
-    """Whether evaluating ``model`` changes nothing in it, so that tasks can share it: it has astropy's own code."""
-    return all(
-        type(part).__module__.startswith("astropy.modeling.")
-        and not isinstance(part, Voigt1D)
-        and "evaluate" not in vars(part)
-        for part in leaves(model)
-    )
+    """Whether tasks can share ``model``, as the functions that evaluate it do not even get it.
+
+    Others may write to it: `NFW` puts there what it has worked out, and reads it again.
+    """
+    return all(_is_static(part, name) for part in leaves(model) for name in ("evaluate", "fit_deriv"))
+
+
+def _is_static(model: Model, name: str) -> bool:
+    """Whether the model has a function of this name that does not get the model, or none."""
+    function = getattr_static(model, name, None)
+    return function is None or isinstance(function, staticmethod)
 
 
 def _inner_values(model: Model, parameters: Sequence[Any]) -> Sequence[Any]:
