@@ -24,7 +24,7 @@ from xr_modelfit.questions import KEPT, Question, numbers_of
 __all__ = ["compiled_source"]
 
 _POINTER = ctypes.POINTER(ctypes.c_double)
-_MANY = 3e7  # samples whose fits by NumPy take longer than to compile everything
+_MANY = 5e7  # samples whose fits by NumPy take longer than to compile everything
 _SOME = 2e6  # the same where files hold what was compiled
 _FEW = 2e4  # the same where it is in memory
 _LONGEST = 2**18  # samples of a fit: beyond, eight fits side by side take much memory, and NumPy has long arrays

@@ -73,7 +73,7 @@ def _judge(problem: Problem, ids: np.ndarray, sums: np.ndarray, bounds: Bounds, 
         return
     held = sums[:, -1, 1:].T == 1.0
     inverse = np.moveaxis(sums[:, 1:-1, 1:], 0, 2)
-    T, known, active = None, np.ones(1, dtype=bool), held
+    T, known, active = None, np.ones(1, dtype=bool), held  # without ties, nobody asks what is active
     if problem.tied.any():
         T, known = slopes_of_ties(problem, np.ascontiguousarray(out.parameters[ids].T))
         low, high = (np.broadcast_to(a, out.parameters.shape)[ids][:, problem.free].T for a in bounds)
