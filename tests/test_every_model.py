@@ -506,8 +506,10 @@ def test_a_parameter_that_is_kept_otherwise_inside(truth: Callable[[], Model], s
 
 
 def snapshot(model: Model) -> list[dict[str, str]]:
-    """All that the parts of a model hold, in words; what a class caches for all is no part of it."""
-    return [{name: repr(value) for name, value in vars(part).items()} for part in leaves(model)]
+    """All that a model and its parts hold, in words; what a class caches for all is no part of it."""
+    parts = (model.left, model.right) if isinstance(model, CompoundModel) else ()
+    below = [held for part in parts if isinstance(part, Model) for held in snapshot(part)]
+    return [{name: repr(value) for name, value in vars(model).items()}, *below]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -521,3 +523,20 @@ def test_models_that_tasks_share_are_not_changed_by_evaluation(name: str) -> Non
         with np.errstate(all="ignore"):
             evaluate_tree(model, inputs, [p * rng.uniform(0.9, 1.1) for p in values])
     assert snapshot(model) == before or not keeps_nothing(model)
+
+
+@pytest.mark.parametrize(
+    ("model", "shared"),
+    [
+        (M.Gaussian1D() + M.Linear1D(), True),
+        (fix_inputs(M.Gaussian2D(), {"y": 1.0}), True),
+        (M.NFW(), False),
+        (M.Gaussian1D() + M.Voigt1D(), False),
+        (M.Polynomial1D(2), False),
+        (convolve_models(M.Gaussian1D(), M.Gaussian1D()), False),
+        (M.Const1D(2) * convolve_models(M.Gaussian1D(), M.Gaussian1D()), False),
+    ],
+    ids=["sum", "fixed input", "NFW", "voigt", "polynomial", "convolution", "convolution in a product"],
+)
+def test_only_models_of_static_functions_are_shared(model: Model, shared: bool) -> None:
+    assert keeps_nothing(model) == shared

@@ -270,9 +270,13 @@ def forgetful(model: Model) -> Model:
 def keeps_nothing(model: Model) -> bool:
     """Whether tasks can share ``model``, as the functions that evaluate it do not even get it.
 
-    Others may write to it: `NFW` puts there what it has worked out, and reads it again.
+    Others may write to it: `NFW` puts there what it has worked out, and reads it again. An operator that is not known
+    here, as that of a convolution, may too.
     """
-    return all(_is_static(part, name) for part in leaves(model) for name in ("evaluate", "fit_deriv"))
+    if isinstance(model, CompoundModel):
+        parts = [part for part in (model.left, model.right) if isinstance(part, Model)]
+        return model.op in _KNOWN and all(map(keeps_nothing, parts))
+    return all(_is_static(model, name) for name in ("evaluate", "fit_deriv"))
 
 
 def _is_static(model: Model, name: str) -> bool:
