@@ -61,7 +61,8 @@ def _first_position(values: xr.Variable, fitted: tuple[Hashable, ...]) -> xr.Var
         not values._in_memory or values.size == 0
     ):  # neither dask nor a file is read before the call is known to be right
         return None
-    return values.isel({d: 0 for d in values.dims if d not in fitted})
+    first = {d: 0 for d in values.dims if d not in fitted}
+    return values.isel(first) if first else values
 
 
 def choose_fitter(

@@ -123,8 +123,9 @@ def resolve_starts(
     if units.carried:
         _tie_in_units(template, model, units)
     K = len(names)
-    fixed = np.array([bool(template.fixed[n]) for n in template.param_names])
-    ties = tuple(template.tied[n] or None for n in template.param_names)
+    held, tied = template.fixed, template.tied  # astropy looks at all parameters for each of these
+    fixed = np.array([bool(held[n]) for n in template.param_names])
+    ties = tuple(tied[n] or None for n in template.param_names)
     start = np.array(template.parameters, dtype=float)
     lower, upper = np.full(K, -np.inf), np.full(K, np.inf)
     maps: dict[Role, xr.Variable] = {}
@@ -197,9 +198,10 @@ def _model_bounds(model: Model, units: UnitSystem) -> tuple[dict[int, Any], dict
     """Bounds that the model carries; they are in the units of its parameters."""
     lows: dict[int, Any] = {}
     highs: dict[int, Any] = {}
+    bounds = model.bounds
     for j, name in enumerate(model.param_names):
         inward = units.parameters[j].inward
-        low, high = (None if v is None or np.isnan(v) else float(v) * inward for v in model.bounds[name])
+        low, high = (None if v is None or np.isnan(v) else float(v) * inward for v in bounds[name])
         lows[j], highs[j] = low, high
     return lows, highs
 

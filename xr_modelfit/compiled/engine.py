@@ -45,7 +45,7 @@ def solve_fits(
         steps.ALPHA, steps.FORGET, steps.ROUNDING, steps.STUCK, steps.NEAR, steps.ALIGNED, steps.FLAT, steps.SINGULAR,
     )  # fmt: skip
     limits = (ON_BOUND, AT_MINIMUM, WORST, *SQUARES)
-    given = (*_arrays(samples), *_tables(samples, starts, *bounds), np.flatnonzero(problem.free))
+    given = (*_arrays(samples), *_tables(starts, *bounds), np.flatnonzero(problem.free))
     work = _work(len(samples.inputs), n, k, K)
     left = []
     most = max(_AT_ONCE // (1 + k) ** 2, 1)
@@ -71,7 +71,7 @@ def _judge(problem: Problem, ids: np.ndarray, sums: np.ndarray, bounds: Bounds, 
         ids, sums = ids[clear], sums[clear]
     if not ids.size:
         return
-    held = sums[:, -1, 1:].T == 1.0
+    held = np.stack([column == 1.0 for column in sums[:, -1, 1:].T])  # at once, NumPy would go along the short axis
     inverse = np.moveaxis(sums[:, 1:-1, 1:], 0, 2)
     T, known, active = None, np.ones(1, dtype=bool), held  # without ties, nobody asks what is active
     if problem.tied.any():
@@ -80,7 +80,7 @@ def _judge(problem: Problem, ids: np.ndarray, sums: np.ndarray, bounds: Bounds, 
         active = (low != high) & ~held
     covariance = of_all_parameters(problem, inverse, T, active, held)
     good = np.broadcast_to(known, ids.shape)
-    found = Judgement(covariance, sums[:, 0, 0], good, good, good, good, held.any(axis=0))
+    found = Judgement(covariance, sums[:, 0, 0], good, good, good, good, np.any(held, axis=0))
     out.judged.append((ids[good], found.only(good)))
 
 
@@ -107,7 +107,6 @@ def _arrays(samples: Samples) -> Sequence[np.ndarray]:
     return np.ascontiguousarray(y), x, weights, valid
 
 
-def _tables(samples: Samples, *tables: np.ndarray) -> list[np.ndarray]:
-    """Tables of parameters, (b, K) each."""
-    b = samples.y.shape[0]
-    return [np.ascontiguousarray(np.broadcast_to(t, (b, t.shape[1])), dtype=float) for t in tables]
+def _tables(*tables: np.ndarray) -> list[np.ndarray]:
+    """Tables of parameters, (b, K) each, or (1, K) where all fits share a row of memory."""
+    return [np.ascontiguousarray(t if t.strides[0] else t[:1], dtype=float) for t in tables]

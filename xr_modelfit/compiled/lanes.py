@@ -31,6 +31,7 @@ __all__ = [
     "gather",
     "helper",
     "jacobian",
+    "own_row",
     "rows",
     "sums_of",
     "tie",
@@ -136,10 +137,16 @@ def _size2_of_all_alike(y):
 
 
 @helper
+def own_row(i, table):
+    """The row of fit ``i`` in a table that may have one row for all fits."""
+    return i if table.shape[0] > 1 else 0
+
+
+@helper
 def gather(i, lane, y, x, weights, valid, own, D):
     """Put the samples of fit ``i`` into a lane of D; returns how many, and the squared length of the weighted data."""
     n_inputs, n = x.shape[0], y.shape[1]
-    own_w = i if weights.shape[0] > 1 else 0
+    own_w = own_row(i, weights)
     if not own:
         for s in range(n):
             D[n_inputs, s, lane] = y[i, s]

@@ -44,6 +44,7 @@ from xr_modelfit.compiled.lanes import (
     gather,
     helper,
     jacobian,
+    own_row,
     rows,
     sums_of,
     tie,
@@ -322,7 +323,7 @@ def solve_all(
     x : ndarray, shape (n_inputs, 1 or b, n)
     weights, valid : ndarray, shape (0, 1 or b, n), (0 or b, n)
         Without rows: all are 1, all are valid.
-    starts, low, high : ndarray, shape (b, K)
+    starts, low, high : ndarray, shape (1 or b, K)
     ours : ndarray of int, shape (k,)
         The free parameters.
     rules : tuple of float
@@ -353,8 +354,8 @@ def solve_all(
             if who[lane] >= 0:
                 number, i = who[lane], ids[who[lane]]
                 if _put_down(lane, number, i, P, Q, V, N, out_P, out_status, out_iter, out_sums, kept):
-                    dof = N[DOF, lane]
-                    judge(out_sums[number], out_P[i], low[i], high[i], ours, dof, limits, work, scale, active)
+                    dof, own_low, own_high = N[DOF, lane], low[own_row(i, low)], high[own_row(i, high)]
+                    judge(out_sums[number], out_P[i], own_low, own_high, ours, dof, limits, work, scale, active)
                 if N[STATUS, lane] == PUT_BACK:
                     waiting[n_waiting] = who[lane]
                     n_waiting += 1
@@ -375,9 +376,9 @@ def solve_all(
             longest = max(longest, n)
             n_active += 1
             for a in range(k):
-                V[LOW, a, lane], V[HIGH, a, lane] = low[i, ours[a]], high[i, ours[a]]
+                V[LOW, a, lane], V[HIGH, a, lane] = low[own_row(i, low), ours[a]], high[own_row(i, high), ours[a]]
             if fresh:
-                _begin(lane, n, starts[i], size2, first_damping, P, V, N)
+                _begin(lane, n, starts[own_row(i, starts)], size2, first_damping, P, V, N)
             else:
                 _take_up(lane, who[lane], i, P, Q, V, N, out_P, out_sums, kept)
             N[STATUS, lane] = GOES_ON

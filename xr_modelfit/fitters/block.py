@@ -12,7 +12,7 @@ import numpy as np
 from xr_modelfit.fitters.block_arrays import Block
 from xr_modelfit.fitters.covariance import Judgement, judge
 from xr_modelfit.fitters.diagnosis import Ended
-from xr_modelfit.fitters.pieces import apart, pieces
+from xr_modelfit.fitters.pieces import all_in_row, any_in_row, apart, pieces, together
 from xr_modelfit.fitters.quiet import caught_warnings, within
 from xr_modelfit.fitters.samples import Notes, Samples
 from xr_modelfit.fitters.tasks import BlockTask, Role
@@ -40,24 +40,30 @@ def fit_block(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
     ndarray, shape (..., task.layout.width)
     """
     whole = Block(arrays, task)
-    packed = np.full((*whole.shape, task.layout.width), np.nan)
-    if whole.b:
-        with within(task.place):
-            problem = task.problem.private()
-            for at in whole.parts():
-                block = whole.part(at)
-                filled = np.full((block.b, task.layout.width), np.nan)
-                _fill(filled, block, task, problem)
-                packed[at] = filled.reshape(*block.shape, task.layout.width)
+    width = task.layout.width
+    if not whole.b:
+        return np.empty((*whole.shape, width))
+    with within(task.place):
+        problem = task.problem.private()
+        cuts = list(whole.parts())
+        if len(cuts) == 1:
+            return _fitted(whole, task, problem).reshape(*whole.shape, width)
+        packed = np.empty((*whole.shape, width))
+        for at in cuts:
+            block = whole.part(at)
+            packed[at] = _fitted(block, task, problem).reshape(*block.shape, width)
     return packed
 
 
-def _fill(packed: np.ndarray, block: Block, task: BlockTask, problem: Problem) -> None:
+def _fitted(block: Block, task: BlockTask, problem: Problem) -> np.ndarray:
+    """The packed array of a part, shape (b, width)."""
+    packed = np.full((block.b, task.layout.width), np.nan)
     given, finite, admitted = block.samples()
-    starts, lower, upper = block.starts_and_bounds()
-    free = problem.free & ~(lower == upper)
+    tables = block.starts_and_bounds()
+    free = problem.free & ~(tables[1] == tables[2])
     n_points, n_free = given.n_points, np.count_nonzero(free, axis=1)
-    status = _before(task, given, finite, admitted, starts, lower, upper, n_free)
+    status = _before(task, given, finite, admitted, *tables, n_free)
+    starts, lower, upper, free = (np.broadcast_to(table, (block.b, free.shape[1])) for table in (*tables, free))
     attempt = (status == FitStatus.CONVERGED) & (n_free > 0)
 
     notes = None
@@ -97,6 +103,7 @@ def _fill(packed: np.ndarray, block: Block, task: BlockTask, problem: Problem) -
         packed[:, fields["unwritten"]] = task.diagnosis.write(ended)[:, None]
     if task.raising:
         _raise_first(status, block, notes)
+    return packed
 
 
 def _judge(
@@ -114,7 +121,7 @@ def _judge(
     """Judge every fit that has parameters; fills ``packed``, and has the last word on ``status``."""
     fields = task.layout.fields
     n_points = packed[:, fields["n_points"]][:, 0].astype(int)
-    there = np.all(np.isfinite(parameters), axis=1)
+    there = all_in_row(np.isfinite(parameters))
     status[(status > 0) & ~there] = FitStatus.NONFINITE_MODEL
     said = status.copy()
 
@@ -127,18 +134,19 @@ def _judge(
 
     def settle(ids: np.ndarray, found: Judgement, times: np.ndarray | float = 1.0) -> None:
         """``times``: what variances are multiplied by."""
-        status[ids] = _after(said[ids], found)
-        packed[ids, fields["chi2"]] = found.chi2[:, None]
-        good = status[ids] > 0
-        packed[ids[good], fields["stderr"]] = np.sqrt(found.variance * times).T[good]
+        at = together(ids)
+        status[at] = _after(said[at], found)
+        packed[at, fields["chi2"]] = found.chi2[:, None]
+        good = (status[at] > 0)[:, None]
+        packed[at, fields["stderr"]] = np.where(good, np.sqrt(found.variance * times).T, np.nan)
         if task.layout.covariance:
             K = problem.n_parameters
-            covariance = found.covariance * times
-            packed[ids[good], fields["covariance"]] = np.moveaxis(covariance, 2, 0).reshape(-1, K * K)[good]
+            covariance = np.moveaxis(found.covariance * times, 2, 0).reshape(-1, K * K)
+            packed[at, fields["covariance"]] = np.where(good, covariance, np.nan)
 
     for ids, found in known:
         # Where weights are relative, errors come from the residuals; what is known already has degrees of freedom.
-        settle(ids, found, 1.0 if task.absolute else found.chi2 / packed[ids, fields["dof"]][:, 0])
+        settle(ids, found, 1.0 if task.absolute else found.chi2 / packed[together(ids), fields["dof"]][:, 0])
         there[ids] = False
     left = np.flatnonzero(there)
     for ids in pieces(left, samples.y.shape[1]):
@@ -158,15 +166,18 @@ def _before(
     upper: np.ndarray,
     n_free: np.ndarray,
 ) -> np.ndarray:
-    """Status of each fit before it is tried, shape (b,); CONVERGED where it can be."""
+    """Status of each fit before it is tried, shape (b,); CONVERGED where it can be.
+
+    Starts, bounds and ``n_free`` have one row where all fits share them.
+    """
     problem = task.problem
     n_points = samples.n_points
     least = n_free if task.min_points is None else task.min_points
     outside = ~((starts >= lower) & (starts <= upper)) & ~problem.fixed
     bad_start = (outside | ~np.isfinite(starts)) & ~problem.tied
-    status = np.full(len(starts), FitStatus.CONVERGED, dtype=np.int8)
+    status = np.full(n_points.shape, FitStatus.CONVERGED, dtype=np.int8)
     status[n_points < least] = FitStatus.TOO_FEW_POINTS
-    status[bad_start.any(axis=1)] = FitStatus.INVALID_START
+    status[np.broadcast_to(any_in_row(bad_start), status.shape)] = FitStatus.INVALID_START
     status[n_points == 0] = FitStatus.NO_DATA
     if not task.skipna:
         status[np.any(admitted & ~finite, axis=1)] = FitStatus.NONFINITE_DATA

@@ -71,28 +71,26 @@ class Block:
             admitted = admitted & positive & (np.isfinite(weights) | ~positive)
         elif task.scalar_weight is not None:
             weights = np.full((1, self.n), task.scalar_weight)
-        admitted, finite = (np.broadcast_to(a, y.shape) for a in (admitted, finite))
         valid = finite if admitted.all() else finite & admitted
-        return Samples(y, inputs, weights, valid), finite, admitted
+        return Samples(y, inputs, weights, valid), finite, np.broadcast_to(admitted, y.shape)
 
     def starts_and_bounds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Starts, lower and upper bounds, (b, K) each."""
+        """Starts, lower and upper bounds, (b, K) each, or (1, K) where no fit has its own."""
         problem = self.task.problem
         out = []
         for kind, scalar in (("start", problem.start), ("lower", problem.lower), ("upper", problem.upper)):
-            table = np.tile(scalar, (self.b, 1))
-            for role, array in self.given.items():
-                if role.kind == kind:
-                    with np.errstate(all="ignore"):
-                        values = np.broadcast_to(np.asarray(array, dtype=float), self.shape).reshape(self.b)
-                    if kind != "start":  # a NaN bound is no bound
-                        values = np.where(np.isnan(values), -np.inf if kind == "lower" else np.inf, values)
-                    table[:, int(role.name)] = values
+            maps = {int(role.name): array for role, array in self.given.items() if role.kind == kind}
+            table = np.tile(scalar, (self.b if maps else 1, 1))
+            for j, array in maps.items():
+                with np.errstate(all="ignore"):
+                    values = np.broadcast_to(np.asarray(array, dtype=float), self.shape).reshape(self.b)
+                if kind != "start":  # a NaN bound is no bound
+                    values = np.where(np.isnan(values), -np.inf if kind == "lower" else np.inf, values)
+                table[:, j] = values
             out.append(table)
         starts, lower, upper = out
         held = (lower == upper) & ~problem.fixed & ~problem.tied
-        starts[held] = lower[held]
-        return starts, lower, upper
+        return (np.where(held, lower, starts) if held.any() else starts), lower, upper
 
     @cached_property
     def positions(self) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 from xr_modelfit.derivatives import accuracy, jacobian
 from xr_modelfit.fitters.normal import Design, design_of, solve_normal
 from xr_modelfit.fitters.orthogonal import factorise
-from xr_modelfit.fitters.pieces import apart, pieces
+from xr_modelfit.fitters.pieces import all_in_row, any_in_row, apart, pieces
 from xr_modelfit.fitters.samples import FitArrays, Samples
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
@@ -60,7 +60,7 @@ def _solve_clear(
     Whether inputs are shared is no matter for the bits, so that a fit has the same ones in any company.
     """
     low, high = bounds
-    usual = np.all((starts == problem.start) | ~problem.fixed, axis=1) & ~np.any((low == high) & problem.free, axis=1)
+    usual = all_in_row((starts == problem.start) | ~problem.fixed) & ~any_in_row((low == high) & problem.free)
     some = ids[usual[ids]]
     if not some.size or not problem.free.any():
         return ids

@@ -13,6 +13,7 @@ from warnings import WarningMessage
 import numpy as np
 
 from xr_modelfit.fitters.covariance import Judgement
+from xr_modelfit.fitters.pieces import together
 from xr_modelfit.fitters.sums import columns
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
@@ -117,10 +118,10 @@ class Samples:
 
 def _in_columns(a: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Rows ``ids`` of (b, n) as columns (n, b) that lie beside each other in memory; a view where that is possible."""
-    in_a_row = ids[-1] - ids[0] == ids.size - 1 and bool(np.all(np.diff(ids) == 1))
+    at = together(ids)
     if a.strides[0] == a.itemsize and a.strides[1] != a.itemsize:  # samples first in memory
-        return a.T[:, ids[0] : ids[-1] + 1] if in_a_row else columns(a.T, ids)
-    return np.ascontiguousarray((a[ids[0] : ids[-1] + 1] if in_a_row else a[ids]).T)
+        return a.T[:, at] if isinstance(at, slice) else columns(a.T, at)
+    return np.ascontiguousarray(a[at].T)
 
 
 def _masked(a: np.ndarray, keep: np.ndarray) -> np.ndarray:
