@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from astropy.modeling.models import Const1D, Gaussian1D, Lorentz1D
+from astropy.modeling.models import Const1D, Gaussian1D, Lorentz1D, Voigt1D
 from numpy.testing import assert_array_equal
 from test_derivatives import problem_of
 
@@ -127,6 +127,14 @@ def test_what_was_compiled_decides_for_computed_calls_and_not_for_lazy_ones() ->
     assert engine_of(xr_modelfit.fit(data, LINE, "x")) == "numba"
     assert engine_of(xr_modelfit.fit(data.chunk({"p": 500}), LINE, "x")) == "numpy"
     assert engine_of(xr_modelfit.fit(data.isel(p=slice(10)), LINE, "x")) == "numpy"
+
+
+@pytest.mark.parametrize(("model", "engine"), [(LINE, "numpy"), (Voigt1D(0.1, 1.1, 0.9, 1.2), "numba")])
+def test_dear_functions_are_worth_compiling_sooner(model: Any, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """4000 samples of a Voigt profile cost NumPy what 32 000 of a Gaussian do."""
+    monkeypatch.setattr(choice, "_MANY", 2e4)
+    data = lines(100).chunk({"p": 50})
+    assert engine_of(xr_modelfit.fit(data, model, "x")) == engine
 
 
 @pytest.mark.parametrize(("many", "engine"), [(1e4, "numba"), (1e9, "numpy")])

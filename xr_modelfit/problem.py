@@ -62,6 +62,11 @@ class Ways:
     compilable: str | None = None
 
     @property
+    def dear(self) -> bool:
+        """Whether a value takes long: by the model's own code, or as scipy computes it one by one."""
+        return self.traced is None or "wofz(" in self.traced[0]
+
+    @property
     def complex(self) -> bool:
         """Whether any derivative is taken by a complex step."""
         return "complex" in self.atoms and self.traced is None

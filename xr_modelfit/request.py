@@ -99,8 +99,8 @@ class Request:
             return Habit.one_by_one()
         n_samples = math.prod(self.data.sizes[d] for d in self.fitted)
         ways = self.problem.ways
-        special = ways.traced is None and not ways.linear and ways.broadcasts  # functions that take long
-        return Habit.for_arrays(n_samples, release=special or self.problem.source is not None)
+        long = ways.dear and not ways.linear and ways.broadcasts
+        return Habit.for_arrays(n_samples, release=long or self.problem.source is not None)
 
     @property
     def chi2_units(self) -> str | None:

@@ -20,8 +20,8 @@ from astropy.modeling import CompoundModel, Model
 
 from xr_modelfit.comparison import agrees
 from xr_modelfit.compiled.arrays import array_sources, columns_of, values_of
+from xr_modelfit.compiled.graph import CannotTrace
 from xr_modelfit.compiled.source import written
-from xr_modelfit.compiled.symbols import CannotTrace
 from xr_modelfit.compiled.tracing import Traced, traced
 from xr_modelfit.derivatives import OF_DIFFERENCES, RULES, Walk, accuracy, jacobian, tie_derivatives, tied_or_nan
 from xr_modelfit.expression import evaluate_tree, inner_inputs

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xr_modelfit.compiled.symbols import CannotTrace, Graph
+from xr_modelfit.compiled.graph import PARTS, SPECIAL, CannotTrace, Graph
 from xr_modelfit.compiled.tracing import Traced
 from xr_modelfit.problem import as_rows
 
@@ -84,10 +84,23 @@ def _column(c: Any, inputs: Sequence[np.ndarray], P: np.ndarray) -> np.ndarray:
 
 def _function(source: str) -> Callable[..., Any]:
     if source not in _FUNCTIONS:
-        known: dict[str, Any] = {"np": np}
+        known: dict[str, Any] = {"np": np, "wofz": _wofz}
+        if "special." in source:
+            from scipy import special  # takes long to import, and few models need it
+
+            known["special"] = special
         exec(source, known)
         _FUNCTIONS[source] = known["columns"]
     return _FUNCTIONS[source]
+
+
+def _wofz(x: Any, y: Any) -> np.ndarray:
+    from scipy import special
+
+    z = np.empty(np.broadcast_shapes(np.shape(x), np.shape(y)), dtype=complex)
+    z.real, z.imag = x, y  # x + 1j * y is NaN where y is infinite
+    found: np.ndarray = special.wofz(z)
+    return found
 
 
 def _source(graph: Graph, roots: Sequence[int], full: set[int], given: Sequence[int] = ()) -> str:
@@ -119,7 +132,12 @@ def _line(graph: Graph, number: int, last: dict[int, int], full: set[int]) -> st
     exponent = graph.value(rest[1]) if op == "power" else None
     if exponent is not None and exponent == int(exponent) and 2 <= exponent <= _HIGHEST:
         return " * ".join([arguments[0]] * int(exponent))
+    if op in PARTS:
+        return f"{arguments[0]}.{op}.copy()"  # in one piece, and apart from the other
+    if op == "wofz":
+        return f"wofz({arguments[0]}, {arguments[1]})"
+    module = "special" if op in SPECIAL else "np"
     free = [a for a in dict.fromkeys(rest) if last.get(a) == number and a in full and not graph.is_truth(a)]
     if not free or op == "where" or graph.is_truth(number):
-        return f"np.{op}({', '.join(arguments)})"
-    return f"np.{op}({', '.join(arguments)}, out=v{free[0]})"
+        return f"{module}.{op}({', '.join(arguments)})"
+    return f"{module}.{op}({', '.join(arguments)}, out=v{free[0]})"

@@ -16,7 +16,7 @@ import numpy as np
 
 from xr_modelfit.comparison import agrees
 from xr_modelfit.compiled.kernels import Kernels, are_kept, are_ready, kernels
-from xr_modelfit.compiled.source import LANES, is_slow
+from xr_modelfit.compiled.source import LANES, is_dear, is_slow
 from xr_modelfit.probing import points_to_try
 from xr_modelfit.problem import Problem
 from xr_modelfit.questions import KEPT, Question, numbers_of
@@ -27,6 +27,7 @@ _POINTER = ctypes.POINTER(ctypes.c_double)
 _MANY = 5e7  # samples whose fits by NumPy take longer than to compile everything
 _SOME = 2e6  # the same where files hold what was compiled
 _FEW = 2e4  # the same where it is in memory
+_DEAR = 8  # as many samples of another model take NumPy as long as one of a Voigt profile
 _LONGEST = 2**18  # samples of a fit: beyond, eight fits side by side take much memory, and NumPy has long arrays
 
 
@@ -47,12 +48,12 @@ def compiled_source(
     lazy : bool
         Whether the result is.
     """
-    work = n_fits * n_samples
     if engine == "numpy" or problem.ways.linear or not problem.free.any():  # one factorisation serves all
         return None
     source = problem.ways.compilable
     if source is None or n_samples > _LONGEST:
         return None
+    work = n_fits * n_samples * (_DEAR if is_dear(source) else 1)
     if engine == "auto" and (work < (_MANY if lazy else _FEW) or n_fits < LANES or find_spec("numba") is None):
         return None
     if engine == "auto" and (is_slow(source) or (not lazy and work < _worth(source, work))):

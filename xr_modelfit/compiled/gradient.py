@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from xr_modelfit.compiled.symbols import TRUTHS, CannotTrace, Graph, Symbol
+from xr_modelfit.compiled.graph import PARTS, TRUTHS, CannotTrace, Graph
+from xr_modelfit.compiled.symbols import Symbol
 
 __all__ = ["gradient"]
 
@@ -32,7 +33,10 @@ def gradient(root: Symbol, parameters: Sequence[Symbol]) -> list[Symbol]:
         if number not in adjoints or op in _FLAT:
             continue
         above, itself = adjoints[number], Symbol(graph, number)
-        arguments = [Symbol(graph, a) for a in graph.arguments(number)]
+        made_of = graph.arguments(number)
+        if op in PARTS:  # of a pair, which has no adjoint itself
+            made_of = graph.arguments(made_of[0])
+        arguments = [Symbol(graph, a) for a in made_of]
         for i, argument in enumerate(arguments):
             if argument.number not in wanted:
                 continue
@@ -73,11 +77,22 @@ def _extreme(i: int, above: Any, itself: Any, a: Any, b: Any) -> Any:
     return np.where(first, above, 0.0) if i == 0 else np.where(first, 0.0, above)
 
 
+def _part_of_wofz(i: int, above: Any, itself: Any, x: Any, y: Any) -> Any:
+    """By ``w' = 2i / sqrt(pi) - 2 z w`` of ``w(x + iy)``."""
+    graph, (part, pair) = itself.graph, itself.graph.nodes[itself.number]
+    u, v = (Symbol(graph, graph.make(p, pair)) for p in ("real", "imag"))
+    if (part == "real") == (i == 0):
+        return above * (2.0 * (y * v - x * u))
+    slope = 2.0 * (_ROOT_OF_PI_UNDER_1 - (x * v + y * u))
+    return above * (slope if part == "imag" else -slope)
+
+
 def _one(rule: Rule) -> Rule:
     return lambda i, above, itself, argument: rule(above, itself, argument)
 
 
 _LN2, _LN10 = float(np.log(2.0)), float(np.log(10.0))
+_ROOT_OF_PI_UNDER_1 = float(1.0 / np.sqrt(np.pi))
 
 _RULES: dict[str, Rule] = {
     "add": lambda i, above, itself, a, b: above,
@@ -112,4 +127,10 @@ _RULES: dict[str, Rule] = {
     "arccosh": _one(lambda above, f, x: above / np.sqrt(x * x - 1.0)),
     "arctanh": _one(lambda above, f, x: above / (1.0 - x * x)),
     "absolute": _one(lambda above, f, x: above * np.sign(x)),
+    "erf": _one(lambda above, f, x: above * np.exp(-(x * x)) * (2.0 * _ROOT_OF_PI_UNDER_1)),
+    "erfc": _one(lambda above, f, x: above * np.exp(-(x * x)) * (-2.0 * _ROOT_OF_PI_UNDER_1)),
+    "erfcx": _one(lambda above, f, x: above * (2.0 * (x * f - _ROOT_OF_PI_UNDER_1))),
+    "expit": _one(lambda above, f, x: above * (f * (1.0 - f))),
+    "real": _part_of_wofz,
+    "imag": _part_of_wofz,
 }

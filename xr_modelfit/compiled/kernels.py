@@ -21,7 +21,16 @@ __all__ = ["Kernels", "are_kept", "are_ready", "kernels", "loop"]
 _READY: dict[str, Kernels] = {}
 _LOOP: list[Any] = []
 _LOCK = threading.RLock()
-_TAKEN_IN = ("algebra", "judging", "lanes", "levenberg", "maths", "source", "vectors")  # modules whose code is compiled
+_TAKEN_IN = (
+    "algebra",
+    "faddeeva",
+    "judging",
+    "lanes",
+    "levenberg",
+    "maths",
+    "source",
+    "vectors",
+)  # modules whose code is compiled
 
 
 class Kernels(NamedTuple):
@@ -99,9 +108,10 @@ def _loop() -> tuple[str, dict[str, Any]]:
 
 def _compiled(source: str) -> Kernels:
     numba = needed("numba", "fast", "The compiled engine")
+    from xr_modelfit.compiled.faddeeva import special_functions
     from xr_modelfit.compiled.maths import namespace
 
-    known, kept = _function(source, "model", namespace())
+    known, kept = _function(source, "model", namespace() | special_functions())
     number, numbers, nothing = numba.types.int64, numba.types.CPointer(numba.types.float64), numba.types.void
     loop = nothing(number, number, numbers, numbers, numbers)
 

@@ -32,7 +32,7 @@ from xr_modelfit.compiled.vectors import (
     zero,
 )
 
-__all__ = ["namespace"]
+__all__ = ["cos", "exp", "exp_of_both", "inline", "namespace", "sin"]
 
 _ROUNDER = 1.5 * 2.0**52  # added to a float, it leaves the nearest whole number in the low bits
 _ROUNDER_BITS = int(np.float64(_ROUNDER).view(np.int64))
@@ -44,10 +44,10 @@ _HALF_PI, _HALF_PI_LOW, _HALF_PI_LOWER = 1.5707963267948966, 6.123233995736766e-
 _INFINITE, _NONE = float("inf"), float("nan")
 
 
-_inline = njit(error_model="numpy", forceinline=True)
+inline = njit(error_model="numpy", forceinline=True)
 
 
-@_inline
+@inline
 def _times_power_of_2(y, k):
     """``k`` from -1077 on; in two factors, since ``2^k`` itself may be no normal number."""
     above = k + 2046
@@ -55,8 +55,8 @@ def _times_power_of_2(y, k):
     return y * as_numbers(half << 52) * as_numbers((above - half) << 52)
 
 
-@_inline
-def _exp_of_both(x, low):
+@inline
+def exp_of_both(x, low):
     """``exp(x + low)``: ``2^k`` times the exponential of what is left, ``|r| <= ln(2) / 2``, by a polynomial.
 
     Of what follows ``1 + r``, with the least relative error of ``exp``: 2^-58. Its coefficients were found by Lawson's
@@ -80,22 +80,22 @@ def _exp_of_both(x, low):
     return _times_power_of_2(1.0 + (near + fma(r * r, y, rest)), as_bits(t) - _ROUNDER_BITS)
 
 
-@_inline
+@inline
 def exp(x):
-    return _exp_of_both(x, 0.0)
+    return exp_of_both(x, 0.0)
 
 
-@_inline
+@inline
 def exp2(x):
     z = choose(x < -1080.0, -1080.0, choose(x > 1025.0, 1025.0, x))
     t = z + _ROUNDER
     part = z - (t - _ROUNDER)
     r = part * _LN2
-    y = _exp_of_both(r, fma(part, _LN2, -r) + part * _LN2_REST)
+    y = exp_of_both(r, fma(part, _LN2, -r) + part * _LN2_REST)
     return _times_power_of_2(y, as_bits(t) - _ROUNDER_BITS)
 
 
-@_inline
+@inline
 def _log_in_two(x):
     """``log(x)`` as the sum of two numbers, for ``x > 0``."""
     small = x < 2.2250738585072014e-308
@@ -124,7 +124,7 @@ def _log_in_two(x):
     return first, (total - first) + low
 
 
-@_inline
+@inline
 def log(x):
     high, low = _log_in_two(x)
     y = high + low
@@ -132,23 +132,23 @@ def log(x):
     return choose(x == _INFINITE, x, y)
 
 
-@_inline
+@inline
 def log2(x):
     return log(x) * _LOG2_E
 
 
-@_inline
+@inline
 def log10(x):
     return log(x) * 0.4342944819032518
 
 
-@_inline
+@inline
 def power(x, y):
     x, y = wide(x), wide(y)
     size = abs(x)
     high, low = _log_in_two(size)
     product = high * y
-    value = _exp_of_both(product, choose(abs(product) < 1e4, fma(high, y, -product) + low * y, 0.0))
+    value = exp_of_both(product, choose(abs(product) < 1e4, fma(high, y, -product) + low * y, 0.0))
     value = choose(x == 0.0, choose(y < 0.0, _INFINITE, 0.0), value)
     value = choose(size == _INFINITE, choose(y < 0.0, 0.0, _INFINITE), value)
     rounded = y + _ROUNDER
@@ -161,7 +161,7 @@ def power(x, y):
     return choose((y == 0.0) | (x == 1.0) | ((x == -1.0) & (abs(y) == _INFINITE)), 1.0, value)
 
 
-@_inline
+@inline
 def _sin_and_cos(x):
     """Of what is left of whole quarters of a turn, ``|r| <= pi / 4``; and how many quarters."""
     t = x * _TWO_OVER_PI + _ROUNDER
@@ -192,28 +192,28 @@ def _sin_and_cos(x):
     return sine, cosine, as_bits(t) - _ROUNDER_BITS
 
 
-@_inline
+@inline
 def sin(x):
     sine, cosine, quarters = _sin_and_cos(x)
     value = choose((quarters & 1) != 0, cosine, sine)
     return choose((quarters & 2) != 0, -value, value)
 
 
-@_inline
+@inline
 def cos(x):
     sine, cosine, quarters = _sin_and_cos(x)
     value = choose((quarters & 1) != 0, sine, cosine)
     return choose(((quarters + 1) & 2) != 0, -value, value)
 
 
-@_inline
+@inline
 def tan(x):
     sine, cosine, quarters = _sin_and_cos(x)
     turned = (quarters & 1) != 0
     return choose(turned, -cosine, sine) / choose(turned, sine, cosine)
 
 
-@_inline
+@inline
 def hypot(a, b):
     a, b = abs(wide(a)), abs(wide(b))
     large = choose(a > b, a, b)
@@ -223,7 +223,7 @@ def hypot(a, b):
     return choose((a == _INFINITE) | (b == _INFINITE), _INFINITE, value)
 
 
-@_inline
+@inline
 def sign(x):
     return choose(x > 0.0, 1.0, choose(x < 0.0, -1.0, x))
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from xr_modelfit.compiled.symbols import Graph, Symbol
+from xr_modelfit.compiled.graph import Graph
+from xr_modelfit.compiled.symbols import Symbol
 
 __all__ = ["multiplied_early"]
 

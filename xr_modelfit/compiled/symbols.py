@@ -1,160 +1,25 @@
 """Expressions that a model's own code writes down when it is called with symbols instead of arrays.
 
-`Symbol` answers to Python's operators, to NumPy's ufuncs and to those of its functions that act sample by sample. What
-cannot be written as such an expression (a decision on a value, a sum over samples, a special function) raises
-`CannotTrace`. Equal expressions are one node: what value and derivative share is computed once.
+`Symbol` answers to Python's operators, to NumPy's ufuncs, to some of scipy's and to those of NumPy's functions that act
+sample by sample; `Complex` is a pair of symbols. What cannot be written as such an expression (a decision on a value, a
+sum over samples, most special functions) raises `CannotTrace`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-__all__ = ["TRUTHS", "CannotTrace", "Graph", "Symbol"]
+from xr_modelfit.compiled.graph import ONE_ARGUMENT, SPECIAL, CannotTrace, Graph, is_function
 
+__all__ = ["Complex", "Symbol"]
 
-class CannotTrace(BaseException):
-    """The code does something that is no expression of single samples.
-
-    No `Exception`: a model that catches those would go on with something else than what it does on arrays.
-    """
-
-
-def _functions(names: str) -> dict[str, Callable[..., Any]]:
-    return {name: getattr(np, name) for name in names.split()}
-
-
-_ONE_ARGUMENT = _functions(
-    "negative exp expm1 exp2 log log1p log10 log2 sqrt sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh "
-    "arctanh absolute sign floor ceil rint trunc"
-)
-_TWO_ARGUMENTS = _functions("add subtract multiply divide power arctan2 hypot minimum maximum")
-TRUTHS = _functions(
-    "less less_equal greater greater_equal equal not_equal logical_and logical_or logical_not isfinite isnan"
-)
-_FUNCTIONS = _ONE_ARGUMENT | _TWO_ARGUMENTS | TRUTHS | {"where": np.where}
-_LEAVES = {"constant", "input", "parameter"}
 _UFUNCS = {f for f in vars(np).values() if isinstance(f, np.ufunc)}
 _SAME = {"positive": "", "fabs": "absolute", "true_divide": "divide", "float_power": "power"}
-_LOGICAL = {"logical_and", "logical_or", "logical_not"}
-_OF_TRUTHS = {"add": "logical_or", "maximum": "logical_or", "multiply": "logical_and", "minimum": "logical_and"}
 _BITWISE = {"bitwise_and": "logical_and", "bitwise_or": "logical_or", "invert": "logical_not"}
-
-
-class Graph:
-    """Nodes of expressions: an operation and the numbers of its arguments, or a leaf and its value.
-
-    Leaves are ``("constant", value)``, ``("input", number)`` and ``("parameter", number)``. Arguments come before what
-    is made of them.
-    """
-
-    def __init__(self) -> None:
-        self.nodes: list[tuple[Any, ...]] = []
-        self._numbers: dict[tuple[Any, ...], int] = {}
-
-    def leaf(self, kind: str, value: Any) -> int:
-        return self._number((kind, value))
-
-    def constant(self, value: Any) -> int:
-        """A number or a truth; two zeros that differ in sign are two."""
-        value = bool(value) if isinstance(value, bool | np.bool_) else float(value)
-        key = ("constant", value)
-        if value == 0 or value != value:
-            return self._number(key, (*key, type(value), str(value)))
-        return self._number(key, (*key, type(value)))
-
-    def make(self, op: str, *arguments: int) -> int:
-        """The node of ``op`` on nodes; constants are worked out, and what changes nothing is left out."""
-        known = [self.value(a) for a in arguments]
-        if all(v is not None for v in known):
-            with np.errstate(all="ignore"):
-                return self.constant(np.asarray(_FUNCTIONS[op](*known))[()])
-        if op in ("add", "multiply", "logical_and") and known[0] is not None:  # constants last
-            arguments, known = arguments[::-1], known[::-1]
-        neutral = {"add": 0.0, "subtract": 0.0, "multiply": 1.0, "divide": 1.0, "power": 1.0}.get(op)
-        if neutral is not None and known[-1] == neutral:
-            return arguments[0]
-        if op == "power" and known[-1] == 0.0:  # of NaN too; its derivative at 0 would be 0 * inf
-            return self.constant(1.0)
-        if op == "where" and known[0] is not None:
-            return arguments[1] if known[0] else arguments[2]
-        return self._number((op, *arguments))
-
-    def value(self, number: int) -> Any:
-        """The value of a constant, None for any other node."""
-        node = self.nodes[number]
-        return node[1] if node[0] == "constant" else None
-
-    def arguments(self, number: int) -> tuple[int, ...]:
-        """The nodes that a node is made of."""
-        node = self.nodes[number]
-        return () if node[0] in _LEAVES else node[1:]
-
-    def needed(self, numbers: Iterable[int], known: Container[int] = ()) -> list[int]:
-        """The nodes that some are made of, and they themselves, in an order in which they can be computed.
-
-        Those that are known, and what only they are made of, are left out.
-        """
-        found: set[int] = set()
-        left = list(numbers)
-        while left:
-            number = left.pop()
-            if number not in found and number not in known:
-                found.add(number)
-                left += self.arguments(number)
-        return sorted(found)
-
-    def depending(self, leaves: Iterable[int]) -> set[int]:
-        """The nodes that depend on any of the leaves, and these."""
-        found = set(leaves)
-        for number in range(len(self.nodes)):
-            if any(a in found for a in self.arguments(number)):
-                found.add(number)
-        return found
-
-    def of_kind(self, kind: str) -> list[int]:
-        """All leaves of a kind."""
-        return [number for number, node in enumerate(self.nodes) if node[0] == kind]
-
-    def is_truth(self, number: int) -> bool:
-        node = self.nodes[number]
-        if node[0] == "where":  # choices are of one kind
-            return self.is_truth(node[2])
-        return node[0] in TRUTHS or (node[0] == "constant" and isinstance(node[1], bool))
-
-    def of_one_kind(self, op: str, arguments: Sequence[int]) -> tuple[str, list[int]]:
-        """What NumPy does where truths are among the operands: it makes them numbers unless all are truths."""
-        truths = [self.is_truth(a) for a in arguments]
-        if op == "where":
-            return op, [arguments[0], *self._numbers_unless_all(arguments[1:])]
-        if op in _LOGICAL:
-            pairs = zip(arguments, truths, strict=True)
-            return op, [a if truth else self.make("not_equal", a, self.constant(0.0)) for a, truth in pairs]
-        if not all(truths) or op in TRUTHS:
-            return op, self._numbers_unless_all(arguments)
-        if op not in _OF_TRUTHS:
-            raise CannotTrace(f"{op} of truths")
-        return _OF_TRUTHS[op], list(arguments)
-
-    def as_number(self, argument: int) -> int:
-        """A truth as 0 or 1."""
-        if not self.is_truth(argument):
-            return argument
-        return self.make("where", argument, self.constant(1.0), self.constant(0.0))
-
-    def _numbers_unless_all(self, arguments: Sequence[int]) -> list[int]:
-        if all(self.is_truth(a) for a in arguments):
-            return list(arguments)
-        return [self.as_number(a) for a in arguments]
-
-    def _number(self, node: tuple[Any, ...], key: tuple[Any, ...] | None = None) -> int:
-        key = node if key is None else key
-        if key not in self._numbers:
-            self._numbers[key] = len(self.nodes)
-            self.nodes.append(node)
-        return self._numbers[key]
 
 
 class _Size:
@@ -194,6 +59,18 @@ class Symbol:
         """As parameters of astropy have it."""
         return self
 
+    @property
+    def real(self) -> Symbol:
+        return self
+
+    @property
+    def imag(self) -> Symbol:
+        return self.constant(0.0)
+
+    def constant(self, value: float) -> Symbol:
+        """A number in the same expression."""
+        return Symbol(self.graph, self.graph.constant(value))
+
     def copy(self, *_: Any, **__: Any) -> Symbol:
         return self
 
@@ -224,10 +101,15 @@ class Symbol:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **keywords: Any) -> Any:
         name = _SAME.get(ufunc.__name__, ufunc.__name__)
-        if ufunc not in _UFUNCS:  # it may do something else under the same name
+        special = _special(ufunc)
+        if ufunc not in _UFUNCS and special is None:  # it may do something else under the same name
             raise CannotTrace(f"{ufunc.__name__}, which is not NumPy's")
         if method != "__call__" or keywords:
             raise CannotTrace(f"{ufunc.__name__} with options")
+        if special is not None:
+            return special(self, *operands)
+        if any(map(_is_complex, operands)):
+            return _of_complex(name, *operands)
         if any(isinstance(o, np.ndarray) and o.dtype == object and o.size > 1 for o in operands):  # of symbols
             cells = np.frompyfunc(lambda *one: self.__array_ufunc__(ufunc, method, *one), len(operands), 1)
             boxed = [_boxed(o) for o in operands]
@@ -246,7 +128,9 @@ class Symbol:
             return self.made("multiply", operands[0], np.pi / 180.0)
         if name in ("rad2deg", "degrees"):
             return self.made("multiply", operands[0], 180.0 / np.pi)
-        if name not in _FUNCTIONS:
+        if name == "conjugate":
+            return Symbol(self.graph, self.node(operands[0]))
+        if not is_function(name):
             raise CannotTrace(ufunc.__name__)
         return self.made(name, *operands)
 
@@ -285,12 +169,15 @@ def _operator(op: str, swapped: bool = False) -> Callable[[Symbol, Any], Any]:
     def method(self: Symbol, other: Any) -> Any:
         if isinstance(other, np.ndarray) and other.dtype == object and other.size > 1:
             return NotImplemented
+        if _is_complex(other):
+            return _of_complex(op, other, self) if swapped else _of_complex(op, self, other)
         return self.made(op, other, self) if swapped else self.made(op, self, other)
 
     return method
 
 
-for _name, _op in {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide"}.items():
+_ARITHMETIC = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide"}
+for _name, _op in _ARITHMETIC.items():
     setattr(Symbol, f"__{_name}__", _operator(_op))
     setattr(Symbol, f"__r{_name}__", _operator(_op, swapped=True))
 for _name, _op in {
@@ -305,7 +192,7 @@ for _name, _op in {"neg": "negative", "abs": "absolute"}.items():
     setattr(Symbol, f"__{_name}__", lambda self, op=_op: self.made(op, self))
 setattr(Symbol, "__pos__", lambda self: self)  # noqa: B010
 setattr(Symbol, "__invert__", lambda self: np.invert(self))  # noqa: B010
-for _name in _ONE_ARGUMENT:  # NumPy calls these of the elements of an array of objects
+for _name in ONE_ARGUMENT:  # NumPy calls these of the elements of an array of objects
     setattr(Symbol, _name, lambda self, op=_name: self.made(op, self))
 
 
@@ -355,4 +242,173 @@ _ARRAY_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "copy": lambda self, a, **_: a,
     "atleast_1d": lambda self, a: a,
     "broadcast_to": lambda self, a, *_, **__: a,
+    "real": lambda self, a: a.real,
+    "imag": lambda self, a: a.imag,
+}
+
+
+class Complex:
+    """A complex value of each sample that is not known yet."""
+
+    __slots__ = ("imag", "real")
+    __array_priority__ = 1e6
+    shape, size, ndim, unit, dtype = (2,), _Size(), 1, None, np.dtype(complex)
+    real: Any
+    imag: Any
+
+    def __init__(self, real: Any, imag: Any) -> None:
+        self.real, self.imag = real, imag
+
+    def copy(self, *_: Any, **__: Any) -> Complex:
+        return self
+
+    def conj(self) -> Complex:
+        return Complex(self.real, -self.imag)
+
+    conjugate = conj
+
+    def times(self, other: Complex | Symbol) -> Complex:
+        """The product; a part that is 0 stays 0."""
+
+        def product(a: Any, b: Any) -> Any:
+            return next((one for one in (a, b) if one.graph.value(one.number) == 0.0), a * b)
+
+        a, b = self.real, self.imag
+        if isinstance(other, Symbol):
+            return Complex(product(a, other), product(b, other))
+        c, d = other.real, other.imag
+        return Complex(product(a, c) - product(b, d), product(a, d) + product(b, c))
+
+    def over(self, other: Complex | Symbol) -> Complex:
+        """The quotient."""
+        if isinstance(other, Symbol):
+            return Complex(self.real / other, self.imag / other)
+        size = other.real * other.real + other.imag * other.imag
+        return self.times(other.conj()).over(size)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **keywords: Any) -> Any:
+        return self.real.__array_ufunc__(ufunc, method, *operands, **keywords)
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, keywords: Any) -> Any:
+        if function.__name__ in ("where", "select", "clip", "ones_like", "zeros_like", "full_like"):
+            raise CannotTrace(f"{function.__name__} of complex numbers")
+        return self.real.__array_function__(function, types, arguments, keywords)
+
+    def __neg__(self) -> Complex:
+        return Complex(-self.real, -self.imag)
+
+    def __pos__(self) -> Complex:
+        return self
+
+    def __abs__(self) -> Any:
+        return self.real.made("hypot", self.real, self.imag)
+
+    def __pow__(self, other: Any) -> Complex:
+        if not isinstance(other, int | float | np.integer | np.floating) or other not in (1, 2, 3, 4):
+            raise CannotTrace("this power of a complex number")
+        power = self
+        for _ in range(int(other) - 1):
+            power = power.times(self)
+        return power
+
+    def _no_order(self, *_: Any) -> Any:
+        raise CannotTrace("a decision on a complex value")
+
+    __bool__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = _no_order
+    __float__ = __int__ = __index__ = __complex__ = _no_order
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _complex_operator(op: str, swapped: bool = False) -> Callable[[Complex, Any], Any]:
+    return lambda self, other: _of_complex(op, other, self) if swapped else _of_complex(op, self, other)
+
+
+for _name, _op in _ARITHMETIC.items():
+    setattr(Complex, f"__{_name}__", _complex_operator(_op))
+    setattr(Complex, f"__r{_name}__", _complex_operator(_op, swapped=True))
+
+
+def _is_complex(operand: Any) -> bool:
+    if isinstance(operand, np.ndarray) and operand.size == 1:
+        operand = operand.reshape(-1)[0]
+    return isinstance(operand, Complex | complex | np.complexfloating)
+
+
+def _of_complex(op: str, *operands: Any) -> Any:
+    """What an operation makes of complex numbers, or of one and a real one."""
+    graph = next(o.real.graph for o in operands if isinstance(o, Complex | Symbol))
+    zero = Symbol(graph, graph.constant(0.0))
+
+    def symbols(operand: Any) -> Any:
+        if isinstance(operand, np.ndarray) and operand.size == 1:
+            operand = operand.reshape(-1)[0]
+        if isinstance(operand, Complex):
+            return operand
+        if isinstance(operand, complex | np.complexfloating):
+            return Complex(zero.constant(float(operand.real)), zero.constant(float(operand.imag)))
+        return Symbol(graph, graph.as_number(zero.node(operand)))
+
+    a, *rest = map(symbols, operands)
+    if op == "multiply":
+        return a.times(rest[0]) if isinstance(a, Complex) else rest[0].times(a)
+    if op in ("add", "subtract"):
+        b = rest[0] if op == "add" else -rest[0]
+        return Complex(a.real + b.real, a.imag + b.imag)
+    whole = a if isinstance(a, Complex) else Complex(a, zero)
+    if op == "divide":
+        return whole.over(rest[0])
+    if op == "exp":
+        size = np.exp(whole.real)
+        return Complex(size * np.cos(whole.imag), size * np.sin(whole.imag))
+    one_argument = {"negative": whole.__neg__, "absolute": whole.__abs__, "conjugate": whole.conj, "": whole.copy}
+    if op in one_argument:
+        return one_argument[op]()
+    if op in ("square", "power"):
+        return whole ** (2 if op == "square" else operands[1])
+    raise CannotTrace(f"{op} of complex numbers")
+
+
+# ------------------------------------------------------------------------------------ scipy.special
+
+
+def _special(ufunc: Any) -> Callable[..., Any] | None:
+    """What a ufunc of scipy.special does to symbols, None where it is not known."""
+    module = sys.modules.get("scipy.special")
+    name = str(ufunc.__name__)
+    return _SPECIAL.get(name) if module is not None and getattr(module, name, None) is ufunc else None
+
+
+def _real(name: str) -> Callable[..., Any]:
+    def function(self: Symbol, operand: Any) -> Symbol:
+        if _is_complex(operand):
+            raise CannotTrace(f"{name} of complex numbers")
+        return self.made(name, operand)
+
+    return function
+
+
+def _wofz(self: Symbol, z: Any) -> Complex:
+    parts = self.node(z.real), self.node(z.imag)
+    if None not in map(self.graph.value, parts):
+        raise CannotTrace("wofz of a constant")
+    pair = self.graph.make("wofz", *map(self.graph.as_number, parts))
+    return Complex(*(Symbol(self.graph, self.graph.make(part, pair)) for part in ("real", "imag")))
+
+
+def _ndtr(self: Any, x: Any) -> Any:
+    return 0.5 * self.made("erfc", x * -(0.5**0.5))
+
+
+def _voigt_profile(self: Any, x: Any, sigma: Any, gamma: Any) -> Any:
+    """As scipy has it: without a Gaussian width, it is a Lorentzian."""
+    x, sigma, gamma = (Symbol(self.graph, self.graph.as_number(self.node(part))) for part in (x, sigma, gamma))
+    scale = sigma * 2.0**0.5
+    voigt = _wofz(self, Complex(x, gamma).over(scale)).real / (scale * np.pi**0.5)
+    return np.where(sigma == 0.0, gamma / (x * x + gamma * gamma) / np.pi, voigt)
+
+
+_SPECIAL: dict[str, Callable[..., Any]] = {name: _real(name) for name in SPECIAL} | {
+    "ndtr": _ndtr,
+    "voigt_profile": _voigt_profile,
+    "wofz": _wofz,
 }

@@ -11,8 +11,9 @@ from typing import Any, cast
 import numpy as np
 
 from xr_modelfit.compiled.gradient import gradient
+from xr_modelfit.compiled.graph import CannotTrace, Graph
 from xr_modelfit.compiled.products import multiplied_early
-from xr_modelfit.compiled.symbols import CannotTrace, Graph, Symbol
+from xr_modelfit.compiled.symbols import Symbol
 from xr_modelfit.expression import evaluate_tree
 from xr_modelfit.problem import Problem, Stand
 
@@ -65,6 +66,7 @@ def traced(problem: Problem) -> Traced:
     CannotTrace
         The model, or a tie, does something that is no expression of single samples.
     """
+    problem = problem.private()  # a model that keeps what it computed would keep symbols
     graph = Graph()
     parameters = [Symbol(graph, graph.leaf("parameter", j)) for j in range(problem.n_parameters)]
     inputs = [Symbol(graph, graph.leaf("input", i)) for i in range(problem.model.n_inputs)]

@@ -18,10 +18,12 @@ from numba.extending import intrinsic, lower_builtin
 from xr_modelfit.compiled.source import LANES
 
 __all__ = [
+    "NUMBERS",
     "ROUNDED",
     "anywhere",
     "as_bits",
     "as_numbers",
+    "called",
     "choose",
     "fma",
     "half_of",
@@ -125,7 +127,7 @@ def _one(function: Callable, kind, emit: Callable) -> None:
         return emit(builder, *arguments)
 
 
-def _called(builder, name, *arguments):
+def called(builder, name, *arguments):
     """A function of the compiler's own, of numbers."""
     of = arguments[0].type
     kind = ir.FunctionType(of, [a.type for a in arguments])
@@ -157,13 +159,13 @@ for _function, _sign in (
     _two((_function,), _compared(_sign), TRUTHS)
 _one(operator.neg, NUMBERS, _I.fneg)
 _one(operator.not_, TRUTHS, _I.not_)
-_one(abs, NUMBERS, lambda builder, x: _called(builder, "fabs", x))
+_one(abs, NUMBERS, lambda builder, x: called(builder, "fabs", x))
 
 
 def _rounded(name: str) -> Callable:
     @intrinsic
     def function(context, x):
-        return NUMBERS(NUMBERS), lambda _, builder, typed, arguments: _called(builder, name, *arguments)
+        return NUMBERS(NUMBERS), lambda _, builder, typed, arguments: called(builder, name, *arguments)
 
     return function
 
@@ -287,7 +289,7 @@ def fma(context, a, b, c):
 
     def written(context, builder, typed, arguments):
         all_three = zip(arguments, typed.args, strict=True)
-        return _called(builder, "fma", *(_in_all_lanes(context, builder, v, t, NUMBERS) for v, t in all_three))
+        return called(builder, "fma", *(_in_all_lanes(context, builder, v, t, NUMBERS) for v, t in all_three))
 
     return NUMBERS(a, b, c), written
 

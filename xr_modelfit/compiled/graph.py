@@ -1,0 +1,164 @@
+"""Expressions as a graph: nodes that are operations on other nodes. Equal expressions are one node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+__all__ = ["LOGICAL", "ONE_ARGUMENT", "PARTS", "SPECIAL", "TRUTHS", "CannotTrace", "Graph", "is_function"]
+
+
+class CannotTrace(BaseException):
+    """The code does something that is no expression of single samples.
+
+    No `Exception`: a model that catches those would go on with something else than what it does on arrays.
+    """
+
+
+def _functions(names: str) -> dict[str, Callable[..., Any]]:
+    return {name: getattr(np, name) for name in names.split()}
+
+
+ONE_ARGUMENT = _functions(
+    "negative exp expm1 exp2 log log1p log10 log2 sqrt sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh "
+    "arctanh absolute sign floor ceil rint trunc"
+)
+_TWO_ARGUMENTS = _functions("add subtract multiply divide power arctan2 hypot minimum maximum")
+TRUTHS = _functions(
+    "less less_equal greater greater_equal equal not_equal logical_and logical_or logical_not isfinite isnan"
+)
+_FUNCTIONS = ONE_ARGUMENT | _TWO_ARGUMENTS | TRUTHS | {"where": np.where}
+SPECIAL = {"erf", "erfc", "erfcx", "expit"}  # of scipy.special
+PARTS = {"real", "imag"}  # of ``wofz``, which is a pair of numbers made of another pair
+_LEAVES = {"constant", "input", "parameter"}
+LOGICAL = {"logical_and", "logical_or", "logical_not"}
+_OF_TRUTHS = {"add": "logical_or", "maximum": "logical_or", "multiply": "logical_and", "minimum": "logical_and"}
+
+
+def is_function(name: str) -> bool:
+    """Whether NumPy's function of this name is an operation."""
+    return name in _FUNCTIONS
+
+
+def _function_of(op: str) -> Callable[..., Any]:
+    if op in SPECIAL:
+        from scipy import special  # takes long to import, and few models need it
+
+        return cast(Callable[..., Any], getattr(special, op))
+    return _FUNCTIONS[op]
+
+
+class Graph:
+    """Nodes of expressions: an operation and the numbers of its arguments, or a leaf and its value.
+
+    Leaves are ``("constant", value)``, ``("input", number)`` and ``("parameter", number)``. Arguments come before what
+    is made of them.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[tuple[Any, ...]] = []
+        self._numbers: dict[tuple[Any, ...], int] = {}
+
+    def leaf(self, kind: str, value: Any) -> int:
+        return self._number((kind, value))
+
+    def constant(self, value: Any) -> int:
+        """A number or a truth; two zeros that differ in sign are two."""
+        value = bool(value) if isinstance(value, bool | np.bool_) else float(value)
+        key = ("constant", value)
+        if value == 0 or value != value:
+            return self._number(key, (*key, type(value), str(value)))
+        return self._number(key, (*key, type(value)))
+
+    def make(self, op: str, *arguments: int) -> int:
+        """The node of ``op`` on nodes; constants are worked out, and what changes nothing is left out."""
+        known = [self.value(a) for a in arguments]
+        if all(v is not None for v in known):
+            with np.errstate(all="ignore"):
+                return self.constant(np.asarray(_function_of(op)(*known))[()])
+        if op in ("add", "multiply", "logical_and") and known[0] is not None:  # constants last
+            arguments, known = arguments[::-1], known[::-1]
+        neutral = {"add": 0.0, "subtract": 0.0, "multiply": 1.0, "divide": 1.0, "power": 1.0}.get(op)
+        if neutral is not None and known[-1] == neutral:
+            return arguments[0]
+        if op == "power" and known[-1] == 0.0:  # of NaN too; its derivative at 0 would be 0 * inf
+            return self.constant(1.0)
+        if op == "where" and known[0] is not None:
+            return arguments[1] if known[0] else arguments[2]
+        return self._number((op, *arguments))
+
+    def value(self, number: int) -> Any:
+        """The value of a constant, None for any other node."""
+        node = self.nodes[number]
+        return node[1] if node[0] == "constant" else None
+
+    def arguments(self, number: int) -> tuple[int, ...]:
+        """The nodes that a node is made of."""
+        node = self.nodes[number]
+        return () if node[0] in _LEAVES else node[1:]
+
+    def needed(self, numbers: Iterable[int], known: Container[int] = ()) -> list[int]:
+        """The nodes that some are made of, and they themselves, in an order in which they can be computed.
+
+        Those that are known, and what only they are made of, are left out.
+        """
+        found: set[int] = set()
+        left = list(numbers)
+        while left:
+            number = left.pop()
+            if number not in found and number not in known:
+                found.add(number)
+                left += self.arguments(number)
+        return sorted(found)
+
+    def depending(self, leaves: Iterable[int]) -> set[int]:
+        """The nodes that depend on any of the leaves, and these."""
+        found = set(leaves)
+        for number in range(len(self.nodes)):
+            if any(a in found for a in self.arguments(number)):
+                found.add(number)
+        return found
+
+    def of_kind(self, kind: str) -> list[int]:
+        """All leaves of a kind."""
+        return [number for number, node in enumerate(self.nodes) if node[0] == kind]
+
+    def is_truth(self, number: int) -> bool:
+        node = self.nodes[number]
+        if node[0] == "where":  # choices are of one kind
+            return self.is_truth(node[2])
+        return node[0] in TRUTHS or (node[0] == "constant" and isinstance(node[1], bool))
+
+    def of_one_kind(self, op: str, arguments: Sequence[int]) -> tuple[str, list[int]]:
+        """What NumPy does where truths are among the operands: it makes them numbers unless all are truths."""
+        truths = [self.is_truth(a) for a in arguments]
+        if op == "where":
+            return op, [arguments[0], *self._numbers_unless_all(arguments[1:])]
+        if op in LOGICAL:
+            pairs = zip(arguments, truths, strict=True)
+            return op, [a if truth else self.make("not_equal", a, self.constant(0.0)) for a, truth in pairs]
+        if not all(truths) or op in TRUTHS:
+            return op, self._numbers_unless_all(arguments)
+        if op not in _OF_TRUTHS:
+            raise CannotTrace(f"{op} of truths")
+        return _OF_TRUTHS[op], list(arguments)
+
+    def as_number(self, argument: int) -> int:
+        """A truth as 0 or 1."""
+        if not self.is_truth(argument):
+            return argument
+        return self.make("where", argument, self.constant(1.0), self.constant(0.0))
+
+    def _numbers_unless_all(self, arguments: Sequence[int]) -> list[int]:
+        if all(self.is_truth(a) for a in arguments):
+            return list(arguments)
+        return [self.as_number(a) for a in arguments]
+
+    def _number(self, node: tuple[Any, ...], key: tuple[Any, ...] | None = None) -> int:
+        key = node if key is None else key
+        if key not in self._numbers:
+            self._numbers[key] = len(self.nodes)
+            self.nodes.append(node)
+        return self._numbers[key]
