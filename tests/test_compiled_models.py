@@ -452,6 +452,14 @@ def complex_sums(x, a=1.0, b=2.0):
     return np.sum(a * np.exp(1j * b * x)).real * x
 
 
+def quantile_of_samples(x, a=1.0, b=2.0):
+    return a * scipy.special.gammaincinv(x, 0.5) + b
+
+
+def other_quantile(x, a=1.0, b=2.0):
+    return scipy.special.gammaincinv(a, 0.4) * x + b
+
+
 def error_of_complex(x, a=1.0, b=2.0):
     return scipy.special.erf(x + 1j * b).real * a
 
@@ -474,8 +482,8 @@ def swallowed(x, a=1.0, b=2.0):
 
 NO_EXPRESSIONS = [
     decision, chained, python_max, loop_until, summed, normalised, interpolated, special, of_math, masked, writes,
-    as_integer, remainder, by_number, complex_numbers, complex_order, complex_sums, error_of_complex, reshaped,
-    truths_subtracted, swallowed,
+    as_integer, remainder, by_number, complex_numbers, complex_order, complex_sums, error_of_complex,
+    quantile_of_samples, other_quantile, reshaped, truths_subtracted, swallowed,
 ]  # fmt: skip
 
 
@@ -654,7 +662,6 @@ def test_truths_are_counted_as_numpy_counts_them_wherever_a_fit_goes() -> None:
 PAGE = Path(__file__).parents[1] / "docs" / "engines.md"
 BEGIN, END = "<!-- made by tests/test_compiled_models.py -->\n", "<!-- end -->"
 WHY = {
-    "gammaincinv": "a special function, `gammaincinv`",
     "not subscriptable": "it assigns to parts of an array",
     "valid Python or Numpy numeric": "it computes with quantities",
     "'max'": "it decides by the largest value",

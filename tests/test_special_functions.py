@@ -1,4 +1,4 @@
-"""Error functions and Voigt profiles: compiled, by NumPy, and in whole fits.
+"""Error functions, Voigt and Sersic profiles: compiled, by NumPy, and in whole fits.
 
 Against the C library (`math.erf`), scipy, closed forms on the axes, and the definition of the coefficients.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from astropy.modeling import Model, custom_model
-from astropy.modeling.models import Const1D, Voigt1D
+from astropy.modeling.models import Const1D, Const2D, Sersic2D, Voigt1D
 from astropy.utils.exceptions import AstropyDeprecationWarning
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special
@@ -21,11 +21,12 @@ from scipy.optimize import least_squares
 from test_derivatives import problem_of
 
 from xr_modelfit import BatchLSQFitter, fit
-from xr_modelfit.compiled.arrays import columns_of, values_of
+from xr_modelfit.compiled.arrays import _gamma_median_slope, columns_of, values_of
 from xr_modelfit.ways import find_ways
 
 numba = pytest.importorskip("numba", reason="functions that numba compiles")
 from xr_modelfit.compiled import faddeeva  # noqa: E402
+from xr_modelfit.compiled.gammas import median, median_slope  # noqa: E402
 from xr_modelfit.compiled.source import LANES  # noqa: E402
 from xr_modelfit.compiled.vectors import load, save  # noqa: E402
 
@@ -320,3 +321,65 @@ def test_lazy_voigt_fits_are_the_computed_ones() -> None:
         computed = fit(data, model, "x", fitter=BatchLSQFitter(engine=engine))
         lazy = fit(data.chunk(k=9), model, "x", fitter=BatchLSQFitter(engine=engine)).compute()
         xr.testing.assert_identical(computed.drop_attrs(), lazy.drop_attrs())
+
+
+# ------------------------------------------------------------------------------------ Sersic's index
+
+
+def test_medians_of_the_gamma_distribution() -> None:
+    """Of the exponential one it is ln 2, of the half chi-squared; others by scipy, right to 5e-13 where it is small."""
+    assert_allclose(median(1.0), np.log(2), rtol=2 * EPS)
+    assert_allclose(median(0.5), special.erfinv(0.5) ** 2, rtol=4 * EPS)  # P(1/2, x) = erf(sqrt(x))
+    a = np.geomspace(2e-3, 1e5, 3000)
+    found = np.array([median(one) for one in a.tolist()])
+    assert_allclose(found, special.gammaincinv(a, 0.5), rtol=1e-12)
+    here = (a > 0.1) & (a < 1e3)
+    assert_allclose(found[here], special.gammaincinv(a[here], 0.5), rtol=1e-13)
+    at = [0.0, -1.0, 1e-5, np.inf, np.nan, 1e12]
+    assert_array_equal([median(one) for one in at], special.gammaincinv(at, 0.5))
+
+
+def test_their_slopes() -> None:
+    """Compiled, and by NumPy: against differences of sixth order of scipy's medians, on either side of the series."""
+    a = np.concatenate([np.geomspace(0.05, 1e3, 300), [199.99, 200.01]])
+    h = 0.01 * a
+    steps = (special.gammaincinv(a + m * h, 0.5) - special.gammaincinv(a - m * h, 0.5) for m in (1, 2, 3))
+    first, second, third = steps
+    expected = (45 * first - 9 * second + third) / (60 * h)
+    # The differences: (h / a)^6 of the logarithm's derivatives, larger where the median is 2^(-1 / a).
+    assert_allclose([median_slope(one) for one in a.tolist()], expected, rtol=1e-8)
+    large = a > 0.5
+    assert_allclose([median_slope(one) for one in a[large].tolist()], expected[large], rtol=1e-11)
+    assert_allclose(_gamma_median_slope(a), [median_slope(one) for one in a.tolist()], rtol=1e-11)
+
+
+def test_galaxies_are_those_of_scipy_with_either_engine() -> None:
+    rng = np.random.default_rng(8)
+    y, x = np.mgrid[:19, :19].astype(float)
+    truth = [5.0, 3.5, 1.2, 9.2, 8.9, 0.3, 0.5, 1.0]
+    model = Sersic2D(4.5, 4.0, 1.0, 9.0, 9.1, 0.2, 0.6) + Const2D(0.8)
+    images = []
+    for _ in range(10):
+        p = np.array(truth) * rng.uniform(0.95, 1.05, 8)
+        images.append(Sersic2D.evaluate(x, y, *p[:7]) + p[7] + rng.normal(0, 0.01, x.shape))
+    data = xr.DataArray(np.array(images), dims=("k", "y", "x"), coords={"y": y[:, 0], "x": x[0]})
+    fits = [fit(data, model, ("y", "x"), fitter=BatchLSQFitter(engine=e)) for e in ("numpy", "numba")]
+    assert json.loads(fits[1]["fit_status"].attrs["modelfit_record"])["engine"] == "numba"
+    for k, image in enumerate(images):
+
+        def residual(p: np.ndarray, image: np.ndarray = image) -> np.ndarray:
+            return (Sersic2D.evaluate(x, y, *p[:7]) + p[7] - image).ravel()
+
+        exact = dict.fromkeys(("xtol", "ftol", "gtol"), 1e-15)
+        best = least_squares(residual, model.parameters, jac="3-point", x_scale="jac", **exact)
+        covariance = np.linalg.inv(best.jac.T @ best.jac) * 2 * best.cost / (x.size - 8)
+        for result in fits:
+            one = result.isel(k=k)
+            assert one["fit_status"] == 1
+            for j, parameter in enumerate(result.modelfit.params):
+                error = np.sqrt(covariance[j, j])
+                assert abs(one[parameter].item() - best.x[j]) < 1e-4 * error
+                assert_allclose(one[f"{parameter}_stderr"].item(), error, rtol=1e-4)
+    for parameter in fits[0].modelfit.params:
+        apart = np.abs(fits[1][parameter] - fits[0][parameter]) / fits[0][f"{parameter}_stderr"]
+        assert float(apart.max()) < 1e-6

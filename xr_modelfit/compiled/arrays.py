@@ -84,7 +84,7 @@ def _column(c: Any, inputs: Sequence[np.ndarray], P: np.ndarray) -> np.ndarray:
 
 def _function(source: str) -> Callable[..., Any]:
     if source not in _FUNCTIONS:
-        known: dict[str, Any] = {"np": np, "wofz": _wofz}
+        known: dict[str, Any] = {"np": np} | {f.__name__.lstrip("_"): f for f in _OWN}
         if "special." in source:
             from scipy import special  # takes long to import, and few models need it
 
@@ -101,6 +101,28 @@ def _wofz(x: Any, y: Any) -> np.ndarray:
     z.real, z.imag = x, y  # x + 1j * y is NaN where y is infinite
     found: np.ndarray = special.wofz(z)
     return found
+
+
+def _gamma_median(a: Any) -> np.ndarray:
+    from scipy import special
+
+    found: np.ndarray = special.gammaincinv(a, 0.5)
+    return found
+
+
+def _gamma_median_slope(a: Any) -> np.ndarray:
+    """Its derivative, by those of ``P(a, x) = 1/2``: that to ``a`` from differences of sixth order."""
+    from scipy import special
+
+    x, h = special.gammaincinv(a, 0.5), 0.01 * a / np.sqrt(1.0 + a)  # of the width of the distribution
+    first, second, third = (special.gammainc(a + m * h, x) - special.gammainc(a - m * h, x) for m in (1, 2, 3))
+    density = np.exp((a - 1.0) * np.log(x) - x - special.gammaln(a))
+    slope: np.ndarray = -(45.0 * first - 9.0 * second + third) / (60.0 * h) / density
+    return slope
+
+
+_OWN = (_wofz, _gamma_median, _gamma_median_slope)
+_NAMES = {f.__name__ for f in _OWN}
 
 
 def _source(graph: Graph, roots: Sequence[int], full: set[int], given: Sequence[int] = ()) -> str:
@@ -134,8 +156,8 @@ def _line(graph: Graph, number: int, last: dict[int, int], full: set[int]) -> st
         return " * ".join([arguments[0]] * int(exponent))
     if op in PARTS:
         return f"{arguments[0]}.{op}.copy()"  # in one piece, and apart from the other
-    if op == "wofz":
-        return f"wofz({arguments[0]}, {arguments[1]})"
+    if f"_{op}" in _NAMES:
+        return f"{op}({', '.join(arguments)})"
     module = "special" if op in SPECIAL else "np"
     free = [a for a in dict.fromkeys(rest) if last.get(a) == number and a in full and not graph.is_truth(a)]
     if not free or op == "where" or graph.is_truth(number):

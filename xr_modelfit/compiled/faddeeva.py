@@ -14,7 +14,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from xr_modelfit.compiled.maths import cos, exp, exp_of_both, inline, sin
+from xr_modelfit.compiled.gammas import median, median_slope
+from xr_modelfit.compiled.maths import cos, exp, exp_of_both, in_each_lane, inline, sin
 from xr_modelfit.compiled.source import LANES
 from xr_modelfit.compiled.vectors import NUMBERS, anywhere, called, choose, fma, wide
 
@@ -167,4 +168,5 @@ def expit(x):
 
 def special_functions():
     """What the source of a model may name, beside `xr_modelfit.compiled.maths.namespace`."""
-    return {f.__name__: f for f in (wofz, erf, erfc, erfcx, expit)}
+    gammas = {"gamma_median": in_each_lane(median), "gamma_median_slope": in_each_lane(median_slope)}
+    return {f.__name__: f for f in (wofz, erf, erfc, erfcx, expit)} | gammas

@@ -131,6 +131,7 @@ _RULES: dict[str, Rule] = {
     "erfc": _one(lambda above, f, x: above * np.exp(-(x * x)) * (-2.0 * _ROOT_OF_PI_UNDER_1)),
     "erfcx": _one(lambda above, f, x: above * (2.0 * (x * f - _ROOT_OF_PI_UNDER_1))),
     "expit": _one(lambda above, f, x: above * (f * (1.0 - f))),
+    "gamma_median": _one(lambda above, f, a: above * a.made("gamma_median_slope", a)),
     "real": _part_of_wofz,
     "imag": _part_of_wofz,
 }

@@ -32,7 +32,7 @@ from xr_modelfit.compiled.vectors import (
     zero,
 )
 
-__all__ = ["cos", "exp", "exp_of_both", "inline", "namespace", "sin"]
+__all__ = ["cos", "exp", "exp_of_both", "in_each_lane", "inline", "namespace", "sin"]
 
 _ROUNDER = 1.5 * 2.0**52  # added to a float, it leaves the nearest whole number in the low bits
 _ROUNDER_BITS = int(np.float64(_ROUNDER).view(np.int64))
@@ -228,8 +228,8 @@ def sign(x):
     return choose(x > 0.0, 1.0, choose(x < 0.0, -1.0, x))
 
 
-def _in_each_lane(function):
-    """A function of the system."""
+def in_each_lane(function):
+    """A function of single numbers, in one lane after the other."""
 
     @njit(error_model="numpy")
     def of_one(x):
@@ -252,6 +252,6 @@ def _in_each_lane(function):
 def namespace():
     """What the source of a model may name."""
     own = (exp, exp2, log, log2, log10, power, sin, cos, tan, hypot, sign)
-    slow = {name: _in_each_lane(getattr(np, name)) for name in SLOW}
+    slow = {name: in_each_lane(getattr(np, name)) for name in SLOW}
     basic = {"choose": choose, "sqrt": sqrt, "zero": zero, "load_from": load_from, "save_to": save_to}
     return {f.__name__: f for f in own} | ROUNDED | slow | basic

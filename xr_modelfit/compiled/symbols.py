@@ -407,7 +407,17 @@ def _voigt_profile(self: Any, x: Any, sigma: Any, gamma: Any) -> Any:
     return np.where(sigma == 0.0, gamma / (x * x + gamma * gamma) / np.pi, voigt)
 
 
+def _gammaincinv(self: Symbol, a: Any, y: Any) -> Symbol:
+    """Of the half, and of parameters alone: it is computed for one fit after the other."""
+    graph, number = self.graph, self.node(a)
+    known = graph.value(self.node(y)) == 0.5 and graph.value(number) is None
+    if not known or number in graph.depending(graph.of_kind("input")):
+        raise CannotTrace("gammaincinv of other than parameters and the half")
+    return self.made("gamma_median", a)
+
+
 _SPECIAL: dict[str, Callable[..., Any]] = {name: _real(name) for name in SPECIAL} | {
+    "gammaincinv": _gammaincinv,
     "ndtr": _ndtr,
     "voigt_profile": _voigt_profile,
     "wofz": _wofz,
