@@ -7,13 +7,14 @@ sum over samples, most special functions) raises `CannotTrace`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from xr_modelfit.compiled.graph import ONE_ARGUMENT, SPECIAL, CannotTrace, Graph, is_function
+from xr_modelfit.compiled.graph import ONE_ARGUMENT, CannotTrace, Graph, is_function
+from xr_modelfit.compiled.numpy_functions import array_function
+from xr_modelfit.compiled.scipy_functions import special_function
 
 __all__ = ["Complex", "Symbol"]
 
@@ -36,15 +37,24 @@ class _Size:
 class Symbol:
     """A value of each sample, or of a parameter, that is not known yet.
 
-    It looks like an array of two samples, without a unit.
+    It looks like an array of two samples, without a unit. What is assigned to a part of it changes the symbol itself,
+    unless it is ``locked``, as inputs and parameters are.
     """
 
-    __slots__ = ("graph", "number")
+    __slots__ = ("graph", "locked", "number")
     __array_priority__ = 1e6
     shape, size, ndim, unit = (2,), _Size(), 1, None
 
-    def __init__(self, graph: Graph, number: int) -> None:
-        self.graph, self.number = graph, number
+    def __init__(self, graph: Graph, number: int, *, locked: bool = False) -> None:
+        self.graph, self.number, self.locked = graph, number, locked
+
+    def symbol(self, number: int) -> Symbol:
+        """Another node of the same expression."""
+        return Symbol(self.graph, number)
+
+    def complex(self, real: Any, imag: Any) -> Complex:
+        """A complex number of the same expression."""
+        return Complex(real, imag)
 
     @property
     def is_truth(self) -> bool:
@@ -72,7 +82,7 @@ class Symbol:
         return Symbol(self.graph, self.graph.constant(value))
 
     def copy(self, *_: Any, **__: Any) -> Symbol:
-        return self
+        return self.symbol(self.number)
 
     def astype(self, dtype: Any, *_: Any, **__: Any) -> Symbol:
         if np.dtype(dtype) != np.dtype(float):
@@ -101,7 +111,7 @@ class Symbol:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **keywords: Any) -> Any:
         name = _SAME.get(ufunc.__name__, ufunc.__name__)
-        special = _special(ufunc)
+        special = special_function(ufunc)
         if ufunc not in _UFUNCS and special is None:  # it may do something else under the same name
             raise CannotTrace(f"{ufunc.__name__}, which is not NumPy's")
         if method != "__call__" or keywords:
@@ -122,6 +132,11 @@ class Symbol:
             return Symbol(self.graph, self.node(operands[0]))
         if name == "square":
             return self.made("multiply", operands[0], operands[0])
+        if name == "heaviside":
+            x, at_zero = operands
+            return np.where(x == 0.0, at_zero, np.where(x != x, x, x > 0.0))
+        if name == "remainder" and self.graph.value(self.node(operands[1])) == 1.0:
+            return operands[0] - np.floor(operands[0])
         if name == "reciprocal":
             return self.made("divide", 1.0, operands[0])
         if name in ("deg2rad", "radians"):
@@ -135,10 +150,24 @@ class Symbol:
         return self.made(name, *operands)
 
     def __array_function__(self, function: Any, _: Any, arguments: Any, keywords: Any) -> Any:
-        name = function.__name__
-        if name not in _ARRAY_FUNCTIONS:
-            raise CannotTrace(name)
-        return _ARRAY_FUNCTIONS[name](self, *arguments, **keywords)
+        return array_function(function.__name__)(self, *arguments, **keywords)
+
+    def __getitem__(self, which: Any) -> Symbol:
+        """Where a condition holds; elsewhere it is computed as well, and not looked at."""
+        self._truth(which)
+        return self.copy()
+
+    def __setitem__(self, which: Any, value: Any) -> None:
+        number = self.node(value)
+        if self.locked or (self.is_truth and not self.graph.is_truth(number)):
+            raise CannotTrace("an assignment to an input, or of numbers to truths")
+        number = number if self.is_truth else self.graph.as_number(number)
+        self.number = self.made("where", self._truth(which), self.symbol(number), self).number
+
+    def _truth(self, which: Any) -> Symbol:
+        if isinstance(which, Symbol) and which.is_truth:
+            return which
+        raise CannotTrace("an index that is no condition")
 
     def __pow__(self, other: Any) -> Symbol:
         return self.made("power", self, other)
@@ -153,7 +182,7 @@ class Symbol:
         raise CannotTrace("a number in place of a symbol")
 
     __float__ = __int__ = __index__ = __complex__ = _no_number
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = __iter__ = None  # type: ignore[assignment]
 
 
 def _boxed(operand: Any) -> Any:
@@ -188,63 +217,13 @@ for _name, _op in {"and": "bitwise_and", "or": "bitwise_or"}.items():
     _ufunc = getattr(np, _op)
     setattr(Symbol, f"__{_name}__", lambda self, other, u=_ufunc: u(self, other))
     setattr(Symbol, f"__r{_name}__", lambda self, other, u=_ufunc: u(other, self))
+setattr(Symbol, "__mod__", lambda self, other: np.remainder(self, other))  # noqa: B010
 for _name, _op in {"neg": "negative", "abs": "absolute"}.items():
     setattr(Symbol, f"__{_name}__", lambda self, op=_op: self.made(op, self))
-setattr(Symbol, "__pos__", lambda self: self)  # noqa: B010
+setattr(Symbol, "__pos__", lambda self: self.copy())  # noqa: B010
 setattr(Symbol, "__invert__", lambda self: np.invert(self))  # noqa: B010
 for _name in ONE_ARGUMENT:  # NumPy calls these of the elements of an array of objects
     setattr(Symbol, _name, lambda self, op=_name: self.made(op, self))
-
-
-def _where(self: Symbol, condition: Any, *choices: Any) -> Symbol:
-    if len(choices) != 2:
-        raise CannotTrace("where with one argument")
-    condition = self.made("not_equal", condition, 0.0) if not self.graph.is_truth(self.node(condition)) else condition
-    return self.made("where", condition, *choices)
-
-
-def _select(self: Symbol, conditions: Any, choices: Any, default: Any = 0) -> Any:
-    chosen = default
-    for condition, choice in zip(reversed(conditions), reversed(choices), strict=True):
-        chosen = _where(self, condition, choice, chosen)
-    return chosen
-
-
-def _clip(self: Symbol, a: Any, a_min: Any = None, a_max: Any = None, **keywords: Any) -> Any:
-    low, high = keywords.pop("min", a_min), keywords.pop("max", a_max)
-    if keywords:
-        raise CannotTrace("clip with options")
-    a = a if low is None else self.made("maximum", a, low)
-    return a if high is None else self.made("minimum", a, high)
-
-
-def _like(value: float) -> Callable[..., Any]:
-    return lambda self, a, dtype=None, *_, **__: _full_like(self, a, value, dtype)
-
-
-def _full_like(self: Symbol, a: Any, value: Any, dtype: Any = None, *_: Any, **__: Any) -> Symbol:
-    kind = np.dtype(dtype if dtype is not None else getattr(a, "dtype", float))
-    if kind != np.dtype(float):
-        raise CannotTrace(f"conversion to {kind}")
-    return Symbol(self.graph, self.graph.as_number(self.node(value)))
-
-
-_ARRAY_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "where": _where,
-    "select": _select,
-    "clip": _clip,
-    "ones_like": _like(1.0),
-    "zeros_like": _like(0.0),
-    "full_like": _full_like,
-    "shape": lambda self, a: a.shape,
-    "size": lambda self, a: a.size,
-    "ndim": lambda self, a: a.ndim,
-    "copy": lambda self, a, **_: a,
-    "atleast_1d": lambda self, a: a,
-    "broadcast_to": lambda self, a, *_, **__: a,
-    "real": lambda self, a: a.real,
-    "imag": lambda self, a: a.imag,
-}
 
 
 class Complex:
@@ -366,59 +345,3 @@ def _of_complex(op: str, *operands: Any) -> Any:
     if op in ("square", "power"):
         return whole ** (2 if op == "square" else operands[1])
     raise CannotTrace(f"{op} of complex numbers")
-
-
-# ------------------------------------------------------------------------------------ scipy.special
-
-
-def _special(ufunc: Any) -> Callable[..., Any] | None:
-    """What a ufunc of scipy.special does to symbols, None where it is not known."""
-    module = sys.modules.get("scipy.special")
-    name = str(ufunc.__name__)
-    return _SPECIAL.get(name) if module is not None and getattr(module, name, None) is ufunc else None
-
-
-def _real(name: str) -> Callable[..., Any]:
-    def function(self: Symbol, operand: Any) -> Symbol:
-        if _is_complex(operand):
-            raise CannotTrace(f"{name} of complex numbers")
-        return self.made(name, operand)
-
-    return function
-
-
-def _wofz(self: Symbol, z: Any) -> Complex:
-    parts = self.node(z.real), self.node(z.imag)
-    if None not in map(self.graph.value, parts):
-        raise CannotTrace("wofz of a constant")
-    pair = self.graph.make("wofz", *map(self.graph.as_number, parts))
-    return Complex(*(Symbol(self.graph, self.graph.make(part, pair)) for part in ("real", "imag")))
-
-
-def _ndtr(self: Any, x: Any) -> Any:
-    return 0.5 * self.made("erfc", x * -(0.5**0.5))
-
-
-def _voigt_profile(self: Any, x: Any, sigma: Any, gamma: Any) -> Any:
-    """As scipy has it: without a Gaussian width, it is a Lorentzian."""
-    x, sigma, gamma = (Symbol(self.graph, self.graph.as_number(self.node(part))) for part in (x, sigma, gamma))
-    scale = sigma * 2.0**0.5
-    voigt = _wofz(self, Complex(x, gamma).over(scale)).real / (scale * np.pi**0.5)
-    return np.where(sigma == 0.0, gamma / (x * x + gamma * gamma) / np.pi, voigt)
-
-
-def _gammaincinv(self: Symbol, a: Any, y: Any) -> Symbol:
-    """Of the half, and of parameters alone: it is computed for one fit after the other."""
-    graph, number = self.graph, self.node(a)
-    known = graph.value(self.node(y)) == 0.5 and graph.value(number) is None
-    if not known or number in graph.depending(graph.of_kind("input")):
-        raise CannotTrace("gammaincinv of other than parameters and the half")
-    return self.made("gamma_median", a)
-
-
-_SPECIAL: dict[str, Callable[..., Any]] = {name: _real(name) for name in SPECIAL} | {
-    "gammaincinv": _gammaincinv,
-    "ndtr": _ndtr,
-    "voigt_profile": _voigt_profile,
-    "wofz": _wofz,
-}

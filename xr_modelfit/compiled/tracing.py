@@ -68,8 +68,8 @@ def traced(problem: Problem) -> Traced:
     """
     problem = problem.private()  # a model that keeps what it computed would keep symbols
     graph = Graph()
-    parameters = [Symbol(graph, graph.leaf("parameter", j)) for j in range(problem.n_parameters)]
-    inputs = [Symbol(graph, graph.leaf("input", i)) for i in range(problem.model.n_inputs)]
+    parameters = [Symbol(graph, graph.leaf("parameter", j), locked=True) for j in range(problem.n_parameters)]
+    inputs = [Symbol(graph, graph.leaf("input", i), locked=True) for i in range(problem.model.n_inputs)]
     ours = tuple(parameters[j] for j in np.flatnonzero(problem.free).tolist())
     with _told():
         full = _with_ties(problem, parameters)
