@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from xr_modelfit.computing import Habit, compute, compute_each, resolve_scheduler
+from xr_modelfit.fitters.block_arrays import part_of
 from xr_modelfit.progress import Tell
 
 __all__ = [
@@ -128,19 +129,18 @@ def fill_blocks(
     core = {d for dims in core_dims for d in dims}
     loop = {d: n for v in variables for d, n in v.sizes.items() if d not in core}
     everywhere = (slice(None),) * len(loop)
-    apply = _applied(function, core_dims, output_dims)
     habit = habit or Habit.for_arrays()
     n_fits = math.prod(loop.values())
     get, name = resolve_scheduler(scheduler, habit, n_fits if fits_per_chunk is None else None)
     pieces = computed_chunks(loop, name, habit, fits_per_chunk, told=tell is not None)
     if pieces is None or n_fits == 0 or not _has_samples(variables, core_dims):
-        put(everywhere, apply(variables).values)
+        put(everywhere, _applied(function, core_dims, output_dims)(variables).values)
         if tell is not None:
             tell(n_fits)
     elif name in ("synchronous", "threads"):
-        _in_place(apply, variables, pieces, put, name, tell)
+        _in_place(function, variables, core_dims, output_dims, pieces, put, name, tell)
     else:
-        lazy_out = apply([_chunked(v, pieces, core) for v in variables])
+        lazy_out = _applied(function, core_dims, output_dims)([_chunked(v, pieces, core) for v in variables])
         put(everywhere, compute(lazy_out, get, name, tell).values)
 
 
@@ -164,8 +164,10 @@ def _applied(
 
 
 def _in_place(
-    apply: Apply,
+    function: Callable[..., np.ndarray],
     variables: Sequence[xr.Variable],
+    core_dims: Sequence[Sequence[Hashable]],
+    output_dims: Mapping[Hashable, int],
     pieces: Mapping[Hashable, Sequence[int]],
     put: Put,
     name: str,
@@ -177,14 +179,19 @@ def _in_place(
     """
     steps = [[slice(int(end) - n, int(end)) for n, end in zip(c, np.cumsum(c), strict=True)] for c in pieces.values()]
     places = list(itertools.product(*steps))
+    shape = tuple(sum(c) for c in pieces.values())
 
-    def modelfit(i: int) -> np.ndarray:
-        at = dict(zip(pieces, places[i], strict=True))
-        values = apply([v.isel(at, missing_dims="ignore") for v in variables]).values
-        put(places[i], values)
-        return np.broadcast_to(0.0, values.shape)  # its shape is told, and takes no memory
+    def everywhere(*arrays: np.ndarray) -> np.ndarray:
+        def modelfit(i: int) -> np.ndarray:
+            at = places[i]
+            values = function(*(part_of(a, at, len(dims)) for a, dims in zip(arrays, core_dims, strict=True)))
+            put(at, values)
+            return np.broadcast_to(0.0, values.shape)  # its shape is told, and takes no memory
 
-    compute_each(modelfit, len(places), name, tell)
+        compute_each(modelfit, len(places), name, tell)
+        return np.broadcast_to(0.0, (*shape, *output_dims.values()))
+
+    _applied(everywhere, core_dims, output_dims)(variables)
 
 
 def lazy_chunks(

@@ -42,22 +42,28 @@ def fit_block(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
     whole = Block(arrays, task)
     width = task.layout.width
     if not whole.b:
-        return np.empty((*whole.shape, width))
+        return _fields_apart(whole.shape, width)
     with within(task.place):
         problem = task.problem.private()
         cuts = list(whole.parts())
         if len(cuts) == 1:
             return _fitted(whole, task, problem).reshape(*whole.shape, width)
-        packed = np.empty((*whole.shape, width))
+        packed = _fields_apart(whole.shape, width)
         for at in cuts:
             block = whole.part(at)
             packed[at] = _fitted(block, task, problem).reshape(*block.shape, width)
     return packed
 
 
+def _fields_apart(shape: tuple[int, ...], width: int) -> np.ndarray:
+    """An array (..., width) in which each field has a place of its own in memory, as it is written and read."""
+    return np.moveaxis(np.empty((width, *shape)), 0, -1)
+
+
 def _fitted(block: Block, task: BlockTask, problem: Problem) -> np.ndarray:
     """The packed array of a part, shape (b, width)."""
-    packed = np.full((block.b, task.layout.width), np.nan)
+    packed = _fields_apart((block.b,), task.layout.width)
+    packed[...] = np.nan
     given, finite, admitted = block.samples()
     tables = block.starts_and_bounds()
     free = problem.free & ~(tables[1] == tables[2])

@@ -9,7 +9,7 @@ import numpy as np
 from xr_modelfit.fitters.samples import Samples
 from xr_modelfit.fitters.tasks import BlockTask, Role
 
-__all__ = ["Block"]
+__all__ = ["Block", "part_of"]
 
 _SAMPLED = {"data", "input", "where", "weights"}
 _PART = 2**20  # samples: 8 MB
@@ -43,9 +43,7 @@ class Block:
         """The block of some of the fits."""
         arrays = []
         for role, a in self.given.items():
-            lead = a.ndim - (self.task.n_fitted_dims if role.kind in _SAMPLED else 0)
-            cuts = at[len(at) - lead :]
-            arrays.append(a[tuple(s if size > 1 else slice(None) for s, size in zip(cuts, a.shape, strict=False))])
+            arrays.append(part_of(a, at, self.task.n_fitted_dims if role.kind in _SAMPLED else 0))
         return Block(arrays, self.task)
 
     def samples(self) -> tuple[Samples, np.ndarray, np.ndarray]:
@@ -117,6 +115,13 @@ class Block:
                 return np.ascontiguousarray(turned, dtype=dtype).reshape(self.n, int(np.prod(rows))).T
         with np.errstate(all="ignore"):  # a wider float beyond the range of ours is infinite, and left out
             return np.ascontiguousarray(full, dtype=dtype).reshape(int(np.prod(rows)), self.n)
+
+
+def part_of(array: np.ndarray, at: Sequence[slice], n_core: int) -> np.ndarray:
+    """The part of an array at some positions; axes that it lacks, or has with size 1, are the same at all of them."""
+    lead = array.shape[: array.ndim - n_core]
+    cuts = at[len(at) - len(lead) :]
+    return array[tuple(cut if size > 1 else slice(None) for cut, size in zip(cuts, lead, strict=True))]
 
 
 def _samples_first(array: np.ndarray, lead: int) -> bool:
