@@ -287,6 +287,19 @@ def masked(x, a=2.0, b=3.3, c=0.7):
     return a * y + b * kept + c * other + rest + np.log(clean) * x + np.where(which, a, b)
 
 
+def guarded(x, a=2.0, b=3.3, c=0.7):
+    """Code that looks whether there is anything to do."""
+    y, high, low = a * x, x > b, x < a
+    if high.any():
+        y[high] = a * b + c * (x[high] - b)
+    if np.any(low):
+        y[low] *= c
+    if not (low & (x < c)).max():
+        return y
+    y[low & (x < c)] += 1.0
+    return y
+
+
 def pieces(x, a=2.0, b=3.3, c=0.7):
     broken = np.piecewise(x, [x < a, x >= b], [lambda v: a * v, lambda v: b + c * (v - b), lambda v: a * a])
     plain = np.piecewise(x, (x > a, x > b), (c, lambda v, k: k * v * c), 0.3)
@@ -304,7 +317,7 @@ def phases(x, a=2.0, b=3.3, c=0.7):
 
 
 FUNCTIONS = [
-    masked, pieces, steps, phases, oscillation, damped, error_functions, voigts, exponentially_modified,
+    masked, guarded, pieces, steps, phases, oscillation, damped, error_functions, voigts, exponentially_modified,
     plain, chosen, clipped, selected, counted, powers, negative_bases, trigonometry, arcs, hyperbolas, logarithms,
     stairs, awkward, newton,
 ]  # fmt: skip
@@ -319,6 +332,21 @@ def test_functions_of_users(function: Callable[..., Any]) -> None:
         if function in (arcs, hyperbolas):
             point = np.minimum(point, 0.14)
         agree(model, [x], point, smooth=0.6)
+
+
+@pytest.mark.parametrize("function", [masked, guarded, pieces])
+@pytest.mark.parametrize(("low", "high"), [(0.3, 0.6), (2.2, 3.0), (3.5, 6.0), (6.7, 9.0)])
+def test_conditions_that_hold_for_no_sample_or_for_all(function: Callable[..., Any], low: float, high: float) -> None:
+    model = model_of(function)
+    agree(model, [np.random.default_rng(1).uniform(low, high, 61)], np.array(model.parameters), smooth=0.9)
+
+
+@pytest.mark.parametrize("delta", [0.002, 0.05, 3.0])
+def test_a_smoothly_broken_power_law_on_either_side_of_its_simple_forms(delta: float) -> None:
+    """astropy has three expressions, for samples far below the break, near it, and far above."""
+    model = M.SmoothlyBrokenPowerLaw1D(2.0, 1.0, 1.2, -0.8, delta)
+    x = np.geomspace(0.2, 5.0, 201)
+    agree(model, [x], np.array(model.parameters), smooth=0.2 if delta < 0.01 else 0.9)
 
 
 class Profile(FittableModel):
@@ -450,12 +478,39 @@ def of_math(x, a=1.0, b=2.0):
     return x * math.exp(a) + b
 
 
-def guarded(x, a=1.0, b=2.0):
-    y = np.zeros_like(x)
-    above = x > b
-    if above.any():
-        y[above] = a * x[above]
+def decided(x, a=1.0, b=2.0):
+    return a * x if np.any(x > b) else b * x
+
+
+def decided_for_all(x, a=1.0, b=2.0):
+    return a * x if np.all(x > b) else b * x
+
+
+def compared(x, a=1.0, b=2.0):
+    y = a * x
+    if (x > b).any() == True:  # noqa: E712
+        y[x > b] = b
     return y
+
+
+def guarded_by_another(x, a=1.0, b=2.0):
+    y = a * x
+    if (x > 2 * b).any():
+        y[x > b] = b
+    return y
+
+
+def guarded_often(x, a=1.0, b=2.0):
+    y = a * x
+    for n in range(6):
+        if (x > n * b).any():
+            y[x > n * b] = b
+    return y
+
+
+def shifted_where_needed(x, a=1.0, b=2.0):
+    y = a * x
+    return y - b if (y < 0).any() else y
 
 
 def by_index(x, a=1.0, b=2.0):
@@ -541,7 +596,8 @@ def swallowed(x, a=1.0, b=2.0):
 
 
 NO_EXPRESSIONS = [
-    decision, chained, python_max, loop_until, summed, normalised, interpolated, special, of_math, guarded,
+    decision, chained, python_max, loop_until, summed, normalised, interpolated, special, of_math, decided,
+    decided_for_all, compared, guarded_by_another, guarded_often, shifted_where_needed,
     by_index, from_the_first_on, compressed, into_the_input, truths_get_numbers, writes,
     as_integer, remainder, by_number, complex_numbers, complex_order, complex_sums, error_of_complex,
     quantile_of_samples, other_quantile, reshaped, truths_subtracted, swallowed,
@@ -607,7 +663,7 @@ def samples_of(function: Callable[..., Any], p: Sequence[float], n: int = 60, no
     return xr.DataArray(y, dims=("p", "x"), coords={"x": x})
 
 
-@pytest.mark.parametrize("function", [decision, python_max, interpolated, special, guarded, writes, summed, remainder])
+@pytest.mark.parametrize("function", [decision, python_max, interpolated, special, decided, writes, summed, remainder])
 def test_what_is_no_expression_is_fitted_by_numpy(function: Callable[..., Any]) -> None:
     """Silently, and the record says so."""
     model = custom_model(function)(1.1, 1.8)
@@ -754,7 +810,6 @@ BEGIN, END = "<!-- made by tests/test_compiled_models.py -->\n", "<!-- end -->"
 WHY = {
     "j1": "a special function, `j1`",
     "valid Python or Numpy numeric": "it computes with quantities",
-    "'max'": "it decides by the largest value",
 }
 
 

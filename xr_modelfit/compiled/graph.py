@@ -59,6 +59,7 @@ class Graph:
 
     def __init__(self) -> None:
         self.nodes: list[tuple[Any, ...]] = []
+        self.somewhere: dict[int, bool] = {}  # of conditions that code has asked about: whether they hold anywhere
         self._numbers: dict[tuple[Any, ...], int] = {}
 
     def leaf(self, kind: str, value: Any) -> int:
@@ -78,8 +79,10 @@ class Graph:
         if all(v is not None for v in known):
             with np.errstate(all="ignore"):
                 return self.constant(np.asarray(_function_of(op)(*known))[()])
-        if op in ("add", "multiply", "logical_and") and known[0] is not None:  # constants last
+        if op in ("add", "multiply", "logical_and", "logical_or") and known[0] is not None:  # constants last
             arguments, known = arguments[::-1], known[::-1]
+        if op in ("logical_and", "logical_or") and known[1] is not None:
+            return arguments[0] if known[1] == (op == "logical_and") else arguments[1]
         neutral = {"add": 0.0, "subtract": 0.0, "multiply": 1.0, "divide": 1.0, "power": 1.0}.get(op)
         if neutral is not None and known[-1] == neutral:
             return arguments[0]
@@ -88,6 +91,15 @@ class Graph:
         if op == "where" and known[0] is not None:
             return arguments[1] if known[0] else arguments[2]
         return self._number((op, *arguments))
+
+    def never(self, root: int, conditions: Iterable[int]) -> int:
+        """What a node is where none of some conditions holds."""
+        new = dict.fromkeys(conditions, self.constant(False))
+        for number in self.needed([root]):
+            if number not in new:
+                op, arguments = self.nodes[number][0], self.arguments(number)
+                new[number] = self.make(op, *(new[a] for a in arguments)) if arguments else number
+        return new[root]
 
     def value(self, number: int) -> Any:
         """The value of a constant, None for any other node."""

@@ -70,6 +70,12 @@ def _like(value: float) -> Callable[..., Any]:
     return lambda self, a, dtype=None, *_, **__: _full_like(self, a, value, dtype)
 
 
+def _any(self: Any, a: Any, *options: Any, **keywords: Any) -> Any:
+    if options or keywords:
+        raise CannotTrace("any with options")
+    return a.any()
+
+
 def _sinc(self: Any, x: Any) -> Any:
     y = np.pi * _where(self, x == 0.0, 1e-20, x)
     return np.sin(y) / y
@@ -93,6 +99,7 @@ _KNOWN: dict[str, Callable[..., Any]] = {
     "full_like": _full_like,
     "sinc": _sinc,
     "polyval": _polyval,
+    "any": _any,
     "shape": lambda self, a: a.shape,
     "size": lambda self, a: a.size,
     "ndim": lambda self, a: a.ndim,

@@ -20,6 +20,7 @@ __all__ = ["Complex", "Symbol"]
 
 _UFUNCS = {f for f in vars(np).values() if isinstance(f, np.ufunc)}
 _SAME = {"positive": "", "fabs": "absolute", "true_divide": "divide", "float_power": "power"}
+_MOST_DECISIONS = 4  # each doubles the number of expressions to compare
 _BITWISE = {"bitwise_and": "logical_and", "bitwise_or": "logical_or", "invert": "logical_not"}
 
 
@@ -31,6 +32,25 @@ class _Size:
             raise CannotTrace("a decision on the number of samples")
         return False
 
+    __hash__ = None  # type: ignore[assignment]
+
+
+class _Anywhere:
+    """Whether a condition holds for any sample: code may ask, to save work (see `xr_modelfit.compiled.tracing`)."""
+
+    def __init__(self, condition: Symbol) -> None:
+        self.condition = condition
+
+    def __bool__(self) -> bool:
+        known, number = self.condition.graph.somewhere, self.condition.number
+        if number not in known and len(known) == _MOST_DECISIONS:
+            raise CannotTrace("many decisions on values")
+        return known.setdefault(number, True)
+
+    def _no_value(self, _: object) -> bool:
+        raise CannotTrace("a decision on a value")
+
+    __eq__ = __ne__ = _no_value
     __hash__ = None  # type: ignore[assignment]
 
 
@@ -164,10 +184,15 @@ class Symbol:
         number = number if self.is_truth else self.graph.as_number(number)
         self.number = self.made("where", self._truth(which), self.symbol(number), self).number
 
+    def any(self) -> _Anywhere:
+        return _Anywhere(self._truth(self))
+
+    max = any  # of truths
+
     def _truth(self, which: Any) -> Symbol:
         if isinstance(which, Symbol) and which.is_truth:
             return which
-        raise CannotTrace("an index that is no condition")
+        raise CannotTrace("numbers where a condition is needed")
 
     def __pow__(self, other: Any) -> Symbol:
         return self.made("power", self, other)

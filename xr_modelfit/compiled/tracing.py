@@ -2,10 +2,11 @@
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import Any, cast
 
 import numpy as np
@@ -71,12 +72,39 @@ def traced(problem: Problem) -> Traced:
     parameters = [Symbol(graph, graph.leaf("parameter", j), locked=True) for j in range(problem.n_parameters)]
     inputs = [Symbol(graph, graph.leaf("input", i), locked=True) for i in range(problem.model.n_inputs)]
     ours = tuple(parameters[j] for j in np.flatnonzero(problem.free).tolist())
-    with _told():
-        full = _with_ties(problem, parameters)
-        value = _symbol(graph, evaluate_tree(problem.model, cast(Any, inputs), full))
-    tied = {j: full[j] for j in np.flatnonzero(problem.tied).tolist()}
-    roots = value.number, [p.number for p in ours], {j: s.number for j, s in tied.items()}
-    return Traced(graph, value, ours, tied, problem.model.n_inputs, (repr(graph.nodes), repr(roots)))
+
+    tied = np.flatnonzero(problem.tied).tolist()
+
+    def expressed() -> list[Symbol]:
+        """The value, and those of tied parameters."""
+        with _told():
+            full = _with_ties(problem, parameters)
+            return [_symbol(graph, evaluate_tree(problem.model, cast(Any, inputs), full)), *(full[j] for j in tied)]
+
+    value, *ties = expressed()
+    if graph.somewhere:
+        _check_decisions(graph, [value, *ties], expressed)
+    roots = value.number, [p.number for p in ours], {j: s.number for j, s in zip(tied, ties, strict=True)}
+    key = repr(graph.nodes), repr(roots)
+    return Traced(graph, value, ours, dict(zip(tied, ties, strict=True)), problem.model.n_inputs, key)
+
+
+def _check_decisions(graph: Graph, found: list[Symbol], again: Callable[[], list[Symbol]]) -> None:
+    """Refuse code that does more than to save work where a condition holds nowhere.
+
+    ``found`` is what it says when it is told that all of its conditions hold somewhere. Where some hold nowhere, it has
+    to say the same as ``again``, which is told so.
+    """
+    known = list(graph.somewhere)
+    for n in range(1, len(known) + 1):
+        for nowhere in combinations(known, n):
+            graph.somewhere = {one: one not in nowhere for one in known}
+            pairs = [
+                (graph.never(a.number, nowhere), graph.never(b.number, nowhere))
+                for a, b in zip(found, again(), strict=True)
+            ]
+            if len(graph.somewhere) > len(known) or any(a != b for a, b in pairs):
+                raise CannotTrace("a decision on a value")
 
 
 @contextmanager
