@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-__all__ = ["LOGICAL", "ONE_ARGUMENT", "PARTS", "SPECIAL", "TRUTHS", "CannotTrace", "Graph", "is_function"]
+__all__ = ["ONE_ARGUMENT", "PARTS", "SPECIAL", "TRUTHS", "CannotTrace", "Graph", "is_function"]
 
 
 class CannotTrace(BaseException):
@@ -33,7 +33,7 @@ _FUNCTIONS = ONE_ARGUMENT | _TWO_ARGUMENTS | TRUTHS | {"where": np.where}
 SPECIAL = {"erf", "erfc", "erfcx", "expit"}  # of scipy.special
 PARTS = {"real", "imag"}  # of ``wofz``, which is a pair of numbers made of another pair
 _LEAVES = {"constant", "input", "parameter"}
-LOGICAL = {"logical_and", "logical_or", "logical_not"}
+_LOGICAL = {"logical_and", "logical_or", "logical_not"}
 _OF_TRUTHS = {"add": "logical_or", "maximum": "logical_or", "multiply": "logical_and", "minimum": "logical_and"}
 
 
@@ -148,7 +148,7 @@ class Graph:
         truths = [self.is_truth(a) for a in arguments]
         if op == "where":
             return op, [arguments[0], *self._numbers_unless_all(arguments[1:])]
-        if op in LOGICAL:
+        if op in _LOGICAL:
             pairs = zip(arguments, truths, strict=True)
             return op, [a if truth else self.make("not_equal", a, self.constant(0.0)) for a, truth in pairs]
         if not all(truths) or op in TRUTHS:
