@@ -304,6 +304,21 @@ def fitted(case: Case, data: xr.DataArray) -> xr.Dataset:
     return fit(data, case.truth(), data.dims[1:], coords=names, keep_failed=True, errors="ignore")
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_equal_calls_have_equal_results(name: str) -> None:
+    """Whatever astropy noted on the model meanwhile: it is fitted, and looked at, more than once."""
+    case = CASES[name]
+    data, model = measured(case), case.truth()
+    results = []
+    for _ in range(3):
+        names = {one: one for one in model.inputs}
+        results.append(fit(data, model, data.dims[1:], coords=names, keep_failed=True, errors="ignore"))
+        looked_at = model.fixed, model.tied, model.bounds, model.sync_constraints, model.meta, repr(model)
+        assert len(looked_at) == 6
+    for other in results[1:]:
+        xr.testing.assert_identical(other, results[0])
+
+
 EVALUATE = """
 import sys
 from pathlib import Path

@@ -235,7 +235,8 @@ def _held_by_all() -> set[str]:
     from astropy.modeling.functional_models import Const1D  # here, since importing it takes time
 
     model = Const1D()
-    used = model.meta, model.fixed, model.tied, model.bounds, model(1.0)  # some of it is made at its first use
+    # Some of it is made at its first use.
+    used = model.meta, model.fixed, model.tied, model.bounds, model.sync_constraints, model(1.0)
     return (
         set(vars(model)) | {"_output_units", "_user_inverse", "_bounding_box", "_user_bounding_box"} if used else set()
     )
