@@ -261,7 +261,8 @@ def error_functions(x, a=2.0, b=1.3, c=0.7):
 
 def voigts(x, a=2.0, b=1.3, c=0.7):
     w = scipy.special.wofz((x - a + 1j * c) / b)
-    return a * scipy.special.voigt_profile(x - a, b, c) + b * w.real + c * w.imag + np.abs(w) ** 2
+    constant = scipy.special.wofz(np.ones_like(x) * (1 + 0.5j)).real
+    return a * scipy.special.voigt_profile(x - a, b, c) + b * w.real + c * w.imag + np.abs(w) ** 2 + constant
 
 
 def exponentially_modified(x, a=2.0, b=1.3, c=0.7):

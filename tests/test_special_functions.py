@@ -323,6 +323,25 @@ def test_lazy_voigt_fits_are_the_computed_ones() -> None:
         xr.testing.assert_identical(computed.drop_attrs(), lazy.drop_attrs())
 
 
+def wings(x, area=3.0, place=0.3, sigma=0.5):
+    """A profile that is flat beyond a range: it is that of a constant, where the condition holds nowhere."""
+    z = 2.0 * np.ones_like(x)
+    inside = np.abs(x - place) < 3.0
+    if inside.any():
+        z[inside] = (x[inside] - place) / sigma
+    return area * special.wofz(z + 0.8j).real
+
+
+def test_a_function_of_what_is_constant_somewhere() -> None:
+    model = custom_model(wings)()
+    data = data_of(model, n=8)
+    fits = [fit(data, model, "x", fitter=BatchLSQFitter(engine=e)) for e in ("numpy", "numba")]
+    assert json.loads(fits[1]["fit_status"].attrs["modelfit_record"])["engine"] == "numba"
+    for parameter in fits[0].modelfit.params:
+        apart = np.abs(fits[1][parameter] - fits[0][parameter]) / fits[0][f"{parameter}_stderr"]
+        assert float(apart.max()) < 1e-6
+
+
 # ------------------------------------------------------------------------------------ Sersic's index
 
 

@@ -99,7 +99,7 @@ class Request:
             return Habit.one_by_one()
         n_samples = math.prod(self.data.sizes[d] for d in self.fitted)
         ways = self.problem.ways
-        long = ways.dear and not ways.linear and ways.broadcasts
+        long = (ways.dear or ways.traced is None) and not ways.linear and ways.broadcasts
         return Habit.for_arrays(n_samples, release=long or self.problem.source is not None)
 
     @property

@@ -84,7 +84,7 @@ def _column(c: Any, inputs: Sequence[np.ndarray], P: np.ndarray) -> np.ndarray:
 
 def _function(source: str) -> Callable[..., Any]:
     if source not in _FUNCTIONS:
-        known: dict[str, Any] = {"np": np} | {f.__name__.lstrip("_"): f for f in _OWN}
+        known: dict[str, Any] = {"np": np} | _OWN
         if "special." in source:
             from scipy import special  # takes long to import, and few models need it
 
@@ -121,8 +121,7 @@ def _gamma_median_slope(a: Any) -> np.ndarray:
     return slope
 
 
-_OWN = (_wofz, _gamma_median, _gamma_median_slope)
-_NAMES = {f.__name__ for f in _OWN}
+_OWN = {"wofz": _wofz, "gamma_median": _gamma_median, "gamma_median_slope": _gamma_median_slope}
 
 
 def _source(graph: Graph, roots: Sequence[int], full: set[int], given: Sequence[int] = ()) -> str:
@@ -156,7 +155,7 @@ def _line(graph: Graph, number: int, last: dict[int, int], full: set[int]) -> st
         return " * ".join([arguments[0]] * int(exponent))
     if op in PARTS:
         return f"{arguments[0]}.{op}.copy()"  # in one piece, and apart from the other
-    if f"_{op}" in _NAMES:
+    if op in _OWN:
         return f"{op}({', '.join(arguments)})"
     module = "special" if op in SPECIAL else "np"
     free = [a for a in dict.fromkeys(rest) if last.get(a) == number and a in full and not graph.is_truth(a)]

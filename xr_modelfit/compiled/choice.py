@@ -16,7 +16,7 @@ import numpy as np
 
 from xr_modelfit.comparison import agrees
 from xr_modelfit.compiled.kernels import Kernels, are_kept, are_ready, kernels
-from xr_modelfit.compiled.source import LANES, is_dear, is_slow
+from xr_modelfit.compiled.source import LANES, is_slow
 from xr_modelfit.probing import points_to_try
 from xr_modelfit.problem import Problem
 from xr_modelfit.questions import KEPT, Question, numbers_of
@@ -53,7 +53,7 @@ def compiled_source(
     source = problem.ways.compilable
     if source is None or n_samples > _LONGEST:
         return None
-    work = n_fits * n_samples * (_DEAR if is_dear(source) else 1)
+    work = n_fits * n_samples * (_DEAR if problem.ways.dear else 1)
     if engine == "auto" and (work < (_MANY if lazy else _FEW) or n_fits < LANES or find_spec("numba") is None):
         return None
     if engine == "auto" and (is_slow(source) or (not lazy and work < _worth(source, work))):

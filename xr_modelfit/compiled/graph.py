@@ -76,7 +76,7 @@ class Graph:
     def make(self, op: str, *arguments: int) -> int:
         """The node of ``op`` on nodes; constants are worked out, and what changes nothing is left out."""
         known = [self.value(a) for a in arguments]
-        if all(v is not None for v in known):
+        if (op in _FUNCTIONS or op in SPECIAL) and all(v is not None for v in known):
             with np.errstate(all="ignore"):
                 return self.constant(np.asarray(_function_of(op)(*known))[()])
         if op in ("add", "multiply", "logical_and", "logical_or") and known[0] is not None:  # constants last

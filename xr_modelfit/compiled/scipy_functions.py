@@ -26,8 +26,6 @@ def _real(name: str) -> Callable[..., Any]:
 
 def _wofz(self: Any, z: Any) -> Any:
     graph, parts = self.graph, [self.node(part) for part in (z.real, z.imag)]
-    if None not in map(graph.value, parts):
-        raise CannotTrace("wofz of a constant")
     pair = graph.make("wofz", *map(graph.as_number, parts))
     return self.complex(*(self.symbol(graph.make(part, pair)) for part in ("real", "imag")))
 

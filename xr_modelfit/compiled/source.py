@@ -14,7 +14,7 @@ from xr_modelfit.compiled.graph import CannotTrace, Graph
 from xr_modelfit.compiled.symbols import Symbol
 from xr_modelfit.compiled.tracing import Traced
 
-__all__ = ["LANES", "LEFT", "PIECE", "ROWS", "SCALARS", "SLOW", "is_dear", "is_slow", "written"]
+__all__ = ["LANES", "LEFT", "PIECE", "ROWS", "SCALARS", "SLOW", "is_slow", "written"]
 
 LANES = 8  # fits side by side: the widest vector of float64 that processors have
 PIECE = 32  # samples that are taken at a time where rows are kept
@@ -79,11 +79,6 @@ def written(found: Traced) -> str:
 def is_slow(source: str) -> bool:
     """Whether the source calls functions of the system, which do one fit at a time."""
     return any(f" {name}(" in source for name in SLOW)
-
-
-def is_dear(source: str) -> bool:
-    """Whether the source calls a function that takes NumPy, by scipy's code, ten times as long."""
-    return " wofz(" in source
 
 
 def _sums(graph: Graph, roots: Sequence[Symbol], n_inputs: int) -> list[str]:

@@ -12,8 +12,9 @@ import numpy as np
 from xr_modelfit.fitters.block_arrays import Block
 from xr_modelfit.fitters.covariance import Judgement, judge
 from xr_modelfit.fitters.diagnosis import Ended
-from xr_modelfit.fitters.pieces import all_in_row, any_in_row, apart, pieces, together
+from xr_modelfit.fitters.pieces import apart, pieces
 from xr_modelfit.fitters.quiet import caught_warnings, within
+from xr_modelfit.fitters.rows import all_in_row, any_in_row, together
 from xr_modelfit.fitters.samples import Notes, Samples
 from xr_modelfit.fitters.tasks import BlockTask, Role
 from xr_modelfit.problem import Problem

@@ -13,7 +13,8 @@ import numpy as np
 from xr_modelfit.derivatives import accuracy, jacobian
 from xr_modelfit.fitters.normal import Design, design_of, solve_normal
 from xr_modelfit.fitters.orthogonal import factorise
-from xr_modelfit.fitters.pieces import all_in_row, any_in_row, apart, pieces
+from xr_modelfit.fitters.pieces import apart, pieces
+from xr_modelfit.fitters.rows import all_in_row, any_in_row
 from xr_modelfit.fitters.samples import FitArrays, Samples
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus

@@ -1,30 +1,12 @@
 """Blocks cut into pieces: small enough for the cache, and apart from fits that raise."""
 
 from collections.abc import Callable, Iterator
-from functools import reduce
 
 import numpy as np
 
-__all__ = ["all_in_row", "any_in_row", "apart", "at_least_two", "most_fits", "pieces", "together"]
+__all__ = ["apart", "at_least_two", "most_fits", "pieces"]
 
 _ELEMENTS = 262144  # samples at once: enough to outweigh the interpreter, few enough for the cache
-
-
-def all_in_row(table: np.ndarray) -> np.ndarray:
-    """Which rows of (b, K) hold nothing but true, shape (b,); NumPy reduces short axes slowly."""
-    return reduce(np.logical_and, table.T, np.ones(table.shape[0], dtype=bool))
-
-
-def any_in_row(table: np.ndarray) -> np.ndarray:
-    """Which rows of (b, K) hold any true, shape (b,)."""
-    return reduce(np.logical_or, table.T, np.zeros(table.shape[0], dtype=bool))
-
-
-def together(ids: np.ndarray) -> np.ndarray | slice:
-    """The fits ``ids`` as a slice where they follow each other: views are taken instead of copies."""
-    if ids.size and ids[-1] - ids[0] == ids.size - 1 and bool(np.all(np.diff(ids) == 1)):
-        return slice(int(ids[0]), int(ids[-1]) + 1)
-    return ids
 
 
 def most_fits(n: int) -> int:

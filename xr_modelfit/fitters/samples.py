@@ -13,7 +13,7 @@ from warnings import WarningMessage
 import numpy as np
 
 from xr_modelfit.fitters.covariance import Judgement
-from xr_modelfit.fitters.pieces import together
+from xr_modelfit.fitters.rows import together
 from xr_modelfit.fitters.sums import columns
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus

@@ -1,9 +1,9 @@
-"""The small tools of blocks, against what NumPy says."""
+"""Rows of tables, against what NumPy says."""
 
 import numpy as np
 import pytest
 
-from xr_modelfit.fitters.pieces import all_in_row, any_in_row, together
+from xr_modelfit.fitters.rows import all_in_row, any_in_row, together
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (1, 1), (4, 0), (7, 5)])
