@@ -38,6 +38,7 @@ from xarray.core.indexing import LazilyIndexedArray
 
 import xr_modelfit
 from xr_modelfit import FitStatus, RecordError
+from xr_modelfit.messages import suggestion
 
 N = 12
 VELOCITY = np.linspace(0.0, 110.0, N)
@@ -1178,3 +1179,16 @@ def test_equal_bounds_everywhere_fix_the_parameter(good: xr.DataArray) -> None:
     assert (held["mean"] == 47).all()
     assert (held["mean_stderr"] == 0).all()
     xr.testing.assert_equal(held, fixed)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "meant"),
+    [
+        ("fwhm_g", ["x_0", "amplitude_L", "fwhm_L", "fwhm_G"], "fwhm_G"),  # fwhm_L is as near, letter by letter
+        ("FWHM_l", ["fwhm_G", "fwhm_L"], "fwhm_L"),
+        ("velocty", ["y", "velocity"], "velocity"),
+        ("no such name", ["y", "velocity"], None),
+    ],
+)
+def test_the_name_that_was_meant(name: str, known: list[str], meant: str | None) -> None:
+    assert suggestion(name, known) == ("" if meant is None else f" Did you mean {meant!r}?")

@@ -14,7 +14,9 @@ def listed(names: Iterable[Any]) -> str:
 
 def suggestion(name: Any, known: Iterable[Any]) -> str:
     """`` Did you mean 'velocity'?`` where a known name is close to ``name``, else nothing."""
-    close = get_close_matches(str(name), [str(k) for k in known], n=1)
+    names = [str(k) for k in known]
+    alike = [n for n in names if n.lower() == str(name).lower()]  # fwhm_G of Voigt1D, not its fwhm_L
+    close = alike or get_close_matches(str(name), names, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
