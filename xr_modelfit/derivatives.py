@@ -54,6 +54,7 @@ __all__ = [
     "tie_derivatives",
     "tied_or_nan",
     "values",
+    "weighted",
 ]
 
 _COMPLEX_STEP = 1e-30
@@ -70,11 +71,14 @@ def accuracy(problem: Problem) -> float:
     return OF_DIFFERENCES if "difference" in problem.ways.atoms and problem.ways.traced is None else 1e-14
 
 
-def values(problem: Problem, inputs: Inputs, P: np.ndarray) -> tuple[np.ndarray, Columns | None]:
-    """The model's values (n, b), ties applied, and what `jacobian` shares with them; arguments as there."""
+def values(problem: Problem, inputs: Inputs, P: np.ndarray, trial: bool = False) -> tuple[np.ndarray, Columns | None]:
+    """The model's values (n, b), ties applied, and what `jacobian` shares with them; arguments as there.
+
+    With ``trial``, as in `Problem.evaluate`: parameters at which a model raises are no better than NaN.
+    """
     if problem.ways.traced is not None:
         return values_of(problem.ways.traced, inputs, P)
-    return problem.evaluate(inputs, P), None
+    return problem.evaluate(inputs, P, trial), None
 
 
 def jacobian(
@@ -107,7 +111,20 @@ def jacobian(
     if problem.ways.traced is not None:
         return columns_of(problem.ways.traced, inputs, P, shared, w)
     columns = _walked(problem, inputs, P, low, high)
-    return columns if w is None else [c * w for c in columns]
+    return [weighted(problem, c, w) for c in columns]
+
+
+def weighted(problem: Problem, values: np.ndarray, w: np.ndarray | None, out: np.ndarray | None = None) -> np.ndarray:
+    """Values (n, b) times weights, if there are any.
+
+    They are 0 where a sample is left out: a model that sees the whole grid may say anything there.
+    """
+    if w is None:
+        return values
+    product = np.multiply(values, w, out=out)
+    if problem.ways.grid is not None:
+        product[w == 0.0] = 0.0
+    return product
 
 
 def _walked(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarray, high: np.ndarray) -> Columns:
@@ -160,7 +177,7 @@ def mended(
     some = [x if x.shape[1] == 1 else np.take(x, ids, axis=1) for x in inputs]
     there, low, high = (np.ascontiguousarray(a[:, ids]) for a in (P, *bounds))
     for m, c in enumerate(jacobian(plain, some, there, low, high)):
-        ours, given = c if w is None else c * w[:, ids], J[m][:, ids]
+        ours, given = weighted(problem, c, None if w is None else w[:, ids]), J[m][:, ids]
         with np.errstate(all="ignore"):
             most = np.max(np.abs(given), axis=0)
             agrees = (np.max(np.abs(ours - given), axis=0) <= 1e-3 * most) & np.isfinite(most)
@@ -220,19 +237,20 @@ def tied_or_nan(problem: Problem, Q: np.ndarray) -> np.ndarray:
 
 
 def _all_columns(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarray, high: np.ndarray) -> Columns:
-    """``D``: derivatives with respect to all K parameters, (n, b) each."""
+    """``D``: derivatives with respect to all K parameters, (n, b) each; those of fixed ones are not looked at."""
+    needed = list(~problem.fixed)
     n, b = inputs[0].shape[0], P.shape[1]
     if problem.ways.broadcasts:
         columns = Walk(problem.ways, iter(problem.ways.atoms)).columns(
-            problem.model, inputs, as_rows(P), list(low), list(high)
+            problem.model, inputs, as_rows(P), list(low), list(high), needed
         )
         return [c if c.shape == (n, b) else np.broadcast_to(c, (n, b)) for c in columns]
     out = np.empty((problem.n_parameters, n, b))
     for i in range(b):
         one = [x[:, None] for x in column(inputs, i)]
-        values = (P[:, i : i + 1], low[:, i : i + 1], high[:, i : i + 1])
+        p, lowest, highest = (list(a[:, i : i + 1]) for a in (P, low, high))
         walk = Walk(problem.ways, iter(problem.ways.atoms), one_by_one=True)
-        for j, c in enumerate(walk.columns(problem.model, one, *(list(v) for v in values))):
+        for j, c in enumerate(walk.columns(problem.model, one, p, lowest, highest, needed)):
             out[j, :, i] = np.broadcast_to(c, (n, 1))[:, 0]
     return list(out)
 
@@ -247,19 +265,32 @@ class Walk:
         """Values of a part, (n, b)."""
         if not self.one_by_one:
             return np.asarray(evaluate_tree(model, inputs, list(P), careless=self.ways.careless))
-        flat = [x[:, 0] if isinstance(x, np.ndarray) else x for x in inputs]
-        values = np.asarray(evaluate_tree(model, flat, [p[0] for p in P], careless=self.ways.careless))
-        return np.broadcast_to(values, _length(inputs))[:, None]
+        values = evaluate_tree(model, self.of_one(inputs), [p[0] for p in P], careless=self.ways.careless)
+        return self.counted(values, inputs)
 
-    def columns(self, model: Model, inputs: Inputs, P: Any, low: Any, high: Any) -> Columns:
-        """Derivatives of a part with respect to its parameters."""
+    def of_one(self, inputs: Inputs) -> list[Any]:
+        """The inputs of a single fit as its model takes them, from (n, 1)."""
+        shaped = (lambda x: x) if self.ways.grid is None else self.ways.grid.shaped
+        return [shaped(x[:, 0]) if isinstance(x, np.ndarray) else x for x in inputs]
+
+    def counted(self, values: Any, inputs: Inputs) -> np.ndarray:
+        """What the model of a single fit gives, as (n, 1)."""
+        if self.ways.grid is not None:
+            return self.ways.grid.counted(values)[:, None]
+        return np.broadcast_to(np.asarray(values), _length(inputs))[:, None]
+
+    def columns(
+        self, model: Model, inputs: Inputs, P: Any, low: Any, high: Any, needed: Sequence[bool] | None = None
+    ) -> Columns:
+        """Derivatives of a part with respect to its parameters; of those that are not ``needed``, perhaps zeros."""
+        needed = [True] * len(P) if needed is None else needed
         if isinstance(model, CompoundModel) and model.op == "fix_inputs":
-            return self.columns(model.left, inner_inputs(model, inputs), P, low, high)
+            return self.columns(model.left, inner_inputs(model, inputs), P, low, high, needed)
         if not (isinstance(model, CompoundModel) and model.op in RULES):
-            return self.atom(model, inputs, P, low, high)
+            return self.atom(model, inputs, P, low, high, needed)
         n_left = len(model.left.param_names)
-        left = self.columns(model.left, inputs, P[:n_left], low[:n_left], high[:n_left])
-        right = self.columns(model.right, inputs, P[n_left:], low[n_left:], high[n_left:])
+        left = self.columns(model.left, inputs, P[:n_left], low[:n_left], high[:n_left], needed[:n_left])
+        right = self.columns(model.right, inputs, P[n_left:], low[n_left:], high[n_left:], needed[n_left:])
         if model.op == "+":
             return left + right
         if model.op == "-":
@@ -269,16 +300,19 @@ class Walk:
             return [c * g for c in left] + [c * f for c in right]
         return [c / g for c in left] + [-c * f / (g * g) for c in right]
 
-    def atom(self, model: Model, inputs: Inputs, P: Any, low: Any, high: Any) -> Columns:
+    def atom(self, model: Model, inputs: Inputs, P: Any, low: Any, high: Any, needed: Sequence[bool]) -> Columns:
         way = next(self.atoms)
-        every = range(len(P))
         if way == "linear":
             return _linear(self, model, inputs, len(P))
         if way == "analytic":
             return _analytic(self, model, inputs, P)
-        if way == "complex":
-            return [_complex(self, model, inputs, P, j) for j in every]
-        return [_difference(self, model, inputs, P, j, low[j], high[j]) for j in every]
+
+        def derivative(j: int) -> np.ndarray:
+            if way == "complex":
+                return _complex(self, model, inputs, P, j)
+            return _difference(self, model, inputs, P, j, low[j], high[j])
+
+        return [derivative(j) if needed[j] else np.zeros((1, 1)) for j in range(len(P))]
 
 
 def _length(inputs: Inputs) -> tuple[int, ...]:
@@ -296,14 +330,14 @@ def _analytic(walk: Walk, model: Model, inputs: Inputs, P: Any) -> Columns:
         raise TypeError("the model has no derivatives")
     given = [np.array(x) if walk.ways.careless else locked(x) for x in inputs]
     if walk.one_by_one:
-        given, P = [x[:, 0] if isinstance(x, np.ndarray) else x for x in given], [p[0] for p in P]
+        given, P = walk.of_one(given), [p[0] for p in P]
     columns = model.fit_deriv(*given, *P)
     if not model.col_fit_deriv:
         columns = np.moveaxis(np.asarray(columns), -1, 0)
     if len(columns) != len(P):
         raise ValueError("fit_deriv does not give one column for each parameter")
     if walk.one_by_one:
-        return [np.broadcast_to(np.asarray(c, dtype=float), _length(inputs))[:, None] for c in columns]
+        return [walk.counted(np.asarray(c, dtype=float), inputs) for c in columns]
     return [np.asarray(c, dtype=float) for c in columns]
 
 
@@ -319,6 +353,16 @@ def _difference(walk: Walk, model: Model, inputs: Inputs, P: Any, j: int, low: A
     def at(which: np.ndarray, value: np.ndarray) -> np.ndarray:
         some = [x if not isinstance(x, np.ndarray) or x.shape[1] == 1 else x[:, which] for x in inputs]
         q = [value if i == j else p[which] for i, p in enumerate(P)]
-        return np.broadcast_to(np.asarray(walk.value(model, some, q), dtype=float), (n, which.size))
+        try:
+            return np.broadcast_to(np.asarray(walk.value(model, some, q), dtype=float), (n, which.size))
+        except Exception:
+            if walk.one_by_one and np.any(value != P[j][which]):  # a step too far
+                return np.full((n, which.size), np.nan)
+            raise
 
-    return derivative(at, P[j], low, high)
+    if walk.ways.grid is None:
+        return derivative(at, P[j], low, high)
+    # A model that sees the whole grid may have no value where a sample is left out: the others decide on the step.
+    nowhere = ~np.isfinite(at(np.arange(P[j].size), P[j]))
+    column_ = derivative(lambda which, value: np.where(nowhere[:, which], 0.0, at(which, value)), P[j], low, high)
+    return np.where(nowhere, np.nan, column_)

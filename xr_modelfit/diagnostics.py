@@ -98,12 +98,13 @@ def diagnosis_of(
     inputs: Sequence[ModelInput],
     units: Sequence[ParameterUnit],
     keywords: Mapping[str, Any] | None,
+    pointwise: bool,
 ) -> Diagnosis | None:
     """What the blocks write. ``keywords`` are those of an astropy fitter, else None."""
     if options["diagnostics"] is None:
         return None
     path = os.path.abspath(options["diagnostics_path"])  # workers may be elsewhere
-    order = _order_of_inputs(fitted, inputs) or [d for d in data.dims if d in fitted]
+    order = (_order_of_inputs(fitted, inputs) if pointwise else []) or [d for d in data.dims if d in fitted]
     return Diagnosis(
         options["diagnostics"],
         path,

@@ -16,6 +16,7 @@ from xr_modelfit.execution import chunked_like, is_lazy, map_blocks
 from xr_modelfit.expression import Part, result_names
 from xr_modelfit.fitters.pieces import most_fits
 from xr_modelfit.fitters.quiet import caught_warnings
+from xr_modelfit.grid import Grid
 from xr_modelfit.messages import listed
 from xr_modelfit.points import (
     Source,
@@ -31,7 +32,7 @@ from xr_modelfit.problem import Problem
 from xr_modelfit.record import FitRecord, RecordError, build_model
 from xr_modelfit.unit_record import coordinate_numbers, in_units_of_data, parameter_numbers
 from xr_modelfit.units import check_equivalencies
-from xr_modelfit.ways import find_ways, with_broadcasting
+from xr_modelfit.ways import Whole, find_ways, with_broadcasting
 
 __all__ = ["Evaluation", "batches", "evaluate", "flattened", "matching", "model_name", "parameter_of"]
 
@@ -109,10 +110,32 @@ class Evaluation:
         names = tuple(result_names(model))
         problem = Problem(model, names, start, -unbounded, unbounded, fixed, (None,) * start.size)
         probe = [np.resize(x, _PROBE) for x in probe]
+        grid = self.grid
         with caught_warnings():
             if not derivatives:
-                return with_broadcasting(problem, probe)
-            return find_ways(problem, probe, math.prod(self.new.values()))
+                return with_broadcasting(problem, probe, grid)
+            n = math.prod(self.new.values())
+            every = [np.resize(about(start, n) if x is None else x, n) for x in map(self._of_a_fit, self.numbers)]
+            whole = Whole(grid or Grid.line(n), lambda: every, pointwise=grid is None)
+            return find_ways(problem, probe, n, whole)
+
+    @property
+    def grid(self) -> Grid | None:
+        """The new dims as the model gets them, where it sees all samples of a fit: in the order of the fit."""
+        dims = self.record.grid_dims
+        if dims is None:
+            return None
+        names = [str(d) for d in self.new]
+        axes = [names.index(d) for d in dims if d in names] + [i for i, d in enumerate(names) if d not in dims]
+        return Grid(tuple(self.new.values()), tuple(axes))
+
+    def _of_a_fit(self, numbers: xr.Variable) -> np.ndarray | None:
+        """All coordinates of the first fit; None where they are not in memory."""
+        if not numbers._in_memory or not numbers.size:
+            return None
+        one = numbers.isel({d: 0 for d in numbers.dims if d not in self.new})
+        absent = {d: n for d, n in self.new.items() if d not in one.dims}
+        return np.array(one.set_dims({**absent, **one.sizes}).transpose(*self.new).values, dtype=float).reshape(-1)
 
     def apply(
         self, function: Any, extra: Sequence[xr.Variable] = (), output: Mapping[Hashable, int] | None = None

@@ -14,7 +14,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from astropy.modeling import CompoundModel, Model
+from astropy.modeling.convolution import Convolution
 from astropy.modeling.models import Voigt1D
+
+from xr_modelfit.convolution import compound_like, on_own_grid, operator_of
 
 __all__ = [
     "Part",
@@ -130,7 +133,7 @@ def with_values(model: Model, values: Sequence[Any]) -> Model:
     n_left = len(model.left.param_names)
     left = with_values(model.left, values[:n_left])
     right = with_values(model.right, values[n_left:]) if isinstance(model.right, Model) else dict(model.right)
-    built = CompoundModel(model.op, left, right, name=model.name)
+    built = compound_like(model, left, right)
     built.inputs, built.outputs = model.inputs, model.outputs
     built.meta.update(model.meta)
     return built
@@ -236,7 +239,10 @@ def evaluate_tree(
 
     With ``careless``, every part gets copies of its inputs, since it may write into them.
     """
-    if not isinstance(model, CompoundModel) or model.op not in _KNOWN:
+    operator = None
+    if isinstance(model, CompoundModel) and model.op not in _KNOWN:
+        operator = operator_of(model)
+    if not isinstance(model, CompoundModel) or (model.op not in _KNOWN and operator is None):
         given = [np.array(x) if careless else locked(x) for x in inputs]
         return model.evaluate(*given, *_inner_values(model, parameters))
     n_left = len(model.left.param_names)
@@ -247,6 +253,13 @@ def evaluate_tree(
         between = evaluate_tree(model.left, inputs, left, careless=careless)
         outputs = between if isinstance(between, tuple) else (between,)
         return evaluate_tree(model.right, outputs, right, careless=careless)
+    if operator is not None:
+
+        def both(at: Sequence[Any]) -> tuple[Any, Any]:
+            parts = (model.left, left), (model.right, right)
+            return tuple(evaluate_tree(part, at, own, careless=careless) for part, own in parts)
+
+        return on_own_grid(model, inputs, operator, both) if isinstance(model, Convolution) else operator(*both(inputs))
     n_inputs = model.left.n_inputs if model.op == "&" else 0
     a = evaluate_tree(model.left, inputs[: n_inputs or None], left, careless=careless)
     b = evaluate_tree(model.right, inputs[n_inputs:], right, careless=careless)

@@ -95,19 +95,36 @@ class OneFit:
         inside = samples[self.used] if self.used.any() else samples[np.isfinite(samples)]  # no extrapolation
         if inside.size == 0:
             return None
-        n = int(np.clip(_STEP * inside.size, _FINE, _FINEST))
-        fine = np.union1d(np.linspace(inside.min(), inside.max(), n), inside)
-        attrs = {} if holds_times(coordinate) else coordinate.attrs
-        at = xr.DataArray(fine, dims=_CURVE, attrs=attrs)
-        given = {one["coordinate"]: at}
-        between = self._at(None, given)
-        model, parts = evaluate(between), components(between)
+        if self.record.grid_dims is None:
+            n = int(np.clip(_STEP * inside.size, _FINE, _FINEST))
+            fine = np.union1d(np.linspace(inside.min(), inside.max(), n), inside)
+            attrs = {} if holds_times(coordinate) else coordinate.attrs
+            at = xr.DataArray(fine, dims=_CURVE, attrs=attrs)
+            between = self._at(None, {one["coordinate"]: at})
+            model, parts = evaluate(between), components(between)
+        else:  # the model has values on the grid of the fit alone
+            between = self._at(self.data, {})
+            fine, model, parts = self._in_order(samples, evaluate(between), components(between))
         # Factors of a product have other units and sizes than the data.
         total = np.sum([part.values for part in parts.values()], axis=0)
         sums = len(parts) > 1 and np.allclose(total, model.values, equal_nan=True)
         names = {n: str(n).removeprefix(self.record.prefix) for n in parts}
         found = {names[n]: in_unit_of(self.data, part).values for n, part in parts.items()} if sums else {}
         return Curve(samples, fine, in_unit_of(self.data, model).values, found)
+
+    def _in_order(
+        self, samples: np.ndarray, model: xr.DataArray, parts: xr.Dataset
+    ) -> tuple[np.ndarray, xr.DataArray, xr.Dataset]:
+        """Coordinates, model and parts at the samples, along the coordinate."""
+        order = np.argsort(samples, axis=None, kind="stable")
+        order = order[np.isfinite(samples.ravel()[order])]
+
+        def sorted_(values: xr.DataArray) -> xr.DataArray:
+            row = values.broadcast_like(self.data).transpose(*self.data.dims).values.ravel()[order]
+            return xr.DataArray(row, dims=_CURVE, attrs=values.attrs)
+
+        found = {name: sorted_(part) for name, part in parts.items()}
+        return samples.ravel()[order], sorted_(model), xr.Dataset(found)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from xr_modelfit.derivatives import tied_or_nan
 from xr_modelfit.problem import Problem
 
-__all__ = ["about", "far_points", "points_to_try"]
+__all__ = ["about", "beside_start", "far_points", "points_to_try"]
 
 
 def about(start: np.ndarray, n: int) -> np.ndarray:
@@ -27,14 +27,19 @@ def points_to_try(problem: Problem, inputs: Sequence[np.ndarray]) -> tuple[np.nd
     Those where the model is not finite are replaced by one where it is: maps may bring other starts. ``inputs`` as in
     `xr_modelfit.ways.find_ways`.
     """
-    start = np.where(np.isfinite(problem.start), problem.start, 1.0)
-    each = np.arange(problem.n_parameters) / 64.0  # equal starts must not stay equal, as two widths would
-    beside = [start, start * (1.0625 + each) + 0.03125, start * (0.921875 - 0.5 * each) + 0.015625]
-    P = np.stack([problem.with_ties(p) for p in beside], axis=1)
+    P = beside_start(problem)
     values = problem.evaluate([x[:, None] for x in inputs], P)
     good = np.count_nonzero(np.isfinite(values), axis=0) >= 2
     one = [int(np.argmax(good))]
     return np.where(good, P, P[:, one]), np.where(good, values, values[:, one])
+
+
+def beside_start(problem: Problem) -> np.ndarray:
+    """Parameters (K, 3) at the start and beside it, where no symmetry makes them special; ties hold."""
+    start = np.where(np.isfinite(problem.start), problem.start, 1.0)
+    each = np.arange(problem.n_parameters) / 64.0  # equal starts must not stay equal, as two widths would
+    beside = [start, start * (1.0625 + each) + 0.03125, start * (0.921875 - 0.5 * each) + 0.015625]
+    return np.stack([problem.with_ties(p) for p in beside], axis=1)
 
 
 def far_points(problem: Problem) -> np.ndarray:

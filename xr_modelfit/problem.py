@@ -18,6 +18,7 @@ import numpy as np
 from astropy.modeling import Model
 
 from xr_modelfit.expression import evaluate_tree, forgetful, keeps_nothing
+from xr_modelfit.grid import Grid
 
 __all__ = ["Numbers", "Problem", "Stand", "Ways", "as_rows", "column"]
 
@@ -49,6 +50,8 @@ class Ways:
         in place of ``atoms``. See `xr_modelfit.compiled.arrays`.
     compilable : str, optional
         Source of functions to compile, from the model's expression; see `xr_modelfit.compiled.source`.
+    grid : Grid, optional
+        The samples of a fit as the model needs them, where it sees all of them; None where it is pointwise.
     """
 
     broadcasts: bool = False
@@ -60,6 +63,7 @@ class Ways:
     careless: bool = False
     traced: tuple[str, str] | None = None
     compilable: str | None = None
+    grid: Grid | None = None
 
     @property
     def dear(self) -> bool:
@@ -121,10 +125,11 @@ class Problem:
             return self
         return replace(self, model=forgetful(copy.deepcopy(self.model)))
 
-    def evaluate(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray:
+    def evaluate(self, inputs: Sequence[np.ndarray], parameters: np.ndarray, trial: bool = False) -> np.ndarray:
         """Model values, shape (n, b), of inputs (n, 1) or (n, b) and parameters (K, b).
 
-        Complex parameters give complex values, for derivatives.
+        Complex parameters give complex values, for derivatives. With ``trial``, a fit whose model raises has NaN, as
+        far as fits are evaluated one by one.
         """
         shape = (inputs[0].shape[0], parameters.shape[1])
         if self.ways.broadcasts:
@@ -132,11 +137,20 @@ class Problem:
             return values if values.shape == shape else np.broadcast_to(values, shape)
         out = np.empty(shape, dtype=parameters.dtype if parameters.dtype.kind == "c" else float)
         for i in range(shape[1]):
-            out[:, i] = self.evaluate_one(column(inputs, i), parameters[:, i])
+            try:
+                out[:, i] = self.evaluate_one(column(inputs, i), parameters[:, i])
+            except Exception:
+                if not trial:
+                    raise
+                out[:, i] = np.nan
         return out
 
     def evaluate_one(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray:
         """Model values of one fit, shape (n,), from inputs (n,) and parameters (K,)."""
+        grid = self.ways.grid
+        if grid is not None:
+            shaped = [grid.shaped(x) for x in inputs]
+            return grid.counted(evaluate_tree(self.model, shaped, list(parameters), careless=self.ways.careless))
         values = np.asarray(evaluate_tree(self.model, inputs, list(parameters), careless=self.ways.careless))
         return values if values.shape == inputs[0].shape else np.broadcast_to(values, inputs[0].shape)
 

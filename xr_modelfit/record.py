@@ -49,6 +49,11 @@ class FitRecord:
         """Units of data and parameters; None in records that have none."""
         return self.content.get("units")
 
+    @property
+    def grid_dims(self) -> list[str] | None:
+        """The fitted dims that the model got as axes, in their order; None where it is pointwise."""
+        return None if self.content.get("pointwise", True) else list(self.content["grid_dims"])
+
     def variable(self, name: str) -> str:
         """Name of a variable of this fit in the result."""
         return self.prefix + name
@@ -59,6 +64,7 @@ def write_record(
     model: Model,
     names: Sequence[str],
     fitted: Sequence[Any],
+    grid_dims: Sequence[Any] | None,
     inputs: Sequence[Mapping[str, Any]],
     units: Mapping[str, Any],
     prefix: str,
@@ -74,6 +80,7 @@ def write_record(
         "model": describe_model(model),
         "names": list(names),
         "fitted_dims": [str(d) for d in fitted],
+        "pointwise": grid_dims is None,
         "inputs": [dict(one) for one in inputs],
         "units": dict(units),
         "prefix": prefix,
@@ -83,6 +90,8 @@ def write_record(
         "options": plain_value(options),
         "versions": _versions(engine),
     }
+    if grid_dims is not None:
+        content["grid_dims"] = [str(d) for d in grid_dims]
     return json.dumps(content, allow_nan=False)
 
 
@@ -139,6 +148,7 @@ def _has_its_parts(content: Mapping[str, Any]) -> bool:
     names, units = content["names"], content.get("units")
     known = _are_texts(names) and len(names) > 0 and _are_texts(content["fitted_dims"])
     known = known and isinstance(content["model"], dict) and isinstance(content["data"], str | None)
+    known = known and (content.get("pointwise", True) is True or _are_texts(content["grid_dims"]))
     return known and all(map(_is_input, content["inputs"])) and (units is None or _are_units(units, len(names)))
 
 

@@ -30,14 +30,14 @@ from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
 from xr_modelfit.problem import Problem
 from xr_modelfit.record import write_record
 from xr_modelfit.results import FIELD, check_names, output_names
-from xr_modelfit.solver import choose_fitter, probe_inputs
+from xr_modelfit.solver import choose_fitter, grid_of, probe_inputs, refuse_gaps, whole_inputs
 from xr_modelfit.starts import check_model, resolve_starts
 from xr_modelfit.trial import refuse_broken
 from xr_modelfit.unit_record import describe_units
 from xr_modelfit.unit_system import resolve_units
 from xr_modelfit.unit_text import compose_text
 from xr_modelfit.units import check_equivalencies, measure_of
-from xr_modelfit.ways import find_ways
+from xr_modelfit.ways import Whole, find_ways
 
 __all__ = ["Request", "check_options", "resolve_request"]
 
@@ -170,10 +170,12 @@ class Request:
     def record(self, prefix: str) -> str:
         """The record of the fit, for the attrs of its ``fit_status``."""
         options = {k: self.options[k] for k in ("skipna", "min_points", "keep_failed")}
+        grid = self.problem.ways.grid
         return write_record(
             model=self.problem.model,
             names=self.problem.names,
             fitted=self.fitted,
+            grid_dims=None if grid is None else [self.fitted[a] for a in grid.axes],
             **describe_units(self.system, self.units),
             prefix=prefix,
             data=self.data.name,
@@ -214,10 +216,18 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
         arrays |= {Role("position", str(d)): xr.Variable([d], np.arange(data.sizes[d])) for d in loop}
 
     probe = probe_inputs(system.inputs, fitted, data, starts.problem.start)
+    n_samples = math.prod(data.sizes[d] for d in fitted)
+
+    def every() -> list[np.ndarray]:
+        return whole_inputs(system.inputs, fitted, data, starts.problem.start)
+
     with caught_warnings():
-        n_samples = math.prod(data.sizes[d] for d in fitted)
-        tried = find_ways(starts.problem.private(), probe, n_samples)  # ties that are tried write to the model
+        whole = Whole(grid_of(system.inputs, fitted, data), every, options["pointwise"])
+        tried = find_ways(starts.problem.private(), probe, n_samples, whole)  # ties that are tried write to the model
     problem = replace(starts.problem, ways=tried.ways)
+    if tried.ways.grid is not None:
+        refuse_gaps(system.inputs, fitted)
+        probe = every()
     _try_out(tried, starts.maps, probe, system.inputs, fitted, data)
     fitter = choose_fitter(
         tried,
@@ -237,7 +247,7 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
     frame = frame_of(data, labels.variables, fitted)
     check_names(frame, data, output_names(problem.names, layout, prefix), layout)
     keywords = fitter.keywords if isinstance(fitter, PixelwiseFitter) else None
-    diagnosis = diagnosis_of(options, data, fitted, system.inputs, starts.units, keywords)
+    diagnosis = diagnosis_of(options, data, fitted, system.inputs, starts.units, keywords, problem.ways.grid is None)
     arrays = _in_inner_units(arrays, system, companions)
     return Request(
         data, fitted, system, starts.units, companions, problem, fitter, layout, frame, arrays, options, diagnosis
@@ -327,6 +337,8 @@ def check_options(prefix: Any, o: Mapping[str, Any]) -> None:
     for name in ("skipna", "covariance", "keep_failed", "keep_attrs", "progress"):
         if not isinstance(o[name], bool | np.bool_):
             raise TypeError(f"{name} is {o[name]!r}; it must be True or False.")
+    if not isinstance(o["pointwise"], bool | np.bool_ | None):
+        raise TypeError(f"pointwise is {o['pointwise']!r}; it must be True or False, or None to find out.")
     check_diagnostics(o)
 
 

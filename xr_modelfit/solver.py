@@ -1,5 +1,6 @@
 """The fitter of a call, and how its model behaves: found out before any sample is read."""
 
+import math
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,11 +14,12 @@ from xr_modelfit.expression import has_fixed_inputs
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter, WrongKeywordsError
 from xr_modelfit.fitters.tasks import Role
+from xr_modelfit.grid import Grid
 from xr_modelfit.messages import a, listed, sentence, suggestion
 from xr_modelfit.probing import about
 from xr_modelfit.problem import Problem
 
-__all__ = ["choose_fitter", "probe_inputs"]
+__all__ = ["choose_fitter", "grid_of", "probe_inputs", "refuse_gaps", "whole_inputs"]
 
 _PROBE = 200  # samples on which derivatives and fitter are tried
 
@@ -53,6 +55,49 @@ def probe_inputs(
     if np.count_nonzero(finite) < 2:
         return [np.roll(about(start, n), 7 * number) for number in range(len(inputs))]
     return [p[finite] for p in probe]
+
+
+def whole_inputs(
+    inputs: list[ModelInput], fitted: tuple[Hashable, ...], data: xr.DataArray, start: np.ndarray
+) -> list[np.ndarray]:
+    """All coordinates of a fit, (n,) each: those in memory, of the first position; otherwise numbers about the start."""
+    shape = tuple(data.sizes[d] for d in fitted)
+    whole = []
+    for number, one in enumerate(inputs):
+        values = _first_position(one.values, fitted)
+        if values is None:
+            whole.append(np.roll(about(start, math.prod(shape)), 7 * number))
+        else:
+            absent = {d: data.sizes[d] for d in fitted if d not in values.dims}
+            array = values.set_dims({**absent, **values.sizes}).transpose(*fitted).values
+            whole.append(np.array(array, dtype=float).reshape(-1))
+    return whole
+
+
+def grid_of(inputs: list[ModelInput], fitted: tuple[Hashable, ...], data: xr.DataArray) -> Grid:
+    """The samples of a fit as a model that sees all of them needs them."""
+    read = {d for one in inputs for d in one.values.dims}
+    axes = tuple(fitted.index(d) for d in data.dims if d in fitted and d in read)
+    return Grid(tuple(data.sizes[d] for d in fitted), axes)
+
+
+def refuse_gaps(inputs: list[ModelInput], fitted: tuple[Hashable, ...]) -> None:
+    """Refuse coordinates that are no numbers everywhere, for a model that needs the whole grid.
+
+    Raises
+    ------
+    ValueError
+        One that all fits share has such a place; of others, only the fits concerned get a status.
+    """
+    for one in inputs:
+        if one.values._in_memory and set(one.values.dims) <= set(fitted):
+            bad = np.count_nonzero(~np.isfinite(np.asarray(one.values.values, dtype=float)))
+            if bad:
+                raise ValueError(
+                    f"The coordinate {one.coordinate!r} is not finite at {bad} of {one.values.size} places, and the "
+                    "model sees all its samples, so that it needs a coordinate at each. Fill the coordinate, or pass "
+                    "pointwise=True if the model's value at a sample depends on that sample alone."
+                )
 
 
 def _first_position(values: xr.Variable, fitted: tuple[Hashable, ...]) -> xr.Variable | None:
@@ -137,6 +182,8 @@ def _batch(fitter: BatchLSQFitter, keywords: Mapping[str, Any] | None, info: Any
 
 def _check_inputs(problem: Problem) -> None:
     inputs = problem.model.inputs
+    if problem.ways.grid is not None:  # the fitter gets numbers of samples
+        return
     if len(inputs) > 2:
         raise ValueError(
             f"model has {len(inputs)} inputs {listed(inputs)}, but astropy's fitters take one or two. Leave fitter "

@@ -63,11 +63,13 @@ def refuse_broken(
     if broken:
         _refuse_tie(problem, *broken)
     if error is not None:
-        what = "does not work" if isinstance(error, _WrongReturnError) else f"raises {type(error).__name__}"
+        name = f"model {type(problem.model).__name__}"
+        if isinstance(error, _WrongReturnError):
+            raise ValueError(f"{name} {sentence(error)}")
         raise ValueError(
-            f"model {type(problem.model).__name__} {what} at its start values: {sentence(error)} Call it by itself, "
-            "model(x), and mend its evaluate; if it cannot have these values, set others by p0={...}."
-        ) from _foreign(error)
+            f"{name} raises {type(error).__name__} at its start values: {sentence(error)} Call it by itself, "
+            "model(x), and correct its evaluate; if it cannot have these values, set others by p0={...}."
+        ) from error
 
 
 def _points(problem: Problem, mapped: np.ndarray) -> Iterator[np.ndarray]:
@@ -156,6 +158,8 @@ def _model_error(
         for at in _coordinates(problem, inputs, whole):
             try:
                 _evaluate(problem, at, values)
+            except _WrongReturnError as error:
+                return error
             except _OF_THE_PLACE as error:
                 if not isinstance(error, NotImplementedError):
                     return None
@@ -173,16 +177,30 @@ def _coordinates(problem: Problem, inputs: Inputs, whole: Callable[[], Inputs]) 
     """Coordinates to try: those given, all of them, parts of them, and numbers about the start."""
     yield inputs
     every = whole()
-    yield every
     n = every[0].size
+    if problem.ways.grid is not None:  # it needs all of them, in their order
+        yield [np.roll(about(problem.start, n), 7 * number) for number in range(len(inputs))]
+        return
+    yield every
     for start in np.unique(np.linspace(0, max(n - 2, 0), _PAIRS).astype(int)).tolist():
         yield [x[start : start + 2] for x in every]
     yield [np.roll(about(problem.start, n), 7 * number) for number in range(len(inputs))]
 
 
 def _evaluate(problem: Problem, at: Inputs, values: np.ndarray) -> None:
+    grid = problem.ways.grid
+    at = at if grid is None else [grid.shaped(x) for x in at]
     found = np.asarray(evaluate_tree(problem.model, at, list(values), careless=True))
+    if found.dtype.kind == "c":
+        raise _WrongReturnError(
+            "returns complex numbers, but the data are real. Let it return real ones, such as its real part or np.abs. "
+            "To fit both parts, give the data a dim for them and the model an input that tells which part it returns"
+        )
     try:
         np.broadcast_to(found, at[0].shape)
     except ValueError:
-        raise _WrongReturnError(f"of {at[0].size} coordinates it makes values of shape {found.shape}") from None
+        shape = at[0].shape if len(at[0].shape) > 1 else at[0].size
+        raise _WrongReturnError(
+            f"returns values of shape {found.shape} for {shape} samples; one value for each sample is needed, so that "
+            'a convolution needs mode="same"'
+        ) from None

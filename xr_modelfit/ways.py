@@ -1,15 +1,15 @@
 """How the model of a call can be computed, found out once and before any sample is read.
 
-Whether it takes many fits at once, how each atom of its expression is differentiated
-(`xr_modelfit.derivatives`), whether it is linear, whether it writes into its inputs. A way is
-taken only on evidence: where a parameter has no effect, anything agrees with anything.
+Whether it is pointwise (`xr_modelfit.pointwise`), whether it takes many fits at once, how each atom
+of its expression is differentiated (`xr_modelfit.derivatives`), whether it is linear, whether it
+writes into its inputs. A way is taken only on evidence: where a parameter has no effect, anything agrees with anything.
 
 Shapes as in `xr_modelfit.derivatives`: inputs (n, 1), parameters to try (K, 3).
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -25,18 +25,39 @@ from xr_modelfit.compiled.source import written
 from xr_modelfit.compiled.tracing import Traced, traced
 from xr_modelfit.derivatives import OF_DIFFERENCES, RULES, Walk, accuracy, jacobian, tie_derivatives, tied_or_nan
 from xr_modelfit.expression import evaluate_tree, inner_inputs
+from xr_modelfit.grid import Grid
+from xr_modelfit.pointwise import is_pointwise, same_on_grid
 from xr_modelfit.probing import about, points_to_try
 from xr_modelfit.problem import Problem, Ways, as_rows
 from xr_modelfit.questions import KEPT, Itself, Question, code_of, numbers_of
 
-__all__ = ["find_ways", "with_broadcasting"]
+__all__ = ["Whole", "find_ways", "with_broadcasting"]
 
 _AGREE = 1e-4  # a wrong derivative is off by far more, a difference by far less
 
 Inputs = Sequence[np.ndarray]
 
 
-def find_ways(problem: Problem, inputs: Sequence[np.ndarray], n_samples: int = 0) -> Problem:
+class Whole(NamedTuple):
+    """All the samples of a fit, for models that need them.
+
+    Parameters
+    ----------
+    grid : Grid
+    inputs : callable
+        Gives the coordinates of a fit, (n,) each.
+    pointwise : bool, optional
+        What the user says of the model; None: it is tried.
+    """
+
+    grid: Grid
+    inputs: Callable[[], Sequence[np.ndarray]]
+    pointwise: bool | None = None
+
+
+def find_ways(
+    problem: Problem, inputs: Sequence[np.ndarray], n_samples: int = 0, whole: Whole | None = None
+) -> Problem:
     """The problem with its `Ways`, tried at the start and beside it.
 
     Parameters
@@ -46,16 +67,20 @@ def find_ways(problem: Problem, inputs: Sequence[np.ndarray], n_samples: int = 0
         Coordinates to try it on.
     n_samples : int
         Of each fit, where there are more than ``inputs`` has.
+    whole : Whole, optional
+        All samples of a fit; default: those of ``inputs``, along one dim.
     """
     found = None
+    whole = Whole(Grid.line(inputs[0].size), lambda: inputs) if whole is None else whole
     try:
         found = traced(problem)
         P, values = points_to_try(problem, inputs)
     except (CannotTrace, Exception):  # what it does cannot be seen, nor whether it is still the same
-        return replace(problem, ways=_ways(problem, found, inputs, n_samples))
+        return replace(problem, ways=_ways(problem, found, inputs, n_samples, whole))
     numbers = *numbers_of(problem, inputs), P.tobytes(), values.tobytes(), n_samples
-    key = found.key, code_of(problem.model), *map(Itself, problem.ties), numbers
-    return replace(problem, ways=_ways_again(Question(key, (problem, found, inputs, n_samples))))
+    shape = whole.grid, whole.pointwise
+    key = found.key, code_of(problem.model), *map(Itself, problem.ties), numbers, shape
+    return replace(problem, ways=_ways_again(Question(key, (problem, found, inputs, n_samples, whole))))
 
 
 @lru_cache(KEPT)
@@ -66,9 +91,37 @@ def _ways_again(question: Question) -> Ways:
     return found
 
 
-def _ways(problem: Problem, found: Traced | None, inputs: Inputs, n_samples: int) -> Ways:
+def _ways(problem: Problem, found: Traced | None, inputs: Inputs, n_samples: int, whole: Whole) -> Ways:
     """What `find_ways` finds; ``found`` is the expression of the model, where it has one."""
     problem = replace(problem, ways=Ways(careless=_writes_into_inputs(problem, inputs)))
+    if found is not None and whole.pointwise is not False:
+        ways = _pointwise_ways(problem, found, inputs, n_samples)
+        line = whole.grid.is_line or whole.pointwise
+        if ways.traced is not None and (line or same_on_grid(problem, whole.grid, whole.inputs())):
+            return ways  # an expression of single samples
+        if whole.pointwise or is_pointwise(problem, whole.grid, whole.inputs()) is not False:
+            return ways
+    elif whole.pointwise or (whole.pointwise is None and is_pointwise(problem, whole.grid, whole.inputs())):
+        return _pointwise_ways(problem, None, inputs, n_samples)
+    return _grid_ways(problem, whole)
+
+
+def _grid_ways(problem: Problem, whole: Whole) -> Ways:
+    """What is found of a model that sees all samples of a fit: it is evaluated on all of them, one fit at a time."""
+    every = whole.inputs()
+    problem = replace(problem, ways=Ways(grid=whole.grid))
+    problem = replace(problem, ways=replace(problem.ways, careless=_writes_into_inputs(problem, every)))
+    try:
+        P, _ = points_to_try(problem, every)
+    except Exception:  # a model that cannot be evaluated here is met, and named, by the fits
+        return replace(problem.ways, atoms=("difference",) * _count_atoms(problem.model))
+    at = [x[:, None] for x in every]
+    problem = _with_derivatives(problem, at, P)
+    return replace(problem.ways, linear=_is_linear(problem, at, P))
+
+
+def _pointwise_ways(problem: Problem, found: Traced | None, inputs: Inputs, n_samples: int) -> Ways:
+    """What is found of a pointwise model."""
     unknown = replace(problem.ways, atoms=("difference",) * _count_atoms(problem.model))
     try:
         P, values = points_to_try(problem, inputs)
@@ -76,18 +129,28 @@ def _ways(problem: Problem, found: Traced | None, inputs: Inputs, n_samples: int
         broadcasts = _broadcasts(problem, at, P)
     except Exception:  # a model that cannot be evaluated here is met, and named, by the fits
         return unknown
-    problem = replace(problem, ways=replace(problem.ways, broadcasts=broadcasts, **_tie_ways(problem, P)))
-    tried = _with_evidence(problem, at, P)
-    atoms = tuple(one.way if one.proven else "difference" for one in tried)
-    wrong = any(one.wrong for one in tried)
-    problem = replace(problem, ways=replace(problem.ways, atoms=atoms, wrong_derivative=wrong))
+    problem = _with_derivatives(replace(problem, ways=replace(problem.ways, broadcasts=broadcasts)), at, P)
     if found is not None:
         problem = _with_trace(problem, found, at, P, n_samples)
     return replace(problem.ways, linear=_is_linear(problem, at, P))
 
 
-def with_broadcasting(problem: Problem, inputs: Sequence[np.ndarray]) -> Problem:
-    """The problem with what its evaluation alone needs of its `Ways`; arguments as in `find_ways`."""
+def _with_derivatives(problem: Problem, at: Inputs, P: np.ndarray) -> Problem:
+    """The problem with the ways of its ties and of its atoms; ``at`` are (n, 1)."""
+    problem = replace(problem, ways=replace(problem.ways, **_tie_ways(problem, P)))
+    tried = _with_evidence(problem, at, P)
+    atoms = tuple(one.way if one.proven else "difference" for one in tried)
+    wrong = any(one.wrong for one in tried)
+    return replace(problem, ways=replace(problem.ways, atoms=atoms, wrong_derivative=wrong))
+
+
+def with_broadcasting(problem: Problem, inputs: Sequence[np.ndarray], grid: Grid | None = None) -> Problem:
+    """The problem with what its evaluation alone needs of its `Ways`; arguments as in `find_ways`.
+
+    Where the model sees all samples, it has a ``grid``.
+    """
+    if grid is not None:  # copies of its inputs are always right
+        return replace(problem, ways=Ways(careless=True, grid=grid))
     try:
         problem = replace(problem, ways=Ways(careless=_writes_into_inputs(problem, inputs)))
         P, values = points_to_try(problem, inputs)
@@ -137,10 +200,12 @@ def _with_evidence(problem: Problem, at: Inputs, P: np.ndarray) -> list[_Found]:
     found = _atom_ways(problem, at, P)
     if all(one.proven for one in found):
         return found
-    elsewhere = [np.roll(about(problem.start, 200), 7 * number) for number in range(len(at))]
+    n = 200 if problem.ways.grid is None else at[0].shape[0]
+    elsewhere = [np.roll(about(problem.start, n), 7 * number) for number in range(len(at))]
     try:
         values = problem.evaluate([x[:, None] for x in elsewhere], P)
-        again = _atom_ways(problem, _where_finite(elsewhere, values), P)
+        there = _where_finite(elsewhere, values)
+        again = _atom_ways(problem, there if problem.ways.grid is None else [x[:, None] for x in elsewhere], P)
     except Exception:  # it cannot be evaluated there
         return found
     return [old if old.proven else new for old, new in zip(found, again, strict=True)]
@@ -175,6 +240,8 @@ def _rounded(T: np.ndarray) -> np.ndarray:
 
 def _writes_into_inputs(problem: Problem, inputs: Sequence[np.ndarray]) -> bool:
     """Whether the model takes copies of its inputs only: it refuses those that cannot be written to."""
+    if problem.ways.grid is not None:
+        inputs = [problem.ways.grid.shaped(x) for x in inputs]
     for point in (problem.start, problem.start * 1.0625 + 0.03125):
         try:
             evaluate_tree(problem.model, inputs, list(point), careless=True)
@@ -189,11 +256,12 @@ def _writes_into_inputs(problem: Problem, inputs: Sequence[np.ndarray]) -> bool:
 
 def _broadcasts(problem: Problem, at: Inputs, P: np.ndarray) -> bool:
     """Whether many fits at once give what they give one by one, with shared and with own inputs."""
-    apart = problem.evaluate(at, P)
     together = replace(problem, ways=replace(problem.ways, broadcasts=True))
-    own = [np.repeat(x, P.shape[1], axis=1) for x in at]
+    shift = max(at[0].shape[0] // 3, 1)  # another order in each fit: what looks at other samples sees others
+    own = [np.stack([np.roll(x[:, 0], i * shift) for i in range(P.shape[1])], axis=1) for x in at]
     for inputs in (at, own):
         try:
+            apart = problem.evaluate(inputs, P)
             values = evaluate_tree(problem.model, inputs, as_rows(P), careless=problem.ways.careless)
             if np.shape(values) not in (apart.shape, (apart.shape[0], 1), (1, apart.shape[1]), apart.shape[1:], ()):
                 return False
@@ -222,22 +290,23 @@ def _atom_ways(problem: Problem, at: Inputs, P: np.ndarray) -> list[_Found]:
     """The way of each atom on the coordinates ``at``."""
     found: list[_Found] = []
 
-    def visit(model: Model, inputs: Inputs, rows: np.ndarray) -> None:
+    def visit(model: Model, inputs: Inputs, rows: np.ndarray, needed: np.ndarray) -> None:
         if isinstance(model, CompoundModel) and model.op == "fix_inputs":
-            visit(model.left, inner_inputs(model, inputs), rows)
+            visit(model.left, inner_inputs(model, inputs), rows, needed)
         elif isinstance(model, CompoundModel) and model.op in RULES:
             n_left = len(model.left.param_names)
-            visit(model.left, inputs, rows[:n_left])
-            visit(model.right, inputs, rows[n_left:])
+            visit(model.left, inputs, rows[:n_left], needed[:n_left])
+            visit(model.right, inputs, rows[n_left:], needed[n_left:])
         else:
-            found.append(_atom_way(problem, model, inputs, rows, at[0].shape[0]))
+            found.append(_atom_way(problem, model, inputs, rows, at[0].shape[0], needed))
 
-    visit(problem.model, at, P)
+    visit(problem.model, at, P, ~problem.fixed)
     return found
 
 
-def _atom_way(problem: Problem, model: Model, at: Inputs, rows: np.ndarray, n: int) -> _Found:
-    if rows.shape[0] == 0:
+def _atom_way(problem: Problem, model: Model, at: Inputs, rows: np.ndarray, n: int, needed: np.ndarray) -> _Found:
+    """The way of an atom, by the derivatives that are needed: those of fixed parameters are not."""
+    if not needed.any():
         return _Found("difference", False, True)
 
     def columns(way: str) -> np.ndarray:
@@ -245,10 +314,10 @@ def _atom_way(problem: Problem, model: Model, at: Inputs, rows: np.ndarray, n: i
         for i in range(rows.shape[1]) if not problem.ways.broadcasts else (slice(None),):
             i = slice(i, i + 1) if isinstance(i, int) else i
             walk = Walk(problem.ways, iter((way,)), one_by_one=not problem.ways.broadcasts)
-            unbounded = [list(np.full(rows[:, i].shape, sign * np.inf)) for sign in (-1, 1)]
-            parts = walk.columns(model, at, as_rows(rows[:, i]), *unbounded)
+            low, high = (list(np.full(rows[:, i].shape, sign * np.inf)) for sign in (-1, 1))
+            parts = walk.columns(model, at, as_rows(rows[:, i]), low, high, list(needed))
             shape = (n, rows[:, i].shape[1])
-            out.append(np.stack([np.broadcast_to(c, shape) for c in parts]))
+            out.append(np.stack([np.broadcast_to(c, shape) for c, one in zip(parts, needed, strict=True) if one]))
         return np.concatenate(out, axis=2)
 
     def value(q: np.ndarray) -> np.ndarray:
@@ -264,7 +333,8 @@ def _atom_way(problem: Problem, model: Model, at: Inputs, rows: np.ndarray, n: i
             return False
         scale = np.maximum(np.max(np.abs(D), axis=(1, 2)), np.max(np.abs(E), axis=(1, 2)))
         worst = np.max(np.abs(D - E), axis=(1, 2)) / np.where(scale > 0, scale, 1.0)
-        return all(_confirmed(value, rows, D[j], j) for j in np.flatnonzero(worst > _AGREE).tolist())
+        own = np.flatnonzero(needed)
+        return all(_confirmed(value, rows, D[j], own[j]) for j in np.flatnonzero(worst > _AGREE).tolist())
 
     try:
         E = columns("difference")

@@ -6,6 +6,7 @@ Nothing here depends on what else is in the block.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def _fitted(block: Block, task: BlockTask, problem: Problem) -> np.ndarray:
     status[attempt & raised & (n_points < n_free)] = FitStatus.DEGENERATE
     samples = given
     if solved.valid is not given.valid:
-        samples = Samples(given.y, given.inputs, given.weights, solved.valid)
+        samples = replace(given, valid=solved.valid)
         n_points = np.where(attempt, samples.n_points, n_points)
 
     fields = task.layout.fields
@@ -185,6 +186,11 @@ def _before(
     status = np.full(n_points.shape, FitStatus.CONVERGED, dtype=np.int8)
     status[n_points < least] = FitStatus.TOO_FEW_POINTS
     status[np.broadcast_to(any_in_row(bad_start), status.shape)] = FitStatus.INVALID_START
+    if samples.whole:
+        whole = [np.all(np.isfinite(x), axis=1) for x in samples.inputs]
+        status[~np.broadcast_to(np.logical_and.reduce(np.broadcast_arrays(*whole)), status.shape)] = (
+            FitStatus.NONFINITE_DATA
+        )
     status[n_points == 0] = FitStatus.NO_DATA
     if not task.skipna:
         status[np.any(admitted & ~finite, axis=1)] = FitStatus.NONFINITE_DATA

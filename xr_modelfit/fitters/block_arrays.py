@@ -47,7 +47,7 @@ class Block:
         return Block(arrays, self.task)
 
     def samples(self) -> tuple[Samples, np.ndarray, np.ndarray]:
-        """Samples, which are not finite, and which are not valid for another reason; (b, n) each."""
+        """Samples, which are finite, and which are valid for other reasons; (b, n) each."""
         task = self.task
         y = self._sampled(Role("data"), every=True)
         inputs = [self._sampled(r) for r in task.roles if r.kind == "input"]
@@ -70,7 +70,8 @@ class Block:
         elif task.scalar_weight is not None:
             weights = np.full((1, self.n), task.scalar_weight)
         valid = finite if admitted.all() else finite & admitted
-        return Samples(y, inputs, weights, valid), finite, np.broadcast_to(admitted, y.shape)
+        whole = task.problem.ways.grid is not None
+        return Samples(y, inputs, weights, valid, whole), finite, np.broadcast_to(admitted, y.shape)
 
     def starts_and_bounds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Starts, lower and upper bounds, (b, K) each, or (1, K) where no fit has its own."""

@@ -28,7 +28,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from xr_modelfit.derivatives import OF_DIFFERENCES, accuracy, jacobian, mended, tie_derivatives
+from xr_modelfit.derivatives import OF_DIFFERENCES, accuracy, jacobian, mended, tie_derivatives, weighted
 from xr_modelfit.fitters.orthogonal import factorise
 from xr_modelfit.fitters.sums import dot, norm2
 from xr_modelfit.problem import Problem
@@ -101,7 +101,7 @@ def judge(
     low, high = bounds
     ours = np.flatnonzero(problem.free)
     f = problem.evaluate(inputs, P)
-    r = w * (y - f)
+    r = weighted(problem, y - f, w)
     chi2 = norm2(r)
     finite = np.isfinite(chi2)
     n_free = np.count_nonzero(free, axis=0)

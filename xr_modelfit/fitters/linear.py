@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xr_modelfit.derivatives import accuracy, jacobian
+from xr_modelfit.derivatives import accuracy, jacobian, weighted
 from xr_modelfit.fitters.normal import Design, design_of, solve_normal
 from xr_modelfit.fitters.orthogonal import factorise
 from xr_modelfit.fitters.pieces import apart, pieces
@@ -122,13 +122,11 @@ def solve_linear(
     shared = w is None and all(x.shape[1] == 1 for x in inputs) and not held.any() and not _varies(problem, P)
     some = slice(0, 1) if shared else slice(None)
     infinite = np.full(P[:, some].shape, np.inf)
-    J = jacobian(problem, inputs, P[:, some], -infinite, infinite)
-    if w is not None:
-        J = [c * w for c in J]
+    J = [weighted(problem, c, w) for c in jacobian(problem, inputs, P[:, some], -infinite, infinite)]
     factors = factorise([np.ascontiguousarray(c) for c in J], active[:, some], accuracy(problem))
     for _ in range(2):
         r = y - problem.evaluate(inputs, P)
-        z, _ = factors.remove(r if w is None else r * w)
+        z, _ = factors.remove(weighted(problem, r, w))
         P = P.copy()
         P[ours] += factors.solve(z)
         P = problem.with_ties(P)

@@ -5,15 +5,18 @@ here: its state belongs to one task, ties are not lost in its Jacobian, its prin
 warnings are kept from the user and turned into a status.
 """
 
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
 import copy
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from warnings import WarningMessage
 
 import numpy as np
+from astropy.modeling import Model
 from astropy.modeling.fitting import (
     FittingWithOutlierRemoval,
     ModelsError,
@@ -22,7 +25,7 @@ from astropy.modeling.fitting import (
     SLSQPLSQFitter,
 )
 
-from xr_modelfit.fitters.position_model import position_model
+from xr_modelfit.fitters.position_model import position_model, sample_model_of
 from xr_modelfit.fitters.quiet import caught_warnings
 from xr_modelfit.fitters.samples import FitArrays, Notes, Samples
 from xr_modelfit.problem import Problem
@@ -74,11 +77,12 @@ class PixelwiseFitter:
         out = FitArrays.unknown(samples, problem.n_parameters, self.info_names)
         out.valid = samples.valid.copy()  # the fitter may reject some
         fitter, keywords = copy.deepcopy(self.fitter), self._call_keywords(problem)
+        model_of = _model_maker(problem)
         for i in np.flatnonzero(attempt).tolist():
             start, low, high = (a[i if a.shape[0] > 1 else 0] for a in (starts, *bounds))
-            run = _Run(fitter, keywords, problem, start, (low, high))
+            run = _Run(fitter, keywords, problem, model_of, start, (low, high))
             inputs, y, w = samples.fit(i)
-            run.fit(inputs, y, w, floating=notes is not None)
+            run.fit(inputs, y, w, np.flatnonzero(samples.valid[i]), floating=notes is not None)
             if notes is not None:
                 notes.warned(i, run.heard)
                 if run.error is not None:
@@ -117,14 +121,17 @@ class PixelwiseFitter:
         finite = np.isfinite(y)
         if np.count_nonzero(finite) <= np.count_nonzero(problem.free):
             return {}
-        inputs, y = [x[finite] for x in inputs], y[finite]
+        if problem.ways.grid is None:
+            inputs = [x[finite] for x in inputs]
+        y = y[finite]
         y = y * (1.0 + 1e-3 * np.cos(np.arange(y.size)))
         weights = np.ones_like(y) if weighted else None
+        model_of = _model_maker(problem)
 
         def tried(keywords: dict[str, Any]) -> _Run:
             bounds = (problem.lower, problem.upper)
-            run = _Run(copy.deepcopy(self.fitter), keywords, problem, problem.start, bounds)
-            run.fit(list(inputs), y, weights)
+            run = _Run(copy.deepcopy(self.fitter), keywords, problem, model_of, problem.start, bounds)
+            run.fit(list(inputs), y, weights, np.flatnonzero(finite))
             return run
 
         run = tried(self._call_keywords(problem))
@@ -166,6 +173,16 @@ class PixelwiseFitter:
 _OURS = {"self", "model", "x", "y", "z", "weights", "inplace", "equivalencies", "kwargs"}
 
 
+_ModelMaker = Callable[[Sequence[np.ndarray], np.ndarray, tuple[np.ndarray, np.ndarray]], Model]
+
+
+def _model_maker(problem: Problem) -> _ModelMaker:
+    """Makes the model of one fit from its inputs, start and bounds."""
+    if problem.ways.grid is not None:
+        return sample_model_of(problem)
+    return lambda _, start, bounds: position_model(problem, start, bounds)
+
+
 class _Run:
     """One call of an astropy fitter, and what came of it."""
 
@@ -174,10 +191,11 @@ class _Run:
         fitter: Any,
         keywords: dict[str, Any],
         problem: Problem,
+        model_of: _ModelMaker,
         start: np.ndarray,
         bounds: tuple[np.ndarray, np.ndarray],
     ) -> None:
-        self.fitter, self.keywords, self.problem = fitter, keywords, problem
+        self.fitter, self.keywords, self.problem, self.model_of = fitter, keywords, problem, model_of
         self.start, self.bounds = start, bounds
         self.status = FitStatus.CONVERGED
         self.n_iter = np.nan
@@ -193,16 +211,26 @@ class _Run:
         """Those of the fitter's call; where it was not called, those of the model at its start."""
         return self.caught[self.n_before :]
 
-    def fit(self, inputs: list[np.ndarray], y: np.ndarray, w: np.ndarray | None, floating: bool = False) -> None:
+    def fit(
+        self,
+        inputs: list[np.ndarray],
+        y: np.ndarray,
+        w: np.ndarray | None,
+        numbers: np.ndarray,
+        floating: bool = False,
+    ) -> None:
+        """Fit the samples ``y`` with these ``numbers``; ``inputs`` are those of all, if the model sees all of them."""
+        whole = self.problem.ways.grid is not None
         with caught_warnings(floating) as caught:
             self.caught = caught
             try:
                 at_start = self.problem.evaluate_one(inputs, self.problem.with_ties(self.start))
-                if not np.all(np.isfinite(at_start)):
+                if not np.all(np.isfinite(at_start[numbers] if whole else at_start)):
                     self.status = FitStatus.NONFINITE_MODEL
                     return
                 self.n_before = len(caught)
-                self._call(inputs, y, w)
+                model = self.model_of(inputs, self.start, self.bounds)
+                self._call(model, [numbers.astype(float)] if whole else inputs, y, w)
             except NonFiniteValueError as error:
                 self.status, self.error = FitStatus.NONFINITE_MODEL, error
                 return
@@ -213,8 +241,7 @@ class _Run:
         self.n_iter = _iterations(self.info)
         self.status = _verdict(self.info, [str(c.message) for c in caught])
 
-    def _call(self, inputs: list[np.ndarray], y: np.ndarray, w: np.ndarray | None) -> None:
-        model = position_model(self.problem, self.start, self.bounds)
+    def _call(self, model: Model, inputs: list[np.ndarray], y: np.ndarray, w: np.ndarray | None) -> None:
         keywords = self.keywords if w is None else {**self.keywords, "weights": w}
         fitted = self.fitter(model, *inputs, y, **keywords)
         if isinstance(fitted, tuple):  # FittingWithOutlierRemoval: (model, mask)

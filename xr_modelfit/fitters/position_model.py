@@ -2,15 +2,16 @@
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from astropy.modeling import Model
+from astropy.modeling import Fittable1DModel, Model, Parameter
 
 from xr_modelfit.expression import evaluate_tree
 from xr_modelfit.problem import Problem
 
-__all__ = ["position_model"]
+__all__ = ["position_model", "sample_model_of"]
 
 
 def position_model(problem: Problem, parameters: np.ndarray, bounds: tuple[np.ndarray, np.ndarray]) -> Model:
@@ -20,6 +21,65 @@ def position_model(problem: Problem, parameters: np.ndarray, bounds: tuple[np.nd
     """
     model = problem.model.copy()
     model.parameters = problem.with_ties(parameters)
+    _set_bounds(model, problem, bounds)
+    _keep_domain(model)
+    if problem.ways.careless:
+        _guard_inputs(model)
+    return model
+
+
+def sample_model_of(problem: Problem) -> Callable[[Sequence[np.ndarray], np.ndarray, Any], Model]:
+    """Makes models of *sample numbers* of single fits, for a model that sees all samples.
+
+    Fitters pass on those samples that are left; the model is evaluated on all, and gives the values that are asked for.
+
+    Returns
+    -------
+    callable
+        ``(inputs, parameters, bounds) -> Model`` with one input, the numbers of samples: all inputs of a fit, (n,) each,
+        and the others as in `position_model`.
+    """
+    names, template = problem.model.param_names, problem.model
+    own = {name: Parameter(default=float(value)) for name, value in zip(names, problem.start, strict=True)}
+
+    def evaluate(self: Any, numbers: np.ndarray, *parameters: Any) -> np.ndarray:
+        at = np.array([float(np.squeeze(p)) for p in parameters])
+        return problem.evaluate_one(self._held.inputs, at)[np.asarray(numbers, dtype=int)]
+
+    kind = type(type(template).__name__, (Fittable1DModel,), {**own, "evaluate": evaluate})
+
+    def tied_to(tie: Any) -> Any:
+        def tied(model: Model) -> Any:
+            template.parameters = model.parameters
+            return tie(template)
+
+        return tied
+
+    def made(inputs: Sequence[np.ndarray], parameters: np.ndarray, bounds: Any) -> Model:
+        model = kind(*problem.with_ties(parameters))
+        model._held = _Held(inputs)
+        for name, fixed, tie in zip(names, problem.fixed, problem.ties, strict=True):
+            parameter = getattr(model, name)
+            parameter.fixed, parameter.bounds = bool(fixed), getattr(template, name).bounds
+            parameter.tied = tied_to(tie) if tie is not None else False
+        _set_bounds(model, problem, bounds)
+        return model
+
+    return made
+
+
+class _Held:
+    """The inputs of a fit, which copies of its model share."""
+
+    def __init__(self, inputs: Sequence[np.ndarray]) -> None:
+        self.inputs = inputs
+
+    def __deepcopy__(self, _: Any) -> _Held:
+        return self
+
+
+def _set_bounds(model: Model, problem: Problem, bounds: tuple[np.ndarray, np.ndarray]) -> None:
+    """Bounds of one position, where they are not those of all."""
     low, high = bounds
     for j, name in enumerate(model.param_names):
         parameter = getattr(model, name)
@@ -30,10 +90,6 @@ def position_model(problem: Problem, parameters: np.ndarray, bounds: tuple[np.nd
             parameter.bounds = (None, None)
         else:
             parameter.bounds = tuple(None if np.isinf(v) else float(v) for v in (low[j], high[j]))
-    _keep_domain(model)
-    if problem.ways.careless:
-        _guard_inputs(model)
-    return model
 
 
 def _keep_domain(model: Model) -> None:

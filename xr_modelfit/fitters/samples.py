@@ -34,18 +34,21 @@ class Samples:
         Factors of the residuals.
     valid : ndarray of bool, shape (b, n)
         Which samples take part. The others may hold anything.
+    whole : bool
+        The model sees all coordinates of a fit, those of samples that are left out too.
     """
 
     y: np.ndarray
     inputs: Sequence[np.ndarray]
     weights: np.ndarray | None
     valid: np.ndarray
+    whole: bool = False
 
     def columns(self, ids: np.ndarray) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
         """Fits ``ids`` in columns: inputs (n, 1) or (n, b), data (n, b), weights (n, b) or None.
 
         A sample that is left out has weight 0, and the coordinate and the value of a valid one:
-        whatever stood there is not even evaluated.
+        whatever stood there is not even evaluated. Where the model sees all coordinates, they stay.
         """
         y, inputs, weights = self._filled
         w = None if weights is None else np.ascontiguousarray(weights[ids].T)
@@ -96,8 +99,7 @@ class Samples:
         b, n = self.y.shape
         weights = None if self.weights is None else np.broadcast_to(self.weights, (b, n))
         if self.all_valid:
-            inputs = [x[0][:, None] if x.shape[0] == 1 else np.ascontiguousarray(x.T) for x in self.inputs]
-            return self.y, inputs, weights
+            return self.y, self._whole_inputs, weights
         stand_in = np.argmax(self.valid, axis=1)
         rows = np.arange(b)
 
@@ -105,14 +107,18 @@ class Samples:
             a = np.broadcast_to(a, (b, n))
             return np.where(self.valid, a, a[rows, stand_in][:, None])
 
-        inputs = [np.ascontiguousarray(filled(x).T) for x in self.inputs]
+        inputs = self._whole_inputs if self.whole else [np.ascontiguousarray(filled(x).T) for x in self.inputs]
         ones = np.broadcast_to(1.0, (b, n)) if weights is None else weights
         return filled(self.y), inputs, np.where(self.valid, ones, 0.0)
 
+    @property
+    def _whole_inputs(self) -> list[np.ndarray]:
+        return [x[0][:, None] if x.shape[0] == 1 else np.ascontiguousarray(x.T) for x in self.inputs]
+
     def fit(self, i: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
-        """Inputs, data and weights of fit ``i``, valid samples only, contiguous copies."""
+        """Inputs, data and weights of fit ``i``, valid samples only, contiguous copies; all inputs if ``whole``."""
         keep = self.valid[i]
-        inputs = [_row(x, i)[keep] for x in self.inputs]
+        inputs = [np.array(_row(x, i)) if self.whole else _row(x, i)[keep] for x in self.inputs]
         return inputs, self.y[i][keep], None if self.weights is None else _row(self.weights, i)[keep]
 
 

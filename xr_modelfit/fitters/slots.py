@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xr_modelfit.derivatives import jacobian, mended, values
+from xr_modelfit.derivatives import jacobian, mended, values, weighted
 from xr_modelfit.fitters.pieces import at_least_two
 from xr_modelfit.fitters.samples import Samples
 from xr_modelfit.fitters.sums import columns, dot, norm2
@@ -125,11 +125,11 @@ class Slots:
             setattr(new, name, beside(getattr(self, name), getattr(other, name)))
         return new
 
-    def residual(self, P: np.ndarray) -> tuple[np.ndarray, Shared]:
-        """Weighted residual, and what the Jacobian there shares with the model's values."""
-        found, shared = values(self.problem, self.inputs, P)
+    def residual(self, P: np.ndarray, trial: bool = False) -> tuple[np.ndarray, Shared]:
+        """Weighted residual, and what the Jacobian there shares with the model's values; ``trial`` as in `values`."""
+        found, shared = values(self.problem, self.inputs, P, trial)
         r = self.y - found
-        return (r if self.w is None else np.multiply(r, self.w, out=r)), shared
+        return weighted(self.problem, r, self.w, out=r), shared
 
     def _weighed(self, values: np.ndarray) -> np.ndarray:
         return values if self.w is None else values * self.w

@@ -51,6 +51,7 @@ from typing import Protocol
 
 import numpy as np
 
+from xr_modelfit.derivatives import weighted
 from xr_modelfit.fitters.pieces import at_least_two
 from xr_modelfit.fitters.slots import Slots
 from xr_modelfit.fitters.sums import columns, dot, norm2
@@ -114,7 +115,7 @@ def step(slots: Slots, options: Options) -> np.ndarray:
     stretch = _stretch(slots, s, scale, promised)
     P[slots.ours] = np.clip(p + stretch * s + _bend(slots, s, M, shift, scale, used, last), low, high)
     P = slots.problem.with_ties(P)
-    r, shared = slots.residual(P)
+    r, shared = slots.residual(P, trial=True)
     chi2 = norm2(r)
     predicted = np.sum(s * (2.0 * g - np.einsum("ijb,jb->ib", H, s)), axis=0)
     noise = 1e-12 * slots.chi2 + ROUNDING * np.sqrt(slots.chi2 * slots.size2)  # of chi-square, by that of the data
@@ -175,11 +176,11 @@ def _bend(
     inputs, w, J = slots.jacobian(which)
     y, r, P = columns(slots.y, which), columns(slots.r, which), columns(slots.P, which)
     P[slots.ours] += ALONG * s
-    beside = y - slots.problem.evaluate(inputs, slots.problem.with_ties(P))
+    beside = y - slots.problem.evaluate(inputs, slots.problem.with_ties(P), trial=True)
     along = np.zeros_like(r)
     for m, c in enumerate(J):
         along += s[m] * c
-    second = (2.0 / ALONG) * (((beside if w is None else beside * w) - r) / ALONG + along)
+    second = (2.0 / ALONG) * ((weighted(slots.problem, beside, w) - r) / ALONG + along)
     push = np.stack([dot(c, second) for c in J])
     a = _solve(M, np.where(used, push / scale, 0.0), shift[:, None])[:, 0]
     small = np.sum(a * a, axis=0) <= ALPHA**2 * np.sum((s * scale) ** 2, axis=0)

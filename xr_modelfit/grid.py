@@ -1,0 +1,70 @@
+"""The samples of one fit as a grid, for models that see all of them.
+
+The samples of a fit are counted along the fitted dims in the order of their names, so that no sum depends on how the
+data lies in memory. A model that looks at neighbours needs them as an array: with one axis for each fitted dim that any
+of its inputs reads, in the order in which the data has them. Along other fitted dims, which are pooled, it says the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Grid"]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How the ``n`` samples of a fit lie on the axes of its model.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Samples along each fitted dim, in the order in which they are counted.
+    axes : tuple of int
+        Which of these dims the model gets as axes, in this order.
+    """
+
+    sizes: tuple[int, ...]
+    axes: tuple[int, ...]
+
+    @classmethod
+    def line(cls, n: int) -> Grid:
+        """``n`` samples along one dim."""
+        return cls((n,), (0,))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of what the model gets and gives."""
+        return tuple(self.sizes[a] for a in self.axes) or (1,)
+
+    @property
+    def is_line(self) -> bool:
+        """Whether the model gets the samples as they are counted."""
+        return len(self.sizes) == 1 and self.axes == (0,)
+
+    def shaped(self, samples: np.ndarray) -> np.ndarray:
+        """An input of a fit, from its samples (n,); contiguous."""
+        pooled = tuple(0 if d not in self.axes else slice(None) for d in range(len(self.sizes)))
+        kept = [d for d in range(len(self.sizes)) if d in self.axes]
+        array = samples.reshape(self.sizes)[pooled]
+        return np.ascontiguousarray(array.transpose([kept.index(a) for a in self.axes])).reshape(self.shape)
+
+    def counted(self, values: np.ndarray) -> np.ndarray:
+        """Samples (n,) of what a model gives on the grid.
+
+        Raises
+        ------
+        ValueError
+            It gives another number of values.
+        """
+        values = np.asarray(values)
+        if values.shape != self.shape:
+            values = np.broadcast_to(values, self.shape)
+        if self.is_line:
+            return values
+        kept = [d for d in range(len(self.sizes)) if d in self.axes]
+        ordered = values.reshape([self.sizes[a] for a in self.axes]).transpose([self.axes.index(d) for d in kept])
+        whole = ordered.reshape([n if d in self.axes else 1 for d, n in enumerate(self.sizes)])
+        return np.broadcast_to(whole, self.sizes).reshape(-1)

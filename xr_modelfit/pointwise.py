@@ -1,0 +1,136 @@
+"""Whether a model is pointwise: its value at a sample depends on that sample alone.
+
+A model that is not, such as a convolution or one that centres its coordinate, needs the whole grid of a fit, gaps
+included. Code cannot be read for this, so it is tried: on the samples of a fit in another order, on some of them, on
+single ones, and with other coordinates in the place of some. Where the value at a sample changes with any of this, the
+model is not pointwise. A model that was not proven to be so is taken for one that sees all its samples, which is right
+for either kind and slower.
+"""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from xr_modelfit.expression import evaluate_tree
+from xr_modelfit.grid import Grid
+from xr_modelfit.probing import about, beside_start, far_points
+from xr_modelfit.problem import Problem
+
+__all__ = ["is_pointwise", "same_on_grid"]
+
+_SAME = 1e-9  # of the largest value: code that sees one sample gives the same but for rounding
+_FEW = 8  # parameters far from the start
+_SINGLE = 3  # samples that are tried alone
+
+Inputs = Sequence[np.ndarray]
+Known = tuple[np.ndarray, np.ndarray]  # parameters (K,), and the values that they give
+
+
+class _Trial(NamedTuple):
+    """Coordinates to evaluate the model on, which of the values to look at, and the samples that they belong to."""
+
+    inputs: list[np.ndarray]
+    at: np.ndarray
+    known: np.ndarray
+
+
+def is_pointwise(problem: Problem, grid: Grid, inputs: Inputs) -> bool | None:
+    """Whether the model is seen to be pointwise; None where nothing is seen of it.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of its ways, only ``careless`` matters.
+    grid : Grid
+    inputs : sequence of ndarray, shape (n,)
+        The coordinates of a fit, all of them.
+    """
+    here = [grid.shaped(x).reshape(-1) for x in inputs]
+    # The start may lie far from the samples: what has no effect on them is seen near it.
+    there = [np.roll(about(problem.start, here[0].size), 7 * number) for number in range(len(here))]
+    far = far_points(problem)
+    few = far[:, np.linspace(0, far.shape[1] - 1, min(_FEW, far.shape[1])).astype(int)]
+    told, varied = [], False
+    for P, trials in ((beside_start(problem), _every_trial), (few, _quick_trials)):
+        for at in (here, there):
+            known = _known(problem, grid.shape, at, P)
+            if not _stays(problem, known, trials(grid.shape, at)):
+                return False
+            told.append(bool(known))
+            varied = varied or any(np.ptp(values[np.isfinite(values)]) > 0 for _, values in known)
+    return True if told[0] and varied else None
+
+
+def same_on_grid(problem: Problem, grid: Grid, inputs: Inputs) -> bool:
+    """Whether the model gives on the grid of a fit what it gives on its samples in a row; arguments as there."""
+    try:
+        P = beside_start(problem)[:, 1]
+        on_grid = _evaluated(problem, [grid.shaped(x) for x in inputs], P)
+        in_row = _evaluated(problem, [grid.shaped(x).reshape(-1) for x in inputs], P)
+    except Exception:  # it takes one of the two only
+        return False
+    return _same(in_row, on_grid, on_grid)
+
+
+def _known(problem: Problem, shape: tuple[int, ...], inputs: Inputs, P: np.ndarray) -> list[Known]:
+    """Values on the coordinates (n,) of a fit in the shape that they have there, where the model gives any."""
+    known = []
+    for p in P.T:
+        try:
+            values = _evaluated(problem, [x.reshape(shape) for x in inputs], p)
+        except Exception:  # with these parameters, or on these coordinates
+            continue
+        if np.any(np.isfinite(values)):
+            known.append((p, values))
+    return known
+
+
+def _stays(problem: Problem, known: Sequence[Known], trials: Iterator[_Trial]) -> bool:
+    """Whether the value at a sample is the same, whatever the other samples are."""
+    for trial in trials:
+        for p, values in known:
+            try:
+                found = _evaluated(problem, trial.inputs, p)
+            except Exception:  # it needs its samples as they are
+                return False
+            if not _same(found[trial.at], values[trial.known], values):
+                return False
+    return True
+
+
+def _every_trial(shape: tuple[int, ...], inputs: Inputs) -> Iterator[_Trial]:
+    """All that a model could look at; those that most of them fail come first."""
+    n = inputs[0].size
+    yield from _quick_trials(shape, inputs)
+    some = np.sort(np.random.default_rng(2).permutation(n)[: max(n // 2, 1)])
+    for chosen in (some, *(np.array([i]) for i in np.unique(np.linspace(0, n - 1, _SINGLE).astype(int)).tolist())):
+        yield _Trial([x[chosen] for x in inputs], np.arange(chosen.size), chosen)
+
+
+def _quick_trials(shape: tuple[int, ...], inputs: Inputs) -> Iterator[_Trial]:
+    """As many samples as a fit has: some in the place of others, and in another order."""
+    n = inputs[0].size
+    order = np.random.default_rng(1).permutation(n)
+    some = np.zeros(n, dtype=bool)
+    some[order[: n // 2]] = True
+    for kept in (some, ~some):
+        if kept.any():
+            moved = [np.where(kept, x, x[np.argmax(kept)]) for x in inputs]
+            yield _Trial([x.reshape(shape) for x in moved], kept, kept)
+    yield _Trial([x[order] for x in inputs], np.arange(n), order)
+
+
+def _evaluated(problem: Problem, inputs: Inputs, parameters: np.ndarray) -> np.ndarray:
+    """Values of the model, one after the other."""
+    with np.errstate(all="ignore"):
+        values = np.asarray(evaluate_tree(problem.model, inputs, list(parameters), careless=problem.ways.careless))
+    return np.array(np.broadcast_to(values, inputs[0].shape)).reshape(-1)  # it may give the same memory again
+
+
+def _same(a: np.ndarray, b: np.ndarray, all_values: np.ndarray) -> bool:
+    with np.errstate(all="ignore"):
+        most = np.max(np.where(np.isfinite(all_values), np.abs(all_values), 0.0), initial=0.0)
+        return bool(np.allclose(a, b, rtol=_SAME, atol=_SAME * most, equal_nan=True))
