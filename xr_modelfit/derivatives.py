@@ -71,14 +71,15 @@ def accuracy(problem: Problem) -> float:
     return OF_DIFFERENCES if "difference" in problem.ways.atoms and problem.ways.traced is None else 1e-14
 
 
-def values(problem: Problem, inputs: Inputs, P: np.ndarray, trial: bool = False) -> tuple[np.ndarray, Columns | None]:
-    """The model's values (n, b), ties applied, and what `jacobian` shares with them; arguments as there.
-
-    With ``trial``, as in `Problem.evaluate`: parameters at which a model raises are no better than NaN.
-    """
+def values(problem: Problem, inputs: Inputs, P: np.ndarray) -> tuple[np.ndarray, Columns | None]:
+    """The model's values (n, b), ties applied, and what `jacobian` shares with them; arguments as there."""
+    if problem.sampling is not None:
+        *nodes, weights = inputs
+        found, shared = values(problem.at_nodes, nodes, P)
+        return problem.sampling.mixed(found, weights), shared
     if problem.ways.traced is not None:
         return values_of(problem.ways.traced, inputs, P)
-    return problem.evaluate(inputs, P, trial), None
+    return problem.evaluate(inputs, P), None
 
 
 def jacobian(
@@ -108,6 +109,10 @@ def jacobian(
     -------
     list of ndarray, shape (n, b), one for each free parameter
     """
+    if problem.sampling is not None:
+        *nodes, weights = inputs
+        J = jacobian(problem.at_nodes, nodes, P, low, high, shared)
+        return [weighted(problem, problem.sampling.mixed(c, weights), w) for c in J]
     if problem.ways.traced is not None:
         return columns_of(problem.ways.traced, inputs, P, shared, w)
     columns = _walked(problem, inputs, P, low, high)
@@ -117,12 +122,12 @@ def jacobian(
 def weighted(problem: Problem, values: np.ndarray, w: np.ndarray | None, out: np.ndarray | None = None) -> np.ndarray:
     """Values (n, b) times weights, if there are any.
 
-    They are 0 where a sample is left out: a model that sees the whole grid may say anything there.
+    They are 0 where a sample is left out: a model that sees other samples may say anything there.
     """
     if w is None:
         return values
     product = np.multiply(values, w, out=out)
-    if problem.ways.grid is not None:
+    if problem.sees_others:
         product[w == 0.0] = 0.0
     return product
 

@@ -46,6 +46,8 @@ class Grid:
 
     def shaped(self, samples: np.ndarray) -> np.ndarray:
         """An input of a fit, from its samples (n,); contiguous."""
+        if not samples.size:
+            return np.full(self.shape, np.nan)
         pooled = tuple(0 if d not in self.axes else slice(None) for d in range(len(self.sizes)))
         kept = [d for d in range(len(self.sizes)) if d in self.axes]
         array = samples.reshape(self.sizes)[pooled]

@@ -9,6 +9,7 @@ for either kind and slower.
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ __all__ = ["is_pointwise", "same_on_grid"]
 _SAME = 1e-9  # of the largest value: code that sees one sample gives the same but for rounding
 _FEW = 8  # parameters far from the start
 _SINGLE = 3  # samples that are tried alone
+_SOME = 64  # samples among which those are looked for that a model takes
 
 Inputs = Sequence[np.ndarray]
 Known = tuple[np.ndarray, np.ndarray]  # parameters (K,), and the values that they give
@@ -48,20 +50,28 @@ def is_pointwise(problem: Problem, grid: Grid, inputs: Inputs) -> bool | None:
     inputs : sequence of ndarray, shape (n,)
         The coordinates of a fit, all of them.
     """
-    here = [grid.shaped(x).reshape(-1) for x in inputs]
-    # The start may lie far from the samples: what has no effect on them is seen near it.
-    there = [np.roll(about(problem.start, here[0].size), 7 * number) for number in range(len(here))]
+    here, shape = [grid.shaped(x).reshape(-1) for x in inputs], grid.shape
     far = far_points(problem)
+    try:
+        near = beside_start(problem)
+    except Exception:  # ties that work for some values only
+        near = far
     few = far[:, np.linspace(0, far.shape[1] - 1, min(_FEW, far.shape[1])).astype(int)]
-    told, varied = [], False
-    for P, trials in ((beside_start(problem), _every_trial), (few, _quick_trials)):
-        for at in (here, there):
-            known = _known(problem, grid.shape, at, P)
-            if not _stays(problem, known, trials(grid.shape, at)):
+    if not here[0].size:
+        return None
+    # The start may lie far from the samples: what has no effect on them is seen near it.
+    there = _near_start(problem, shape, len(here), near)
+    places = [place for place in (_accepted(problem, at, shape, near) for at in (here, there)) if place[0][0].size]
+    varied = False
+    for P, trials in ((near, _every_trial), (few, _quick_trials)):
+        for number, (at, form) in enumerate(places):
+            known = _known(problem, form, at, P)
+            if not _stays(problem, known, trials(form, at)):
                 return False
-            told.append(bool(known))
+            if number == 0 and P is near and not known:
+                return None
             varied = varied or any(np.ptp(values[np.isfinite(values)]) > 0 for _, values in known)
-    return True if told[0] and varied else None
+    return True if varied else None
 
 
 def same_on_grid(problem: Problem, grid: Grid, inputs: Inputs) -> bool:
@@ -73,6 +83,43 @@ def same_on_grid(problem: Problem, grid: Grid, inputs: Inputs) -> bool:
     except Exception:  # it takes one of the two only
         return False
     return _same(in_row, on_grid, on_grid)
+
+
+def _accepted(
+    problem: Problem, inputs: list[np.ndarray], shape: tuple[int, ...], P: np.ndarray
+) -> tuple[list[np.ndarray], tuple[int, ...]]:
+    """Coordinates and their shape; those alone that the model takes where it refuses the others.
+
+    They may be those of samples that are left out.
+    """
+    if not _raises(problem, shape, inputs, P):
+        return inputs, shape
+    n = inputs[0].size
+    some = np.unique(np.linspace(0, n - 1, min(n, _SOME)).astype(int))
+    good = [i for i in some.tolist() if not _raises(problem, (1,), [x[i : i + 1] for x in inputs], P[:, :1])]
+    usable = [x[np.array(good, dtype=int)] for x in inputs]
+    return usable, usable[0].shape
+
+
+def _near_start(problem: Problem, shape: tuple[int, ...], n_inputs: int, P: np.ndarray) -> list[np.ndarray]:
+    """Coordinates of a fit about the start of the model, or farther out where it refuses those."""
+    n = math.prod(shape)
+    for by in (1.0, -1.0, 10.0, 1e3):
+        at = [np.roll(by * about(problem.start, n), 7 * number) for number in range(n_inputs)]
+        if not _raises(problem, shape, at, P):
+            break
+    return at
+
+
+def _raises(problem: Problem, shape: tuple[int, ...], inputs: Inputs, P: np.ndarray) -> bool:
+    """Whether the model refuses coordinates, whatever its parameters."""
+    for p in P.T:
+        try:
+            _evaluated(problem, [x.reshape(shape) for x in inputs], p)
+        except Exception:
+            continue
+        return False
+    return True
 
 
 def _known(problem: Problem, shape: tuple[int, ...], inputs: Inputs, P: np.ndarray) -> list[Known]:

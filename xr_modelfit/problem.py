@@ -19,6 +19,7 @@ from astropy.modeling import Model
 
 from xr_modelfit.expression import evaluate_tree, forgetful, keeps_nothing
 from xr_modelfit.grid import Grid
+from xr_modelfit.sampling import Sampling
 
 __all__ = ["Numbers", "Problem", "Stand", "Ways", "as_rows", "column"]
 
@@ -93,6 +94,9 @@ class Problem:
     ways : Ways
     source : str, optional
         Source of the model's compiled functions, where the compiled engine does the work.
+    sampling : Sampling, optional
+        How samples are made of the model's values at nodes. Inputs are then those of the nodes (N, 1) or (N, b), and
+        one more has the weights. None: a sample is the model's value there.
     """
 
     model: Model
@@ -104,6 +108,17 @@ class Problem:
     ties: tuple[Tie | None, ...]
     ways: Ways = field(default_factory=Ways)
     source: str | None = None
+    sampling: Sampling | None = None
+
+    @property
+    def sees_others(self) -> bool:
+        """Whether the value at a sample depends on more than the inputs at that sample."""
+        return self.ways.grid is not None or self.sampling is not None
+
+    @cached_property
+    def at_nodes(self) -> Problem:
+        """The problem of the model itself, whose samples are the nodes."""
+        return replace(self, sampling=None)
 
     @property
     def n_parameters(self) -> int:
@@ -125,28 +140,28 @@ class Problem:
             return self
         return replace(self, model=forgetful(copy.deepcopy(self.model)))
 
-    def evaluate(self, inputs: Sequence[np.ndarray], parameters: np.ndarray, trial: bool = False) -> np.ndarray:
+    def evaluate(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray:
         """Model values, shape (n, b), of inputs (n, 1) or (n, b) and parameters (K, b).
 
-        Complex parameters give complex values, for derivatives. With ``trial``, a fit whose model raises has NaN, as
-        far as fits are evaluated one by one.
+        Complex parameters give complex values, for derivatives.
         """
+        if self.sampling is not None:
+            *nodes, weights = inputs
+            return self.sampling.mixed(self.at_nodes.evaluate(nodes, parameters), weights)
         shape = (inputs[0].shape[0], parameters.shape[1])
         if self.ways.broadcasts:
             values = np.asarray(evaluate_tree(self.model, inputs, as_rows(parameters), careless=self.ways.careless))
             return values if values.shape == shape else np.broadcast_to(values, shape)
         out = np.empty(shape, dtype=parameters.dtype if parameters.dtype.kind == "c" else float)
         for i in range(shape[1]):
-            try:
-                out[:, i] = self.evaluate_one(column(inputs, i), parameters[:, i])
-            except Exception:
-                if not trial:
-                    raise
-                out[:, i] = np.nan
+            out[:, i] = self.evaluate_one(column(inputs, i), parameters[:, i])
         return out
 
     def evaluate_one(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray:
         """Model values of one fit, shape (n,), from inputs (n,) and parameters (K,)."""
+        if self.sampling is not None:
+            *nodes, weights = inputs
+            return self.sampling.mixed(self.at_nodes.evaluate_one(nodes, parameters)[:, None], weights[:, None])[:, 0]
         grid = self.ways.grid
         if grid is not None:
             shaped = [grid.shaped(x) for x in inputs]

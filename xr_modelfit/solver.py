@@ -182,7 +182,7 @@ def _batch(fitter: BatchLSQFitter, keywords: Mapping[str, Any] | None, info: Any
 
 def _check_inputs(problem: Problem) -> None:
     inputs = problem.model.inputs
-    if problem.ways.grid is not None:  # the fitter gets numbers of samples
+    if problem.sees_others:  # the fitter gets numbers of samples
         return
     if len(inputs) > 2:
         raise ValueError(

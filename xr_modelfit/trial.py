@@ -65,10 +65,12 @@ def refuse_broken(
     if error is not None:
         name = f"model {type(problem.model).__name__}"
         if isinstance(error, _WrongReturnError):
-            raise ValueError(f"{name} {sentence(error)}")
+            raise ValueError(
+                f"{name} does not suit the data: {sentence(error)} Call it by itself, model(x), and mend its evaluate."
+            )
         raise ValueError(
             f"{name} raises {type(error).__name__} at its start values: {sentence(error)} Call it by itself, "
-            "model(x), and correct its evaluate; if it cannot have these values, set others by p0={...}."
+            "model(x), and mend its evaluate; if it cannot have these values, set others by p0={...}."
         ) from error
 
 
@@ -193,7 +195,7 @@ def _evaluate(problem: Problem, at: Inputs, values: np.ndarray) -> None:
     found = np.asarray(evaluate_tree(problem.model, at, list(values), careless=True))
     if found.dtype.kind == "c":
         raise _WrongReturnError(
-            "returns complex numbers, but the data are real. Let it return real ones, such as its real part or np.abs. "
+            "it returns complex numbers, and these are real. Let it return real ones, such as its real part or np.abs. "
             "To fit both parts, give the data a dim for them and the model an input that tells which part it returns"
         )
     try:
@@ -201,6 +203,6 @@ def _evaluate(problem: Problem, at: Inputs, values: np.ndarray) -> None:
     except ValueError:
         shape = at[0].shape if len(at[0].shape) > 1 else at[0].size
         raise _WrongReturnError(
-            f"returns values of shape {found.shape} for {shape} samples; one value for each sample is needed, so that "
-            'a convolution needs mode="same"'
+            f"of {shape} coordinates it makes values of shape {found.shape}; one value for each is needed, so that a "
+            'convolution needs mode="same"'
         ) from None

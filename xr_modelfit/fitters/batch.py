@@ -119,7 +119,7 @@ class BatchLSQFitter:
         out: FitArrays,
     ) -> None:
         """Iterate all fits, some in flight, the others waiting for a place."""
-        most = most_fits(samples.y.shape[1])
+        most = most_fits(samples.n_values)
         slots: Slots | None = None
         ended: list[Ended] = []
         while waiting.size or slots is not None:

@@ -107,7 +107,8 @@ def _fitted(block: Block, task: BlockTask, problem: Problem) -> np.ndarray:
     if task.diagnosis is not None and notes is not None:
         numbers = {name: packed[:, part] for name, part in fields.items()} | {"parameters": parameters, "start": starts}
         masked = Role("where") in block.given
-        ended = Ended(problem, given, masked, block.fitted, block.positions, status, (lower, upper), numbers, notes)
+        places = block.places or given.inputs
+        ended = Ended(problem, given, places, masked, block.fitted, block.positions, status, (lower, upper), numbers, notes)
         packed[:, fields["unwritten"]] = task.diagnosis.write(ended)[:, None]
     if task.raising:
         _raise_first(status, block, notes)
@@ -157,7 +158,7 @@ def _judge(
         settle(ids, found, 1.0 if task.absolute else found.chi2 / packed[together(ids), fields["dof"]][:, 0])
         there[ids] = False
     left = np.flatnonzero(there)
-    for ids in pieces(left, samples.y.shape[1]):
+    for ids in pieces(left, samples.n_values):
         for raising, error in apart(judged, ids):
             status[raising] = np.where(status[raising] > 0, FitStatus.NONFINITE_MODEL, status[raising])
             if notes is not None:
@@ -187,10 +188,8 @@ def _before(
     status[n_points < least] = FitStatus.TOO_FEW_POINTS
     status[np.broadcast_to(any_in_row(bad_start), status.shape)] = FitStatus.INVALID_START
     if samples.whole:
-        whole = [np.all(np.isfinite(x), axis=1) for x in samples.inputs]
-        status[~np.broadcast_to(np.logical_and.reduce(np.broadcast_arrays(*whole)), status.shape)] = (
-            FitStatus.NONFINITE_DATA
-        )
+        for x in samples.inputs:
+            status[np.broadcast_to(~np.all(np.isfinite(x), axis=1), status.shape)] = FitStatus.NONFINITE_DATA
     status[n_points == 0] = FitStatus.NO_DATA
     if not task.skipna:
         status[np.any(admitted & ~finite, axis=1)] = FitStatus.NONFINITE_DATA

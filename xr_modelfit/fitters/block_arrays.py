@@ -11,7 +11,6 @@ from xr_modelfit.fitters.tasks import BlockTask, Role
 
 __all__ = ["Block", "part_of"]
 
-_SAMPLED = {"data", "input", "where", "weights"}
 _PART = 2**20  # samples: 8 MB
 
 
@@ -24,7 +23,7 @@ class Block:
         core = task.n_fitted_dims
         data = given[Role("data")]
         self.fitted = data.shape[data.ndim - core :]
-        lead = [a.shape[: a.ndim - core] if r.kind in _SAMPLED else a.shape for r, a in given.items()]
+        lead = [a.shape[: a.ndim - task.n_core(role)] for role, a in given.items()]
         self.shape = np.broadcast_shapes(*lead)
         self.b, self.n = int(np.prod(self.shape)), int(np.prod(self.fitted))
         self.given = given
@@ -36,25 +35,31 @@ class Block:
         """
         problem = self.task.problem
         small = problem.ways.linear or problem.source is not None
-        most = (_PART if small else 2 * _PART) // max(self.n, 1)
+        sampling = problem.sampling
+        most = (_PART if small else 2 * _PART) // max(self.n if sampling is None else sampling.n_nodes, 1)
         return _cuts(self.shape, max(1, most))
 
     def part(self, at: tuple[slice, ...]) -> "Block":
         """The block of some of the fits."""
         arrays = []
         for role, a in self.given.items():
-            arrays.append(part_of(a, at, self.task.n_fitted_dims if role.kind in _SAMPLED else 0))
+            arrays.append(part_of(a, at, self.task.n_core(role)))
         return Block(arrays, self.task)
 
     def samples(self) -> tuple[Samples, np.ndarray, np.ndarray]:
         """Samples, which are finite, and which are valid for other reasons; (b, n) each."""
         task = self.task
         y = self._sampled(Role("data"), every=True)
+        sampling = task.problem.sampling
+        whole = task.problem.ways.grid is not None or (sampling is not None and not sampling.apart)
         inputs = [self._sampled(r) for r in task.roles if r.kind == "input"]
         finite = np.isfinite(y)
-        for x in inputs:
+        for x in inputs if sampling is None or sampling.apart else ():
             usable = np.isfinite(x)
+            if sampling is not None:
+                usable = np.all(usable.reshape(len(x), self.n, sampling.span), axis=2)
             finite = finite if usable.all() else finite & usable
+        inputs += [self._sampled(r) for r in task.roles if r.kind == "response"]
         admitted = np.ones((1, 1), dtype=bool)
         if Role("where") in self.given:
             admitted = self._sampled(Role("where"), dtype=bool)
@@ -70,8 +75,12 @@ class Block:
         elif task.scalar_weight is not None:
             weights = np.full((1, self.n), task.scalar_weight)
         valid = finite if admitted.all() else finite & admitted
-        whole = task.problem.ways.grid is not None
-        return Samples(y, inputs, weights, valid, whole), finite, np.broadcast_to(admitted, y.shape)
+        return Samples(y, inputs, weights, valid, whole, sampling), finite, np.broadcast_to(admitted, y.shape)
+
+    @property
+    def places(self) -> list[np.ndarray]:
+        """The coordinates of the samples, (b, n) or (1, n) each, where the inputs are those of nodes."""
+        return [self._sampled(role) for role in self.task.roles if role.kind == "place"]
 
     def starts_and_bounds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Starts, lower and upper bounds, (b, K) each, or (1, K) where no fit has its own."""
@@ -105,17 +114,17 @@ class Block:
         return ", ".join(f"{dim}={at[i]}" for dim, at in self.positions.items())
 
     def _sampled(self, role: Role, *, every: bool = False, dtype: type = float) -> np.ndarray:
-        """An array of samples as (b, n), or (1, n) where it does not vary; native and contiguous."""
-        array = self.given[role]
-        lead = array.shape[: array.ndim - self.task.n_fitted_dims]
+        """An array of samples as (b, n), or (1, n) where it does not vary; native and contiguous. So are nodes."""
+        array, core = self.given[role], self.task.n_core(role)
+        lead, own = array.shape[: array.ndim - core], array.shape[array.ndim - core :]
         rows = self.shape if every or int(np.prod(lead)) > 1 else (1,) * len(lead)
-        full = np.broadcast_to(array, (*rows, *self.fitted))
+        full = np.broadcast_to(array, (*rows, *own))
         if self.task.problem.ways.linear and _samples_first(full, len(rows)):
             turned = np.moveaxis(full, range(len(rows)), range(-len(rows), 0))
             with np.errstate(all="ignore"):
-                return np.ascontiguousarray(turned, dtype=dtype).reshape(self.n, int(np.prod(rows))).T
+                return np.ascontiguousarray(turned, dtype=dtype).reshape(math.prod(own), math.prod(rows)).T
         with np.errstate(all="ignore"):  # a wider float beyond the range of ours is infinite, and left out
-            return np.ascontiguousarray(full, dtype=dtype).reshape(int(np.prod(rows)), self.n)
+            return np.ascontiguousarray(full, dtype=dtype).reshape(math.prod(rows), math.prod(own))
 
 
 def part_of(array: np.ndarray, at: Sequence[slice], n_core: int) -> np.ndarray:

@@ -7,7 +7,7 @@ is counted.
 import re
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +41,8 @@ class Ended:
     problem : Problem
     samples : Samples
         As given to the fitter.
+    places : sequence of ndarray, shape (b, n) or (1, n)
+        The coordinates of the samples.
     masked : bool
         Whether the call says which samples are used.
     fitted : tuple of int
@@ -56,6 +58,7 @@ class Ended:
 
     problem: Problem
     samples: Samples
+    places: Sequence[np.ndarray]
     masked: bool
     fitted: tuple[int, ...]
     positions: Mapping[str, np.ndarray]
@@ -192,7 +195,7 @@ class Diagnosis:
         if np.isfinite(parameters).all():
             low, high = fits.bounds
             model = position_model(fits.problem, parameters, (low[i], high[i]))
-        return tuple(shaped(x) for x in samples.inputs), shaped(samples.y), weights, model
+        return tuple(shaped(x) for x in fits.places), shaped(samples.y), weights, model
 
 
 def _no_errors(fits: Ended, i: int) -> str:

@@ -36,7 +36,7 @@ def solve_directly(
     """
     ids = _solve_clear(problem, samples, ids, starts, bounds, out)
     left = []
-    for piece in pieces(ids, samples.y.shape[1]):
+    for piece in pieces(ids, samples.n_values):
         inputs, y, w = samples.columns(piece)
         low, high = (np.ascontiguousarray(a[piece].T) for a in bounds)
         P = solve_linear(problem, inputs, y, w, np.ascontiguousarray(starts[piece].T), (low, high))
@@ -87,7 +87,7 @@ def _solve_clear(
             return ids
     gaps = samples.n_points[some] < n
     for group in (some[~gaps], some[gaps]):
-        for piece in pieces(group, n):
+        for piece in pieces(group, samples.n_values):
             for _ in apart(solved, piece):  # those that raise are left
                 pass
     return ids[~clear[ids]]

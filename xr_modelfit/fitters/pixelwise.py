@@ -121,7 +121,7 @@ class PixelwiseFitter:
         finite = np.isfinite(y)
         if np.count_nonzero(finite) <= np.count_nonzero(problem.free):
             return {}
-        if problem.ways.grid is None:
+        if not problem.sees_others:
             inputs = [x[finite] for x in inputs]
         y = y[finite]
         y = y * (1.0 + 1e-3 * np.cos(np.arange(y.size)))
@@ -178,7 +178,7 @@ _ModelMaker = Callable[[Sequence[np.ndarray], np.ndarray, tuple[np.ndarray, np.n
 
 def _model_maker(problem: Problem) -> _ModelMaker:
     """Makes the model of one fit from its inputs, start and bounds."""
-    if problem.ways.grid is not None:
+    if problem.sees_others:
         return sample_model_of(problem)
     return lambda _, start, bounds: position_model(problem, start, bounds)
 
@@ -220,7 +220,7 @@ class _Run:
         floating: bool = False,
     ) -> None:
         """Fit the samples ``y`` with these ``numbers``; ``inputs`` are those of all, if the model sees all of them."""
-        whole = self.problem.ways.grid is not None
+        whole = self.problem.sees_others
         with caught_warnings(floating) as caught:
             self.caught = caught
             try:

@@ -16,6 +16,7 @@ from xr_modelfit.fitters.covariance import Judgement
 from xr_modelfit.fitters.rows import together
 from xr_modelfit.fitters.sums import columns
 from xr_modelfit.problem import Problem
+from xr_modelfit.sampling import Sampling
 from xr_modelfit.status import FitStatus
 
 __all__ = ["FitArrays", "Fitter", "Notes", "Samples"]
@@ -36,6 +37,8 @@ class Samples:
         Which samples take part. The others may hold anything.
     whole : bool
         The model sees all coordinates of a fit, those of samples that are left out too.
+    sampling : Sampling, optional
+        How samples are made of values at nodes. Inputs are then (b, N) or (1, N), and one more has the weights.
     """
 
     y: np.ndarray
@@ -43,6 +46,7 @@ class Samples:
     weights: np.ndarray | None
     valid: np.ndarray
     whole: bool = False
+    sampling: Sampling | None = None
 
     def columns(self, ids: np.ndarray) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
         """Fits ``ids`` in columns: inputs (n, 1) or (n, b), data (n, b), weights (n, b) or None.
@@ -73,8 +77,15 @@ class Samples:
     def common(self) -> list[np.ndarray]:
         """Inputs that all fits share, (n, 1) each; where one is no number, all are those of another sample."""
         inputs = [np.ascontiguousarray(x[0])[:, None] for x in self.inputs]
+        if self.sampling is not None or self.whole:  # what is no number makes samples that cannot be used
+            return inputs
         usable = np.all([np.isfinite(x) for x in inputs], axis=0)
         return inputs if usable.all() else [np.where(usable, x, x[np.argmax(usable)]) for x in inputs]
+
+    @property
+    def n_values(self) -> int:
+        """How many values of the model a fit takes."""
+        return self.y.shape[1] if self.sampling is None else self.sampling.n_nodes
 
     def any_valid(self, ids: np.ndarray, which: np.ndarray) -> np.ndarray:
         """Which of the fits ``ids`` have a valid sample among ``which`` (n,), shape (b,)."""
@@ -107,7 +118,16 @@ class Samples:
             a = np.broadcast_to(a, (b, n))
             return np.where(self.valid, a, a[rows, stand_in][:, None])
 
-        inputs = self._whole_inputs if self.whole else [np.ascontiguousarray(filled(x).T) for x in self.inputs]
+        def filled_nodes(a: np.ndarray) -> np.ndarray:
+            a = np.broadcast_to(a.reshape(len(a), n, -1), (b, n, a.shape[1] // n))
+            return np.where(self.valid[:, :, None], a, a[rows, stand_in][:, None]).reshape(b, -1)
+
+        if self.whole:
+            inputs = self._whole_inputs
+        elif self.sampling is not None:
+            inputs = [np.ascontiguousarray(filled_nodes(x).T) for x in self.inputs[:-1]] + self._whole_inputs[-1:]
+        else:
+            inputs = [np.ascontiguousarray(filled(x).T) for x in self.inputs]
         ones = np.broadcast_to(1.0, (b, n)) if weights is None else weights
         return filled(self.y), inputs, np.where(self.valid, ones, 0.0)
 
@@ -116,9 +136,15 @@ class Samples:
         return [x[0][:, None] if x.shape[0] == 1 else np.ascontiguousarray(x.T) for x in self.inputs]
 
     def fit(self, i: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
-        """Inputs, data and weights of fit ``i``, valid samples only, contiguous copies; all inputs if ``whole``."""
+        """Inputs, data and weights of fit ``i``, valid samples only, contiguous copies.
+
+        All inputs where the value at a sample depends on those of others.
+        """
         keep = self.valid[i]
-        inputs = [np.array(_row(x, i)) if self.whole else _row(x, i)[keep] for x in self.inputs]
+        if self.sampling is not None:
+            inputs = [column[:, 0] for column in self.columns(np.array([i]))[0]]
+        else:
+            inputs = [np.array(_row(x, i)) if self.whole else _row(x, i)[keep] for x in self.inputs]
         return inputs, self.y[i][keep], None if self.weights is None else _row(self.weights, i)[keep]
 
 

@@ -125,9 +125,9 @@ class Slots:
             setattr(new, name, beside(getattr(self, name), getattr(other, name)))
         return new
 
-    def residual(self, P: np.ndarray, trial: bool = False) -> tuple[np.ndarray, Shared]:
-        """Weighted residual, and what the Jacobian there shares with the model's values; ``trial`` as in `values`."""
-        found, shared = values(self.problem, self.inputs, P, trial)
+    def residual(self, P: np.ndarray) -> tuple[np.ndarray, Shared]:
+        """Weighted residual, and what the Jacobian there shares with the model's values."""
+        found, shared = values(self.problem, self.inputs, P)
         r = self.y - found
         return weighted(self.problem, r, self.w, out=r), shared
 

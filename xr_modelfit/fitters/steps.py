@@ -115,7 +115,7 @@ def step(slots: Slots, options: Options) -> np.ndarray:
     stretch = _stretch(slots, s, scale, promised)
     P[slots.ours] = np.clip(p + stretch * s + _bend(slots, s, M, shift, scale, used, last), low, high)
     P = slots.problem.with_ties(P)
-    r, shared = slots.residual(P, trial=True)
+    r, shared = slots.residual(P)
     chi2 = norm2(r)
     predicted = np.sum(s * (2.0 * g - np.einsum("ijb,jb->ib", H, s)), axis=0)
     noise = 1e-12 * slots.chi2 + ROUNDING * np.sqrt(slots.chi2 * slots.size2)  # of chi-square, by that of the data
@@ -176,7 +176,7 @@ def _bend(
     inputs, w, J = slots.jacobian(which)
     y, r, P = columns(slots.y, which), columns(slots.r, which), columns(slots.P, which)
     P[slots.ours] += ALONG * s
-    beside = y - slots.problem.evaluate(inputs, slots.problem.with_ties(P), trial=True)
+    beside = y - slots.problem.evaluate(inputs, slots.problem.with_ties(P))
     along = np.zeros_like(r)
     for m, c in enumerate(J):
         along += s[m] * c

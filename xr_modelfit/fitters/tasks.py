@@ -16,6 +16,9 @@ from xr_modelfit.problem import Problem
 __all__ = ["BlockTask", "Layout", "Role"]
 
 
+_SAMPLED = {"data", "input", "where", "weights", "place"}
+
+
 class Role(NamedTuple):
     """What an array of a block is: its kind, and the parameter, input or dim that it belongs to."""
 
@@ -85,6 +88,12 @@ class BlockTask:
     diagnosis: Diagnosis | None = None
     label: str = field(default_factory=lambda: uuid.uuid4().hex)
     place: str | None = field(default_factory=innermost)
+
+    def n_core(self, role: Role) -> int:
+        """How many of the last axes of an array belong to the samples of a fit."""
+        if role.kind == "response" or (role.kind == "input" and self.problem.sampling is not None):
+            return 1  # weights of nodes, and nodes
+        return self.n_fitted_dims if role.kind in _SAMPLED else 0
 
     def __dask_tokenize__(self) -> str:
         return self.label

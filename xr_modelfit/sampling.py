@@ -1,0 +1,81 @@
+r"""Samples as weighted sums of a model's values: means over bins, and the response of an instrument.
+
+A detector does not see a model ``f`` at a point. Its sample ``i`` is
+
+.. math:: g_i = \sum_{s < S} W_{is} f(u_{A i + s}),
+
+with *nodes* ``u``, the coordinates where the model is evaluated, ``A`` nodes further for each sample. This covers
+
+- the mean over a bin, by Gauss and Legendre's rule: ``A = S``, the nodes of a sample are its own;
+- a response that is the same everywhere, on a uniform grid: ``A = 1``, the samples share their nodes;
+- a matrix: ``A = 0``, each sample sees all nodes;
+
+and both at once. ``g`` is linear in ``f``, so derivatives are the same sums of derivatives.
+
+Shapes: ``n`` samples, ``N = A (n - 1) + S`` nodes, ``b`` fits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Sampling"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the samples of a fit are made of values at nodes.
+
+    Parameters
+    ----------
+    n : int
+        Samples of a fit.
+    step : int
+        ``A``, how many nodes the first node of a sample is from that of the one before.
+    span : int
+        ``S``, how many nodes a sample sees.
+    rows : int
+        ``n`` where each sample has weights of its own, 1 where they are the same for all.
+    """
+
+    n: int
+    step: int
+    span: int
+    rows: int
+
+    @property
+    def n_nodes(self) -> int:
+        """How many nodes there are."""
+        return self.step * (self.n - 1) + self.span
+
+    @property
+    def n_weights(self) -> int:
+        """How many weights there are, `span` times `rows`."""
+        return self.span * self.rows
+
+    @property
+    def apart(self) -> bool:
+        """Whether no node belongs to two samples."""
+        return self.step == self.span
+
+    def mixed(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Samples (n, b) from values at the nodes (N, b) and weights (S * rows, 1) or (S * rows, b).
+
+        The sum runs over the nodes one after the other: a fit's bits depend on nothing but the fit.
+        """
+        W = weights.reshape(self.span, self.rows, weights.shape[1])
+        with np.errstate(all="ignore"):
+            out = self._summed(values, W)
+            if not np.all(np.isfinite(out)):  # what has no weight is not looked at
+                out = self._summed(values, W, looked_at=W != 0.0)
+        return out
+
+    def _summed(self, values: np.ndarray, W: np.ndarray, looked_at: np.ndarray | None = None) -> np.ndarray:
+        out = np.zeros((self.n, values.shape[1]))
+        stop = self.step * (self.n - 1) + 1
+        for s in range(self.span):
+            seen = values[s : s + stop : self.step] if self.step else values[s : s + 1]
+            out += W[s] * seen if looked_at is None else np.where(looked_at[s], W[s] * seen, 0.0)
+        return out
