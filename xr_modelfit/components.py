@@ -5,10 +5,10 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 from typing import Any
 
 import xarray as xr
-from astropy.modeling import Model
 
 from xr_modelfit.evaluation import Evaluation, evaluate
 from xr_modelfit.expression import parts_of
+from xr_modelfit.function_models import ModelArg
 from xr_modelfit.points import one_variable
 from xr_modelfit.record import FitRecord
 from xr_modelfit.unit_record import in_units_of_data
@@ -34,7 +34,7 @@ def residuals(
     result: xr.Dataset,
     record: FitRecord,
     obj: Any,
-    model: Model | None = None,
+    model: ModelArg | None = None,
     equivalencies: Any = None,
 ) -> xr.DataArray:
     """Data less model; see `xr_modelfit.result_methods.ResultMethods.residuals`."""

@@ -152,8 +152,11 @@ def model_inputs(
     coords: CoordsArg,
     inputs: tuple[str, ...],
     time_units: str | None = None,
+    function: bool = False,
 ) -> list[ModelInput]:
     """What each input of the model reads; dates and durations as numbers.
+
+    ``function``: the inputs are arguments of a function that have no default, so that they may be meant as parameters.
 
     Raises
     ------
@@ -164,6 +167,8 @@ def model_inputs(
     """
     check_time_units(time_units)
     given = _given_coords(labels, coords, inputs)
+    if function:
+        _require_coordinates(labels.data, fitted, given, inputs)
     found = [_model_input(labels, fitted, name, given.get(name), inputs, time_units) for name in inputs]
     _check_times(found, time_units)
     if not any(set(one.values.dims) & set(fitted) for one in found):
@@ -216,11 +221,8 @@ def _model_input(
 ) -> ModelInput:
     data = labels.data
     if value is None:
-        if len(inputs) == 1 and len(fitted) == 1:
-            value = fitted[0]
-        elif len(inputs) > 1 and (name in fitted or _on_fitted(data, name, fitted)):
-            value = name
-        else:
+        value = _by_name(data, fitted, name, inputs)
+        if value is None:
             on_dims = [*fitted, *(c for c in data.coords if c not in fitted and _on_fitted(data, c, fitted))]
             raise ValueError(
                 f"The model's input {name!r} has no coordinate: the fitted dims are {tuple(fitted)}, and none is taken "
@@ -233,6 +235,27 @@ def _model_input(
     _require_numbers(array, fitted, name, value)
     values, measure = _measured(array, bare(labels.data, array, title, array.dims), title, time_units)
     return ModelInput(name, shown if not _is_name(value) else value, values, measure)
+
+
+def _by_name(data: xr.DataArray, fitted: tuple[Hashable, ...], name: str, inputs: tuple[str, ...]) -> Hashable | None:
+    """What an input reads where the call does not say: the one fitted dim, or what bears its name."""
+    if len(inputs) == 1:
+        return fitted[0] if len(fitted) == 1 else None
+    return name if name in fitted or _on_fitted(data, name, fitted) else None
+
+
+def _require_coordinates(
+    data: xr.DataArray, fitted: tuple[Hashable, ...], given: Mapping[str, Any], inputs: tuple[str, ...]
+) -> None:
+    """Refuse arguments of a function beside the first that are neither parameters nor read a coordinate."""
+    lost = [n for n in inputs if given.get(n) is None and _by_name(data, fitted, n, inputs) is None]
+    others = [n for n in lost if n != inputs[0]]
+    if others:
+        starts, reads = (", ".join(f"{n!r}: ..." for n in names) for names in (others, lost))
+        raise ValueError(
+            f"Arguments of the model without a default, and without a coordinate: {listed(others)}. To fit them, give "
+            f"them a start: p0={{{starts}}}. To read them as inputs, name their coordinates: coords={{{reads}}}."
+        )
 
 
 def _measured(

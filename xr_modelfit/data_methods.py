@@ -8,9 +8,9 @@ from types import EllipsisType
 from typing import Any, Unpack
 
 import xarray as xr
-from astropy.modeling import Model
 
 from xr_modelfit import fit_plots, fitting, planning
+from xr_modelfit.function_models import ModelArg, require_model
 from xr_modelfit.plan import FitPlan
 from xr_modelfit.plot_style import Picture
 
@@ -34,11 +34,18 @@ class DataMethods:
     _obj: xr.DataArray | xr.Dataset
 
     @_as_fit
-    def __call__(self, model: Model, dim: Dim = None, **options: Unpack[fitting.FitOptions]) -> xr.Dataset:
-        return fitting.fit(self._obj, model, dim, **options)
+    def __call__(
+        self, model: ModelArg | None = None, dim: Dim = None, **options: Unpack[fitting.FitOptions]
+    ) -> xr.Dataset:
+        return fitting.fit(self._obj, require_model(model), dim, **options)
 
     def plan(
-        self, model: Model, dim: Dim = None, *, memory: str | int = "1 GiB", **options: Unpack[fitting.FitOptions]
+        self,
+        model: ModelArg | None = None,
+        dim: Dim = None,
+        *,
+        memory: str | int = "1 GiB",
+        **options: Unpack[fitting.FitOptions],
     ) -> FitPlan:
         """Find out what a fit will cost, before it runs.
 
@@ -79,14 +86,14 @@ class DataMethods:
         >>> "data.chunk({'velocity': -1, 'y': 6, 'x': 8})" in plan.warnings[0]
         True
         """
-        return planning.plan(self._obj, model, dim, memory, dict(options))
+        return planning.plan(self._obj, require_model(model), dim, memory, dict(options))
 
     def plot_fit(
         self,
         fit: xr.Dataset,
         *,
         data: str | None = None,
-        model: Model | None = None,
+        model: ModelArg | None = None,
         components: bool = True,
         residuals: bool = True,
         sigma: Any = None,
@@ -106,9 +113,9 @@ class DataMethods:
             What a fit of this data returned.
         data : str, optional
             Which fit of a result of several: the name of the variable that was fitted.
-        model : astropy.modeling.Model, optional
-            The model that was fitted, where the record alone cannot give it (custom classes,
-            read from a file).
+        model : astropy.modeling.Model or callable, optional
+            The model or function that was fitted, where the record alone cannot give it (functions
+            and custom classes, read from a file).
         components : bool
             Draw the parts of a sum of models too.
         residuals : bool

@@ -16,6 +16,7 @@ from xr_modelfit.evaluation import matching, parameter_of
 from xr_modelfit.execution import map_blocks
 from xr_modelfit.expression import leaves
 from xr_modelfit.fitters.propagation import flat_covariance, propagated
+from xr_modelfit.function_models import ModelArg
 from xr_modelfit.known_quantities import formulas_of
 from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.record import FitRecord, RecordError, build_model
@@ -69,7 +70,7 @@ def derived(
     record: FitRecord,
     names: Sequence[str],
     functions: Mapping[str, Callable[..., Any]],
-    model: Model | None = None,
+    model: ModelArg | None = None,
 ) -> xr.Dataset:
     """See `xr_modelfit.result_methods.ResultMethods.derived`."""
     template = matching(build_model(record.content["model"]) if model is None else model, record)

@@ -16,7 +16,9 @@ from xr_modelfit.execution import chunked_like, is_lazy, map_blocks
 from xr_modelfit.expression import Part, result_names
 from xr_modelfit.fitters.pieces import most_fits
 from xr_modelfit.fitters.quiet import caught_warnings
+from xr_modelfit.function_models import ModelArg, as_model
 from xr_modelfit.grid import Grid
+from xr_modelfit.input_names import input_names
 from xr_modelfit.messages import listed
 from xr_modelfit.points import (
     Source,
@@ -70,7 +72,7 @@ class Evaluation:
         record: FitRecord,
         obj: Any,
         coords: Mapping[str, Any],
-        model: Model | None = None,
+        model: ModelArg | None = None,
         equivalencies: Any = None,
     ) -> Evaluation:
         """Find what the record names, and refuse what does not fit; reads no sample.
@@ -244,8 +246,9 @@ def _some(numbers: xr.Variable) -> np.ndarray | None:
     return flat if flat.size else None
 
 
-def matching(model: Model, record: FitRecord) -> Model:
-    """The model for a record, if its parameters and inputs are those of the fit."""
+def matching(model: ModelArg, record: FitRecord) -> Model:
+    """The model for a record, if its parameters and inputs are those of the fit; also that of a function."""
+    model = as_model(model, dict.fromkeys(record.names, 1.0))
     names = list(result_names(model))
     if names != record.names:
         raise RecordError(
@@ -255,7 +258,7 @@ def matching(model: Model, record: FitRecord) -> Model:
     if model.n_inputs != len(record.inputs):
         read = [one["name"] for one in record.inputs]
         raise RecordError(
-            f"model has the inputs {listed(model.inputs)}, but the fit read {listed(read)}. "
+            f"model has the inputs {listed(input_names(model))}, but the fit read {listed(read)}. "
             "Pass an instance of the model that was fitted."
         )
     return model

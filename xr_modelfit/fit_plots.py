@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from astropy.modeling import Model
 
 from xr_modelfit.fit_samples import OneFit, one_fit_of
+from xr_modelfit.function_models import ModelArg
 from xr_modelfit.messages import a
 from xr_modelfit.plot_axes import axis_along, plot_values, same_scale
 from xr_modelfit.plot_style import (
@@ -43,7 +43,7 @@ def plot_fit(
     position: Mapping[str, Any],
     *,
     data: str | None = None,
-    model: Model | None = None,
+    model: ModelArg | None = None,
     components: bool = True,
     residuals: bool = True,
     sigma: Any = None,

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from astropy.modeling import Model
 from astropy.units import Quantity
 
 from xr_modelfit.components import components, in_unit_of
 from xr_modelfit.coords import Labels
 from xr_modelfit.evaluation import Evaluation, evaluate
+from xr_modelfit.function_models import ModelArg
 from xr_modelfit.messages import a, listed
 from xr_modelfit.points import coordinates
 from xr_modelfit.positions import one_position
@@ -49,7 +49,7 @@ class OneFit:
         In the unit of the data, with its dims.
     used : ndarray of bool
         Samples that took part, as far as is known.
-    template : Model or None
+    template : Model, callable or None
         The model, where the record alone cannot give it.
     """
 
@@ -59,7 +59,7 @@ class OneFit:
     labels: Mapping[Hashable, str]
     sigma: xr.DataArray | None
     used: np.ndarray
-    template: Model | None
+    template: ModelArg | None
 
     @property
     def status(self) -> float:
@@ -155,7 +155,7 @@ def one_fit_of(
     *,
     sigma: Any = None,
     where: Any = None,
-    model: Model | None = None,
+    model: ModelArg | None = None,
 ) -> OneFit:
     """Select the fit and its samples by labels, and read them.
 

@@ -12,6 +12,7 @@ from astropy.units import Quantity
 
 from xr_modelfit.evaluation import matching, parameter_of
 from xr_modelfit.expression import with_values
+from xr_modelfit.function_models import ModelArg
 from xr_modelfit.record import FitRecord, build_model
 from xr_modelfit.unit_record import parameter_quantities
 from xr_modelfit.unit_text import parse_unit
@@ -20,13 +21,14 @@ from xr_modelfit.units import factor
 __all__ = ["to_model"]
 
 
-def to_model(result: xr.Dataset, record: FitRecord, model: Model | None = None) -> Model:
+def to_model(result: xr.Dataset, record: FitRecord, model: ModelArg | None = None) -> Model:
     """The astropy model of a fit; its parameters are arrays over the remaining dims, in order."""
     values = parameter_quantities([parameter_of(result, record, name) for name in record.names], record.units)
     if not _takes_units(record, values, model):
         values = [getattr(v, "value", v) for v in values]
     if model is not None:
-        built = with_values(matching(model, record), values)
+        model = matching(model, record)
+        built = with_values(model, values)
         for name, value in zip(built.param_names, values, strict=True):
             unit = getattr(model, name).unit
             if unit is not None and isinstance(value, Quantity) and (times := factor(unit, value.unit)) is not None:
@@ -40,7 +42,7 @@ def to_model(result: xr.Dataset, record: FitRecord, model: Model | None = None) 
     return built
 
 
-def _takes_units(record: FitRecord, values: Sequence[Any], model: Model | None) -> bool:
+def _takes_units(record: FitRecord, values: Sequence[Any], model: ModelArg | None) -> bool:
     """Whether the model can be evaluated with units on its parameters, as astropy's models can and many others not."""
     if record.units is None or not any(isinstance(v, Quantity) for v in values):
         return False

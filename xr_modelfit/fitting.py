@@ -15,12 +15,13 @@ from xr_modelfit.coords import Labels, fitted_dims
 from xr_modelfit.diagnostics import folders_of_variables, make_folder
 from xr_modelfit.failures import FitWarning, tell_failures, tell_unwritten
 from xr_modelfit.fitters.block import FitError
+from xr_modelfit.function_models import ModelArg
 from xr_modelfit.jobs import Job, remember
 from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.metadata import joined_history
 from xr_modelfit.progress import fits_bar
 from xr_modelfit.request import check_options, resolve_request
-from xr_modelfit.starts import check_model
+from xr_modelfit.starts import model_to_fit
 from xr_modelfit.units import plain
 
 __all__ = ["FitError", "FitOptions", "FitWarning", "fit", "jobs_of_call"]
@@ -59,7 +60,7 @@ class FitOptions(TypedDict, total=False):
 
 def fit(
     obj: xr.DataArray | xr.Dataset,
-    model: Model,
+    model: ModelArg,
     dim: Hashable | Iterable[Hashable] | EllipsisType | None = None,
     *,
     data: Hashable | None = None,
@@ -242,6 +243,8 @@ def jobs_of_call(
         The call is wrong; nothing has been read.
     """
     obj = plain(obj)
+    if isinstance(obj, xr.DataArray | xr.Dataset):
+        model = model_to_fit(model, dim, options["p0"], options["bounds"], obj.dims)
     if isinstance(obj, xr.DataArray):
         if data is not None:
             raise ValueError(
@@ -261,7 +264,6 @@ def jobs_of_call(
                 f"{suggestion(data, obj.data_vars)}"
             )
         return [_job(Labels(obj[data], variables), model, dim, prefix, obj.attrs, options)]
-    check_model(model)
     check_options(prefix, options)
     names = _variables_to_fit(obj, variables, dim, options)
     return [

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from astropy.modeling import Model
 
 from xr_modelfit.fit_plots import draw_fit, fit_axes
 from xr_modelfit.fit_samples import OneFit, data_of, one_fit_of
+from xr_modelfit.function_models import ModelArg
 from xr_modelfit.map_drawing import draw_variable
 from xr_modelfit.map_plots import chosen_variables, select_variables
 from xr_modelfit.messages import listed
@@ -34,7 +34,7 @@ def inspect(
     record: FitRecord,
     param: str | None,
     *,
-    model: Model | None = None,
+    model: ModelArg | None = None,
     sigma: Any = None,
     where: Any = None,
     figsize: tuple[float, float] | None = None,

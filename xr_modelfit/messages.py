@@ -23,7 +23,8 @@ def suggestion(name: Any, known: Iterable[Any]) -> str:
 def a(value: Any) -> str:
     """The type of a value with its article: ``an ndarray``."""
     name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiouAEIOU' or name in ('ndarray', 'numpy') else 'a'} {name}"
+    vowel = (name[0] in "aeiouAEIOU" and name != "ufunc") or name in ("ndarray", "numpy")
+    return f"{'an' if vowel else 'a'} {name}"
 
 
 def sentence(text: object) -> str:

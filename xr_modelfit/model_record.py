@@ -12,6 +12,7 @@ import importlib
 import inspect
 import math
 import pickle
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -21,6 +22,8 @@ from astropy.modeling import CompoundModel, Model
 from astropy.units import Quantity
 
 from xr_modelfit.expression import with_values
+from xr_modelfit.function_models import as_model, function_of, kind_of
+from xr_modelfit.input_names import default_inputs
 from xr_modelfit.remembered import find, key_of, path_of
 
 __all__ = ["RecordError", "build_model", "describe_model", "plain_value"]
@@ -46,14 +49,16 @@ def describe_model(model: Model) -> dict[str, Any]:
             tree["right"] = describe_model(model.right)
         else:
             tree["right"] = [[key, plain_value(value)] for key, value in model.right.items()]
-        if tuple(model.inputs) != _default_inputs(model):
+        if tuple(model.inputs) != default_inputs(model):
             tree["inputs"] = list(model.inputs)
         return tree | _meta(model)
     cls = type(model)
     tree = {"class": path_of(cls).replace(":", "."), "name": model.name}
     custom = not _is_astropy(cls)
     if custom:
-        tree["custom"] = key_of(cls) or path_of(cls)
+        tree["custom"] = _key_of_class(cls) or path_of(cls)
+        if (kind := kind_of(cls)) is not None:
+            tree["kind"] = kind
     tree["arguments"], unread = _constructor_arguments(model)
     parameters = {name: getattr(model, name) for name in model.param_names}
     tree["values"] = {name: plain_value(_scalar(one.value)) for name, one in parameters.items()}
@@ -148,9 +153,13 @@ def _find_class(tree: Mapping[str, Any]) -> type[Model]:
         try:
             found = find(tree["custom"])
         except LookupError as error:
+            why = f"It is {tree['kind']}, which is known in its own process alone." if "kind" in tree else error
             raise RecordError(
-                f"The model {path!r} is not one of astropy's, and no code is run from a record. {error} {_PASS}"
+                f"The model {path!r} is not one of astropy's, and no code is run from a record. {why} {_PASS}"
             ) from None
+        function = function_of(found) or found
+        if not isinstance(function, type) and callable(function):
+            return type(as_model(function, dict.fromkeys(tree["values"], 1.0)))
         if isinstance(found, type) and Model in found.__mro__:
             return found
         raise RecordError(f"What the record calls the model {path!r} is none. {_PASS}")
@@ -161,6 +170,14 @@ def _find_class(tree: Mapping[str, Any]) -> type[Model]:
     if not (isinstance(found, type) and issubclass(found, Model) and found.__module__.startswith(_ASTROPY)):
         raise RecordError(f"The record names the class {path!r}, which is no model of astropy.modeling. {_PASS}")
     return found
+
+
+def _key_of_class(cls: type[Model]) -> str | None:
+    """The key of a custom class; of one that was made of a function, that of the function."""
+    function = function_of(cls)
+    if function is None:
+        return key_of(cls)
+    return key_of(function, holder=None if isinstance(function, types.FunctionType) else cls)
 
 
 def _find_tie(described: Mapping[str, Any]) -> Any:
@@ -257,12 +274,6 @@ def _meta(model: Model) -> dict[str, Any]:
     """What the user noted on the model, as far as JSON has it."""
     noted = {str(k): v for k, v in dict(model.meta).items() if isinstance(v, str | bool | int | float | list | None)}
     return {"meta": plain_value(noted)} if noted else {}
-
-
-def _default_inputs(model: CompoundModel) -> tuple[str, ...]:
-    if model.op in ("&", "fix_inputs"):
-        return tuple(CompoundModel(model.op, model.left, model.right).inputs)
-    return tuple(model.left.inputs)
 
 
 def _describe_tie(tie: Any) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from collections.abc import Hashable, Iterable
 from typing import Any
 
 import xarray as xr
-from astropy.modeling import Model
 
 from xr_modelfit import histograms, inspector, map_plots
+from xr_modelfit.function_models import ModelArg
 from xr_modelfit.selection import one_fit
 
 __all__ = ["PictureMethods"]
@@ -170,7 +170,7 @@ class PictureMethods:
         *,
         param: str | None = None,
         data: str | None = None,
-        model: Model | None = None,
+        model: ModelArg | None = None,
         sigma: Any = None,
         where: Any = None,
         figsize: tuple[float, float] | None = None,
@@ -188,8 +188,8 @@ class PictureMethods:
             The variable of the map; default: the first parameter.
         data : str, optional
             Which fit of a result of several: the name of the variable that was fitted.
-        model : astropy.modeling.Model, optional
-            The model that was fitted, where the record alone cannot give it.
+        model : astropy.modeling.Model or callable, optional
+            The model or function that was fitted, where the record alone cannot give it.
         sigma, where : optional
             As in ``plot_fit``.
         figsize : tuple of float, optional

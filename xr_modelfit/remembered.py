@@ -42,11 +42,11 @@ def path_of(thing: Any) -> str:
     return f"{module}:{named.__qualname__}"
 
 
-def key_of(thing: Any) -> str | None:
-    """A key for ``thing``, which is remembered under it; None where its code cannot be told."""
+def key_of(thing: Any, holder: Any = None) -> str | None:
+    """A key for ``thing``, which is remembered under it, or ``holder`` in its place; None where it cannot be told."""
     try:
         key = f"{path_of(thing)}:{_PYTHON}:{_digest_of(thing)}"
-        _KNOWN[key] = thing
+        _KNOWN[key] = thing if holder is None else holder
     except Exception:  # no weak reference, no pickle, no code: it is then asked for
         return None
     return key

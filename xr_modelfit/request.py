@@ -25,6 +25,8 @@ from xr_modelfit.fitters.diagnosis import Diagnosis
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.fitters.quiet import caught_warnings
 from xr_modelfit.fitters.tasks import BlockTask, Layout, Role
+from xr_modelfit.function_models import function_of
+from xr_modelfit.input_names import input_names, keyed_by_input
 from xr_modelfit.metadata import Metadata, dataset_attrs, frame_of, grid_mapping_of
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
 from xr_modelfit.problem import Problem
@@ -257,8 +259,10 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
 def _resolve_units(
     labels: Labels, model: Model, fitted: tuple[Hashable, ...], options: Mapping[str, Any]
 ) -> UnitSystem:
-    inputs = model_inputs(labels, fitted, options["coords"], model.inputs, options["time_units"])
-    told = check_equivalencies(options["equivalencies"], {i.name: i.coordinate for i in inputs})
+    coords, function = keyed_by_input(options["coords"], model), function_of(type(model))
+    inputs = model_inputs(labels, fitted, coords, input_names(model), options["time_units"], function is not None)
+    read = {i.name: i.coordinate for i in inputs}
+    told = check_equivalencies(keyed_by_input(options["equivalencies"], model, read.values()), read)
 
     def probe() -> list[np.ndarray]:
         bare = all(getattr(model, name).unit is None for name in model.param_names)
@@ -315,7 +319,11 @@ def _check_data(data: xr.DataArray) -> None:
     if data.dtype.kind in "iuf":
         return
     advice = {
-        "c": "Fit data.real and data.imag, or abs(data), each on its own.",
+        "c": (
+            "Fit abs(data), or real and imaginary part together, as the samples of one fit: parts = "
+            'xr.concat([data.real, data.imag], xr.Variable("part", [0, 1])), dim=(..., "part"), and a function '
+            "f(x, part, ...) that returns np.where(part == 0, z.real, z.imag)."
+        ),
         "b": "Make it numbers: data.astype(float).",
         "M": "Make it numbers: (data - data[0]) / np.timedelta64(1, 's'), for one.",
         "m": "Make it numbers: data / np.timedelta64(1, 's'), for one.",

@@ -10,6 +10,7 @@ from astropy.modeling import Model
 
 from xr_modelfit import components, derived, evaluation, fitted_model, prediction, stores
 from xr_modelfit.evaluation import Evaluation
+from xr_modelfit.function_models import ModelArg
 from xr_modelfit.report import FitReport
 from xr_modelfit.selection import all_fits, one_fit, parameters_of, succeeded
 
@@ -67,7 +68,7 @@ class ResultMethods:
         obj: xr.DataArray | xr.Dataset | None = None,
         *,
         data: str | None = None,
-        model: Model | None = None,
+        model: ModelArg | None = None,
         equivalencies: Any = None,
         **coords: Any,
     ) -> xr.DataArray:
@@ -79,9 +80,9 @@ class ResultMethods:
             Something with the coordinates that the fit read; positions are matched by label.
         data : str, optional
             Which fit of a result of several: the name of the variable that was fitted.
-        model : astropy.modeling.Model, optional
-            The model that was fitted, where the record alone cannot give it (custom classes,
-            read from a file).
+        model : astropy.modeling.Model or callable, optional
+            The model or function that was fitted, where the record alone cannot give it (functions
+            and custom classes, read from a file).
         equivalencies : mapping, optional
             As in the fit, where the record could not keep them.
         **coords : DataArray, Quantity, sequence, number or date
@@ -117,7 +118,7 @@ class ResultMethods:
         obj: xr.DataArray | xr.Dataset,
         *,
         data: str | None = None,
-        model: Model | None = None,
+        model: ModelArg | None = None,
         equivalencies: Any = None,
     ) -> xr.DataArray:
         """The data less the fitted model.
@@ -157,7 +158,7 @@ class ResultMethods:
         obj: xr.DataArray | xr.Dataset | None = None,
         *,
         data: str | None = None,
-        model: Model | None = None,
+        model: ModelArg | None = None,
         equivalencies: Any = None,
         **coords: Any,
     ) -> xr.Dataset:
@@ -197,7 +198,7 @@ class ResultMethods:
         obj: xr.DataArray | xr.Dataset | None = None,
         *,
         data: str | None = None,
-        model: Model | None = None,
+        model: ModelArg | None = None,
         equivalencies: Any = None,
         **coords: Any,
     ) -> xr.Dataset:
@@ -236,7 +237,7 @@ class ResultMethods:
         return prediction.predict(self._obj, self._at(obj, data, coords, model, equivalencies))
 
     def derived(
-        self, *names: str, data: str | None = None, model: Model | None = None, **functions: Callable[..., Any]
+        self, *names: str, data: str | None = None, model: ModelArg | None = None, **functions: Callable[..., Any]
     ) -> xr.Dataset:
         """Quantities computed from the parameters, with errors through their covariance.
 
@@ -347,7 +348,7 @@ class ResultMethods:
             **options,
         )
 
-    def to_model(self, *, data: str | None = None, model: Model | None = None) -> Model:
+    def to_model(self, *, data: str | None = None, model: ModelArg | None = None) -> Model:
         """The fitted astropy model; parameters are arrays over the remaining dims, in order.
 
         For one position, select it first: ``result.isel(y=3, x=5).modelfit.to_model()``.
@@ -356,8 +357,8 @@ class ResultMethods:
         ----------
         data : str, optional
             Which fit of a result of several: the name of the variable that was fitted.
-        model : astropy.modeling.Model, optional
-            The model that was fitted, where the record alone cannot give it.
+        model : astropy.modeling.Model or callable, optional
+            The model or function that was fitted, where the record alone cannot give it.
 
         Returns
         -------

@@ -4,7 +4,8 @@ Scalars go into the `xr_modelfit.problem.Problem`; whatever varies from fit to f
 that travels with the data.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,8 @@ from astropy.units import Quantity
 from xr_modelfit.coords import Labels
 from xr_modelfit.expression import held_inputs, leaves, result_names, scalar_model
 from xr_modelfit.fitters.tasks import Role
+from xr_modelfit.function_models import as_model, not_a_model, require_model
+from xr_modelfit.input_names import input_names, is_custom
 from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
 from xr_modelfit.parameter_values import number_or_map
@@ -25,7 +28,7 @@ from xr_modelfit.ties import TieInUnits
 from xr_modelfit.times import TimeAxis
 from xr_modelfit.units import plain
 
-__all__ = ["Starts", "check_model", "resolve_starts"]
+__all__ = ["Starts", "check_model", "model_to_fit", "resolve_starts"]
 
 Value = float | xr.DataArray
 P0Arg = Mapping[str, Any] | xr.Dataset | None
@@ -41,6 +44,77 @@ class Starts:
     maps: dict[Role, xr.Variable] = field(default_factory=dict)
 
 
+def model_to_fit(model: Any, dim: Any, p0: Any, bounds: Any, dims: Iterable[Hashable] = ()) -> Model:
+    """The model of a call: as it is, or that of a function; checked.
+
+    Parameters
+    ----------
+    model, dim, p0, bounds
+        As the user gave them.
+    dims : iterable of Hashable
+        Those of the data.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is neither, or cannot be fitted; see `check_model`.
+    """
+    require_model(model)
+    if not isinstance(model, Model) and (isinstance(dim, Model) or callable(dim)):
+        given = dim.__name__ if hasattr(dim, "__name__") else type(dim).__name__
+        raise TypeError(
+            f"model is {model!r} and dim is {given}: the model comes first. Swap them: data.modelfit({given}, "
+            f"{model!r})."
+        )
+    if isinstance(model, str) and model in dims:
+        raise TypeError(
+            f"model is {model!r}, a dim of the data. The model comes first: data.modelfit(model, {model!r})."
+        )
+    if callable(model) and p0 is not None and not isinstance(p0, Mapping | xr.Dataset):
+        raise _no_p0(p0)
+    found = as_model(model, _starts_by_name(p0, bounds))
+    check_model(found)
+    return found
+
+
+def _starts_by_name(p0: Any, bounds: Any) -> dict[str, float]:
+    """One number for each name in ``p0`` and ``bounds``, with which a model can be made."""
+    starts = {str(key): _between(pair) for key, pair in bounds.items()} if isinstance(bounds, Mapping) else {}
+    if isinstance(p0, xr.Dataset):
+        return starts | {str(key): _some_number(value, 1.0) for key, value in _named_variables(p0).items()}
+    return starts | {str(key): _some_number(value, 1.0) for key, value in (p0 or {}).items()}
+
+
+def _named_variables(result: xr.Dataset) -> dict[Hashable, xr.DataArray]:
+    """Variables of an earlier result, also by the names of its parameters where they bear a prefix."""
+    try:
+        records = read_records(result)
+    except RecordError:
+        return dict(result.data_vars)
+    return {n: result[r.variable(n)] for r in records for n in r.names if r.variable(n) in result}
+
+
+def _between(pair: Any) -> float:
+    """A number between two bounds, as `scipy.optimize.curve_fit` chooses it."""
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        return 1.0
+    low, high = (_some_number(v, math.nan) for v in pair)
+    if math.isfinite(low):
+        return 0.5 * (low + high) if math.isfinite(high) else low + 1.0
+    return high - 1.0 if math.isfinite(high) else 1.0
+
+
+def _some_number(value: Any, default: float) -> float:
+    """The first finite number of a start or bound; ``default`` where there is none in memory."""
+    value = plain(value) if isinstance(value, xr.DataArray) else value
+    if isinstance(value, xr.DataArray):
+        value = value.values if value.variable._in_memory and value.dtype.kind in "iuf" else default
+    if not isinstance(value, int | float | np.number | np.ndarray):  # a Quantity is an array
+        return default
+    flat = np.ravel(np.asarray(value, dtype=float))
+    return float(flat[np.isfinite(flat)][0]) if np.isfinite(flat).any() else default
+
+
 def check_model(model: Any) -> None:
     """Refuse what cannot be fitted as one model with one output.
 
@@ -51,13 +125,8 @@ def check_model(model: Any) -> None:
     ValueError
         It is a model set, has several outputs, or no parameters.
     """
-    if isinstance(model, type) and issubclass(model, Model):
-        raise TypeError(f"model is the class {model.__name__}; pass an instance, {model.__name__}(...).")
     if not isinstance(model, Model):
-        raise TypeError(
-            f"model is a {type(model).__name__}; pass an instance of an astropy model, such as "
-            "astropy.modeling.models.Gaussian1D(1, 0, 1). astropy's custom_model makes one of a function."
-        )
+        raise not_a_model(model)
     if len(model) != 1:
         raise ValueError(
             f"model is a set of {len(model)} models; a fit takes one model (n_models=1). Give start values that "
@@ -69,7 +138,9 @@ def check_model(model: Any) -> None:
             "is needed."
         )
     if not model.param_names:
-        raise ValueError(f"model {type(model).__name__} has no parameters, so there is nothing to fit.")
+        raise ValueError(
+            f"model {type(model).__name__} has no parameters, so there is nothing to fit.{_no_defaults(model)}"
+        )
     for name, value in held_inputs(model).items():
         if isinstance(value, Quantity) or np.ndim(value) or np.asarray(value).dtype.kind not in "iuf":
             raise ValueError(
@@ -81,6 +152,20 @@ def check_model(model: Any) -> None:
             "model has a Spline1D, whose values do not follow from its parameters, so that only astropy's own spline "
             "fitters can fit it. Take a polynomial (Chebyshev1D, for one), or custom_model with a spline inside."
         )
+
+
+def _no_defaults(model: Model) -> str:
+    """What to do about a function whose arguments have no defaults, made a model by astropy's custom_model."""
+    if not is_custom(type(model)):
+        return ""
+    name, names = type(model).__name__, input_names(model)
+    define = name if name.isidentifier() else "f"
+    others = names[1:] or ("a",)
+    return (
+        f" custom_model takes those arguments for parameters that have a default; {listed(names)} of {name} have none. "
+        f"Give them defaults, def {define}({names[0]}, {', '.join(f'{n}=1.0' for n in others)}), or pass the function "
+        f"itself and starts for them: p0={{{', '.join(f'{n!r}: ...' for n in others)}}}."
+    )
 
 
 def resolve_starts(
@@ -219,7 +304,11 @@ def _plain_p0(p0: P0Arg, names: tuple[str, ...], data: Hashable | None) -> Mappi
         return found
     if isinstance(p0, Mapping):
         return {str(key): value for key, value in p0.items()}
-    raise TypeError(f"p0 is a {type(p0).__name__}; pass {{parameter: number or DataArray}}, or an earlier result.")
+    raise _no_p0(p0)
+
+
+def _no_p0(p0: Any) -> TypeError:
+    return TypeError(f"p0 is {a(p0)}; pass {{parameter: number or DataArray}}, or an earlier result.")
 
 
 def _earlier(result: xr.Dataset, names: tuple[str, ...], data: Hashable | None) -> dict[str, xr.DataArray]:

@@ -1,0 +1,371 @@
+"""Plain functions as models: of each, a class of astropy models that bears its name.
+
+Arguments without a default are inputs, unless the call gives them a start. Those with a real number as default are
+parameters. Keyword-only arguments, those whose default is no real number, and those that a `functools.partial` binds
+are options: they keep their value.
+
+The same function gives the same class again, so that what was found out about a model is known at the next call. The
+last classes are kept, and with them their functions: a lambda would else be gone before its result is evaluated. A
+class calls the function itself: what that closes over, or its object holds, is what it is at the moment of the call.
+"""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+import functools
+import inspect
+import numbers
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from astropy.modeling import FittableModel, Model, Parameter
+from astropy.units import Quantity
+
+from xr_modelfit.messages import a, listed
+
+__all__ = ["ModelArg", "as_model", "function_of", "inputs_of_function", "kind_of", "not_a_model", "require_model"]
+
+ModelArg: TypeAlias = "Model | Callable[..., Any]"
+
+_KEPT = 32  # classes
+_OWN = "_modelfit_function"  # the attribute of a class that says what it was made of
+_HOW = "def decay(t, a=1.0, tau=2.0): return a * np.exp(-t / tau)"
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def as_model(model: Any, starts: Mapping[str, float] | None = None) -> Model:
+    """An astropy model as it is, and a function as a model.
+
+    Parameters
+    ----------
+    model : astropy.modeling.Model or callable
+    starts : mapping of str to float, optional
+        Start values by name. An argument of a function that has no default, or None, and is named here is a parameter.
+
+    Raises
+    ------
+    TypeError
+        It is neither, or its arguments have no names.
+    ValueError
+        Its arguments give no input or no parameter, or one cannot be a parameter.
+    """
+    if isinstance(model, Model):
+        return model
+    if isinstance(model, type) or not callable(model):
+        raise not_a_model(model)
+    starts = starts or {}
+    roles = _roles(model, starts)
+    _check(model, roles)
+    return _class_of(_Same(model), roles)(**{name: starts[name] for name in roles.started})
+
+
+def not_a_model(model: Any) -> TypeError:
+    """The error for what is neither a model nor a function."""
+    if isinstance(model, type):
+        return TypeError(f"model is the class {model.__name__}; pass an instance, {model.__name__}(...).")
+    shown = f" ({model!r})" if isinstance(model, str) else ""
+    return TypeError(
+        f"model is {a(model)}{shown}; pass a function whose parameters have start values, {_HOW}, or an instance of an "
+        "astropy model, such as astropy.modeling.models.Gaussian1D(1, 0, 1)."
+    )
+
+
+def require_model(model: Any) -> Any:
+    """``model``, unless it is None: a call without one."""
+    if model is None:
+        raise TypeError(
+            f"model is missing. It comes first, data.modelfit(model, dim): a function, {_HOW}, or an instance of an "
+            "astropy model, such as astropy.modeling.models.Polynomial1D(degree=1)."
+        )
+    return model
+
+
+def function_of(cls: Any) -> Callable[..., Any] | None:
+    """The function that a class was made of by `as_model`; None for any other class."""
+    made = vars(cls).get(_OWN) if isinstance(cls, type) else None
+    return None if made is None else made.function
+
+
+def inputs_of_function(cls: type) -> tuple[str, ...] | None:
+    """Names of the inputs of a class that was made by `as_model`; None for any other class."""
+    made = vars(cls).get(_OWN)
+    return None if made is None else made.inputs
+
+
+def kind_of(cls: type) -> str | None:
+    """What a class was made of by `as_model`, if that is no function and so cannot be found again by its name."""
+    function = function_of(cls)
+    if function is None or isinstance(function, types.FunctionType):
+        return None
+    if isinstance(function, functools.partial):
+        return "a functools.partial"
+    return "a method of an object" if isinstance(function, types.MethodType) else f"an object, {a(function)}"
+
+
+@dataclass(frozen=True)
+class _Roles:
+    """What the arguments of a function are.
+
+    Parameters
+    ----------
+    inputs : tuple of str
+    parameters : tuple of (str, float or Quantity)
+        With their defaults.
+    started : tuple of str
+        Parameters without a default: the call gives their starts.
+    slots : tuple of str or None
+        What the function is called with by position, up to its last input or parameter; None for an option.
+    options : dict of str to str
+        Why each of them is one.
+    held : tuple
+        Defaults of the options among ``slots``.
+    """
+
+    inputs: tuple[str, ...]
+    parameters: tuple[tuple[str, Any], ...]
+    started: tuple[str, ...]
+    slots: tuple[str | None, ...]
+    options: dict[str, str] = field(compare=False, hash=False)
+    held: tuple[Any, ...] = field(compare=False, hash=False)
+
+    @property
+    def order(self) -> list[str]:
+        """Names of what ``evaluate`` gets."""
+        return [*self.inputs, *(name for name, _ in self.parameters)]
+
+
+@dataclass(frozen=True)
+class _Argument:
+    """An argument of a function: how it is passed, and why it is an option whatever its default, if it is."""
+
+    name: str
+    default: Any
+    by_position: bool
+    option: str | None
+
+    @property
+    def open(self) -> bool:
+        """Whether it has no value of its own."""
+        return self.default is inspect.Parameter.empty or self.default is None
+
+
+def _roles(function: Callable[..., Any], starts: Mapping[str, float]) -> _Roles:
+    """The role of each argument; ``starts`` as in `as_model`."""
+    inputs, parameters, started, options = [], [], [], {}
+    arguments = list(_arguments(function, starts))
+    for one in arguments:
+        if one.option is None and _is_number(one.default):
+            parameters.append((one.name, one.default if isinstance(one.default, Quantity) else float(one.default)))
+        elif one.option is None and one.open and one.name in starts:
+            parameters.append((one.name, 1.0))
+            started.append(one.name)
+        elif one.option is None and one.default is inspect.Parameter.empty:
+            inputs.append(one.name)
+        else:
+            options[one.name] = one.option or f"its default is {one.default!r:.40}"
+    for name in options.keys() & starts.keys():
+        raise ValueError(
+            f"p0 or bounds name {name!r}, which is an option of {_name(function)}: {options[name]}. Leave it out, or "
+            f"make it a parameter, with a number as its default: {name}=1.0."
+        )
+    last = max((i for i, one in enumerate(arguments) if one.by_position and one.name not in options), default=-1)
+    before = [one for one in arguments[: last + 1] if one.by_position]
+    slots = tuple(None if one.name in options else one.name for one in before)
+    held = tuple(one.default for one in before if one.name in options)
+    return _Roles(tuple(inputs), tuple(parameters), tuple(started), slots, options, held)
+
+
+def _arguments(function: Callable[..., Any], starts: Mapping[str, float]) -> Iterator[_Argument]:
+    """The arguments of a function but ``**kwargs``; ``starts`` as in `as_model`."""
+    for one in _signature(function):
+        if one.kind is one.VAR_KEYWORD:
+            continue
+        if one.kind is one.VAR_POSITIONAL:
+            raise TypeError(
+                f"model {_name(function)} takes *{one.name}: arguments without names can be neither inputs nor "
+                f"parameters. Write them out: {_HOW}. (A decorator hides the names unless it uses functools.wraps.)"
+            )
+        option = None
+        if _is_bound(function, one.name):
+            option = "functools.partial binds it"
+        elif one.kind is one.KEYWORD_ONLY and not _was_positional(function, one.name):
+            option = None if one.default is one.empty else "it is keyword-only"
+            if option is None and one.name not in starts:
+                raise ValueError(
+                    f"model {_name(function)} needs {one.name!r}, which is keyword-only and has no default. Bind it, "
+                    f"functools.partial({_name(function)}, {one.name}=...), or give it a start to fit it: "
+                    f"p0={{{one.name!r}: ...}}."
+                )
+        yield _Argument(one.name, one.default, one.kind in _POSITIONAL, option)
+
+
+def _signature(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        if isinstance(function, np.ufunc):
+            raise TypeError("its arguments have names in some versions of numpy, and never defaults")
+        return list(inspect.signature(_inner(function)).parameters.values())
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"model is {a(function)} ({_name(function)}), whose arguments cannot be read. Write a function around it, "
+            f"{_HOW}, and pass that, or an instance of an astropy model, as custom_model(decay)() is."
+        ) from None
+
+
+def _inner(function: Any) -> Any:
+    """What has the signature: `numpy.vectorize` hides that of its function."""
+    return function.pyfunc if isinstance(function, np.vectorize) else function
+
+
+def _is_bound(function: Any, name: str) -> bool:
+    """Whether a partial binds the argument by name; what it binds by position is not in its signature."""
+    if not isinstance(function, functools.partial):
+        return False
+    return name in function.keywords or _is_bound(function.func, name)
+
+
+def _was_positional(function: Any, name: str) -> bool:
+    """Whether an argument can be passed by position to what a partial calls: after a name it binds, all need names."""
+    if not isinstance(function, functools.partial):
+        return False
+    return any(one.name == name and one.kind in _POSITIONAL for one in _signature(function.func)) or _was_positional(
+        function.func, name
+    )
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a default is one real number, with or without a unit."""
+    if isinstance(value, Quantity):
+        return bool(value.isscalar) and value.dtype.kind in "iuf"
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _named(function: Any) -> Any:
+    """What a function is called after: of a partial what it calls, of an object its class."""
+    if isinstance(function, functools.partial):
+        return _named(function.func)
+    function = _inner(function)
+    return function if isinstance(getattr(function, "__name__", None), str) else type(function)
+
+
+def _name(function: Any) -> str:
+    return str(_named(function).__name__)
+
+
+def _check(function: Any, roles: _Roles) -> None:
+    """Refuse a function without inputs or parameters, and names that astropy has taken."""
+    name = _name(function)
+    if not roles.inputs:
+        raise ValueError(
+            f"model {name} has no input: each of its arguments has a default or a start. What it reads comes first, "
+            f"without a default: {_HOW}."
+        )
+    if not roles.parameters:
+        raise ValueError(f"model {name} has no parameters, so there is nothing to fit: {_how_to_fit(name, roles)}")
+    for parameter, _ in roles.parameters:
+        if parameter in _taken():
+            raise ValueError(
+                f"model {name} has the parameter {parameter!r}, but astropy has an attribute {parameter!r} on each "
+                f"model. Call it otherwise: {parameter}_0, for one."
+            )
+
+
+def _how_to_fit(name: str, roles: _Roles) -> str:
+    others = roles.inputs[1:]
+    if others:
+        starts, defaults = (", ".join(f"{n!r}: ..." for n in others), ", ".join(f"{n}=1.0" for n in others))
+        called = name if name.isidentifier() else "f"
+        return (
+            f"its arguments {listed(roles.inputs)} have no default, so they are inputs. To fit one, give it a start, "
+            f"p0={{{starts}}}, or a default, def {called}({roles.inputs[0]}, {defaults}). To read one as an input, "
+            f"name its coordinate: coords={{{others[0]!r}: ...}}."
+        )
+    few = list(roles.options.items())[:3]
+    why = "".join(f", {option!r} is an option ({reason})" for option, reason in few)
+    return f"{roles.inputs[0]!r} is its input{why}. Parameters have a number as their default: {_HOW}."
+
+
+@functools.cache
+def _taken() -> frozenset[str]:
+    """Names that each model has, or takes when it is made."""
+    from astropy.modeling.functional_models import Const1D  # here, since importing it takes time
+
+    own = {*dir(FittableModel), *vars(Const1D())} - {"amplitude"}
+    return frozenset(own | {"self", "n_models", "model_set_axis", "eqcons", "ineqcons"})
+
+
+class _Same:
+    """A function in a key: equal to itself, and a method to the same method of the same object."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self._parts: tuple[Any, ...] = (function,)
+        if isinstance(function, types.MethodType):  # a new object each time that it is asked for
+            self._parts = (function.__self__, function.__func__)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Same) or len(self._parts) != len(other._parts):
+            return False
+        return all(one is two for one, two in zip(self._parts, other._parts, strict=True))
+
+    def __hash__(self) -> int:
+        return hash(tuple(map(id, self._parts)))
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a class was made of."""
+
+    function: Callable[..., Any]
+    inputs: tuple[str, ...]
+
+
+@functools.lru_cache(_KEPT)
+def _class_of(same: _Same, roles: _Roles) -> type[Model]:
+    """The class of models of a function."""
+    function, named = same.function, _named(same.function)
+    members: dict[str, Any] = {
+        "__module__": str(getattr(named, "__module__", None)),
+        "__qualname__": str(getattr(named, "__qualname__", named.__name__)),
+        "__doc__": named.__doc__,
+        "n_inputs": len(roles.inputs),
+        "n_outputs": 1,
+        "evaluate": staticmethod(_evaluate(function, roles)),
+        "_input_units": None,  # annotations of a function say what type an argument has, which astropy takes for units
+        "_return_units": None,
+        "_separable": len(roles.inputs) == 1,
+        _OWN: _Made(function, roles.inputs),
+    }
+    members |= {name: Parameter(name, default=default) for name, default in roles.parameters}
+    return type(str(named.__name__), (FittableModel,), members)
+
+
+def _evaluate(function: Callable[..., Any], roles: _Roles) -> Callable[..., Any]:
+    """The function as astropy calls it, with inputs and parameters by position."""
+    if list(roles.slots) == roles.order:
+        return function
+    places = {name: i for i, name in enumerate(roles.order)}
+    held = iter(roles.held)
+    slots = tuple(_Held(next(held)) if name is None else places.pop(name) for name in roles.slots)
+    return _Arranged(function, slots, tuple(places.items()))
+
+
+@dataclass(frozen=True)
+class _Held:
+    """An option that stands before a parameter."""
+
+    value: Any
+
+
+@dataclass(frozen=True, eq=False)
+class _Arranged:
+    """A function whose inputs and parameters do not stand side by side, or have to be named."""
+
+    function: Callable[..., Any]
+    slots: tuple[int | _Held, ...]
+    keywords: tuple[tuple[str, int], ...]
+
+    def __call__(self, *values: Any) -> Any:
+        by_position = (values[s] if isinstance(s, int) else s.value for s in self.slots)
+        return self.function(*by_position, **{name: values[i] for name, i in self.keywords})
