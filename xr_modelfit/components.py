@@ -36,6 +36,8 @@ def residuals(
     obj: Any,
     model: ModelArg | None = None,
     equivalencies: Any = None,
+    integrate: Any = None,
+    response: Any = None,
 ) -> xr.DataArray:
     """Data less model; see `xr_modelfit.result_methods.ResultMethods.residuals`."""
     data = one_variable(obj, record)
@@ -44,7 +46,7 @@ def residuals(
             f"residuals takes the data that was fitted, a DataArray or a Dataset with the variable "
             f"{record.content['data']!r}, not {'a Dataset without it' if obj is not None else 'None'}."
         )
-    fitted = evaluate(Evaluation.resolve(result, record, data, {}, model, equivalencies))
+    fitted = evaluate(Evaluation.resolve(result, record, obj, {}, model, equivalencies, integrate, response))
     left: xr.DataArray = data - in_unit_of(data, fitted)
     left = left.transpose(*data.dims, ...)
     left.attrs = {k: v for k, v in data.attrs.items() if k in ("units", "units_metadata")}

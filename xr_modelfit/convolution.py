@@ -1,7 +1,7 @@
 """Convolutions that astropy makes of two models: `convolve_models` and `convolve_models_fft`.
 
-Their operator is known by a number to the process that made it, and to no other. Here the operator's function stays with
-the model, so that other processes can evaluate it too.
+Their operator is known by a number to the process that made it, and to no other. Here the operator's function stays
+with the model, so that other processes can evaluate it too.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own

@@ -4,7 +4,7 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from astropy.modeling import Model
 
+from xr_modelfit.coords import Labels, ModelInput
 from xr_modelfit.execution import chunked_like, is_lazy, map_blocks
 from xr_modelfit.expression import Part, result_names
 from xr_modelfit.fitters.pieces import most_fits
@@ -20,6 +21,8 @@ from xr_modelfit.function_models import ModelArg, as_model
 from xr_modelfit.grid import Grid
 from xr_modelfit.input_names import input_names
 from xr_modelfit.messages import listed
+from xr_modelfit.nodes import Nodes
+from xr_modelfit.nodes_again import nodes_again
 from xr_modelfit.points import (
     Source,
     at_positions,
@@ -32,8 +35,8 @@ from xr_modelfit.points import (
 from xr_modelfit.probing import about
 from xr_modelfit.problem import Problem
 from xr_modelfit.record import FitRecord, RecordError, build_model
-from xr_modelfit.unit_record import coordinate_numbers, in_units_of_data, parameter_numbers
-from xr_modelfit.units import check_equivalencies
+from xr_modelfit.unit_record import coordinate_numbers, in_units_of_data, parameter_numbers, recorded_measure
+from xr_modelfit.units import check_equivalencies, plain
 from xr_modelfit.ways import Whole, find_ways, with_broadcasting
 
 __all__ = ["Evaluation", "batches", "evaluate", "flattened", "matching", "model_name", "parameter_of"]
@@ -56,6 +59,8 @@ class Evaluation:
     numbers : list of Variable
         The same as numbers.
     data : DataArray, Dataset or None
+    nodes : Nodes or None
+        Where the model is evaluated instead, and how samples are made of its values there.
     """
 
     record: FitRecord
@@ -64,6 +69,7 @@ class Evaluation:
     inputs: list[xr.DataArray]
     numbers: list[xr.Variable]
     data: Source | None
+    nodes: Nodes | None = None
 
     @classmethod
     def resolve(
@@ -74,8 +80,12 @@ class Evaluation:
         coords: Mapping[str, Any],
         model: ModelArg | None = None,
         equivalencies: Any = None,
+        integrate: Any = None,
+        response: Any = None,
     ) -> Evaluation:
         """Find what the record names, and refuse what does not fit; reads no sample.
+
+        ``integrate`` and ``response``: as in the fit; None: those of the fit.
 
         Raises
         ------
@@ -95,7 +105,31 @@ class Evaluation:
         numbers = [
             coordinate_numbers(x, one, told.get(one["name"])) for x, one in zip(inputs, record.inputs, strict=True)
         ]
-        return cls(record, template, parameters, inputs, numbers, data)
+        at = cls(record, template, parameters, inputs, numbers, data)
+        return replace(at, nodes=nodes_again(record, at.measured, at.labels(obj), tuple(at.new), integrate, response))
+
+    @property
+    def measured(self) -> list[ModelInput]:
+        """The coordinates as the fit had them."""
+        return [
+            ModelInput(one["name"], one["coordinate"], values, recorded_measure(one))
+            for one, values in zip(self.record.inputs, self.numbers, strict=True)
+        ]
+
+    def labels(self, obj: Any) -> Labels:
+        """What names may stand for, over the dims of the values."""
+        known = plain(obj)
+        variables = {n: known[n] for n in known.variables} if isinstance(known, xr.Dataset) else {}
+        variables = {n: c for array in self.inputs for n, c in array.coords.items()} | variables
+        if isinstance(known, xr.DataArray):
+            variables = {**known.coords} | variables
+        first = self.parameters[0]
+        sizes = {**first.sizes, **self.new}
+        kept = {d: i for d, i in [*first.indexes.items()] if d in sizes}
+        for array in self.inputs:
+            kept |= {d: i for d, i in array.indexes.items() if d in sizes}
+        shape = np.broadcast_to(0.0, tuple(sizes.values()))
+        return Labels(xr.DataArray(shape, dims=list(sizes), coords={d: (d, i) for d, i in kept.items()}), variables)
 
     @cached_property
     def new(self) -> dict[Hashable, int]:
@@ -115,11 +149,14 @@ class Evaluation:
         grid = self.grid
         with caught_warnings():
             if not derivatives:
-                return with_broadcasting(problem, probe, grid)
+                return self._sampled(with_broadcasting(problem, probe, grid))
             n = math.prod(self.new.values())
             every = [np.resize(about(start, n) if x is None else x, n) for x in map(self._of_a_fit, self.numbers)]
             whole = Whole(grid or Grid.line(n), lambda: every, pointwise=grid is None)
-            return find_ways(problem, probe, n, whole)
+            return self._sampled(find_ways(problem, probe, n, whole))
+
+    def _sampled(self, problem: Problem) -> Problem:
+        return problem if self.nodes is None else replace(problem, sampling=self.nodes.sampling)
 
     @property
     def grid(self) -> Grid | None:
@@ -143,18 +180,20 @@ class Evaluation:
         self, function: Any, extra: Sequence[xr.Variable] = (), output: Mapping[Hashable, int] | None = None
     ) -> xr.Variable:
         """Map a block function of parameters, ``extra`` and inputs; values end with the new dims, then ``output``."""
-        variables = [p.variable for p in self.parameters] + list(extra) + self.numbers
+        variables = [p.variable for p in self.parameters] + list(extra) + self.read
         data = self.data
         if isinstance(data, xr.DataArray) and data.chunks is not None and not is_lazy(*variables):
             variables = [chunked_like(data.variable, variables[0]), *variables[1:]]
         loop = self.parameters[0].dims
         core = [tuple(d for d in v.dims if d not in loop) for v in variables]
-        core[len(variables) - len(self.numbers) :] = self.core
+        core[len(variables) - len(self.read) :] = self.core
         return map_blocks(function, variables, core, {**self.new, **(output or {})})
 
     def values(self, part: Part | None = None) -> xr.Variable:
         """Values of the model, or of a part of it, as numbers inside the fit."""
         part = Part("", self.template, tuple(range(len(self.parameters)))) if part is None else part
+        if not part.additive and self.nodes is not None:  # a factor has no mean of its own
+            return replace(self, nodes=None).values(part)
         block = _EvaluateBlock(
             self.problem(part.model), part.parameters, len(self.parameters), self.core, self.new_dims
         )
@@ -162,8 +201,15 @@ class Evaluation:
         return values if part.sign == 1 else -values
 
     @property
+    def read(self) -> list[xr.Variable]:
+        """What the model reads: coordinates, or those of nodes and the weights of its values there."""
+        return self.numbers if self.nodes is None else [*self.nodes.inputs.values(), self.nodes.weights]
+
+    @property
     def core(self) -> tuple[tuple[Hashable, ...], ...]:
-        """New dims of each coordinate."""
+        """New dims of each coordinate, or that of nodes and weights."""
+        if self.nodes is not None:
+            return tuple((v.dims[-1],) for v in self.read)
         return tuple(tuple(d for d in self.new if d in v.dims) for v in self.numbers)
 
     @property
@@ -198,7 +244,7 @@ class _EvaluateBlock:
         parameters, inputs, shape = flattened(arrays, self.n_parameters, self.core, self.new)
         own = parameters[np.array(self.which, dtype=int)]
         problem = self.problem.private()
-        n, b = inputs[0].shape[0], parameters.shape[1]
+        n, b = math.prod(size for _, size in self.new), parameters.shape[1]
         out = np.full((n, b), np.nan)
         for ids in batches(~np.any(np.isnan(parameters), axis=0), n):
             given = [x if x.shape[1] == 1 else x[:, ids] for x in inputs]
@@ -213,7 +259,10 @@ def flattened(
     core: Sequence[Sequence[Hashable]],
     new: Sequence[tuple[Hashable, int]],
 ) -> tuple[np.ndarray, list[np.ndarray], tuple[int, ...]]:
-    """Arrays of a block as parameters (K, b) and inputs (n, 1) or (n, b), and the shape of the fits."""
+    """Arrays of a block as parameters (K, b) and inputs (n, 1) or (n, b), and the shape of the fits.
+
+    Dims of ``core`` that are not among the ``new`` ones are those of nodes and their weights, which stay as they are.
+    """
     sizes = dict(new)
     n = int(np.prod([*sizes.values()]))
     given = arrays[len(arrays) - len(core) :]
@@ -223,10 +272,13 @@ def flattened(
     parameters = np.array([np.broadcast_to(a, shape).reshape(b) for a in arrays[:n_parameters]], dtype=float)
     inputs = []
     for array, dims, lead in zip(given, core, leads, strict=True):
-        aligned = np.asarray(array, dtype=float).reshape((*lead, *(sizes[d] if d in dims else 1 for d in sizes)))
         rows = shape if int(np.prod(lead)) > 1 else (1,) * len(lead)
-        full = np.broadcast_to(aligned, (*rows, *sizes.values()))
-        inputs.append(np.ascontiguousarray(full.reshape(int(np.prod(rows)), n).T))
+        if set(dims) <= set(sizes):
+            aligned = np.asarray(array, dtype=float).reshape((*lead, *(sizes[d] if d in dims else 1 for d in sizes)))
+            full = np.broadcast_to(aligned, (*rows, *sizes.values())).reshape(math.prod(rows), n)
+        else:
+            full = np.broadcast_to(array, (*rows, array.shape[-1])).reshape(math.prod(rows), array.shape[-1])
+        inputs.append(np.ascontiguousarray(full.T, dtype=float))
     return parameters.reshape(n_parameters, b), inputs, shape
 
 

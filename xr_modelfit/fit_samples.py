@@ -72,7 +72,9 @@ class OneFit:
         return self.data.ndim == 2 and len(self.record.inputs) > 1
 
     def _at(self, data: xr.DataArray | None, coords: Mapping[str, Any]) -> Evaluation:
-        return Evaluation.resolve(self.result, self.record, data, coords, self.template)
+        bins = (self.record.sampled or {}).get("bins", {})
+        between = True if any(bins.values()) else None  # bounds are not at hand here
+        return Evaluation.resolve(self.result, self.record, data, coords, self.template, integrate=between)
 
     def model(self) -> xr.DataArray:
         """The fitted model at the samples; NaN where the fit failed."""
@@ -95,7 +97,7 @@ class OneFit:
         inside = samples[self.used] if self.used.any() else samples[np.isfinite(samples)]  # no extrapolation
         if inside.size == 0:
             return None
-        if self.record.grid_dims is None:
+        if self.record.grid_dims is None and self.record.sampled is None:
             n = int(np.clip(_STEP * inside.size, _FINE, _FINEST))
             fine = np.union1d(np.linspace(inside.min(), inside.max(), n), inside)
             attrs = {} if holds_times(coordinate) else coordinate.attrs

@@ -47,6 +47,9 @@ class FitOptions(TypedDict, total=False):
     keep_failed: bool
     equivalencies: Any
     time_units: str | None
+    pointwise: bool | None
+    integrate: Any
+    response: Hashable | xr.DataArray | None
     errors: Literal["warn", "ignore", "raise"]
     prefix: str
     scheduler: Any
@@ -78,6 +81,9 @@ def fit(
     min_points: int | None = None,
     equivalencies: Any = None,
     time_units: str | None = None,
+    pointwise: bool | None = None,
+    integrate: Any = None,
+    response: Hashable | xr.DataArray | None = None,
     covariance: bool = False,
     keep_failed: bool = False,
     errors: Literal["warn", "ignore", "raise"] = "warn",
@@ -148,6 +154,21 @@ def fit(
     time_units : str, optional
         What dates are counted in, as CF writes it: "hours since 2015-03-01"; a unit alone for
         durations. Default: "days since 1970-01-01" in the coordinate's calendar.
+    pointwise : bool, optional
+        Whether the model's value at a sample depends on that sample alone. False for a convolution, or
+        a model that centres or normalises itself: it then sees the whole grid of each fit, with the
+        fitted dims as axes in the data's order, and samples that are left out have no weight.
+        Default: it is tried, and recorded.
+    integrate : bool, name, DataArray or mapping, optional
+        Compare samples with means of the model over their bins. True: the bins are CF bounds of the
+        coordinates or, where there are none, end in the middle between neighbours. Or the name of the
+        bounds, a list of names, or ``{coordinate: bounds}``.
+    response : DataArray or name, optional
+        What the instrument makes of the model along the one fitted dim. A kernel over a dim of offsets,
+        whose coordinate is in the unit of the fitted one (positive offsets move the model up the
+        coordinate; without a coordinate, offsets count samples from the middle): it is divided by its
+        sum. Or a matrix over the fitted dim and one more of the same size, for the sample that sees it:
+        taken as it is. May vary from fit to fit.
     covariance : bool
         Add ``covariance`` with the dims ``cov_i`` and ``cov_j``.
     keep_failed : bool
@@ -216,7 +237,8 @@ def fit(
         "coords": coords, "where": where, "sigma": sigma, "weights": weights, "absolute_sigma": absolute_sigma,
         "p0": p0, "bounds": bounds, "fitter": fitter, "fitter_kwargs": fitter_kwargs, "fit_info": fit_info,
         "skipna": skipna, "min_points": min_points, "covariance": covariance, "keep_failed": keep_failed,
-        "equivalencies": equivalencies, "time_units": time_units,
+        "equivalencies": equivalencies, "time_units": time_units, "pointwise": pointwise,
+        "integrate": integrate, "response": response,
         "errors": errors, "scheduler": scheduler, "fits_per_chunk": fits_per_chunk, "keep_attrs": keep_attrs,
         "progress": progress,
         "diagnostics": diagnostics, "diagnostics_path": diagnostics_path, "diagnostics_callable": diagnostics_callable,
@@ -284,7 +306,7 @@ def _variables_to_fit(
         skeleton = Labels(xr.DataArray(shape, dims=list(ds.sizes), coords=ds.coords), variables)
         fitted = fitted_dims(skeleton, dim, options["coords"])
     coords = options["coords"]
-    given = [options["where"], options["sigma"], options["weights"]]
+    given = [options["where"], options["sigma"], options["weights"], options["response"]]
     given += list(coords.values()) if isinstance(coords, Mapping) else [coords]
     named = {v.name if isinstance(v, xr.DataArray) else v for v in given if isinstance(v, xr.DataArray | str)}
     for variable in ds.variables.values():

@@ -2,7 +2,7 @@
 
 The samples of a fit are counted along the fitted dims in the order of their names, so that no sum depends on how the
 data lies in memory. A model that looks at neighbours needs them as an array: with one axis for each fitted dim that any
-of its inputs reads, in the order in which the data has them. Along other fitted dims, which are pooled, it says the same.
+of its inputs reads, in the order in which the data has them. Along other fitted dims, which are pooled, it repeats.
 """
 
 from __future__ import annotations

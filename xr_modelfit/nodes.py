@@ -1,4 +1,4 @@
-"""Bins and responses by name: where a model is evaluated, and how samples are made of its values there.
+"""Where a model is evaluated for bins and responses, and how samples are made of its values there.
 
 See `xr_modelfit.sampling` for what is made of the arrays.
 """
@@ -7,76 +7,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.coords import Labels, ModelInput, bare
-from xr_modelfit.messages import a, listed
+from xr_modelfit.bins import Bins, Edges
+from xr_modelfit.coords import ModelInput
+from xr_modelfit.derivatives import tied_or_nan
+from xr_modelfit.probing import beside_start
+from xr_modelfit.problem import Problem
+from xr_modelfit.responses import Response, step_of
 from xr_modelfit.sampling import Sampling
-from xr_modelfit.times import TimeAxis, holds_times
-from xr_modelfit.unit_text import UnknownUnitError, parse_unit
-from xr_modelfit.units import Conversion, Measure, factor, measure_of
 
-__all__ = [
-    "NODE",
-    "WEIGHT",
-    "Bins",
-    "Edges",
-    "Nodes",
-    "Response",
-    "bins_of",
-    "edges_between",
-    "nodes_of",
-    "points_needed",
-    "response_of",
-]
+__all__ = ["NODE", "UNKNOWN", "WEIGHT", "Nodes", "nodes_of", "sampled"]
 
 NODE, WEIGHT = "_modelfit_node", "_modelfit_weight"
+UNKNOWN = 10  # points where bins cannot be tried
 _POINT, _OFFSET = "_modelfit_point", "_modelfit_offset"
-_UNIFORM = 1e-6  # of a step: samples and offsets that are on a grid
+_UNIFORM = 1e-6  # of a step: offsets that are on the grid of the samples
 _POINTS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20)  # of Gauss and Legendre's rule, to choose from
 _EXACT = 32  # points that count as exact
 _NEAR, _FAR = 1e-9, 1e-6  # of the largest value: how well means are known at the start, and where parameters are halved
-_UNKNOWN = 10  # points where bins cannot be tried
-
-Edges = tuple[xr.Variable, xr.Variable]
-Converted = Mapping[str, tuple[Conversion, Measure]]
-
-
-@dataclass(frozen=True)
-class Bins:
-    """The bins of the samples, as numbers inside the fit.
-
-    Parameters
-    ----------
-    edges : mapping of str to (Variable, Variable)
-        Low and high edge of each sample, by model input.
-    named : mapping of str to (str or None)
-        The bounds that they come from; None for the middle between neighbours.
-    """
-
-    edges: Mapping[str, Edges]
-    named: Mapping[str, str | None]
-
-
-@dataclass(frozen=True)
-class Response:
-    """What an instrument makes of a model along the fitted dim.
-
-    Parameters
-    ----------
-    values : Variable
-        Over the dims along which it varies from fit to fit and, last, the offset; of a matrix the fitted dim and the
-        sample that sees it.
-    offsets : ndarray, shape (n_offsets,), or None
-        As numbers inside the fit; None for a matrix.
-    """
-
-    values: xr.Variable
-    offsets: np.ndarray | None
+_KEPT = 10_000  # numbers of a response that a record holds
 
 
 @dataclass(frozen=True)
@@ -95,166 +49,77 @@ class Nodes:
     sampling: Sampling
     inputs: Mapping[str, xr.Variable]
     weights: xr.Variable
+    described: Mapping[str, Any] = field(default_factory=dict)
 
 
-# --- bins ------------------------------------------------------------------------------------------------------------
-
-
-def bins_of(
-    labels: Labels, inputs: Sequence[ModelInput], fitted: tuple[Hashable, ...], integrate: Any, converted: Converted
-) -> Bins | None:
-    """The bins that a call names; None where it integrates over none.
+def sampled(
+    problem: Problem,
+    bins: Bins | None,
+    response: Response | None,
+    inputs: Sequence[ModelInput],
+    fitted: tuple[Hashable, ...],
+    sizes: Mapping[Hashable, int],
+) -> Nodes | None:
+    """The nodes of a call, and what its record says of them; None where samples are values of the model.
 
     Parameters
     ----------
-    labels : Labels
+    problem : Problem
+        Its ways are known.
+    bins, response
+        As the call has them.
     inputs : sequence of ModelInput
     fitted : tuple of Hashable
-    integrate
-        As the user gave it.
-    converted : mapping
-        How coordinates were converted, by input.
+    sizes : mapping of Hashable to int
+        Of the data.
 
     Raises
     ------
     ValueError
-        A name that is not there, bounds that do not match a coordinate, or a coordinate without neighbours.
-    TypeError
-        It is none of names, True and False.
+        The model sees all its samples, so that it has no values between or beyond them.
     """
-    asked = _asked(labels, inputs, fitted, integrate)
-    edges = {}
-    for one in inputs:
-        if one.name not in asked:
-            continue
-        bounds = asked[one.name]
-        if bounds is None:
-            edges[one.name] = edges_between(one.values, fitted, str(one.coordinate))
-        else:
-            numbers = _bounds_as_numbers(one, bounds, converted)
-            edges[one.name] = (numbers.isel({numbers.dims[-1]: 0}), numbers.isel({numbers.dims[-1]: 1}))
-    if not edges:
+    if bins is None and response is None:
         return None
-    named = {name: None if asked[name] is None else str(asked[name].name) for name in edges}
-    return Bins(edges, named)
-
-
-def _asked(
-    labels: Labels, inputs: Sequence[ModelInput], fitted: tuple[Hashable, ...], integrate: Any
-) -> dict[str, xr.DataArray | None]:
-    """The bounds of each input that is integrated over; None for the middle between neighbours."""
-    if integrate is None or integrate is False:
-        return {}
-    if integrate is True:
-        own = [one for one in inputs if any(d in fitted for d in one.values.dims)]
-        return {one.name: _cf_bounds(labels, one) for one in own}
-    if isinstance(integrate, Mapping):
-        found: dict[str, xr.DataArray | None] = {}
-        for key, value in integrate.items():
-            one = next((i for i in inputs if key in (i.name, i.coordinate)), None)
-            if one is None:
-                raise ValueError(
-                    f"integrate has the key {key!r}, but the model's inputs are {listed(i.name for i in inputs)}, which "
-                    f"read {listed(i.coordinate for i in inputs)}."
-                )
-            found[one.name] = _cf_bounds(labels, one) if value is True else _bounds(labels, value, [one])[1]
-        return found
-    several = list(integrate) if isinstance(integrate, list | tuple) else [integrate]
-    if not several or not all(isinstance(one, str | xr.DataArray) for one in several):
-        raise TypeError(
-            f"integrate is {a(integrate)}; pass True for the bins of the samples, the name of CF bounds "
-            f"({inputs[0].coordinate}_bnds, for example), or False."
+    if problem.ways.grid is not None and (bins is not None or (response is not None and response.offsets is not None)):
+        option = "integrate" if bins is not None else "response"
+        raise ValueError(
+            f"{option} is given, but the model sees all its samples, so that it has no values between or beyond them. "
+            "Put the response into the model, give it as a matrix, or pass pointwise=True if the model's value at a "
+            "sample depends on that sample alone."
         )
-    return dict(_bounds(labels, value, inputs) for value in several)
+    n_points = None
+    if bins is not None:
+        start = np.where(np.isfinite(problem.start), problem.start, 1.0)
+        free = np.flatnonzero(problem.free)
+        halved = np.repeat(start[:, None], max(free.size, 1), axis=1)
+        halved[free, np.arange(free.size)] *= 0.5
+
+        def values(at: Sequence[np.ndarray], P: np.ndarray) -> np.ndarray:
+            return problem.evaluate([x[:, None] for x in at], P)
+
+        try:
+            near, far = beside_start(problem), tied_or_nan(problem, halved)
+            n_points = _points_needed(bins, inputs, fitted, sizes, values, near, far)
+        except Exception:  # ties that work for some values only
+            n_points = UNKNOWN
+    found = nodes_of(bins, response, inputs, fitted, sizes, n_points or 1)
+    named = {} if bins is None else dict(bins.named)
+    told = {"points": n_points, "bins": named, "response": _described(response)}
+    return replace(found, described=told)
 
 
-def _cf_bounds(labels: Labels, one: ModelInput) -> xr.DataArray | None:
-    """The bounds that the coordinate's attrs name, where they are there."""
-    coordinate = labels.variables.get(one.coordinate)
-    if coordinate is None:
+def _described(response: Response | None) -> Any:
+    """A response as plain data; ``lost`` where it is large, lazy, or varies from fit to fit."""
+    if response is None:
         return None
-    name = coordinate.attrs.get("bounds", coordinate.encoding.get("bounds"))
-    return labels.variables.get(name)
+    values, own = response.values, 1 if response.offsets is not None else 2
+    if values.ndim != own or not values._in_memory or values.size > _KEPT:
+        return "lost"
+    offsets = None if response.offsets is None else response.offsets.tolist()
+    return {"offsets": offsets, "values": np.asarray(values.values, dtype=float).tolist()}
 
 
-def _bounds(labels: Labels, value: Any, inputs: Sequence[ModelInput]) -> tuple[str, xr.DataArray]:
-    """The input that bounds belong to, and the bounds with the dim of the two edges last."""
-    bounds = labels.find("integrate", value)
-    for one in inputs:
-        coordinate = labels.variables.get(one.coordinate)
-        if coordinate is not None and bounds.name is not None:
-            if bounds.name in (coordinate.attrs.get("bounds"), coordinate.encoding.get("bounds")):
-                return one.name, bounds
-    alike = [one for one in inputs if len(set(bounds.dims) - set(one.values.dims)) == 1 and bounds.ndim > 1]
-    alike = [one for one in alike if set(one.values.dims) < set(bounds.dims)]
-    if len(alike) != 1:
-        raise ValueError(
-            f"integrate names {bounds.name!r} with dims {bounds.dims}; bounds have the dims of one coordinate and one "
-            f"more of size 2, and the coordinates have {listed(one.values.dims for one in inputs)}. "
-            "Say which they belong to: integrate={coordinate: bounds}."
-        )
-    return alike[0].name, bounds
-
-
-def _bounds_as_numbers(one: ModelInput, bounds: xr.DataArray, converted: Converted) -> xr.Variable:
-    """Bounds as numbers inside the fit, (dims of the coordinate, 2)."""
-    title = f"The bounds {bounds.name!r}"
-    extra = [d for d in bounds.dims if d not in one.values.dims]
-    if len(extra) != 1 or bounds.sizes[extra[0]] != 2 or set(bounds.dims) - set(extra) != set(one.values.dims):
-        raise ValueError(
-            f"{title} have dims {dict(bounds.sizes)}, the coordinate {one.coordinate!r} {dict(one.values.sizes)}: bounds "
-            "have the dims of their coordinate and one more of size 2, for the two edges of each bin."
-        )
-    for dim, size in one.values.sizes.items():
-        if bounds.sizes[dim] != size:
-            raise ValueError(
-                f"{title} have {bounds.sizes[dim]} positions along {dim!r}, the coordinate {one.coordinate!r} {size}."
-            )
-    values = bounds.transpose(..., extra[0]).variable
-    if holds_times(bounds):
-        if one.measure.time is None:
-            raise ValueError(f"{title} hold times, but the coordinate {one.coordinate!r} holds none.")
-        values = one.measure.time.numbers(values, title)
-    how, was = converted.get(one.name, (None, one.measure))
-    own = bounds.attrs.get("units")
-    if own is not None and was.text is not None and own != was.text and not holds_times(bounds):
-        times = _times(str(own), was.text, title)
-        values = values * times
-    if how is not None:
-        values = how.apply(values)
-    return values.astype(float)
-
-
-def edges_between(values: xr.Variable, fitted: tuple[Hashable, ...], name: str) -> Edges:
-    """Edges of bins that meet in the middle between neighbours; the outer ones are as far out as they are in.
-
-    Raises
-    ------
-    ValueError
-        The coordinate runs along several fitted dims, or has no neighbours.
-    """
-    own = [d for d in values.dims if d in fitted]
-    if len(own) != 1:
-        raise ValueError(
-            f"integrate is True, but the coordinate {name!r} has the fitted dims {tuple(own)}: bins lie between neighbours "
-            "along one dim. Name the bounds of its bins: integrate='..._bnds'."
-        )
-    (dim,) = own
-    n = values.sizes[dim]
-    if n < 2:
-        raise ValueError(
-            f"integrate is True, but the coordinate {name!r} has {n} place, and so no neighbours that bins end between. "
-            "Name the bounds of its bins: integrate='..._bnds'."
-        )
-    values = values.astype(float)
-    first, last = (values.isel({dim: slice(*s)}) for s in ((None, n - 1), (1, None)))
-    middle = 0.5 * first + 0.5 * last
-    before = 2.0 * values.isel({dim: slice(0, 1)}) - middle.isel({dim: slice(0, 1)})
-    after = 2.0 * values.isel({dim: slice(n - 1, n)}) - middle.isel({dim: slice(n - 2, n - 1)})
-    return xr.Variable.concat([before, middle], dim), xr.Variable.concat([middle, after], dim)
-
-
-def points_needed(
+def _points_needed(
     bins: Bins,
     inputs: Sequence[ModelInput],
     fitted: tuple[Hashable, ...],
@@ -274,9 +139,11 @@ def points_needed(
     near, far : ndarray, shape (K, b)
         Parameters at and beside the start, and where each of them is halved.
     """
-    first = [_first(v, fitted) for v in (*(e for pair in bins.edges.values() for e in pair), *(i.values for i in inputs))]
+    first = [
+        _first(v, fitted) for v in (*(e for pair in bins.edges.values() for e in pair), *(i.values for i in inputs))
+    ]
     if any(v is None for v in first):
-        return _UNKNOWN
+        return UNKNOWN
     dims = {d: sizes[d] for d in fitted}
 
     def means(n_points: int, P: np.ndarray) -> np.ndarray:
@@ -291,7 +158,7 @@ def points_needed(
         try:
             exact = [means(_EXACT, P) for P in (near, far)]
         except Exception:  # the model says nothing here
-            return _UNKNOWN
+            return UNKNOWN
         for n_points in _POINTS:
             if all(
                 _close(means(n_points, P), best, limit)
@@ -311,159 +178,6 @@ def _first(values: xr.Variable, fitted: tuple[Hashable, ...]) -> xr.Variable | N
     if not values._in_memory or values.size == 0:
         return None
     return values.isel({d: 0 for d in values.dims if d not in fitted})
-
-
-# --- responses -------------------------------------------------------------------------------------------------------
-
-
-def response_of(
-    labels: Labels, inputs: Sequence[ModelInput], fitted: tuple[Hashable, ...], response: Any, converted: Converted
-) -> Response | None:
-    """The response that a call names; None where there is none. Arguments as in `bins_of`.
-
-    Raises
-    ------
-    ValueError
-        Its dims, its length or its unit do not match, or it is zero, or not finite.
-    TypeError
-        It holds no real numbers.
-    """
-    if response is None or response is False:
-        return None
-    array = labels.find("response", response)
-    if array.dtype.kind not in "iuf":
-        raise TypeError(f"response holds {array.dtype}; real numbers are needed.")
-    if len(fitted) != 1:
-        raise ValueError(
-            f"response is given, and {len(fitted)} dims are fitted, {fitted}: a response runs along one. Write a model "
-            "that is convolved inside (scipy.signal.fftconvolve, for example)."
-        )
-    own = [d for d in array.dims if d not in labels.data.dims]
-    if len(own) != 1:
-        raise ValueError(
-            f"response has dims {array.dims}: over one dim of offsets that the data does not have, or over {fitted[0]!r} "
-            f"and one more for a matrix, is needed. Rename the dim of a kernel: response.rename({{{fitted[0]!r}: 'offset'}})."
-        )
-    if fitted[0] in array.dims:
-        return _matrix(labels, array, fitted[0], own[0])
-    return _kernel(labels, inputs, fitted[0], array, own[0], converted)
-
-
-def _matrix(labels: Labels, array: xr.DataArray, dim: Hashable, out: Hashable) -> Response:
-    bare(labels.data, array.isel({out: 0}, drop=True), "response", labels.data.dims)
-    n = labels.data.sizes[dim]
-    if array.sizes[out] != n:
-        raise ValueError(
-            f"response is a matrix of {array.sizes[dim]} places along {dim!r} by {array.sizes[out]} along {out!r}; the "
-            f"data has {n} samples, and each of them needs its column: {n} along {out!r}."
-        )
-    unit = measure_of(array).text
-    if unit is not None and _times_or_none(unit, "1") is None:
-        raise ValueError(
-            f"response has the unit {unit!r}; the values of the model are in the unit of the data, so a matrix has none. "
-            "Divide it by its unit, or put it into the data."
-        )
-    _require_weight(array, (dim, out))
-    return Response(array.transpose(..., dim, out).variable.astype(float), None)
-
-
-def _kernel(
-    labels: Labels,
-    inputs: Sequence[ModelInput],
-    dim: Hashable,
-    array: xr.DataArray,
-    own: Hashable,
-    converted: Converted,
-) -> Response:
-    bare(labels.data, array.isel({own: 0}, drop=True), "response", labels.data.dims)
-    along = [one for one in inputs if dim in one.values.dims]
-    if len(along) != 1:
-        raise ValueError(
-            f"response is a kernel along {dim!r}, where {len(along)} inputs of the model read coordinates, "
-            f"{listed(one.name for one in along)}: it shifts one. Give a matrix, over {dim!r} and one more dim."
-        )
-    _require_weight(array, (own,))
-    offsets = _offsets(array, own, along[0], dim, converted)
-    values = array.transpose(..., own).variable.astype(float)
-    return Response(values / values.sum(own), offsets)
-
-
-def _require_weight(array: xr.DataArray, own: tuple[Hashable, ...]) -> None:
-    """Refuse a response, in memory, that is nowhere of any use."""
-    if not array.variable._in_memory:
-        return
-    if array.size == 0 or not np.all(np.isfinite(array.values)):
-        raise ValueError("response is empty, or not finite everywhere. Fill it, with 0 where there is no response.")
-    axes = tuple(array.dims.index(d) for d in own)
-    total = np.abs(np.sum(array.values, axis=axes)) if len(own) == 1 else np.sum(np.abs(array.values), axis=axes)
-    if np.all(total <= 1e-12 * np.sum(np.abs(array.values), axis=axes)):
-        raise ValueError(
-            "response has the sum 0, so nothing is left of a model behind it (a kernel is divided by its sum). Check it."
-        )
-
-
-def _offsets(array: xr.DataArray, own: Hashable, one: ModelInput, dim: Hashable, converted: Converted) -> np.ndarray:
-    """Offsets of a kernel along a coordinate, as numbers inside the fit."""
-    if own not in array.coords:
-        n = array.sizes[own]
-        step = _step(one.values, dim)
-        if step is None or n % 2 == 0:
-            why = "is even" if n % 2 == 0 else f"counts samples, which are not equally spaced along {dim!r}"
-            raise ValueError(
-                f"response has {n} offsets along {own!r} and no coordinate there, so that it is centred on its middle, "
-                f"but its number {why}. Give it one: response.assign_coords({own}=offsets in the unit of "
-                f"{one.coordinate!r})."
-            )
-        return step * (np.arange(n) - n // 2)
-    coordinate = array.coords[own]
-    if coordinate.dtype.kind == "m":
-        if one.measure.time is None:
-            raise ValueError(
-                f"response has durations along {own!r}, but the coordinate {one.coordinate!r} holds no times. "
-                "Give numbers in its unit."
-            )
-        axis = TimeAxis.durations(one.measure.time.symbol)
-        offsets = axis.numbers(coordinate.variable, "The offsets of the response").values
-    elif coordinate.dtype.kind in "iuf":
-        how, was = converted.get(one.name, (None, one.measure))
-        inner, now = one.measure.text, coordinate.attrs.get("units", was.text)
-        offsets = np.asarray(coordinate.values, dtype=float)
-        if now is not None and inner is not None and now != inner:
-            offsets = offsets * _times(str(now), inner, f"The offsets of the response, along {own!r},")
-    else:
-        raise TypeError(f"The offsets of the response, along {own!r}, hold {coordinate.dtype}; numbers are needed.")
-    if not np.all(np.isfinite(offsets)):
-        raise ValueError(f"The offsets of the response, along {own!r}, are not finite everywhere.")
-    return np.asarray(offsets, dtype=float)
-
-
-def _times(old: str, new: str, what: str) -> float:
-    times = _times_or_none(old, new)
-    if times is None:
-        raise ValueError(f"{what} are in {old!r}, which cannot be converted to {new!r}. Correct their attrs['units'].")
-    return times
-
-
-def _times_or_none(old: str, new: str) -> float | None:
-    try:
-        return factor(parse_unit(old), parse_unit(new))
-    except UnknownUnitError:
-        return None
-
-
-def _step(values: xr.Variable, dim: Hashable) -> float | None:
-    """The step of a coordinate that all fits share and that is equally spaced, else None."""
-    if values.dims != (dim,) or not values._in_memory or values.size < 2:
-        return None
-    x = np.asarray(values.values, dtype=float)
-    step = float((x[-1] - x[0]) / (x.size - 1))
-    if not np.isfinite(step) or step == 0.0:
-        return None
-    uniform = np.all(np.abs(x - (x[0] + step * np.arange(x.size))) <= _UNIFORM * abs(step))
-    return step if uniform else None
-
-
-# --- nodes -----------------------------------------------------------------------------------------------------------
 
 
 def nodes_of(
@@ -548,7 +262,7 @@ def _nodes_on_grid(
 ) -> Nodes | None:
     """Nodes that samples share, where these and the offsets are on one grid; it goes on beyond both ends."""
     (one,) = [i for i in inputs if dim in i.values.dims]
-    step = _step(one.values, dim)
+    step = step_of(one.values, dim)
     if step is None or response.offsets is None:
         return None
     number = response.offsets / step

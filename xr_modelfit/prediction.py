@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -61,7 +62,7 @@ class _PredictBlock:
     def __call__(self, *arrays: np.ndarray) -> np.ndarray:
         K = self.problem.n_parameters
         P, inputs, shape = flattened(arrays, K, self.core, self.new)
-        b, n = P.shape[1], inputs[0].shape[0]
+        b, n = P.shape[1], math.prod(size for _, size in self.new)
         C = flat_covariance(arrays[K + 1], arrays[K], shape)
         problem = self.problem.private()
         out = np.full((2, n, b), np.nan)

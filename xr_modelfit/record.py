@@ -54,6 +54,11 @@ class FitRecord:
         """The fitted dims that the model got as axes, in their order; None where it is pointwise."""
         return None if self.content.get("pointwise", True) else list(self.content["grid_dims"])
 
+    @property
+    def sampled(self) -> dict[str, Any] | None:
+        """Bins and response of the fit; see `xr_modelfit.nodes.Nodes.described`."""
+        return self.content.get("sampled")
+
     def variable(self, name: str) -> str:
         """Name of a variable of this fit in the result."""
         return self.prefix + name
@@ -67,6 +72,7 @@ def write_record(
     grid_dims: Sequence[Any] | None,
     inputs: Sequence[Mapping[str, Any]],
     units: Mapping[str, Any],
+    sampled: Mapping[str, Any] | None,
     prefix: str,
     data: Any,
     fitter: Any,
@@ -92,6 +98,8 @@ def write_record(
     }
     if grid_dims is not None:
         content["grid_dims"] = [str(d) for d in grid_dims]
+    if sampled is not None:
+        content["sampled"] = dict(sampled)
     return json.dumps(content, allow_nan=False)
 
 
@@ -149,6 +157,7 @@ def _has_its_parts(content: Mapping[str, Any]) -> bool:
     known = _are_texts(names) and len(names) > 0 and _are_texts(content["fitted_dims"])
     known = known and isinstance(content["model"], dict) and isinstance(content["data"], str | None)
     known = known and (content.get("pointwise", True) is True or _are_texts(content["grid_dims"]))
+    known = known and ("sampled" not in content or _is_sampled(content["sampled"]))
     return known and all(map(_is_input, content["inputs"])) and (units is None or _are_units(units, len(names)))
 
 
@@ -158,6 +167,13 @@ def _is_input(one: Mapping[str, Any]) -> bool:
     known = known and isinstance(one.get("units"), str | None) and isinstance(one.get("from"), str | None)
     timed = time is None or (isinstance(time["units"], str) and isinstance(time["calendar"], str | None))
     return known and timed and ("from" not in one or {"named", "equivalencies"} <= one.keys())
+
+
+def _is_sampled(told: Mapping[str, Any]) -> bool:
+    points, bins, response = told["points"], told["bins"], told["response"]
+    known = points is None or (isinstance(points, int) and 1 <= points <= 64)
+    known = known and isinstance(bins, dict) and all(isinstance(name, str | None) for name in bins.values())
+    return known and (response is None or response == "lost" or isinstance(response, dict))
 
 
 def _are_units(units: Mapping[str, Any], n: int) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from astropy.modeling import Model
 
+from xr_modelfit.bins import bins_of, numbers_in_fit
 from xr_modelfit.companions import Companions, resolve_companions
 from xr_modelfit.compiled.choice import compiled_source
 from xr_modelfit.computing import Habit, check_scheduler
@@ -28,9 +29,11 @@ from xr_modelfit.fitters.tasks import BlockTask, Layout, Role
 from xr_modelfit.function_models import function_of
 from xr_modelfit.input_names import input_names, keyed_by_input
 from xr_modelfit.metadata import Metadata, dataset_attrs, frame_of, grid_mapping_of
+from xr_modelfit.nodes import NODE, WEIGHT, Nodes, sampled
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
 from xr_modelfit.problem import Problem
 from xr_modelfit.record import write_record
+from xr_modelfit.responses import response_of
 from xr_modelfit.results import FIELD, check_names, output_names
 from xr_modelfit.solver import choose_fitter, grid_of, probe_inputs, refuse_gaps, whole_inputs
 from xr_modelfit.starts import check_model, resolve_starts
@@ -39,7 +42,7 @@ from xr_modelfit.unit_record import describe_units
 from xr_modelfit.unit_system import resolve_units
 from xr_modelfit.unit_text import compose_text
 from xr_modelfit.units import check_equivalencies, measure_of
-from xr_modelfit.ways import Whole, find_ways
+from xr_modelfit.ways import Whole, find_ways, with_sampling
 
 __all__ = ["Request", "check_options", "resolve_request"]
 
@@ -66,6 +69,8 @@ class Request:
     options : mapping
         Those of `xr_modelfit.fit`.
     diagnosis : Diagnosis or None
+    sampled : mapping or None
+        What the record says of bins and response.
     """
 
     data: xr.DataArray
@@ -80,6 +85,7 @@ class Request:
     arrays: dict[Role, xr.Variable]
     options: Mapping[str, Any]
     diagnosis: Diagnosis | None = None
+    sampled: Mapping[str, Any] | None = None
 
     @property
     def variables(self) -> list[xr.Variable]:
@@ -87,8 +93,9 @@ class Request:
 
     @property
     def core_dims(self) -> list[tuple[Hashable, ...]]:
-        """Fitted dims of each array; maps and positions have none."""
-        return [self.fitted if set(self.fitted) <= set(v.dims) else () for v in self.variables]
+        """Fitted dims of each array, or that of its nodes or weights; maps and positions have none."""
+        kinds: list[tuple[Hashable, ...]] = [self.fitted, (NODE,), (WEIGHT,)]
+        return [next((dims for dims in kinds if set(dims) <= set(v.dims)), ()) for v in self.variables]
 
     @cached_property
     def lazy(self) -> bool:
@@ -179,6 +186,7 @@ class Request:
             fitted=self.fitted,
             grid_dims=None if grid is None else [self.fitted[a] for a in grid.axes],
             **describe_units(self.system, self.units),
+            sampled=self.sampled,
             prefix=prefix,
             data=self.data.name,
             **self.fitter.described(self.problem),
@@ -217,6 +225,9 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
     if diagnosed or (lazy and options["errors"] == "raise"):
         arrays |= {Role("position", str(d)): xr.Variable([d], np.arange(data.sizes[d])) for d in loop}
 
+    of_call = labels, system.inputs, fitted
+    bins = bins_of(*of_call, options["integrate"], numbers_in_fit(system.converted))
+    response = response_of(*of_call, options["response"], system.converted)
     probe = probe_inputs(system.inputs, fitted, data, starts.problem.start)
     n_samples = math.prod(data.sizes[d] for d in fitted)
 
@@ -240,6 +251,11 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
         options["fitter_kwargs"],
         options["fit_info"],
     )
+    nodes = sampled(tried, bins, response, system.inputs, fitted, data.sizes)
+    if nodes is not None:
+        tried = with_sampling(tried, nodes.sampling)
+        problem = replace(problem, ways=tried.ways, sampling=nodes.sampling)
+        arrays = _at_nodes(arrays, nodes, diagnosed)
     if isinstance(fitter, BatchLSQFitter):
         n_fits = math.prod(data.sizes[d] for d in loop)
         with caught_warnings():
@@ -252,8 +268,9 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
     diagnosis = diagnosis_of(options, data, fitted, system.inputs, starts.units, keywords, problem.ways.grid is None)
     arrays = _in_inner_units(arrays, system, companions)
     return Request(
-        data, fitted, system, starts.units, companions, problem, fitter, layout, frame, arrays, options, diagnosis
-    )
+        data, fitted, system, starts.units, companions, problem, fitter, layout, frame, arrays, options, diagnosis,
+        None if nodes is None else nodes.described,
+    )  # fmt: skip
 
 
 def _resolve_units(
@@ -270,6 +287,13 @@ def _resolve_units(
 
     with caught_warnings():
         return resolve_units(model, inputs, measure_of(labels.data), told, probe)
+
+
+def _at_nodes(arrays: dict[Role, xr.Variable], nodes: Nodes, diagnosed: bool) -> dict[Role, xr.Variable]:
+    """The arrays with the coordinates of nodes in place of those of samples, and the weights of their values."""
+    places = {Role("place", r.name): v for r, v in arrays.items() if r.kind == "input"} if diagnosed else {}
+    at = {Role("input", name): values for name, values in nodes.inputs.items()}
+    return arrays | at | {Role("response"): nodes.weights} | places
 
 
 def _try_out(

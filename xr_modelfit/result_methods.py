@@ -70,6 +70,8 @@ class ResultMethods:
         data: str | None = None,
         model: ModelArg | None = None,
         equivalencies: Any = None,
+        integrate: Any = None,
+        response: Any = None,
         **coords: Any,
     ) -> xr.DataArray:
         """The fitted model at the coordinates of ``obj``, or at coordinates given by name.
@@ -85,6 +87,8 @@ class ResultMethods:
             and custom classes, read from a file).
         equivalencies : mapping, optional
             As in the fit, where the record could not keep them.
+        integrate, response
+            As in the fit, which is what counts by default; False: the model itself.
         **coords : DataArray, Quantity, sequence, number or date
             Coordinates by name, ``velocity=[1, 2, 3]``; each by its own name or its input's. Plain
             numbers are in the unit that the fit read; other units are converted.
@@ -111,7 +115,7 @@ class ResultMethods:
         >>> fit.modelfit.evaluate(t=[10.0]).round(6).values.tolist()
         [21.0]
         """
-        return evaluation.evaluate(self._at(obj, data, coords, model, equivalencies))
+        return evaluation.evaluate(self._at(obj, data, coords, model, equivalencies, integrate, response))
 
     def residuals(
         self,
@@ -120,6 +124,8 @@ class ResultMethods:
         data: str | None = None,
         model: ModelArg | None = None,
         equivalencies: Any = None,
+        integrate: Any = None,
+        response: Any = None,
     ) -> xr.DataArray:
         """The data less the fitted model.
 
@@ -127,7 +133,7 @@ class ResultMethods:
         ----------
         obj : DataArray or Dataset
             The data that was fitted, or a part of it; positions are matched by label.
-        data, model, equivalencies
+        data, model, equivalencies, integrate, response
             As in `evaluate`.
 
         Returns
@@ -151,7 +157,7 @@ class ResultMethods:
         >>> data.modelfit(Const1D(), dim="t").modelfit.residuals(data).round(6).values.tolist()
         [-2.0, 0.0, 2.0]
         """
-        return components.residuals(self._obj, one_fit(self._obj, data), obj, model, equivalencies)
+        return components.residuals(self._obj, one_fit(self._obj, data), obj, model, equivalencies, integrate, response)
 
     def components(
         self,
@@ -160,13 +166,15 @@ class ResultMethods:
         data: str | None = None,
         model: ModelArg | None = None,
         equivalencies: Any = None,
+        integrate: Any = None,
+        response: Any = None,
         **coords: Any,
     ) -> xr.Dataset:
         """The parts of a fitted compound model, each as a variable of its own.
 
         Parameters
         ----------
-        obj, data, model, equivalencies, **coords
+        obj, data, model, equivalencies, integrate, response, **coords
             As in `evaluate`.
 
         Returns
@@ -191,7 +199,7 @@ class ResultMethods:
         >>> parts["trend"].round(6).values.tolist()
         [0.0, 2.0, 4.0]
         """
-        return components.components(self._at(obj, data, coords, model, equivalencies))
+        return components.components(self._at(obj, data, coords, model, equivalencies, integrate, response))
 
     def predict(
         self,
@@ -200,6 +208,8 @@ class ResultMethods:
         data: str | None = None,
         model: ModelArg | None = None,
         equivalencies: Any = None,
+        integrate: Any = None,
+        response: Any = None,
         **coords: Any,
     ) -> xr.Dataset:
         """The fitted model with its standard error, from the covariance of the parameters.
@@ -209,7 +219,7 @@ class ResultMethods:
 
         Parameters
         ----------
-        obj, data, model, equivalencies, **coords
+        obj, data, model, equivalencies, integrate, response, **coords
             As in `evaluate`. The fit must have been made with ``covariance=True``.
 
         Returns
@@ -234,7 +244,7 @@ class ResultMethods:
         >>> fit.modelfit.predict(t=[9.0])["model_stderr"].round(6).values.tolist()
         [1.0]
         """
-        return prediction.predict(self._obj, self._at(obj, data, coords, model, equivalencies))
+        return prediction.predict(self._obj, self._at(obj, data, coords, model, equivalencies, integrate, response))
 
     def derived(
         self, *names: str, data: str | None = None, model: ModelArg | None = None, **functions: Callable[..., Any]
@@ -381,5 +391,5 @@ class ResultMethods:
         """
         return fitted_model.to_model(self._obj, one_fit(self._obj, data), model)
 
-    def _at(self, obj: Any, data: str | None, coords: Mapping[str, Any], model: Any, equivalencies: Any) -> Evaluation:
-        return Evaluation.resolve(self._obj, one_fit(self._obj, data), obj, coords, model, equivalencies)
+    def _at(self, obj: Any, data: str | None, coords: Mapping[str, Any], *options: Any) -> Evaluation:
+        return Evaluation.resolve(self._obj, one_fit(self._obj, data), obj, coords, *options)

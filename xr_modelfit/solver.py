@@ -60,7 +60,7 @@ def probe_inputs(
 def whole_inputs(
     inputs: list[ModelInput], fitted: tuple[Hashable, ...], data: xr.DataArray, start: np.ndarray
 ) -> list[np.ndarray]:
-    """All coordinates of a fit, (n,) each: those in memory, of the first position; otherwise numbers about the start."""
+    """All coordinates of a fit, (n,) each: of the first position, or else numbers about the start."""
     shape = tuple(data.sizes[d] for d in fitted)
     whole = []
     for number, one in enumerate(inputs):

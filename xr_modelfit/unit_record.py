@@ -23,7 +23,14 @@ from xr_modelfit.units import (
     recorded_equivalencies,
 )
 
-__all__ = ["coordinate_numbers", "describe_units", "in_units_of_data", "parameter_numbers", "parameter_quantities"]
+__all__ = [
+    "coordinate_numbers",
+    "describe_units",
+    "in_units_of_data",
+    "parameter_numbers",
+    "parameter_quantities",
+    "recorded_measure",
+]
 
 
 def describe_units(system: UnitSystem, units: Sequence[ParameterUnit]) -> dict[str, Any]:
@@ -98,6 +105,12 @@ def parameter_quantities(values: Sequence[xr.DataArray], units: Mapping[str, Any
         number, own = number / units["inward"][j], units["own"][j]
         found.append(number if own is None else Quantity(number, parse_unit(own)))
     return found
+
+
+def recorded_measure(one: Mapping[str, Any]) -> Measure:
+    """What numbers of a coordinate inside the fit mean, from what the record says of the input that reads it."""
+    time = None if one.get("time") is None else TimeAxis.recorded(one["time"])
+    return Measure(one.get("units"), time=time)
 
 
 def coordinate_numbers(array: xr.DataArray, one: Mapping[str, Any], equivalencies: Any = None) -> xr.Variable:

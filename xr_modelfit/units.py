@@ -177,6 +177,14 @@ def factor(old: UnitBase, new: UnitBase) -> float | None:
         return None
 
 
+def factor_of_texts(old: str, new: str) -> float | None:
+    """As `factor`, of units as text; None also where one of them is not known."""
+    try:
+        return factor(parse_unit(old), parse_unit(new))
+    except UnknownUnitError:
+        return None
+
+
 def _of_differences(unit: UnitBase) -> UnitBase:
     parts = unit.decompose()
     out = u.CompositeUnit(parts.scale, [], [])

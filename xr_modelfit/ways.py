@@ -30,8 +30,9 @@ from xr_modelfit.pointwise import is_pointwise, same_on_grid
 from xr_modelfit.probing import about, points_to_try
 from xr_modelfit.problem import Problem, Ways, as_rows
 from xr_modelfit.questions import KEPT, Itself, Question, code_of, numbers_of
+from xr_modelfit.sampling import Sampling
 
-__all__ = ["Whole", "find_ways", "with_broadcasting"]
+__all__ = ["Whole", "find_ways", "with_broadcasting", "with_sampling"]
 
 _AGREE = 1e-4  # a wrong derivative is off by far more, a difference by far less
 
@@ -158,6 +159,17 @@ def with_broadcasting(problem: Problem, inputs: Sequence[np.ndarray], grid: Grid
     except Exception:  # it cannot be evaluated there; one by one is always right
         return replace(problem, ways=Ways(careless=True))
     return replace(problem, ways=replace(problem.ways, broadcasts=together))
+
+
+def with_sampling(problem: Problem, sampling: Sampling) -> Problem:
+    """The problem whose samples are made of values at nodes; its ways are known."""
+    ways = problem.ways
+    if ways.compilable is not None:
+        try:
+            ways = replace(ways, compilable=written(traced(problem), sampling))
+        except CannotTrace:
+            ways = replace(ways, compilable=None)
+    return replace(problem, ways=ways, sampling=sampling)
 
 
 def _with_trace(problem: Problem, found: Traced, at: Inputs, P: np.ndarray, n_samples: int) -> Problem:

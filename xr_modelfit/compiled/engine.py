@@ -11,12 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from xr_modelfit.compiled.kernels import kernels, loop
-from xr_modelfit.compiled.source import LANES, LEFT, PIECE, ROWS, SCALARS
+from xr_modelfit.compiled.source import LANES, LEFT, PIECE, ROWS, SCALARS, rows_of_nodes
 from xr_modelfit.fitters import slots, steps
 from xr_modelfit.fitters.covariance import AT_MINIMUM, ON_BOUND, Judgement, of_all_parameters, slopes_of_ties
 from xr_modelfit.fitters.normal import SQUARES, WORST
 from xr_modelfit.fitters.samples import FitArrays, Samples
 from xr_modelfit.problem import Problem
+from xr_modelfit.sampling import Sampling
 
 __all__ = ["solve_fits"]
 
@@ -45,8 +46,9 @@ def solve_fits(
         steps.ALPHA, steps.FORGET, steps.ROUNDING, steps.STUCK, steps.NEAR, steps.ALIGNED, steps.FLAT, steps.SINGULAR,
     )  # fmt: skip
     limits = (ON_BOUND, AT_MINIMUM, WORST, *SQUARES)
-    given = (*_arrays(samples), *_tables(starts, *bounds), np.flatnonzero(problem.free))
-    work = _work(len(samples.inputs), n, k, K)
+    arrays = _arrays(samples)
+    given = (*arrays, *_tables(starts, *bounds), np.flatnonzero(problem.free))
+    work = _work(arrays[1].shape[0], n, k, K, problem.sampling)
     left = []
     most = max(_AT_ONCE // (1 + k) ** 2, 1)
     for start in range(0, ids.size, most):
@@ -84,9 +86,10 @@ def _judge(problem: Problem, ids: np.ndarray, sums: np.ndarray, bounds: Bounds, 
     out.judged.append((ids[good], found.only(good)))
 
 
-def _work(n_inputs: int, n: int, k: int, K: int) -> tuple[np.ndarray, ...]:
+def _work(n_inputs: int, n: int, k: int, K: int, sampling: Sampling | None) -> tuple[np.ndarray, ...]:
     """Work arrays of the fits side by side; see `xr_modelfit.compiled.lanes` and `xr_modelfit.compiled.levenberg`."""
-    shapes = (n_inputs + 2, n), (2, PIECE, 1 + k), (3, K), (3, k, k), (ROWS, k), (SCALARS,), (1 + k + PIECE, 1 + k)
+    rows, n = n_inputs + 2 + sum(rows_of_nodes(sampling, 1 + k)), n if sampling is None else sampling.n_nodes
+    shapes = (rows, n), (2, PIECE, 1 + k), (3, K), (3, k, k), (ROWS, k), (SCALARS,), (1 + k + PIECE, 1 + k)
     return tuple(np.zeros((*shape, LANES)) for shape in shapes)
 
 
@@ -97,14 +100,24 @@ def _source(problem: Problem) -> str:
 
 
 def _arrays(samples: Samples) -> Sequence[np.ndarray]:
-    """Data (b, n), inputs (n_inputs, 1 or b, n), weights and which samples are valid; without rows where all are."""
+    """Data (b, n), inputs (n_inputs, 1 or b, n), weights and which samples are valid, without rows where all are.
+
+    And the weights of nodes, without columns where there are none.
+    """
     y = samples.y
-    nothing = np.zeros((0, y.shape[1]))
+    nothing, none = np.zeros((0, y.shape[1])), np.zeros((1, 0))
+    if samples.sampling is not None:
+        inputs, y, w = samples.in_rows()
+        rows = max(x.shape[0] for x in inputs[:-1])
+        x = np.stack([np.broadcast_to(x, (rows, x.shape[1])) for x in inputs[:-1]])
+        # Copies: what cannot be written to has another type, for which the loop would be compiled anew.
+        w = nothing if w is None else np.array(w, order="C")
+        return np.array(y, order="C"), x, w, nothing.astype(bool), np.array(inputs[-1], order="C")
     rows = max(x.shape[0] for x in samples.inputs)
     x = np.stack([np.broadcast_to(x, (rows, y.shape[1])) for x in samples.inputs])
     weights = nothing if samples.weights is None else np.ascontiguousarray(samples.weights)
     valid = nothing.astype(bool) if samples.all_valid else np.ascontiguousarray(samples.valid)
-    return np.ascontiguousarray(y), x, weights, valid
+    return np.ascontiguousarray(y), x, weights, valid, none
 
 
 def _tables(*tables: np.ndarray) -> list[np.ndarray]:

@@ -113,7 +113,8 @@ def _compiled(source: str) -> Kernels:
 
     known, kept = _function(source, "model", namespace() | special_functions())
     number, numbers, nothing = numba.types.int64, numba.types.CPointer(numba.types.float64), numba.types.void
-    loop = nothing(number, number, numbers, numbers, numbers)
+    of_all = nothing(number, number, numbers, numbers, numbers)
+    of_some = nothing(number, number, number, number, numbers, numbers, numbers)
 
     def function(name: str, signature: Any, maths: Any) -> Any:
         def built(kept: bool) -> Any:
@@ -128,8 +129,8 @@ def _compiled(source: str) -> Kernels:
             return built(False)
 
     return Kernels(
-        sums=function("sums", loop, {"contract", "arcp"}),
-        columns=function("columns", loop, {"contract", "arcp"}),
+        sums=function("sums", of_all, {"contract", "arcp"}),
+        columns=function("columns", of_some, {"contract", "arcp"}),
         tied=function("tied", nothing(numbers), False) if "tied" in known else None,
     )
 

@@ -3,7 +3,8 @@
 The last axis of every array has the `LANES` fits.
 
 ``D`` (n_inputs + 2, n, LANES)
-    Inputs, data and weights, the valid samples of each fit only; what follows them has weight 0.
+    Inputs, data and weights, the valid samples of each fit only; what follows them has weight 0. Where samples are made
+    of values at nodes: all samples, with weight 0 where they are not valid, and more rows.
 ``P`` (3, K, LANES)
     All parameters, where the fits are, where they try to go, and a place beside.
 ``J`` (2, PIECE, 1 + k, LANES)
@@ -87,9 +88,9 @@ def jacobian(context, address, start, n, D, P, row, J, half):
 
     def codegen(context, builder, signature, arguments):
         D, P, J = (_array(context, builder, signature, arguments, at) for at in (3, 4, 6))
-        stride, samples = builder.extract_value(D.shape, 1), _from(builder, D, 1, arguments[1])
-        parameters, out = _from(builder, P, 0, arguments[5]), _from(builder, J, 0, arguments[7])
-        _call(builder, arguments[0], [arguments[2], stride, samples, parameters, out])
+        start, n, half, stride = arguments[1], arguments[2], arguments[7], builder.extract_value(D.shape, 1)
+        parameters, out = _from(builder, P, 0, arguments[5]), _from(builder, J, 0, half)
+        _call(builder, arguments[0], [start, n, stride, half, D.data, parameters, out])
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64, D, P, types.int64, J, types.int64), codegen
@@ -108,16 +109,27 @@ def tie(context, address, P, row):
 
 
 @helper
-def fill(x, weights, valid, D):
+def fill(x, weights, valid, response, D):
     """Put into D what all fits share; whether anything but the data is left to each."""
-    n_inputs, n = x.shape[0], D.shape[1]
-    for s in range(n):
+    n_inputs, n = x.shape[0], weights.shape[1]
+    for s in range(x.shape[2]):
         for lane in range(LANES):
             for m in range(n_inputs):
                 D[m, s, lane] = x[m, 0, s]
+    for s in range(n):
+        for lane in range(LANES):
             D[n_inputs, s, lane] = 0.0
             D[n_inputs + 1, s, lane] = weights[0, s] if weights.shape[0] > 0 else 1.0
-    return valid.shape[0] > 0 or x.shape[1] > 1 or weights.shape[0] > 1
+    for lane in range(LANES):
+        _fill_response(response, 0, lane, n_inputs + 2, D)
+    return valid.shape[0] > 0 or x.shape[1] > 1 or weights.shape[0] > 1 or response.shape[0] > 1
+
+
+@helper
+def _fill_response(response, i, lane, first, D):
+    """Put the weights of nodes of fit ``i`` into rows of D, from ``first`` on."""
+    for j in range(response.shape[1]):
+        D[first + j // D.shape[1], j % D.shape[1], lane] = response[i, j]
 
 
 @_in_any_order
@@ -143,16 +155,30 @@ def own_row(i, table):
 
 
 @helper
-def gather(i, lane, y, x, weights, valid, own, D):
-    """Put the samples of fit ``i`` into a lane of D; returns how many, and the squared length of the weighted data."""
+def gather(i, lane, y, x, weights, valid, response, own, D):
+    """Put the samples of fit ``i`` into a lane of D.
+
+    Returns how many samples of D to look at, how many of them are valid, and the squared length of the weighted data.
+    """
     n_inputs, n = x.shape[0], y.shape[1]
     own_w = own_row(i, weights)
     if not own:
         for s in range(n):
             D[n_inputs, s, lane] = y[i, s]
-        return n, (_size2(y[i], weights[own_w]) if weights.shape[0] > 0 else _size2_of_all_alike(y[i]))
+        return n, n, (_size2(y[i], weights[own_w]) if weights.shape[0] > 0 else _size2_of_all_alike(y[i]))
     own_x = i if x.shape[1] > 1 else 0
     total, n = 0.0, 0
+    if response.shape[1] > 0:
+        for s in range(x.shape[2]):
+            for m in range(n_inputs):
+                D[m, s, lane] = x[m, own_x, s]
+        for s in range(y.shape[1]):
+            w = weights[own_w, s] if weights.shape[0] > 0 else 1.0
+            D[n_inputs, s, lane], D[n_inputs + 1, s, lane] = y[i, s], w
+            total += (y[i, s] * w) * (y[i, s] * w)
+            n += w != 0.0
+        _fill_response(response, own_row(i, response), lane, n_inputs + 2, D)
+        return y.shape[1], n, total
     for s in range(y.shape[1]):
         if valid.shape[0] == 0 or valid[i, s]:
             w = weights[own_w, s] if weights.shape[0] > 0 else 1.0
@@ -165,4 +191,4 @@ def gather(i, lane, y, x, weights, valid, own, D):
         for m in range(n_inputs + 1):
             D[m, s, lane] = D[m, 0, lane]
         D[n_inputs + 1, s, lane] = 0.0
-    return n, total
+    return n, n, total

@@ -59,9 +59,9 @@ GOES_ON, NOTHING_THERE, PUT_BACK = 0.0, 101.0, 102.0  # of STATUS, beside what a
 
 
 @helper
-def _bend(columns, tied, n, D, P, ours, V, J, along):
-    """``J' r_ss``: the second derivative of the residual along the step, seen by the Jacobian."""
-    k, w = ours.size, D.shape[0] - 1
+def _bend(columns, tied, n, w, D, P, ours, V, J, along):
+    """``J' r_ss``: the second derivative of the residual along the step, seen by the Jacobian; ``w`` is a row of D."""
+    k = ours.size
     for j in range(P.shape[1]):
         save(P, (BESIDE, j), load(P, (HERE, j)))
     for a in range(k):
@@ -78,9 +78,10 @@ def _bend(columns, tied, n, D, P, ours, V, J, along):
             for a in range(k):
                 bent += along * load(V, (STEP, a)) * load(J, (0, s, 1 + a))
             weight = load(D, (w, start + s))
-            bent *= 2.0 / (along * along) * weight * weight
+            bent = choose(weight == 0.0, 0.0, bent * (2.0 / (along * along) * weight * weight))
             for a in range(k):
-                save(V, (PUSH, a), load(V, (PUSH, a)) + load(J, (0, s, 1 + a)) * bent)
+                slope = choose(weight == 0.0, 0.0, load(J, (0, s, 1 + a)))
+                save(V, (PUSH, a), load(V, (PUSH, a)) + slope * bent)
 
 
 @helper
@@ -137,11 +138,11 @@ def _stretched(V, stretch, steady, aligned):
 
 
 @helper
-def _propose(columns, tied, n, D, P, ours, Q, V, N, J, rules):
+def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
     """The next step, as `xr_modelfit.fitters.steps.step` chooses it; P[THERE] is where it leads.
 
-    Fills rows of N: the reduction of chi-square that it predicts, the one that is still possible. Returns whether it
-    is the last.
+    ``w`` is the row of D with the weights. Fills rows of N: the reduction of chi-square that it predicts, the one that
+    is still possible. Returns whether it is the last.
     """
     _, ftol, xtol, gtol, _, slow, along, alpha, forget, rounding, _, near, aligned, _, singular = rules
     chi2, damping, stretch, n_iter = load(N, CHI2), load(N, DAMPING), load(N, STRETCH), load(N, N_ITER)
@@ -174,7 +175,7 @@ def _propose(columns, tied, n, D, P, ours, Q, V, N, J, rules):
     stretch, now2 = _stretched(V, stretch, steady, aligned)
     bending = begun & (n_iter >= slow) & (by == 1.0)
     if anywhere(bending):
-        _bend(columns, tied, n, D, P, ours, V, J, along)
+        _bend(columns, tied, n, w, D, P, ours, V, J, along)
         for a in range(k):
             used = load(V, (USED, a)) != 0.0
             save(V, (PUSH, a), choose(used, load(V, (PUSH, a)) * load(V, (INVERSE, a)), 0.0))
@@ -309,7 +310,7 @@ def _begin(lane, n, start, size2, damping, P, V, N):
 
 
 def solve_all(
-    sums, columns, tied, ids, y, x, weights, valid, starts, low, high, ours, rules, limits,
+    sums, columns, tied, ids, y, x, weights, valid, response, starts, low, high, ours, rules, limits,
     out_P, out_status, out_iter, out_sums, D, J, P, Q, V, N, S, kept, who, waiting, work, scale, active,
 ):  # fmt: skip
     """Fit those of the fits that ``ids`` names; `xr_modelfit.compiled.kernels` has it compiled.
@@ -321,8 +322,11 @@ def solve_all(
     ids : ndarray of int
     y : ndarray, shape (b, n)
     x : ndarray, shape (n_inputs, 1 or b, n)
+        At the nodes, where samples are made of values there; then there are no ``valid``, and weights of 0.
     weights, valid : ndarray, shape (0, 1 or b, n), (0 or b, n)
         Without rows: all are 1, all are valid.
+    response : ndarray, shape (1 or b, m)
+        Weights of the nodes; without columns where samples are values of the model.
     starts, low, high : ndarray, shape (1 or b, K)
     ours : ndarray of int, shape (k,)
         The free parameters.
@@ -342,7 +346,7 @@ def solve_all(
     """
     slow, first_damping = rules[5], rules[4]
     k = ours.size
-    own = fill(x, weights, valid, D)
+    own = fill(x, weights, valid, response, D)
     begun, n_waiting, resumed, n_active = 0, 0, 0, 0
     longest = np.int64(0)
     for lane in range(LANES):
@@ -372,8 +376,8 @@ def solve_all(
             else:
                 continue
             i = ids[who[lane]]
-            n, size2 = gather(i, lane, y, x, weights, valid, own, D)
-            longest = max(longest, n)
+            some, n, size2 = gather(i, lane, y, x, weights, valid, response, own, D)
+            longest = max(longest, some)
             n_active += 1
             for a in range(k):
                 V[LOW, a, lane], V[HIGH, a, lane] = low[own_row(i, low), ours[a]], high[own_row(i, high), ours[a]]
@@ -386,7 +390,7 @@ def solve_all(
             return
         going = True
         while going:
-            last = _propose(columns, tied, longest, D, P, ours, Q, V, N, J, rules)
+            last = _propose(columns, tied, longest, x.shape[0] + 1, D, P, ours, Q, V, N, J, rules)
             if tied:
                 tie(tied, P, THERE)
             sums_of(sums, longest, D, P, THERE, S)

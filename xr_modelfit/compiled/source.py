@@ -3,6 +3,9 @@
 They take `LANES` fits side by side: what they read and write are numbers of `xr_modelfit.compiled.vectors`, and every
 array has the fits as its last axis. ``sums`` runs over the samples once, piece by piece. ``columns`` fills values and
 Jacobian. ``tied`` computes tied parameters. What no sample changes is computed before the loops.
+
+Where samples are made of values at nodes (`xr_modelfit.sampling`), the rows of D are as long as there are nodes. Behind
+inputs, data and weights come the weights of nodes, and room for values and Jacobian at the nodes, of two places.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
@@ -13,8 +16,9 @@ from typing import Any
 from xr_modelfit.compiled.graph import CannotTrace, Graph
 from xr_modelfit.compiled.symbols import Symbol
 from xr_modelfit.compiled.tracing import Traced
+from xr_modelfit.sampling import Sampling
 
-__all__ = ["LANES", "LEFT", "PIECE", "ROWS", "SCALARS", "SLOW", "is_slow", "written"]
+__all__ = ["LANES", "LEFT", "PIECE", "ROWS", "SCALARS", "SLOW", "is_slow", "rows_of_nodes", "written"]
 
 LANES = 8  # fits side by side: the widest vector of float64 that processors have
 PIECE = 32  # samples that are taken at a time where rows are kept
@@ -56,10 +60,10 @@ _FORMS = {
 }
 
 
-def written(found: Traced) -> str:
+def written(found: Traced, sampling: Sampling | None = None) -> str:
     """The source of ``sums``, ``columns`` and, where there are ties, ``tied`` for a model.
 
-    The same text for the same model.
+    The same text for the same model. With ``sampling``, samples are made of its values at nodes.
 
     Raises
     ------
@@ -70,10 +74,45 @@ def written(found: Traced) -> str:
     if len(graph.nodes) > _MOST_NODES:
         raise CannotTrace(f"an expression of {len(graph.nodes)} nodes")
     columns = [found.value, *found.slopes]
-    lines = [*_sums(graph, columns, found.n_inputs), "", *_columns(graph, columns), ""]
+    nodes = None if sampling is None else _Nodes(sampling, found.n_inputs, len(columns))
+    lines = [*_sums(graph, columns, found.n_inputs, nodes), "", *_columns(graph, columns, nodes), ""]
     if found.tied:
         lines += [*_tied(graph, found.tied), ""]
     return "\n".join(lines)
+
+
+def rows_of_nodes(sampling: Sampling | None, rows: int) -> tuple[int, int]:
+    """Rows of D that weights of nodes take, and those for values and Jacobian (``rows`` of them) at the nodes."""
+    if sampling is None:
+        return 0, 0
+    return -(-sampling.n_weights // sampling.n_nodes), 2 * rows
+
+
+class _Nodes:
+    """What is written where samples are made of ``rows`` values each at nodes."""
+
+    def __init__(self, sampling: Sampling, n_inputs: int, rows: int) -> None:
+        self.sampling, self.rows = sampling, rows
+        self.first = n_inputs + 2  # row of D
+        self.values = self.first + rows_of_nodes(sampling, rows)[0]
+
+    def evaluated(self, graph: Graph, roots: Sequence[Symbol], inside: list[str], region: str) -> list[str]:
+        """Values and Jacobian at all nodes, put into a region of D."""
+        place = f"({self.values} + {region} * {self.rows} + {{}}) * stride + at"
+        saved = [f"        save_to(pD, {place.format(m)}, {_name(graph, root.number)})" for m, root in enumerate(roots)]
+        return ["    for at in range(stride):", *inside, *saved]
+
+    def summed(self, region: str) -> list[str]:
+        """Sums ``c0``, ``c1``, ... over the nodes of a sample."""
+        each = self.sampling.rows > 1
+        weight = f"{self.first} * stride + s * {self.sampling.rows}" + (" + at" if each else "")
+        node = f"({self.values} + {region} * {self.rows} + {{}}) * stride + at * {self.sampling.step} + s"
+        return [
+            *(f"        c{m} = zero()" for m in range(self.rows)),
+            f"        for s in range({self.sampling.span}):",
+            f"            weight = load_from(pD, {weight})",
+            *(f"            c{m} += weight * load_from(pD, {node.format(m)})" for m in range(self.rows)),
+        ]
 
 
 def is_slow(source: str) -> bool:
@@ -81,7 +120,7 @@ def is_slow(source: str) -> bool:
     return any(f" {name}(" in source for name in SLOW)
 
 
-def _sums(graph: Graph, roots: Sequence[Symbol], n_inputs: int) -> list[str]:
+def _sums(graph: Graph, roots: Sequence[Symbol], n_inputs: int, nodes: _Nodes | None) -> list[str]:
     """``sums``: the lower triangle of ``(r, J)' (r, J)``, (1 + k, 1 + k), in one run over the samples.
 
     The rows of D (n_inputs + 2, stride) are inputs, data and weights. The weighted residual and Jacobian of a piece lie
@@ -99,17 +138,20 @@ def _sums(graph: Graph, roots: Sequence[Symbol], n_inputs: int) -> list[str]:
             for first in range(0, len(pairs), _IN_REGISTERS)
             for line in _products(pairs[first : first + _IN_REGISTERS], rows)
         ]
+    at_nodes = [] if nodes is None else nodes.evaluated(graph, roots, inside, "0")
+    inside = inside if nodes is None else nodes.summed("0")
     return [
         "def sums(n, stride, pD, pP, pS):",
         *before,
         f"    for i in range({behind}):",
         "        save_to(pS, i, 0.0)",
+        *at_nodes,
         f"    for start in range(0, n, {PIECE}):",
         f"        size = min({PIECE}, n - start)",
         "        for i in range(size):",
         "            at = start + i",
         *_indented(inside),
-        *_indented(_weighed(graph, roots, n_inputs)),
+        *_indented(_weighed(graph, roots, n_inputs, nodes)),
         *(f"            save_to(pS, {behind + m * PIECE} + i, r{m})" for m in range(rows)),
         *products,
     ]
@@ -144,27 +186,40 @@ def _products_of_many(rows: int) -> list[str]:
     ]
 
 
-def _weighed(graph: Graph, roots: Sequence[Symbol], n_inputs: int) -> list[str]:
+def _weighed(graph: Graph, roots: Sequence[Symbol], n_inputs: int, nodes: _Nodes | None) -> list[str]:
     """Weighted residual and Jacobian at a sample."""
     indent = " " * 8
-    residual = f"(load_from(pD, {n_inputs} * stride + at) - {_name(graph, roots[0].number)}) * w"
-    slopes = [f"{_name(graph, root.number)} * w" for root in roots[1:]]
+    value, *slopes = [f"c{m}" if nodes else _name(graph, root.number) for m, root in enumerate(roots)]
+    residual = f"(load_from(pD, {n_inputs} * stride + at) - {value}) * w"
+    slopes = [f"{slope} * w" for slope in slopes]
+    if nodes is not None:  # where a sample is left out, it may be anything
+        residual, *slopes = [f"choose(w == 0.0, 0.0, {text})" for text in (residual, *slopes)]
     return [
         f"{indent}w = load_from(pD, {n_inputs + 1} * stride + at)",
         *(f"{indent}r{m} = {text}" for m, text in enumerate([residual, *slopes])),
     ]
 
 
-def _columns(graph: Graph, roots: Sequence[Symbol]) -> list[str]:
-    """``columns``: values and Jacobian into J (n, 1 + k)."""
+def _columns(graph: Graph, roots: Sequence[Symbol], nodes: _Nodes | None) -> list[str]:
+    """``columns``: values and Jacobian of ``n`` samples from ``start`` on into J (n, 1 + k).
+
+    Nodes are evaluated with the first sample, and kept in a region of D.
+    """
     before, inside = _split(graph, roots, "at")
     rows = len(roots)
+    at_nodes: list[str] = []
+    names = [_name(graph, root.number) for root in roots]
+    if nodes is not None:
+        at_nodes = ["    if start == 0:", *_indented(nodes.evaluated(graph, roots, inside, "region"))]
+        inside, names = nodes.summed("region"), [f"c{m}" for m in range(rows)]
     return [
-        "def columns(n, stride, pD, pP, pJ):",
+        "def columns(start, n, stride, region, pD, pP, pJ):",
         *before,
-        "    for at in range(n):",
+        *at_nodes,
+        "    for i in range(n):",
+        "        at = start + i",
         *inside,
-        *(f"        save_to(pJ, at * {rows} + {row}, {_name(graph, r.number)})" for row, r in enumerate(roots)),
+        *(f"        save_to(pJ, i * {rows} + {row}, {name})" for row, name in enumerate(names)),
     ]
 
 

@@ -108,7 +108,9 @@ def _fitted(block: Block, task: BlockTask, problem: Problem) -> np.ndarray:
         numbers = {name: packed[:, part] for name, part in fields.items()} | {"parameters": parameters, "start": starts}
         masked = Role("where") in block.given
         places = block.places or given.inputs
-        ended = Ended(problem, given, places, masked, block.fitted, block.positions, status, (lower, upper), numbers, notes)
+        ended = Ended(
+            problem, given, places, masked, block.fitted, block.positions, status, (lower, upper), numbers, notes
+        )
         packed[:, fields["unwritten"]] = task.diagnosis.write(ended)[:, None]
     if task.raising:
         _raise_first(status, block, notes)

@@ -36,8 +36,8 @@ def sample_model_of(problem: Problem) -> Callable[[Sequence[np.ndarray], np.ndar
     Returns
     -------
     callable
-        ``(inputs, parameters, bounds) -> Model`` with one input, the numbers of samples: all inputs of a fit, (n,) each,
-        and the others as in `position_model`.
+        ``(inputs, parameters, bounds) -> Model`` with one input, the numbers of samples. Arguments are all inputs of a
+        fit, (n,) each, and the others as in `position_model`.
     """
     names, template = problem.model.param_names, problem.model
     own = {name: Parameter(default=float(value)) for name, value in zip(names, problem.start, strict=True)}

@@ -82,6 +82,14 @@ class Samples:
         usable = np.all([np.isfinite(x) for x in inputs], axis=0)
         return inputs if usable.all() else [np.where(usable, x, x[np.argmax(usable)]) for x in inputs]
 
+    def in_rows(self) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
+        """As `columns` of all fits, but in rows: inputs (1, N) or (b, N), data (b, n), weights (1 or b, n) or None."""
+        if self.all_valid:
+            w = None if self.weights is None else np.ascontiguousarray(self.weights)
+            return [np.ascontiguousarray(x) for x in self.inputs], self.y, w
+        y, inputs, w = self._filled
+        return [np.ascontiguousarray(x.T) for x in inputs], y, w
+
     @property
     def n_values(self) -> int:
         """How many values of the model a fit takes."""

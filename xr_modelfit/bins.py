@@ -1,0 +1,194 @@
+"""The bins of samples, by name: CF bounds of a coordinate, or the middle between neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import xarray as xr
+
+from xr_modelfit.coords import Labels, ModelInput, bare
+from xr_modelfit.messages import a, listed
+from xr_modelfit.times import holds_times
+from xr_modelfit.units import Conversion, Measure, factor_of_texts
+
+__all__ = ["Bins", "Edges", "ToNumbers", "bins_of", "edges_between", "numbers_in_fit"]
+
+Edges = tuple[xr.Variable, xr.Variable]
+ToNumbers = Callable[[ModelInput, xr.DataArray], xr.Variable]  # bounds of a coordinate as numbers inside the fit
+
+
+@dataclass(frozen=True)
+class Bins:
+    """The bins of the samples, as numbers inside the fit.
+
+    Parameters
+    ----------
+    edges : mapping of str to (Variable, Variable)
+        Low and high edge of each sample, by model input.
+    named : mapping of str to (str or None)
+        The bounds that they come from; None for the middle between neighbours.
+    """
+
+    edges: Mapping[str, Edges]
+    named: Mapping[str, str | None]
+
+
+def bins_of(
+    labels: Labels, inputs: Sequence[ModelInput], fitted: tuple[Hashable, ...], integrate: Any, numbers: ToNumbers
+) -> Bins | None:
+    """The bins that a call names; None where it integrates over none.
+
+    Parameters
+    ----------
+    labels : Labels
+    inputs : sequence of ModelInput
+    fitted : tuple of Hashable
+    integrate
+        As the user gave it.
+    numbers : callable
+        From an input and the bounds of its coordinate to these as numbers inside the fit.
+
+    Raises
+    ------
+    ValueError
+        A name that is not there, bounds that do not match a coordinate, or a coordinate without neighbours.
+    TypeError
+        It is none of names, True and False.
+    """
+    asked = _asked(labels, inputs, fitted, integrate)
+    edges = {}
+    for one in inputs:
+        if one.name not in asked:
+            continue
+        bounds = asked[one.name]
+        if bounds is None:
+            edges[one.name] = edges_between(one.values, fitted, str(one.coordinate))
+        else:
+            both = numbers(one, _checked(labels, one, bounds)).astype(float)
+            edges[one.name] = (both.isel({both.dims[-1]: 0}), both.isel({both.dims[-1]: 1}))
+    named = {name: None if bounds is None else str(bounds.name) for name, bounds in asked.items()}
+    return Bins(edges, named) if edges else None
+
+
+def _asked(
+    labels: Labels, inputs: Sequence[ModelInput], fitted: tuple[Hashable, ...], integrate: Any
+) -> dict[str, xr.DataArray | None]:
+    """The bounds of each input that is integrated over; None for the middle between neighbours."""
+    if integrate is None or integrate is False:
+        return {}
+    if integrate is True:
+        own = [one for one in inputs if any(d in fitted for d in one.values.dims)]
+        return {one.name: _cf_bounds(labels, one) for one in own}
+    if isinstance(integrate, Mapping):
+        found: dict[str, xr.DataArray | None] = {}
+        for key, value in integrate.items():
+            one = next((i for i in inputs if key in (i.name, i.coordinate)), None)
+            if one is None:
+                raise ValueError(
+                    f"integrate has the key {key!r}, but the model's inputs are {listed(i.name for i in inputs)}, "
+                    f"which read {listed(i.coordinate for i in inputs)}."
+                )
+            found[one.name] = _cf_bounds(labels, one) if value is True else _bounds(labels, value, [one])[1]
+        return found
+    several = list(integrate) if isinstance(integrate, list | tuple) else [integrate]
+    if not several or not all(isinstance(one, str | xr.DataArray) for one in several):
+        raise TypeError(
+            f"integrate is {a(integrate)}; pass True for the bins of the samples, the name of CF bounds "
+            f"({inputs[0].coordinate}_bnds, for example), or False."
+        )
+    return dict(_bounds(labels, value, inputs) for value in several)
+
+
+def _cf_bounds(labels: Labels, one: ModelInput) -> xr.DataArray | None:
+    """The bounds that the coordinate's attrs name, where they are there."""
+    coordinate = labels.variables.get(one.coordinate)
+    if coordinate is None:
+        return None
+    name = coordinate.attrs.get("bounds", coordinate.encoding.get("bounds"))
+    return labels.variables.get(name)
+
+
+def _bounds(labels: Labels, value: Any, inputs: Sequence[ModelInput]) -> tuple[str, xr.DataArray]:
+    """The input that bounds belong to, and the bounds with the dim of the two edges last."""
+    bounds = labels.find("integrate", value)
+    for one in inputs:
+        coordinate = labels.variables.get(one.coordinate)
+        named = () if coordinate is None else (coordinate.attrs.get("bounds"), coordinate.encoding.get("bounds"))
+        if bounds.name is not None and bounds.name in named:
+            return one.name, bounds
+    alike = [one for one in inputs if len(set(bounds.dims) - set(one.values.dims)) == 1 and bounds.ndim > 1]
+    alike = [one for one in alike if set(one.values.dims) < set(bounds.dims)]
+    if len(alike) != 1:
+        raise ValueError(
+            f"integrate names {bounds.name!r} with dims {bounds.dims}; bounds have the dims of one coordinate and one "
+            f"more of size 2, and the coordinates have {listed(one.values.dims for one in inputs)}. "
+            "Say which they belong to: integrate={coordinate: bounds}."
+        )
+    return alike[0].name, bounds
+
+
+def _checked(labels: Labels, one: ModelInput, bounds: xr.DataArray) -> xr.DataArray:
+    """Bounds, (dims of the coordinate, 2), after dims, sizes and labels were found to match."""
+    title = f"The bounds {bounds.name!r}"
+    extra = [d for d in bounds.dims if d not in one.values.dims]
+    if len(extra) != 1 or bounds.sizes[extra[0]] != 2 or set(bounds.dims) - set(extra) != set(one.values.dims):
+        raise ValueError(
+            f"{title} have dims {dict(bounds.sizes)}, the coordinate {one.coordinate!r} {dict(one.values.sizes)}: "
+            "bounds have the dims of their coordinate and one more of size 2, for the two edges of each bin."
+        )
+    bare(labels.data, bounds.isel({extra[0]: 0}, drop=True), title, one.values.dims)
+    return bounds.transpose(*one.values.dims, extra[0])
+
+
+def numbers_in_fit(converted: Mapping[str, tuple[Conversion, Measure]]) -> ToNumbers:
+    """How bounds become numbers inside a fit; ``converted`` says what was done to coordinates, by model input."""
+
+    def numbers(one: ModelInput, bounds: xr.DataArray) -> xr.Variable:
+        title, values = f"The bounds {bounds.name!r}", bounds.variable
+        if holds_times(bounds):
+            if one.measure.time is None:
+                raise ValueError(f"{title} hold times, but the coordinate {one.coordinate!r} holds none.")
+            return one.measure.time.numbers(values, title)
+        if bounds.dtype.kind not in "iuf":
+            raise TypeError(f"{title} hold {bounds.dtype}; real numbers or times are needed.")
+        how, was = converted.get(one.name, (None, one.measure))
+        own = bounds.attrs.get("units")  # by CF they have none of their own
+        if own is not None and was.text is not None and own != was.text:
+            times = factor_of_texts(str(own), was.text)
+            if times is None:
+                raise ValueError(f"{title} are in {own!r}, the coordinate {one.coordinate!r} in {was.text!r}.")
+            values = values * times
+        return values if how is None else how.apply(values)
+
+    return numbers
+
+
+def edges_between(values: xr.Variable, fitted: tuple[Hashable, ...], name: str) -> Edges:
+    """Edges of bins that meet in the middle between neighbours; the outer ones are as far out as they are in.
+
+    Raises
+    ------
+    ValueError
+        The coordinate runs along several fitted dims, or has no neighbours.
+    """
+    own = [d for d in values.dims if d in fitted]
+    if len(own) != 1:
+        raise ValueError(
+            f"integrate is True, but the coordinate {name!r} has the fitted dims {tuple(own)}: bins lie between "
+            f"neighbours along one dim. Name the bounds of its bins: integrate='{name}_bnds', for example."
+        )
+    (dim,) = own
+    n = values.sizes[dim]
+    if n < 2:
+        raise ValueError(
+            f"integrate is True, but the coordinate {name!r} has {n} place, and so no neighbours. "
+            f"Name the bounds of its bins, integrate='{name}_bnds', for example, or pass integrate=False."
+        )
+    values = values.astype(float)
+    first, last = (values.isel({dim: slice(*s)}) for s in ((None, n - 1), (1, None)))
+    middle = 0.5 * first + 0.5 * last
+    before = 2.0 * values.isel({dim: slice(0, 1)}) - middle.isel({dim: slice(0, 1)})
+    after = 2.0 * values.isel({dim: slice(n - 1, n)}) - middle.isel({dim: slice(n - 2, n - 1)})
+    return xr.Variable.concat([before, middle], dim), xr.Variable.concat([middle, after], dim)

@@ -1,0 +1,179 @@
+"""The response of an instrument, by name: a kernel over offsets, or a matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xr_modelfit.coords import Labels, ModelInput, bare
+from xr_modelfit.messages import listed
+from xr_modelfit.times import TimeAxis
+from xr_modelfit.units import Conversion, Measure, factor_of_texts, measure_of
+
+__all__ = ["Response", "response_of", "step_of"]
+
+_UNIFORM = 1e-6  # of a step: samples that are on a grid
+
+Converted = Mapping[str, tuple[Conversion, Measure]]
+
+
+@dataclass(frozen=True)
+class Response:
+    """What an instrument makes of a model along the fitted dim.
+
+    Parameters
+    ----------
+    values : Variable
+        Over the dims along which it varies from fit to fit and, last, the offset; of a matrix the fitted dim and the
+        sample that sees it.
+    offsets : ndarray, shape (n_offsets,), or None
+        As numbers inside the fit; None for a matrix.
+    """
+
+    values: xr.Variable
+    offsets: np.ndarray | None
+
+
+def response_of(
+    labels: Labels, inputs: Sequence[ModelInput], fitted: tuple[Hashable, ...], response: Any, converted: Converted
+) -> Response | None:
+    """The response that a call names; None where there is none. Arguments as in `bins_of`.
+
+    Raises
+    ------
+    ValueError
+        Its dims, its length or its unit do not match, or it is zero, or not finite.
+    TypeError
+        It holds no real numbers.
+    """
+    if response is None or response is False:
+        return None
+    array = labels.find("response", response)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"response holds {array.dtype}; real numbers are needed.")
+    if len(fitted) != 1:
+        raise ValueError(
+            f"response is given, and {len(fitted)} dims are fitted, {fitted}: a response runs along one. Write a model "
+            "that is convolved inside (scipy.signal.fftconvolve, for example)."
+        )
+    own = [d for d in array.dims if d not in labels.data.dims]
+    if len(own) != 1:
+        raise ValueError(
+            f"response has dims {array.dims}; a kernel has one dim of offsets that the data does not have, a matrix "
+            f"{fitted[0]!r} and one more. Rename the dim of a kernel: response.rename({{{fitted[0]!r}: 'offset'}})."
+        )
+    if fitted[0] in array.dims:
+        return _matrix(labels, array, fitted[0], own[0])
+    return _kernel(labels, inputs, fitted[0], array, own[0], converted)
+
+
+def _matrix(labels: Labels, array: xr.DataArray, dim: Hashable, out: Hashable) -> Response:
+    bare(labels.data, array.isel({out: 0}, drop=True), "response", labels.data.dims)
+    n = labels.data.sizes[dim]
+    if array.sizes[out] != n:
+        raise ValueError(
+            f"response is a matrix of {array.sizes[dim]} places along {dim!r} by {array.sizes[out]} along {out!r}; the "
+            f"data has {n} samples, and each of them needs its column: {n} along {out!r}."
+        )
+    unit = measure_of(array).text
+    if unit is not None and factor_of_texts(unit, "1") is None:
+        raise ValueError(
+            f"response has the unit {unit!r}; a matrix has none, since the model's values are in the unit of the data. "
+            "Divide it by its unit."
+        )
+    _require_weight(array, (dim, out))
+    return Response(array.transpose(..., dim, out).variable.astype(float), None)
+
+
+def _kernel(
+    labels: Labels,
+    inputs: Sequence[ModelInput],
+    dim: Hashable,
+    array: xr.DataArray,
+    own: Hashable,
+    converted: Converted,
+) -> Response:
+    bare(labels.data, array.isel({own: 0}, drop=True), "response", labels.data.dims)
+    along = [one for one in inputs if dim in one.values.dims]
+    if len(along) != 1:
+        raise ValueError(
+            f"response is a kernel along {dim!r}, where {len(along)} inputs of the model read coordinates, "
+            f"{listed(one.name for one in along)}: it shifts one. Give a matrix, over {dim!r} and one more dim."
+        )
+    _require_weight(array, (own,))
+    offsets = _offsets(array, own, along[0], dim, converted)
+    values = array.transpose(..., own).variable.astype(float)
+    return Response(values / values.sum([own]), offsets)
+
+
+def _require_weight(array: xr.DataArray, own: tuple[Hashable, ...]) -> None:
+    """Refuse a response, in memory, that is nowhere of any use."""
+    if not array.variable._in_memory:
+        return
+    if array.size == 0 or not np.all(np.isfinite(array.values)):
+        raise ValueError("response is empty, or not finite everywhere. Fill it, with 0 where there is no response.")
+    axes = tuple(array.dims.index(d) for d in own)
+    # A matrix may take away what it adds, a kernel is divided by its sum.
+    total = np.abs(np.sum(array.values, axis=axes)) if len(own) == 1 else np.sum(np.abs(array.values), axis=axes)
+    if np.all(total <= 1e-12 * np.sum(np.abs(array.values), axis=axes)):
+        raise ValueError(
+            "response has the sum 0, so that nothing is left of a model behind it: a kernel is divided by its sum. "
+            "Check its values."
+        )
+
+
+def _offsets(array: xr.DataArray, own: Hashable, one: ModelInput, dim: Hashable, converted: Converted) -> np.ndarray:
+    """Offsets of a kernel along a coordinate, as numbers inside the fit."""
+    if own not in array.coords:
+        n = array.sizes[own]
+        step = step_of(one.values, dim)
+        if step is None or n % 2 == 0:
+            why = "is even" if n % 2 == 0 else f"counts samples, which are not equally spaced along {dim!r}"
+            raise ValueError(
+                f"response has {n} offsets along {own!r} and no coordinate there, so that it is centred on its middle, "
+                f"but its number {why}. Give it one: response.assign_coords({own}=offsets in the unit of "
+                f"{one.coordinate!r})."
+            )
+        return step * (np.arange(n) - n // 2)
+    coordinate = array.coords[own]
+    if coordinate.dtype.kind == "m":
+        if one.measure.time is None:
+            raise ValueError(
+                f"response has durations along {own!r}, but the coordinate {one.coordinate!r} holds no times. "
+                "Give numbers in its unit."
+            )
+        axis = TimeAxis.durations(one.measure.time.symbol)
+        offsets = axis.numbers(coordinate.variable, "The offsets of the response").values
+    elif coordinate.dtype.kind in "iuf":
+        _, was = converted.get(one.name, (None, one.measure))
+        inner, now = one.measure.text, coordinate.attrs.get("units", was.text)
+        offsets = np.asarray(coordinate.values, dtype=float)
+        if now is not None and inner is not None and now != inner:
+            times = factor_of_texts(str(now), inner)
+            if times is None:
+                raise ValueError(
+                    f"The offsets of the response, along {own!r}, are in {now!r}, which cannot be converted to "
+                    f"{inner!r}, the unit of {one.coordinate!r} in the fit. Correct their attrs['units']."
+                )
+            offsets = offsets * times
+    else:
+        raise TypeError(f"The offsets of the response, along {own!r}, hold {coordinate.dtype}; numbers are needed.")
+    if not np.all(np.isfinite(offsets)):
+        raise ValueError(f"The offsets of the response, along {own!r}, are not finite everywhere.")
+    return np.asarray(offsets, dtype=float)
+
+
+def step_of(values: xr.Variable, dim: Hashable) -> float | None:
+    """The step of a coordinate that all fits share and that is equally spaced, else None."""
+    if values.dims != (dim,) or not values._in_memory or values.size < 2:
+        return None
+    x = np.asarray(values.values, dtype=float)
+    step = float((x[-1] - x[0]) / (x.size - 1))
+    if not np.isfinite(step) or step == 0.0:
+        return None
+    uniform = np.all(np.abs(x - (x[0] + step * np.arange(x.size))) <= _UNIFORM * abs(step))
+    return step if uniform else None
