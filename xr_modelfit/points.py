@@ -52,10 +52,17 @@ def coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]
             f"The coordinate {unknown[0]!r} is given, but the fit read {listed(read)}.{suggestion(unknown[0], read)} "
             f"Give it by name: {read[0]}=values."
         )
+    keys = [next((key for key in (one["coordinate"], one["name"]) if key in given), None) for one in record.inputs]
+    unused = [key for key in given if key not in keys]
+    if unused:  # an input is called like the coordinate of another
+        names = ", ".join(f"{one['coordinate']}=..." for one in record.inputs)
+        raise ValueError(
+            f"{unused[0]!r} is given, but nothing is left that reads it: an input of the model is called like a "
+            f"coordinate that another reads. Give coordinates by their own names: {names}."
+        )
     found = []
-    for one in record.inputs:
+    for one, key in zip(record.inputs, keys, strict=True):
         name = one["coordinate"]
-        key = name if name in given else one["name"] if one["name"] in given else None
         if key is not None:
             found.append(_given_coordinate(one, given[key]))
         elif data is not None and (label := _label(name, data.coords)) is not None:

@@ -175,12 +175,11 @@ class _Carried:
         """Convert coordinates and data to what the model's units ask for, by equivalencies or offsets."""
         self._part_by_equivalencies()
         for i, one in enumerate(self.inputs):
-            wanted = self._wanted(lambda e, i=i: e.inputs[self.groups[i]], one.name)
+            wanted = self._wanted(lambda e, i=i: e.inputs[self.groups[i]], i)
             old = one.measure.unit
             if wanted is None or old is None or factor(old, wanted) is not None:
                 continue
-            told = self._told(one)
-            how = conversion(old, wanted, told, one.measure.difference)
+            how = conversion(old, wanted, self._told(i), one.measure.difference)
             if how is not None:
                 self.inputs[i] = replace(one, values=how.apply(one.values), measure=Measure(write_unit(wanted)))
                 self.converted[one.name] = (how, one.measure)
@@ -192,29 +191,34 @@ class _Carried:
             self.data = conversion(self.Y, wanted, None, self.measure.difference)
             self.Y = self.Y if self.data is None else wanted
 
-    def _told(self, one: ModelInput) -> Any:
-        return self.equivalencies.get(one.name) or (self.model.input_units_equivalencies or {}).get(one.name)
+    def _told(self, i: int) -> Any:
+        """Equivalencies of an input: those of the call, or astropy's for the model."""
+        astropys = self.model.input_units_equivalencies or {}
+        return self.equivalencies.get(self.inputs[i].name) or astropys.get(self.model.inputs[i])
 
     def _part_by_equivalencies(self) -> None:
         """Of two coordinates in the same unit, one may be converted: each has parameters of its own."""
-        kinds = [(g, bool(self._told(one))) for g, one in zip(self.groups, self.inputs, strict=True)]
+        kinds = [(g, bool(self._told(i))) for i, g in enumerate(self.groups)]
         groups = [list(dict.fromkeys(kinds)).index(kind) for kind in kinds]
         if groups != self.groups and None not in (exponents := self._exponents(groups)):
             self.groups, self.exponents = groups, exponents
 
-    def _wanted(self, power: Any, name: str | None) -> UnitBase | None:
-        """The unit that the model takes for an input (or gives out), by a parameter of no other dimension."""
+    def _wanted(self, power: Any, i: int | None) -> UnitBase | None:
+        """The unit that the model takes for input ``i`` (or gives out), by a parameter of no other dimension."""
         for unit, one in zip(self.carried, self.exponents, strict=True):
             if unit is None or one is None or one.unit is not None:
                 continue
             if power(one) == 1 and [p for p in (one.output, *one.inputs) if p != 0] == [1]:
                 return unit
-        return None if name is None else self._input_unit(name)
+        return None if i is None else self._input_unit(i)
 
-    def _input_unit(self, name: str) -> UnitBase | None:
+    def _input_unit(self, i: int) -> UnitBase | None:
         """What astropy says that the model takes for an input, which may be a Quantity of 1."""
-        told = (self.model.input_units or {}).get(name)
-        return None if told is None else u.Unit(told)
+        try:
+            told = (self.model.input_units or {}).get(self.model.inputs[i])
+            return None if told is None else u.Unit(told)
+        except (KeyError, TypeError, ValueError):  # it takes any annotation of a function's argument for a unit
+            return None
 
     def _misfit(self, j: int) -> str:
         one, unit, inner = self.exponents[j], self.carried[j], self._inner(j)
@@ -223,8 +227,8 @@ class _Carried:
         assert inner is not None
         groups = list(zip(self.inputs, self.groups, strict=True))
         read = [
-            InputRead(i, g, one.inputs[g], self._wanted(lambda e, g=g: e.inputs[g], i.name))
-            for i, g in groups
+            InputRead(x, g, one.inputs[g], self._wanted(lambda e, g=g: e.inputs[g], i))
+            for i, (x, g) in enumerate(groups)
             if g < len(one.inputs) and one.inputs[g] != 0
         ]
         taken = self._wanted(lambda e: e.output, None)
@@ -270,12 +274,11 @@ class _Carried:
         """Parameters in their own units, or all in SI; None where plain numbers differ from Quantities."""
         inner = [unit if unit is None or not coherent else _coherent(unit) for unit in self.carried]
         inputs, at, converted = [], [], {}
-        for one, x in zip(self.inputs, probe(), strict=True):
+        for i, (one, x) in enumerate(zip(self.inputs, probe(), strict=True)):
             old = one.measure.unit or u.dimensionless_unscaled
-            wanted = self._input_unit(one.name) or old
+            wanted = self._input_unit(i) or old
             wanted = _coherent(wanted) if coherent else wanted
-            told = self._told(one)
-            how = conversion(old, wanted, told, one.measure.difference)
+            how = conversion(old, wanted, self._told(i), one.measure.difference)
             if how is None:
                 return None
             at.append(how.apply(xr.Variable(["n"], x)).values * wanted)
