@@ -10,11 +10,13 @@ import xarray as xr
 
 from xr_modelfit.coords import Labels, ModelInput, bare
 from xr_modelfit.messages import a, listed
-from xr_modelfit.times import holds_times
+from xr_modelfit.times import holds_times, undecoded_axis
 from xr_modelfit.units import Conversion, Measure, factor_of_texts
 
-__all__ = ["Bins", "Edges", "ToNumbers", "bins_of", "edges_between", "numbers_in_fit"]
+__all__ = ["BETWEEN", "UNNAMED", "Bins", "Edges", "ToNumbers", "bins_of", "edges_between", "numbers_in_fit"]
 
+BETWEEN = object()  # in place of bounds: bins end in the middle between neighbours, whatever attrs say
+UNNAMED = ""  # what bounds without a name are called in a record
 Edges = tuple[xr.Variable, xr.Variable]
 ToNumbers = Callable[[ModelInput, xr.DataArray], xr.Variable]  # bounds of a coordinate as numbers inside the fit
 
@@ -28,7 +30,7 @@ class Bins:
     edges : mapping of str to (Variable, Variable)
         Low and high edge of each sample, by model input.
     named : mapping of str to (str or None)
-        The bounds that they come from; None for the middle between neighbours.
+        The bounds that they come from, `UNNAMED` where these have no name; None for the middle between neighbours.
     """
 
     edges: Mapping[str, Edges]
@@ -68,7 +70,7 @@ def bins_of(
         else:
             both = numbers(one, _checked(labels, one, bounds)).astype(float)
             edges[one.name] = (both.isel({both.dims[-1]: 0}), both.isel({both.dims[-1]: 1}))
-    named = {name: None if bounds is None else str(bounds.name) for name, bounds in asked.items()}
+    named = {name: None if bounds is None else str(bounds.name or UNNAMED) for name, bounds in asked.items()}
     return Bins(edges, named) if edges else None
 
 
@@ -90,7 +92,12 @@ def _asked(
                     f"integrate has the key {key!r}, but the model's inputs are {listed(i.name for i in inputs)}, "
                     f"which read {listed(i.coordinate for i in inputs)}."
                 )
-            found[one.name] = _cf_bounds(labels, one) if value is True else _bounds(labels, value, [one])[1]
+            if value is None or value is False:
+                continue
+            if value is BETWEEN:
+                found[one.name] = None
+            else:
+                found[one.name] = _cf_bounds(labels, one) if value is True else _bounds(labels, value, [one])[1]
         return found
     several = list(integrate) if isinstance(integrate, list | tuple) else [integrate]
     if not several or not all(isinstance(one, str | xr.DataArray) for one in several):
@@ -102,12 +109,20 @@ def _asked(
 
 
 def _cf_bounds(labels: Labels, one: ModelInput) -> xr.DataArray | None:
-    """The bounds that the coordinate's attrs name, where they are there."""
+    """The bounds that the coordinate's attrs name; None where they name none."""
     coordinate = labels.variables.get(one.coordinate)
-    if coordinate is None:
-        return None
-    name = coordinate.attrs.get("bounds", coordinate.encoding.get("bounds"))
-    return labels.variables.get(name)
+    name = None if coordinate is None else _name_of_bounds(coordinate)
+    if name is not None and name not in labels.variables:
+        raise ValueError(
+            f"integrate is True, and the coordinate {one.coordinate!r} says that {name!r} are the bounds of its bins, "
+            f"which are not there. Pass the Dataset that has them, or integrate={{{one.coordinate!r}: bounds}}; for "
+            f"bins that end between neighbours, remove the attribute: data[{one.coordinate!r}].attrs.pop('bounds')."
+        )
+    return None if name is None else labels.variables[name]
+
+
+def _name_of_bounds(coordinate: xr.DataArray) -> str | None:
+    return coordinate.attrs.get("bounds", coordinate.encoding.get("bounds"))
 
 
 def _bounds(labels: Labels, value: Any, inputs: Sequence[ModelInput]) -> tuple[str, xr.DataArray]:
@@ -115,8 +130,7 @@ def _bounds(labels: Labels, value: Any, inputs: Sequence[ModelInput]) -> tuple[s
     bounds = labels.find("integrate", value)
     for one in inputs:
         coordinate = labels.variables.get(one.coordinate)
-        named = () if coordinate is None else (coordinate.attrs.get("bounds"), coordinate.encoding.get("bounds"))
-        if bounds.name is not None and bounds.name in named:
+        if coordinate is not None and bounds.name is not None and bounds.name == _name_of_bounds(coordinate):
             return one.name, bounds
     alike = [one for one in inputs if len(set(bounds.dims) - set(one.values.dims)) == 1 and bounds.ndim > 1]
     alike = [one for one in alike if set(one.values.dims) < set(bounds.dims)]
@@ -138,7 +152,19 @@ def _checked(labels: Labels, one: ModelInput, bounds: xr.DataArray) -> xr.DataAr
             f"{title} have dims {dict(bounds.sizes)}, the coordinate {one.coordinate!r} {dict(one.values.sizes)}: "
             "bounds have the dims of their coordinate and one more of size 2, for the two edges of each bin."
         )
-    bare(labels.data, bounds.isel({extra[0]: 0}, drop=True), title, one.values.dims)
+    bare(
+        labels.data,
+        bounds.isel({extra[0]: 0}, drop=True),
+        f"integrate, by the bounds {bounds.name!r},",
+        one.values.dims,
+    )
+    coordinate = labels.variables.get(one.coordinate)
+    dated = coordinate is not None and holds_times(coordinate)
+    if dated and bounds.dtype.kind in "iuf" and "units" not in bounds.attrs:
+        raise ValueError(
+            f"{title} hold numbers without units, the coordinate {one.coordinate!r} holds times. Give times: "
+            "xr.decode_cf(dataset) reads bounds with their coordinate."
+        )
     return bounds.transpose(*one.values.dims, extra[0])
 
 
@@ -154,7 +180,7 @@ def numbers_in_fit(converted: Mapping[str, tuple[Conversion, Measure]]) -> ToNum
         if bounds.dtype.kind not in "iuf":
             raise TypeError(f"{title} hold {bounds.dtype}; real numbers or times are needed.")
         how, was = converted.get(one.name, (None, one.measure))
-        own = bounds.attrs.get("units")  # by CF they have none of their own
+        own = _own_unit(bounds, was)
         if own is not None and was.text is not None and own != was.text:
             times = factor_of_texts(str(own), was.text)
             if times is None:
@@ -163,6 +189,19 @@ def numbers_in_fit(converted: Mapping[str, tuple[Conversion, Measure]]) -> ToNum
         return values if how is None else how.apply(values)
 
     return numbers
+
+
+def _own_unit(bounds: xr.DataArray, coordinate: Measure) -> str | None:
+    """The unit that bounds bear; by CF they need none of their own, but may repeat that of their coordinate."""
+    counted = undecoded_axis(bounds)
+    if counted is None or coordinate.time is None:
+        return bounds.attrs.get("units")
+    if not counted.agrees_with(coordinate.time):
+        raise ValueError(
+            f"The bounds {bounds.name!r} count {counted.units}, their coordinate {coordinate.time.units}. "
+            "Decode both: xr.decode_cf(dataset)."
+        )
+    return None
 
 
 def edges_between(values: xr.Variable, fitted: tuple[Hashable, ...], name: str) -> Edges:
@@ -174,18 +213,18 @@ def edges_between(values: xr.Variable, fitted: tuple[Hashable, ...], name: str) 
         The coordinate runs along several fitted dims, or has no neighbours.
     """
     own = [d for d in values.dims if d in fitted]
-    if len(own) != 1:
+    if len(own) > 1:
         raise ValueError(
-            f"integrate is True, but the coordinate {name!r} has the fitted dims {tuple(own)}: bins lie between "
-            f"neighbours along one dim. Name the bounds of its bins: integrate='{name}_bnds', for example."
+            f"The bins of {name!r} are to end between neighbours, but the coordinate has the fitted dims {tuple(own)}: "
+            f"neighbours are those along one dim. Name the bounds of its bins: integrate='{name}_bnds', for example."
         )
-    (dim,) = own
-    n = values.sizes[dim]
+    n = values.sizes[own[0]] if own else 1
     if n < 2:
         raise ValueError(
-            f"integrate is True, but the coordinate {name!r} has {n} place, and so no neighbours. "
-            f"Name the bounds of its bins, integrate='{name}_bnds', for example, or pass integrate=False."
+            f"The bins of {name!r} are to end between neighbours, but the coordinate has {n} place, and so none. "
+            f"Give the bounds of its bins, integrate={{{name!r}: bounds}}, or pass integrate=False."
         )
+    (dim,) = own
     values = values.astype(float)
     first, last = (values.isel({dim: slice(*s)}) for s in ((None, n - 1), (1, None)))
     middle = 0.5 * first + 0.5 * last

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from astropy.units import Quantity
 
+from xr_modelfit.bins import BETWEEN
 from xr_modelfit.components import components, in_unit_of
 from xr_modelfit.coords import Labels
 from xr_modelfit.evaluation import Evaluation, evaluate
@@ -60,6 +61,7 @@ class OneFit:
     sigma: xr.DataArray | None
     used: np.ndarray
     template: ModelArg | None
+    bounds: Mapping[str, xr.DataArray] = field(default_factory=dict)
 
     @property
     def status(self) -> float:
@@ -72,9 +74,11 @@ class OneFit:
         return self.data.ndim == 2 and len(self.record.inputs) > 1
 
     def _at(self, data: xr.DataArray | None, coords: Mapping[str, Any]) -> Evaluation:
-        bins = (self.record.sampled or {}).get("bins", {})
-        between = True if any(bins.values()) else None  # bounds are not at hand here
-        return Evaluation.resolve(self.result, self.record, data, coords, self.template, integrate=between)
+        named = _bins_of(self.record)
+        bins = {key: BETWEEN if name is None else self.bounds.get(name) for key, name in named.items()}
+        known = bins and all(one is not None for one in bins.values())
+        integrate = bins if known else None  # what is missing is told as `evaluate` tells it
+        return Evaluation.resolve(self.result, self.record, data, coords, self.template, integrate=integrate)
 
     def model(self) -> xr.DataArray:
         """The fitted model at the samples; NaN where the fit failed."""
@@ -174,6 +178,9 @@ def one_fit_of(
         held = _beside(held, "sigma", _SIGMA, _sigma(labels, sigma))
     if where is not None:
         held = _beside(held, "where", _WHERE, labels.find("where", where))
+    known = plain(obj).variables if isinstance(obj, xr.Dataset) else {}
+    bounds = [name for name in _bins_of(record).values() if name and name in known]
+    held = held.assign({name: plain(obj)[name] for name in bounds})
     held, result, at = one_position(held, fit, record, position)
     held, result = held.compute(), _computed(result, record)
     samples = held[_DATA].rename(data.name)
@@ -190,7 +197,12 @@ def one_fit_of(
         used &= np.isfinite(error.values) & (error.values > 0)
     if _WHERE in held:
         used &= held[_WHERE].broadcast_like(samples).transpose(*samples.dims).values.astype(bool)
-    return OneFit(samples, result, record, at, error, used, model)
+    return OneFit(samples, result, record, at, error, used, model, {name: held[name] for name in bounds})
+
+
+def _bins_of(record: FitRecord) -> dict[str, str | None]:
+    """The names of bounds by model input, as the record has them."""
+    return (record.sampled or {}).get("bins", {})
 
 
 def data_of(obj: Any, record: FitRecord) -> xr.DataArray:

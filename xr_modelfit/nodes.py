@@ -6,17 +6,16 @@ See `xr_modelfit.sampling` for what is made of the arrays.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from xr_modelfit.bin_points import UNKNOWN, gathered, points_needed, rule
 from xr_modelfit.bins import Bins, Edges
 from xr_modelfit.coords import ModelInput
-from xr_modelfit.derivatives import tied_or_nan
-from xr_modelfit.probing import beside_start
 from xr_modelfit.problem import Problem
 from xr_modelfit.responses import Response, step_of
 from xr_modelfit.sampling import Sampling
@@ -24,12 +23,8 @@ from xr_modelfit.sampling import Sampling
 __all__ = ["NODE", "UNKNOWN", "WEIGHT", "Nodes", "nodes_of", "sampled"]
 
 NODE, WEIGHT = "_modelfit_node", "_modelfit_weight"
-UNKNOWN = 10  # points where bins cannot be tried
 _POINT, _OFFSET = "_modelfit_point", "_modelfit_offset"
 _UNIFORM = 1e-6  # of a step: offsets that are on the grid of the samples
-_POINTS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20)  # of Gauss and Legendre's rule, to choose from
-_EXACT = 32  # points that count as exact
-_NEAR, _FAR = 1e-9, 1e-6  # of the largest value: how well means are known at the start, and where parameters are halved
 _KEPT = 10_000  # numbers of a response that a record holds
 
 
@@ -87,21 +82,7 @@ def sampled(
             "Put the response into the model, give it as a matrix, or pass pointwise=True if the model's value at a "
             "sample depends on that sample alone."
         )
-    n_points = None
-    if bins is not None:
-        start = np.where(np.isfinite(problem.start), problem.start, 1.0)
-        free = np.flatnonzero(problem.free)
-        halved = np.repeat(start[:, None], max(free.size, 1), axis=1)
-        halved[free, np.arange(free.size)] *= 0.5
-
-        def values(at: Sequence[np.ndarray], P: np.ndarray) -> np.ndarray:
-            return problem.evaluate([x[:, None] for x in at], P)
-
-        try:
-            near, far = beside_start(problem), tied_or_nan(problem, halved)
-            n_points = _points_needed(bins, inputs, fitted, sizes, values, near, far)
-        except Exception:  # ties that work for some values only
-            n_points = UNKNOWN
+    n_points = None if bins is None else points_needed(problem, bins, inputs, fitted, sizes)
     found = nodes_of(bins, response, inputs, fitted, sizes, n_points or 1)
     named = {} if bins is None else dict(bins.named)
     told = {"points": n_points, "bins": named, "response": _described(response)}
@@ -119,67 +100,6 @@ def _described(response: Response | None) -> Any:
     return {"offsets": offsets, "values": np.asarray(values.values, dtype=float).tolist()}
 
 
-def _points_needed(
-    bins: Bins,
-    inputs: Sequence[ModelInput],
-    fitted: tuple[Hashable, ...],
-    sizes: Mapping[Hashable, int],
-    values: Callable[[Sequence[np.ndarray], np.ndarray], np.ndarray],
-    near: np.ndarray,
-    far: np.ndarray,
-) -> int:
-    """How many points along each coordinate the means over the bins need.
-
-    As many as give, of the largest mean, nine digits at the start and six where each parameter is halved.
-
-    Parameters
-    ----------
-    values : callable
-        From coordinates (n,) and parameters (K, b) to values of the model (n, b).
-    near, far : ndarray, shape (K, b)
-        Parameters at and beside the start, and where each of them is halved.
-    """
-    first = [
-        _first(v, fitted) for v in (*(e for pair in bins.edges.values() for e in pair), *(i.values for i in inputs))
-    ]
-    if any(v is None for v in first):
-        return UNKNOWN
-    dims = {d: sizes[d] for d in fitted}
-
-    def means(n_points: int, P: np.ndarray) -> np.ndarray:
-        given = [ModelInput(i.name, i.coordinate, _first(i.values, fitted) or i.values, i.measure) for i in inputs]
-        edges = {k: (_first(lo, fitted) or lo, _first(hi, fitted) or hi) for k, (lo, hi) in bins.edges.items()}
-        at = _nodes_apart(Bins(edges, bins.named), given, fitted, dims, n_points, None)
-        coordinates = [np.asarray(at.inputs[i.name].values, dtype=float) for i in inputs]
-        found = values(coordinates, P)
-        return at.sampling.mixed(found, np.asarray(at.weights.values)[:, None])
-
-    with np.errstate(all="ignore"):
-        try:
-            exact = [means(_EXACT, P) for P in (near, far)]
-        except Exception:  # the model says nothing here
-            return UNKNOWN
-        for n_points in _POINTS:
-            if all(
-                _close(means(n_points, P), best, limit)
-                for P, best, limit in zip((near, far), exact, (_NEAR, _FAR), strict=True)
-            ):
-                return n_points
-    return _POINTS[-1]
-
-
-def _close(found: np.ndarray, exact: np.ndarray, limit: float) -> bool:
-    finite = np.isfinite(exact)
-    most = np.max(np.where(finite, np.abs(exact), 0.0), axis=0)
-    return bool(np.all(np.abs(found - exact) <= limit * most, where=finite))
-
-
-def _first(values: xr.Variable, fitted: tuple[Hashable, ...]) -> xr.Variable | None:
-    if not values._in_memory or values.size == 0:
-        return None
-    return values.isel({d: 0 for d in values.dims if d not in fitted})
-
-
 def nodes_of(
     bins: Bins | None,
     response: Response | None,
@@ -187,6 +107,7 @@ def nodes_of(
     fitted: tuple[Hashable, ...],
     sizes: Mapping[Hashable, int],
     n_points: int,
+    along: Container[str] | None = None,
 ) -> Nodes:
     """Where the model is evaluated, and the weights of its values there.
 
@@ -199,28 +120,21 @@ def nodes_of(
     sizes : mapping of Hashable to int
         Of the data.
     n_points : int
-        Along each coordinate of a bin.
+        Along each side of a bin.
+    along : container of str, optional
+        The inputs that a kernel moves. Default: those that vary along the fitted dims.
     """
     bins = Bins({}, {}) if bins is None else bins
     dims = {d: sizes[d] for d in fitted}
+    along = {i.name for i in inputs if any(d in dims for d in i.values.dims)} if along is None else along
     if response is not None and response.offsets is None:
         return _nodes_of_matrix(bins, response, inputs, fitted, dims, n_points)
     if response is not None:
-        shared = _nodes_on_grid(bins, response, inputs, fitted[0], n_points)
-        if shared is not None:
-            return shared
-    return _nodes_apart(bins, inputs, fitted, dims, n_points, response)
-
-
-def _rule(bins: Bins, n_points: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Points of each input in a bin from -1 to 1, and weights, (q,) each: all combinations."""
-    points, weights = np.polynomial.legendre.leggauss(n_points)
-    names = list(bins.edges)
-    grids = np.meshgrid(*[points] * len(names), indexing="ij") if names else []
-    products = np.ones(1)
-    for _ in names:
-        products = np.multiply.outer(products, 0.5 * weights).reshape(-1)
-    return {name: g.reshape(-1) for name, g in zip(names, grids, strict=True)}, products
+        moved = [i for i in inputs if i.name in along]
+        longer = _longer_grid(bins, response.offsets, moved[0], fitted) if len(moved) == 1 else None
+        if longer is not None:
+            return _nodes_on_grid(bins, response, inputs, longer, n_points)
+    return _nodes_apart(bins, inputs, fitted, dims, n_points, response, along)
 
 
 def _in_bins(one: ModelInput, bins: Bins, points: Mapping[str, np.ndarray], n: int) -> xr.Variable:
@@ -239,17 +153,21 @@ def _nodes_apart(
     dims: Mapping[Hashable, int],
     n_points: int,
     response: Response | None,
+    along: Container[str],
 ) -> Nodes:
     """Nodes of each sample: the points of its bin, each at all offsets of the response."""
-    points, weights = _rule(bins, n_points)
+    points, weights = rule(gathered(bins, fitted), n_points)
     q, n = weights.size, math.prod(dims.values())
     offsets = np.zeros(1) if response is None or response.offsets is None else response.offsets
     shift = xr.Variable([_OFFSET], offsets)
     found = {}
     for one in inputs:
         at = _in_bins(one, bins, points, q)
-        moved = response is not None and any(d in dims for d in one.values.dims)
-        at = at - shift if moved else at.set_dims({_OFFSET: offsets.size, **at.sizes})
+        at = (
+            at - shift
+            if response is not None and one.name in along
+            else at.set_dims({_OFFSET: offsets.size, **at.sizes})
+        )
         absent = {d: size for d, size in dims.items() if d not in at.dims}
         found[one.name] = _flat(at.set_dims({**absent, **at.sizes}), [*fitted, _OFFSET, _POINT], NODE)
     kernel = xr.Variable([_OFFSET], np.ones(1)) if response is None else _over_offsets(response)
@@ -257,24 +175,46 @@ def _nodes_apart(
     return Nodes(Sampling(n, span, span, 1), found, _weights(kernel, weights))
 
 
-def _nodes_on_grid(
-    bins: Bins, response: Response, inputs: Sequence[ModelInput], dim: Hashable, n_points: int
-) -> Nodes | None:
-    """Nodes that samples share, where these and the offsets are on one grid; it goes on beyond both ends."""
-    (one,) = [i for i in inputs if dim in i.values.dims]
-    step = step_of(one.values, dim)
-    if step is None or response.offsets is None:
+@dataclass(frozen=True)
+class _Longer:
+    """The grid of the samples, continued beyond both ends as far as a kernel looks.
+
+    Parameters
+    ----------
+    dim : Hashable
+    name : str
+        The input that it is the coordinate of.
+    x : ndarray
+    edges : mapping of str to (Variable, Variable)
+        Of its bins.
+    order : ndarray of int, shape (span,)
+        Which value of the kernel each node of a sample has, -1 for none; the last offset comes first.
+    """
+
+    dim: Hashable
+    name: str
+    x: np.ndarray
+    edges: Mapping[str, Edges]
+    order: np.ndarray
+
+
+def _longer_grid(
+    bins: Bins, offsets: np.ndarray | None, one: ModelInput, fitted: tuple[Hashable, ...]
+) -> _Longer | None:
+    """The grid that samples share, where these, their bins and the offsets are on one; else None."""
+    step = step_of(one.values, fitted[0]) if len(fitted) == 1 else None
+    if step is None or offsets is None or set(bins.edges) - {one.name}:
         return None
-    number = response.offsets / step
+    number = offsets / step
     whole = np.round(number).astype(int)
     first, last = int(whole.min()), int(whole.max())
     span = last - first + 1
     if np.any(np.abs(number - whole) > _UNIFORM) or np.unique(whole).size != whole.size or span > 2 * whole.size:
         return None
+    (dim,) = fitted
     x = np.asarray(one.values.values, dtype=float)
-    n = x.size
-    longer = x[0] + step * (np.arange(n + span - 1) - last)
-    inside = np.arange(n) + last
+    longer = x[0] + step * (np.arange(x.size + span - 1) - last)
+    inside = np.arange(x.size) + last
     known = (inside >= 0) & (inside < longer.size)
     longer[inside[known]] = x[known]
     edges: dict[str, Edges] = {}
@@ -284,27 +224,31 @@ def _nodes_on_grid(
             if edge.dims != (dim,) or not edge._in_memory:
                 return None
             away = np.asarray(edge.values, dtype=float) - x
-            if np.ptp(away) > _UNIFORM * abs(step):
+            if not np.ptp(away) <= _UNIFORM * abs(step):
                 return None
             sides.append(xr.Variable([dim], longer + away.mean()))
         edges[one.name] = (sides[0], sides[1])
-    if set(bins.edges) - set(edges):
-        return None
-    points, weights = _rule(bins, n_points)
+    order = np.full(span, -1)
+    order[last - whole] = np.arange(whole.size)
+    return _Longer(dim, one.name, longer, edges, order)
+
+
+def _nodes_on_grid(bins: Bins, response: Response, inputs: Sequence[ModelInput], grid: _Longer, n_points: int) -> Nodes:
+    """Nodes that samples share: the points of the bins of a longer grid."""
+    bins, n = Bins(grid.edges, bins.named), grid.x.size - grid.order.size + 1
+    points, weights = rule(gathered(bins, [grid.dim]), n_points)
     q = weights.size
     found = {}
     for i in inputs:
-        values = xr.Variable([dim], longer) if i is one else i.values
-        at = _in_bins(ModelInput(i.name, i.coordinate, values), Bins(edges, bins.named), points, q)
-        absent = {} if dim in at.dims else {dim: longer.size}
-        found[i.name] = _flat(at.set_dims({**absent, **at.sizes}), [dim, _POINT], NODE)
+        values = xr.Variable([grid.dim], grid.x) if i.name == grid.name else i.values
+        at = _in_bins(ModelInput(i.name, i.coordinate, values), bins, points, q)
+        absent = {} if grid.dim in at.dims else {grid.dim: grid.x.size}
+        found[i.name] = _flat(at.set_dims({**absent, **at.sizes}), [grid.dim, _POINT], NODE)
     kernel = _over_offsets(response)
-    if span != whole.size or np.any(np.diff(whole) != -1):  # the last offset comes first
-        order = np.full(span, -1)
-        order[last - whole] = np.arange(whole.size)
-        picked = kernel.isel({_OFFSET: np.where(order >= 0, order, 0)})
-        kernel = picked * xr.Variable([_OFFSET], (order >= 0).astype(float))
-    return Nodes(Sampling(n, q, span * q, 1), found, _weights(kernel, weights))
+    if not np.array_equal(grid.order, np.arange(grid.order.size)):
+        picked = kernel.isel({_OFFSET: np.maximum(grid.order, 0)})
+        kernel = picked * xr.Variable([_OFFSET], (grid.order >= 0).astype(float))
+    return Nodes(Sampling(n, q, grid.order.size * q, 1), found, _weights(kernel, weights))
 
 
 def _nodes_of_matrix(
@@ -316,7 +260,7 @@ def _nodes_of_matrix(
     n_points: int,
 ) -> Nodes:
     (dim,) = fitted
-    points, weights = _rule(bins, n_points)
+    points, weights = rule(gathered(bins, fitted), n_points)
     q, n = weights.size, dims[dim]
     found = {}
     for one in inputs:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.bins import bins_of
+from xr_modelfit.bins import BETWEEN, UNNAMED, bins_of
 from xr_modelfit.coords import Labels, ModelInput
 from xr_modelfit.nodes import UNKNOWN, Nodes, nodes_of
 from xr_modelfit.record import FitRecord, RecordError
 from xr_modelfit.responses import Response, response_of
 from xr_modelfit.times import holds_times
 from xr_modelfit.unit_record import coordinate_numbers
+from xr_modelfit.units import Measure, measure_of
 
 __all__ = ["nodes_again"]
 
@@ -55,11 +56,13 @@ def nodes_again(
     bins = bins_of(labels, inputs, new, asked, _numbers_as_recorded(record, inputs, labels))
     found = _response(told["response"], inputs, labels, new) if response is None else None
     if response is not None:
-        found = response_of(labels, inputs, new, response, {})
+        found = response_of(labels, inputs, new, response, _as_given(record, inputs, labels))
     if bins is None and found is None:
         return None
     n_points = 1 if bins is None else told["points"] or UNKNOWN
-    return nodes_of(bins, found, inputs, new, labels.data.sizes, n_points)
+    fitted = set(record.content["fitted_dims"])
+    along = [one["name"] for one in record.inputs if fitted & set(one["dims"])]
+    return nodes_of(bins, found, inputs, new, labels.data.sizes, n_points, along)
 
 
 def _bins_asked(named: Mapping[str, str | None], labels: Labels) -> dict[str, Any] | None:
@@ -67,12 +70,28 @@ def _bins_asked(named: Mapping[str, str | None], labels: Labels) -> dict[str, An
     if not named:
         return None
     for name in named.values():
+        if name == UNNAMED:
+            raise RecordError(
+                "The fit took means over bins whose bounds were given as an array without a name. Give them again, "
+                "integrate=..., or pass integrate=False for the model itself."
+            )
         if name is not None and name not in labels.variables:
             raise RecordError(
                 f"The fit took means over the bins {name!r}, which are not there. Pass the Dataset that has them, "
                 "integrate=True for bins that end between neighbours, or integrate=False for the model itself."
             )
-    return {key: True if name is None else name for key, name in named.items()}
+    return {key: BETWEEN if name is None else name for key, name in named.items()}
+
+
+def _as_given(record: FitRecord, inputs: Sequence[ModelInput], labels: Labels) -> dict[str, tuple[None, Measure]]:
+    """What the coordinates are in before they become numbers of the fit, as far as that is known."""
+    read = {one["name"]: one.get("from", one["units"]) for one in record.inputs}
+    found = {}
+    for one in inputs:
+        coordinate = labels.variables.get(one.coordinate)
+        now = None if coordinate is None or one.measure.time is not None else measure_of(coordinate).text
+        found[one.name] = (None, Measure(read[one.name] if now is None else now))
+    return found
 
 
 def _numbers_as_recorded(record: FitRecord, inputs: Sequence[ModelInput], labels: Labels) -> Any:

@@ -12,13 +12,16 @@ import xarray as xr
 from xr_modelfit.coords import Labels, ModelInput, bare
 from xr_modelfit.messages import listed
 from xr_modelfit.times import TimeAxis
-from xr_modelfit.units import Conversion, Measure, factor_of_texts, measure_of
+from xr_modelfit.unit_text import UnknownUnitError, parse_unit
+from xr_modelfit.units import Measure, conversion, factor_of_texts, measure_of
 
 __all__ = ["Response", "response_of", "step_of"]
 
 _UNIFORM = 1e-6  # of a step: samples that are on a grid
+_COUNTED = 1e-3  # of a step: samples by which a kernel without a coordinate may be counted
+_RESOLVED = 0.1  # of a step: how well the numbers of a coordinate tell its samples apart
 
-Converted = Mapping[str, tuple[Conversion, Measure]]
+Converted = Mapping[str, tuple[Any, Measure]]  # what coordinates were before they were converted, by model input
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ def response_of(
             f"response is given, and {len(fitted)} dims are fitted, {fitted}: a response runs along one. Write a model "
             "that is convolved inside (scipy.signal.fftconvolve, for example)."
         )
+    if not array.size:
+        raise ValueError(f"response is empty, with the dims {dict(array.sizes)}. Give the values of a response.")
     own = [d for d in array.dims if d not in labels.data.dims]
     if len(own) != 1:
         raise ValueError(
@@ -80,13 +85,14 @@ def _matrix(labels: Labels, array: xr.DataArray, dim: Hashable, out: Hashable) -
             f"data has {n} samples, and each of them needs its column: {n} along {out!r}."
         )
     unit = measure_of(array).text
-    if unit is not None and factor_of_texts(unit, "1") is None:
+    times = 1.0 if unit is None else factor_of_texts(unit, "1")
+    if times is None:
         raise ValueError(
             f"response has the unit {unit!r}; a matrix has none, since the model's values are in the unit of the data. "
             "Divide it by its unit."
         )
     _require_weight(array, (dim, out))
-    return Response(array.transpose(..., dim, out).variable.astype(float), None)
+    return Response(array.transpose(..., dim, out).variable.astype(float) * times, None)
 
 
 def _kernel(
@@ -111,18 +117,25 @@ def _kernel(
 
 
 def _require_weight(array: xr.DataArray, own: tuple[Hashable, ...]) -> None:
-    """Refuse a response, in memory, that is nowhere of any use."""
+    """Refuse a response, in memory, that is of no use to any fit; of several, the others give their fits a status."""
     if not array.variable._in_memory:
         return
-    if array.size == 0 or not np.all(np.isfinite(array.values)):
-        raise ValueError("response is empty, or not finite everywhere. Fill it, with 0 where there is no response.")
     axes = tuple(array.dims.index(d) for d in own)
-    # A matrix may take away what it adds, a kernel is divided by its sum.
-    total = np.abs(np.sum(array.values, axis=axes)) if len(own) == 1 else np.sum(np.abs(array.values), axis=axes)
-    if np.all(total <= 1e-12 * np.sum(np.abs(array.values), axis=axes)):
+    finite = np.all(np.isfinite(array.values), axis=axes)
+    if not finite.any():
         raise ValueError(
-            "response has the sum 0, so that nothing is left of a model behind it: a kernel is divided by its sum. "
-            "Check its values."
+            f"response is not finite everywhere: {np.count_nonzero(~np.isfinite(array.values))} of {array.size} values "
+            "are NaN or infinite. Fill it, with 0 where there is no response."
+        )
+    # A matrix may take away what it adds, a kernel is divided by its sum.
+    with np.errstate(all="ignore"):
+        size = np.sum(np.abs(array.values), axis=axes)
+        total = size if len(own) > 1 else np.abs(np.sum(array.values, axis=axes))
+        nothing = total <= 1e-12 * size if len(own) == 1 else size == 0.0
+    if np.all(nothing | ~finite):
+        raise ValueError(
+            "response has the sum 0, so that nothing is left of a model behind it: a kernel is divided by its sum, and "
+            "a matrix multiplies the model. Check its values."
         )
 
 
@@ -130,7 +143,7 @@ def _offsets(array: xr.DataArray, own: Hashable, one: ModelInput, dim: Hashable,
     """Offsets of a kernel along a coordinate, as numbers inside the fit."""
     if own not in array.coords:
         n = array.sizes[own]
-        step = step_of(one.values, dim)
+        step = step_of(one.values, dim, _COUNTED)
         if step is None or n % 2 == 0:
             why = "is even" if n % 2 == 0 else f"counts samples, which are not equally spaced along {dim!r}"
             raise ValueError(
@@ -153,7 +166,7 @@ def _offsets(array: xr.DataArray, own: Hashable, one: ModelInput, dim: Hashable,
         inner, now = one.measure.text, coordinate.attrs.get("units", was.text)
         offsets = np.asarray(coordinate.values, dtype=float)
         if now is not None and inner is not None and now != inner:
-            times = factor_of_texts(str(now), inner)
+            times = _factor_of_differences(str(now), inner)
             if times is None:
                 raise ValueError(
                     f"The offsets of the response, along {own!r}, are in {now!r}, which cannot be converted to "
@@ -167,13 +180,31 @@ def _offsets(array: xr.DataArray, own: Hashable, one: ModelInput, dim: Hashable,
     return np.asarray(offsets, dtype=float)
 
 
-def step_of(values: xr.Variable, dim: Hashable) -> float | None:
-    """The step of a coordinate that all fits share and that is equally spaced, else None."""
+def _factor_of_differences(old: str, new: str) -> float | None:
+    """What differences in ``old`` are multiplied by to be in ``new``; None where no factor does it."""
+    try:
+        how = conversion(parse_unit(old), parse_unit(new), difference=True)
+    except UnknownUnitError:
+        return None
+    return None if how is None else how.factor
+
+
+def step_of(values: xr.Variable, dim: Hashable, tolerance: float = _UNIFORM) -> float | None:
+    """The step of a coordinate that all fits share and that is equally spaced, else None.
+
+    Parameters
+    ----------
+    values : Variable
+    dim : Hashable
+    tolerance : float
+        How far, in steps, a sample may be from where it would be. What rounding does to the coordinate is no distance.
+    """
     if values.dims != (dim,) or not values._in_memory or values.size < 2:
         return None
     x = np.asarray(values.values, dtype=float)
     step = float((x[-1] - x[0]) / (x.size - 1))
     if not np.isfinite(step) or step == 0.0:
         return None
-    uniform = np.all(np.abs(x - (x[0] + step * np.arange(x.size))) <= _UNIFORM * abs(step))
-    return step if uniform else None
+    resolution = np.finfo(values.dtype if values.dtype.kind == "f" else float).eps * np.max(np.abs(x))
+    apart = np.abs(x - (x[0] + step * np.arange(x.size)))
+    return step if resolution <= _RESOLVED * abs(step) and np.all(apart <= tolerance * abs(step) + resolution) else None
