@@ -32,7 +32,7 @@ def _own_folder(compiled_code: Path) -> None:
 
 
 def spectra(clean: np.ndarray, noise: float = NOISE, n: int = 4) -> np.ndarray:
-    """Noisy spectra (n, len(clean)) or images; all but the first have gaps, each its own, none at the highest values."""
+    """Noisy spectra (n, len(clean)) or images; all but the first have gaps, each its own, none at the line."""
     rng = np.random.default_rng(3)
     y = clean + rng.normal(0.0, noise, (n, *clean.shape))
     low = clean < np.quantile(clean, 0.9)
