@@ -6,9 +6,11 @@ wider by 5.6 %.
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import xarray as xr
 from astropy.modeling import models as M
 from instrument import fitters, mean_gauss, recorded
@@ -20,6 +22,11 @@ CHANNEL = FWHM / 2
 STDDEV = FWHM / np.sqrt(8 * np.log(2))
 WAVELENGTH = CENTRE + CHANNEL * np.arange(-30, 31)
 BIASED = np.sqrt(STDDEV**2 + CHANNEL**2 / 12)
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(compiled_code: Path) -> None:
+    """Nothing is kept in the folder of the user."""
 
 
 def spectra(places: np.ndarray, noise: float = 0.0) -> xr.DataArray:
