@@ -35,6 +35,7 @@ from xr_modelfit.points import (
 from xr_modelfit.probing import about
 from xr_modelfit.problem import Problem
 from xr_modelfit.record import FitRecord, RecordError, build_model
+from xr_modelfit.tables import as_fitted
 from xr_modelfit.unit_record import coordinate_numbers, in_units_of_data, parameter_numbers, recorded_measure
 from xr_modelfit.units import check_equivalencies, plain
 from xr_modelfit.ways import Whole, find_ways, with_broadcasting
@@ -313,7 +314,7 @@ def matching(model: ModelArg, record: FitRecord) -> Model:
             f"model has the inputs {listed(input_names(model))}, but the fit read {listed(read)}. "
             "Pass an instance of the model that was fitted."
         )
-    return model
+    return as_fitted(model, record.content["model"])
 
 
 def parameter_of(result: xr.Dataset, record: FitRecord, name: str) -> xr.DataArray:

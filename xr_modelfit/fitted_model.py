@@ -14,6 +14,7 @@ from xr_modelfit.evaluation import matching, parameter_of
 from xr_modelfit.expression import with_values
 from xr_modelfit.function_models import ModelArg
 from xr_modelfit.record import FitRecord, build_model
+from xr_modelfit.tables import own_tables
 from xr_modelfit.unit_record import parameter_quantities
 from xr_modelfit.unit_text import parse_unit
 from xr_modelfit.units import factor
@@ -27,7 +28,7 @@ def to_model(result: xr.Dataset, record: FitRecord, model: ModelArg | None = Non
     if not _takes_units(record, values, model):
         values = [getattr(v, "value", v) for v in values]
     if model is not None:
-        model = matching(model, record)
+        model = own_tables(matching(model, record))
         built = with_values(model, values)
         for name, value in zip(built.param_names, values, strict=True):
             unit = getattr(model, name).unit
@@ -35,7 +36,7 @@ def to_model(result: xr.Dataset, record: FitRecord, model: ModelArg | None = Non
                 bounds = getattr(built, name).bounds  # the model's are in its own unit
                 getattr(built, name).bounds = tuple(None if b is None else b * times for b in bounds)
         return built
-    built = matching(build_model(record.content["model"], values), record)
+    built = own_tables(matching(build_model(record.content["model"], values), record))
     for name, inward in zip(built.param_names, (record.units or {}).get("inward", []), strict=False):
         bounds = getattr(built, name).bounds
         getattr(built, name).bounds = tuple(None if b is None else b / inward for b in bounds)
@@ -53,7 +54,7 @@ def _takes_units(record: FitRecord, values: Sequence[Any], model: ModelArg | Non
     ones = [Quantity(1.0, v.unit) for v in values]
     tree = record.content["model"]
     try:
-        tried = build_model(tree, ones) if model is None else with_values(matching(model, record), ones)
+        tried = build_model(tree, ones) if model is None else with_values(own_tables(matching(model, record)), ones)
         inputs = [Quantity(np.array([1.0, 2.0]), parse_unit(one["units"] or "1")) for one in record.inputs]
         with np.errstate(all="ignore"):
             given = tried(*inputs)

@@ -96,7 +96,7 @@ def fit(
     diagnostics_callable: Callable[..., Any] | None = None,
     keep_attrs: bool = True,
 ) -> xr.Dataset:
-    """Fit an astropy model at every position of a labelled array.
+    """Fit an astropy model or a function at every position of a labelled array.
 
     Also as ``obj.modelfit(model, dim, ...)``.
 
@@ -106,11 +106,15 @@ def fit(
         Data of real numbers. Of a Dataset, ``data`` names the variable to fit; without it, every
         numeric variable that has the fitted dims is fitted, and its name is put before its outputs.
         Units are those of ``attrs["units"]``, of pint or of astropy.
-    model : astropy.modeling.Model
+    model : astropy.modeling.Model or callable
         One output, any number of inputs that the fitter takes; carries start values, ``fixed``,
         ``tied`` and ``bounds``. It is not changed. A parameter with an array of values is a map
         over the remaining dims, in the data's order. Units that it carries are kept; the data and
         its coordinates then need units that can be converted to them.
+        Or a function of arrays, ``decay(t, a=1.0, tau=2.0)``: arguments with a number as default are
+        parameters, the default is the start; those without a default are inputs, unless ``p0`` or
+        ``bounds`` names them. Keyword-only arguments and other defaults (None, str, bool) are kept
+        as they are.
     dim : Hashable, sequence of Hashable, or ...
         Dims that each fit consumes, in any order; ``...`` for all. May be left out where
         ``coords`` names 1-D coordinates.
@@ -118,8 +122,9 @@ def fit(
         Variable of a Dataset to fit.
     coords : mapping, Hashable or DataArray, optional
         What each input of the model reads: ``{input: coordinate name or DataArray}``; with one
-        input also just the name. By default one input reads the index of the one fitted dim, and
-        several read what bears their name. A dim without coordinate counts 0, 1, 2, ...
+        input also just the name. Inputs of a function, also after ``custom_model``, are called like
+        its arguments. By default one input reads the index of the one fitted dim, and several read
+        what bears their name. A dim without coordinate counts 0, 1, 2, ...
         Dates and durations are read as numbers; see ``time_units``.
     where : DataArray of bool, or name
         True where a sample is used.
@@ -231,6 +236,9 @@ def fit(
     >>> series = xr.DataArray([2 * t + 1, 3 * t], dims=("station", "t"), coords={"t": t})
     >>> trend = xr_modelfit.fit(series, Linear1D(), dim="t")
     >>> trend["slope"].round(6).values.tolist()
+    [2.0, 3.0]
+    >>> growth = xr_modelfit.fit(series, lambda t, rate=1.0, level=0.0: rate * t + level, dim="t")
+    >>> growth["rate"].round(6).values.tolist()
     [2.0, 3.0]
     """
     options: dict[str, Any] = {

@@ -25,6 +25,7 @@ from xr_modelfit.expression import with_values
 from xr_modelfit.function_models import as_model, function_of, kind_of
 from xr_modelfit.input_names import default_inputs
 from xr_modelfit.remembered import find, key_of, path_of
+from xr_modelfit.tables import inner_of, own_tables
 
 __all__ = ["RecordError", "build_model", "describe_model", "plain_value"]
 
@@ -59,6 +60,8 @@ def describe_model(model: Model) -> dict[str, Any]:
         tree["custom"] = _key_of_class(cls) or path_of(cls)
         if (kind := kind_of(cls)) is not None:
             tree["kind"] = kind
+    if (inner := inner_of(model)) is not None:
+        model, tree["inner"] = own_tables(model), inner.described()
     tree["arguments"], unread = _constructor_arguments(model)
     parameters = {name: getattr(model, name) for name in model.param_names}
     tree["values"] = {name: plain_value(_scalar(one.value)) for name, one in parameters.items()}
@@ -289,6 +292,8 @@ def plain_value(value: Any) -> Any:
     """A value as JSON has it: infinite and NaN numbers as text, arrays as lists, the rest as repr."""
     if value is None or isinstance(value, bool | str):
         return value
+    if isinstance(value, Quantity):
+        return {"quantity": [plain_value(value.value), value.unit.to_string()]}
     if isinstance(value, np.bool_):
         return bool(value)
     if isinstance(value, int | np.integer):
@@ -303,7 +308,9 @@ def plain_value(value: Any) -> Any:
 
 
 def _value(plain: Any) -> Any:
-    """The reverse of `plain_value` for numbers, text and sequences of them."""
+    """The reverse of `plain_value` for numbers, text, Quantities, and sequences of them."""
+    if isinstance(plain, Mapping) and plain.keys() == {"quantity"}:
+        return Quantity(_value(plain["quantity"][0]), plain["quantity"][1])
     if isinstance(plain, Mapping):
         raise RecordError(f"The record of the fit is damaged: {plain} stands where a number should. {_PASS}")
     if isinstance(plain, list):

@@ -14,6 +14,7 @@ from typing import Any
 
 import xarray as xr
 from astropy import units as u
+from astropy.modeling import Model
 from astropy.units import Quantity, UnitBase
 
 from xr_modelfit.coords import ModelInput
@@ -146,6 +147,8 @@ class UnitSystem:
     parameters : tuple of ParameterUnit
     carried : bool
         The model carries units.
+    model : astropy.modeling.Model or None
+        It with its lookup tables in plain numbers, where they have units.
     """
 
     inputs: list[ModelInput]
@@ -154,6 +157,7 @@ class UnitSystem:
     data: Conversion | None = None
     carried: bool = False
     converted: Mapping[str, tuple[Conversion, Measure]] = field(default_factory=dict)
+    model: Model | None = None
 
     def plain_factor(self, power: int = 1) -> float:
         """What plain errors, in the data's own unit, are multiplied by; ``power`` -1 for weights."""

@@ -18,6 +18,7 @@ that the laws leave open (of two factors of a product, say) stay unknown: a unit
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -27,11 +28,15 @@ from astropy.modeling import CompoundModel, Model
 from astropy.modeling.polynomial import PolynomialModel
 
 from xr_modelfit.dimension import Dimension, astropy_rules, is_mapped
-from xr_modelfit.expression import evaluate_tree
+from xr_modelfit.expression import evaluate_tree, leaves
 from xr_modelfit.single_terms import single_terms
+from xr_modelfit.tables import inner_of, scaled_tables
 from xr_modelfit.telling_points import moderate_changes, telling_points
 
 __all__ = ["dimensions"]
+
+_Scale = tuple[float, int | None, float]  # of the output; a group of inputs, and the factor of these
+_AS_IT_IS: _Scale = (1.0, None, 1.0)
 
 _TRIES = 3  # parameter vectors that a law is tried on
 _DENOMINATOR = 6  # exponents are multiples of a sixth
@@ -101,6 +106,9 @@ class _Laws:
         origins: np.ndarray | None = None,
     ) -> None:
         self.model, self.groups, self.moderate = model, list(groups), moderate
+        self.tables: list[Any] = [leaf for leaf in leaves(model) if inner_of(leaf) is not None]
+        for table in self.tables:  # the model is a copy
+            table.bounds_error = False
         self.approximate: list[Dimension] = []  # what Euler's form gives, before it is rounded
         self.n_groups = max(self.groups, default=-1) + 1
         probe = [np.asarray(x, dtype=float) for x in probe]
@@ -144,6 +152,9 @@ class _Laws:
         rules = astropy_rules(self.model, self.groups, self.n_groups)
         if rules is not None and self._holds([r if r is not None else Dimension() for r in rules]):
             return [r if r is not None else Dimension(inputs=(Fraction(0),) * self.n_groups) for r in rules]
+        none = [Dimension(inputs=(Fraction(0),) * self.n_groups)] * K
+        if self.tables and self._holds(none) and all(self._is_evident(j, none, 100 * self.close) for j in range(K)):
+            return [*none]  # a table has kinks, where differences say little
         solved = self._solve_euler()
         if solved is not None:
             return solved
@@ -208,11 +219,15 @@ class _Laws:
                 return False
         return True
 
-    def evaluate(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray | None:
+    def evaluate(
+        self, inputs: Sequence[np.ndarray], parameters: np.ndarray, scale: _Scale = _AS_IT_IS
+    ) -> np.ndarray | None:
+        """Values of the model, whose tables are scaled as the inputs and the output are; None where it has none."""
         try:
             inputs = [x + origin for x, origin in zip(inputs, self.origins, strict=True)]
             parameters = parameters + self._origin_of_parameters(parameters.size)
-            values = evaluate_tree(self.model, inputs, list(parameters), careless=True)
+            with scaled_tables(self.model, self.groups, *scale) if self.tables else nullcontext():
+                values = evaluate_tree(self.model, inputs, list(parameters), careless=True)
             return np.broadcast_to(np.asarray(values, dtype=float), inputs[0].shape)
         except Exception:
             return None  # says nothing there
@@ -220,11 +235,14 @@ class _Laws:
     def _holds(self, exponents: Sequence[Dimension], close: float | None = None, *, moved: bool = True) -> bool:
         """Whether the laws hold for these exponents."""
         output = np.array([float(e.output) for e in exponents])
-        if not all(self._same(self.probe, lambda p, s=s: p * s**output, s, close) for s in _FACTORS):
+        larger = (self._same(self.probe, lambda p, s=s: p * s**output, (s, None, 1.0), close) for s in _FACTORS)
+        if not all(larger):
             return False
         for g in range(self.n_groups):
             powers = np.array([float(_of(e, g)) for e in exponents])
-            scaled = (self._same(self._scaled(g, s), lambda p, s=s, b=powers: p * s**b, close=close) for s in _FACTORS)
+            scaled = (
+                self._same(self._scaled(g, s), lambda p, s=s, b=powers: p * s**b, (1.0, g, s), close) for s in _FACTORS
+            )
             if not all(scaled) and not (
                 # A magnitude has no factor; it has a zero point that may be moved.
                 moved and self._same(self._moved(g), lambda p, b=powers: np.where(b == 1, p + self.shift, p))
@@ -232,11 +250,13 @@ class _Laws:
                 return False
         return True
 
-    def _same(self, inputs: Sequence[np.ndarray], change: Any, factor: float = 1.0, close: float | None = None) -> bool:
-        """Whether the changed parameters at other inputs give the old values, times a factor."""
-        close = self.close if close is None else close
+    def _same(
+        self, inputs: Sequence[np.ndarray], change: Any, scale: _Scale = _AS_IT_IS, close: float | None = None
+    ) -> bool:
+        """Whether the changed parameters at other inputs give the old values, times the factor of the output."""
+        close, factor = self.close if close is None else close, scale[0]
         for p, before in zip(self.vectors, self.values, strict=True):
-            after = self.evaluate(inputs, change(p))
+            after = self.evaluate(inputs, change(p), scale)
             if before is None or after is None:
                 return False
             here = np.isfinite(before)
@@ -279,6 +299,7 @@ class _Laws:
         rows: list[np.ndarray] = []
         for p, value in zip(self.vectors, self.values, strict=True):
             slopes = [self._slope(p, j) for j in range(K)]
+            value = value if value is None or not self.tables else self._without_tables(p, value)
             inputs = [self._input_slope(p, g) for g in range(self.n_groups)]
             parts = [part for part in (*slopes, value, *inputs) if part is not None]
             if len(parts) < K + 1 + self.n_groups:
@@ -317,7 +338,15 @@ class _Laws:
 
     def _input_slope(self, p: np.ndarray, group: int) -> np.ndarray | None:
         """x df/dx over the inputs of a group, shape (n,)."""
-        return self._difference(lambda s: (self._scaled(group, s), p))
+        return self._difference(lambda s: (self._scaled(group, s), p, (1.0, group, s)))
+
+    def _without_tables(self, p: np.ndarray, value: np.ndarray) -> np.ndarray | None:
+        """Values less what is in proportion to tables in the unit of the output, shape (n,)."""
+        slope = self._difference(lambda s: (self.probe, p, (s, None, 1.0)))
+        if slope is None:
+            return None
+        left = value - slope
+        return left if np.nanmax(np.abs(left), initial=0.0) > _CLOSE * np.nanmax(np.abs(value)) else 0 * left
 
     def _difference(self, at: Any) -> np.ndarray | None:
         """Derivative with respect to the logarithm of a factor, by differences of fourth order."""
@@ -330,7 +359,8 @@ class _Laws:
             if all(np.nanmax(np.abs(v - here), initial=0.0) <= 0.1 * size for v in (values[0], values[3])):
                 a, b, c, d = values
                 slope = np.asarray((8 * (c - b) - (d - a)) / (12 * h))
-                rounding = 8 * np.finfo(float).eps * size / h  # which must not be read as an effect
+                # Rounding must not be read as an effect; between the points of a table, that of an input is more.
+                rounding = (1000 if self.tables else 8) * np.finfo(float).eps * size / h
                 return slope if np.nanmax(np.abs(slope), initial=0.0) > rounding else 0 * slope
         return None
 

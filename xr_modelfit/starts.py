@@ -192,6 +192,7 @@ def resolve_starts(
     TypeError
         A value that is neither a number nor a DataArray.
     """
+    model = model if units.model is None else units.model
     names = result_names(model)
     if bounds is not None and not isinstance(bounds, Mapping):
         raise TypeError(f"bounds is {a(bounds)}; pass {{parameter: (low, high)}}, with None where there is no bound.")

@@ -9,6 +9,7 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,13 @@ from astropy.units import Quantity, UnitBase
 
 from xr_modelfit.coords import ModelInput
 from xr_modelfit.dimension import Dimension
-from xr_modelfit.expression import evaluate_tree, result_names, scalar_model, with_values
+from xr_modelfit.expression import evaluate_tree, leaves, result_names, scalar_model, with_values
 from xr_modelfit.messages import listed
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem, measures_of_groups, told_by_labels, unit_groups
 from xr_modelfit.probing import about
 from xr_modelfit.scaling import dimensions
+from xr_modelfit.table_units import TablePlan, agrees_with_quantities, table_plans
+from xr_modelfit.tables import has_units, inner_of, spread_of_points
 from xr_modelfit.unit_misfit import InputRead, Misfit
 from xr_modelfit.unit_text import write_unit
 from xr_modelfit.units import Conversion, Measure, conversion, factor
@@ -54,6 +57,45 @@ def resolve_units(
     ValueError
         Units that the model carries do not fit those of the data and its coordinates.
     """
+    if not any(map(has_units, leaves(model))):
+        return _resolve_units(model, inputs, measure, equivalencies, probe)
+    plans = table_plans(model, inputs, measure, equivalencies)
+    found, errors = [], []
+    for plan in plans:
+        near = partial(_converted_probe, probe, inputs, plan)
+        try:
+            system = _resolve_units(plan.model, plan.inputs, measure, equivalencies, near)
+        except ValueError as error:
+            errors.append(error)
+            continue
+        agrees = agrees_with_quantities(model, plan, system, near())
+        if agrees is not False and system.data is None:
+            system = replace(system, converted={**plan.converted, **system.converted}, model=plan.model)
+            found.append((agrees, system))
+    proven = [system for agrees, system in found if agrees]
+    if proven or (found and len(plans) == 1):
+        return proven[0] if proven else found[0][1]
+    if errors:
+        raise errors[0]
+    raise ValueError(
+        "model has tables with units, but with them it cannot be evaluated on the coordinates "
+        f"{listed(i.coordinate for i in inputs)}, or gives no values in the unit of the data ({measure.text!r}). Give "
+        "units to all of its parameters, or plain numbers to its tables, in the units of the data and its coordinates."
+    )
+
+
+def _converted_probe(probe: Probe, inputs: Sequence[ModelInput], plan: TablePlan) -> Sequence[np.ndarray]:
+    """Coordinates in memory, in the units of a plan."""
+    return [
+        plan.converted[one.name][0].apply(xr.Variable(["n"], x)).values if one.name in plan.converted else x
+        for one, x in zip(inputs, probe(), strict=True)
+    ]
+
+
+def _resolve_units(
+    model: Model, inputs: list[ModelInput], measure: Measure, equivalencies: Mapping[str, Any], probe: Probe
+) -> UnitSystem:
+    """`resolve_units` for a model whose tables are plain."""
     names = result_names(model)
     carried = [getattr(model, name).unit for name in model.param_names]
     if all(c is None for c in carried):
@@ -76,7 +118,11 @@ def resolve_units(
 def _near(bare: Model, n_inputs: int) -> list[np.ndarray]:
     """Values of each input about the model's own numbers."""
     near = about(np.array(bare.parameters, dtype=float), 100)
-    return [np.roll(near, 7 * i) for i in range(n_inputs)]
+    own = [np.roll(near, 7 * i) for i in range(n_inputs)]
+    tables = spread_of_points(bare, n_inputs, 100)
+    if all(x is None for x in tables):
+        return own
+    return [np.concatenate([x, x if points is None else points]) for x, points in zip(own, tables, strict=True)]
 
 
 class _Carried:
@@ -121,8 +167,10 @@ class _Carried:
 
     def _exponents(self, groups: Sequence[int]) -> list[Dimension | None]:
         """Dimensions, found on coherent numbers: a mean in km/s may stand beside a width in m/s."""
+        beside = any(inner_of(leaf) is not None for leaf in leaves(self.model))  # tables are in the inner units
+        known = [self.Y, *(_or_one(i.measure) for i in self.inputs)] if beside else []
         values = [
-            _in_si(value)
+            _coherent_number(value, known)
             if (value := getattr(self.model, name).quantity) is not None
             else getattr(self.model, name).value
             for name in self.model.param_names
@@ -326,9 +374,11 @@ def _coherent(unit: UnitBase) -> UnitBase:
     return u.CompositeUnit(1.0, parts.bases, parts.powers)
 
 
-def _in_si(value: Quantity) -> Any:
+def _coherent_number(value: Quantity, known: Sequence[UnitBase]) -> Any:
+    """In one of the known units, if it can be converted to one, else in SI."""
+    unit = next((unit for unit in known if factor(value.unit, unit) is not None), None)
     try:
-        return value.si.value
+        return value.si.value if unit is None else value.to_value(unit)
     except u.UnitConversionError:  # a scale of temperature
         return value.value
 
