@@ -23,7 +23,7 @@ from xr_modelfit.problem import Problem
 
 __all__ = ["UNKNOWN", "gathered", "points_needed", "rule"]
 
-UNKNOWN = 10  # points where bins cannot be tried, or not all parameters show
+UNKNOWN = 12  # points where bins differ from fit to fit, or not all parameters show
 _OF_POLYNOMIALS = (2, 3, 4)
 _OF_OTHERS = (8, 10, 12, 16, 20)
 _EXACT = 24  # points that count as exact
@@ -162,17 +162,16 @@ def _halved(problem: Problem) -> np.ndarray:
 def _cells(
     bins: Bins, inputs: Sequence[ModelInput], fitted: Sequence[Hashable], sizes: Mapping[Hashable, int]
 ) -> Cells | None:
-    """The bins of the first fit; None unless they are in memory and there are any."""
+    """The bins that all fits share; None where they differ, as then they may be lazy, or there are none."""
     n = math.prod(sizes[d] for d in fitted)
     found: Cells = []
     for one in inputs:
         sides = []
         for values in bins.edges.get(one.name, (one.values, one.values)):
-            if not values._in_memory or not values.size or not n:
+            if not set(values.dims) <= set(fitted) or not values._in_memory or not n:
                 return None
-            first = values.isel({d: 0 for d in values.dims if d not in fitted})
-            absent = {d: sizes[d] for d in fitted if d not in first.dims}
-            whole: xr.Variable = first.set_dims({**absent, **first.sizes}).transpose(*fitted)
+            absent = {d: sizes[d] for d in fitted if d not in values.dims}
+            whole: xr.Variable = values.set_dims({**absent, **values.sizes}).transpose(*fitted)
             sides.append(np.asarray(whole.values, dtype=float).reshape(-1))
         found.append((sides[0], sides[1]))
     usable = np.all([np.isfinite(edge) for pair in found for edge in pair], axis=0)

@@ -17,10 +17,10 @@ from xr_modelfit.bin_points import UNKNOWN, gathered, points_needed, rule
 from xr_modelfit.bins import Bins, Edges
 from xr_modelfit.coords import ModelInput
 from xr_modelfit.problem import Problem
-from xr_modelfit.responses import Response, step_of
+from xr_modelfit.responses import Response, at_hand, step_of
 from xr_modelfit.sampling import Sampling
 
-__all__ = ["NODE", "UNKNOWN", "WEIGHT", "Nodes", "nodes_of", "sampled"]
+__all__ = ["NODE", "UNKNOWN", "WEIGHT", "Nodes", "nodes_of", "sampled", "shared_at_hand"]
 
 NODE, WEIGHT = "_modelfit_node", "_modelfit_weight"
 _POINT, _OFFSET = "_modelfit_point", "_modelfit_offset"
@@ -82,11 +82,23 @@ def sampled(
             "Put the response into the model, give it as a matrix, or pass pointwise=True if the model's value at a "
             "sample depends on that sample alone."
         )
+    bins, inputs = shared_at_hand(bins, inputs, fitted)
     n_points = None if bins is None else points_needed(problem, bins, inputs, fitted, sizes)
     found = nodes_of(bins, response, inputs, fitted, sizes, n_points or 1)
     named = {} if bins is None else dict(bins.named)
     told = {"points": n_points, "bins": named, "response": _described(response)}
     return replace(found, described=told)
+
+
+def shared_at_hand(
+    bins: Bins | None, inputs: Sequence[ModelInput], fitted: Sequence[Hashable]
+) -> tuple[Bins | None, list[ModelInput]]:
+    """Bins and inputs with what all fits share in memory."""
+    read = [replace(one, values=at_hand(one.values, fitted)) for one in inputs]
+    if bins is None:
+        return None, read
+    edges = {name: (at_hand(low, fitted), at_hand(high, fitted)) for name, (low, high) in bins.edges.items()}
+    return replace(bins, edges=edges), read
 
 
 def _described(response: Response | None) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from xr_modelfit.times import TimeAxis
 from xr_modelfit.unit_text import UnknownUnitError, parse_unit
 from xr_modelfit.units import Measure, conversion, factor_of_texts, measure_of
 
-__all__ = ["Response", "response_of", "step_of"]
+__all__ = ["Response", "at_hand", "response_of", "step_of"]
 
 _UNIFORM = 1e-6  # of a step: samples that are on a grid
 _COUNTED = 1e-3  # of a step: samples by which a kernel without a coordinate may be counted
@@ -63,14 +63,16 @@ def response_of(
             f"response is given, and {len(fitted)} dims are fitted, {fitted}: a response runs along one. Write a model "
             "that is convolved inside (scipy.signal.fftconvolve, for example)."
         )
-    if not array.size:
-        raise ValueError(f"response is empty, with the dims {dict(array.sizes)}. Give the values of a response.")
     own = [d for d in array.dims if d not in labels.data.dims]
+    if any(array.sizes[d] == 0 for d in (*own, *fitted) if d in array.dims):
+        raise ValueError(f"response is empty, with the dims {dict(array.sizes)}. Give the values of a response.")
     if len(own) != 1:
         raise ValueError(
             f"response has dims {array.dims}; a kernel has one dim of offsets that the data does not have, a matrix "
             f"{fitted[0]!r} and one more. Rename the dim of a kernel: response.rename({{{fitted[0]!r}: 'offset'}})."
         )
+    if set(array.dims) <= {*own, *fitted}:
+        array = array.compute()
     if fitted[0] in array.dims:
         return _matrix(labels, array, fitted[0], own[0])
     return _kernel(labels, inputs, fitted[0], array, own[0], converted)
@@ -112,13 +114,30 @@ def _kernel(
         )
     _require_weight(array, (own,))
     offsets = _offsets(array, own, along[0], dim, converted)
-    values = array.transpose(..., own).variable.astype(float)
-    return Response(values / values.sum([own]), offsets)
+    values: xr.Variable = xr.apply_ufunc(
+        _divided_by_sum,
+        array.transpose(..., own).variable.astype(float),
+        input_core_dims=[[own]],
+        output_core_dims=[[own]],
+        dask="parallelized",
+        output_dtypes=[float],
+        dask_gufunc_kwargs={"allow_rechunk": True},
+    )
+    return Response(values, offsets)
+
+
+def _divided_by_sum(values: np.ndarray) -> np.ndarray:
+    """Kernels (..., n_offsets) of sum 1; the sum is taken one by one, so that it is the same however they lie."""
+    total = np.zeros(values.shape[:-1])
+    for k in range(values.shape[-1]):
+        total = total + values[..., k]
+    with np.errstate(all="ignore"):  # of no use at one position: that fit alone fails
+        return np.asarray(values / total[..., None])
 
 
 def _require_weight(array: xr.DataArray, own: tuple[Hashable, ...]) -> None:
     """Refuse a response, in memory, that is of no use to any fit; of several, the others give their fits a status."""
-    if not array.variable._in_memory:
+    if not array.variable._in_memory or not array.size:
         return
     axes = tuple(array.dims.index(d) for d in own)
     finite = np.all(np.isfinite(array.values), axis=axes)
@@ -143,7 +162,7 @@ def _offsets(array: xr.DataArray, own: Hashable, one: ModelInput, dim: Hashable,
     """Offsets of a kernel along a coordinate, as numbers inside the fit."""
     if own not in array.coords:
         n = array.sizes[own]
-        step = step_of(one.values, dim, _COUNTED)
+        step = step_of(at_hand(one.values, (dim,)), dim, _COUNTED)
         if step is None or n % 2 == 0:
             why = "is even" if n % 2 == 0 else f"counts samples, which are not equally spaced along {dim!r}"
             raise ValueError(
@@ -187,6 +206,15 @@ def _factor_of_differences(old: str, new: str) -> float | None:
     except UnknownUnitError:
         return None
     return None if how is None else how.factor
+
+
+def at_hand(values: xr.Variable, fitted: Collection[Hashable]) -> xr.Variable:
+    """A coordinate that all fits share, in memory; others stay as they are.
+
+    What is made of it must not depend on whether it had been computed before.
+    """
+    shared: xr.Variable = values.compute() if set(values.dims) <= set(fitted) else values
+    return shared
 
 
 def step_of(values: xr.Variable, dim: Hashable, tolerance: float = _UNIFORM) -> float | None:
