@@ -52,7 +52,7 @@ def compiled(model: Model, inputs: Sequence[np.ndarray], p: np.ndarray) -> tuple
     J = np.empty((n, 1 + k, LANES))
     side_by_side = np.repeat(np.array(p, dtype=float)[:, None], LANES, axis=1)
     arrays = [a.ctypes.data_as(_POINTER) for a in (D, side_by_side, J)]
-    kernels(written(traced(problem))).columns.ctypes(n, n, *arrays)
+    kernels(written(traced(problem))).columns.ctypes(0, n, n, 0, *arrays)
     assert_array_equal(J, J[..., :1] + np.zeros(LANES))  # all lanes alike
     columns = J[..., 0].T
     return columns[0], columns[1:]
