@@ -30,7 +30,7 @@ _FINE = 500  # points of a curve, at least
 _FINEST = 200_000
 _STEP = 5  # points of a curve for each sample: a season in a long series is seen
 _CURVE = "_modelfit_curve"
-_DATA, _SIGMA, _WHERE = "_modelfit_data", "_modelfit_sigma", "_modelfit_where"
+_DATA, _SIGMA, _WHERE, _EDGE = "_modelfit_data", "_modelfit_sigma", "_modelfit_where", "_modelfit_edge"
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,10 @@ def one_fit_of(
         held = _beside(held, "sigma", _SIGMA, _sigma(labels, sigma))
     if where is not None:
         held = _beside(held, "where", _WHERE, labels.find("where", where))
-    known = plain(obj).variables if isinstance(obj, xr.Dataset) else {}
-    bounds = [name for name in _bins_of(record).values() if name and name in known]
-    held = held.assign({name: plain(obj)[name] for name in bounds})
+    bounds = _bounds_of(obj, data, record)
+    held = held.assign(
+        {f"{_EDGE}{k}{n}": b.isel({b.dims[-1]: k}, drop=True) for n, b in bounds.items() for k in (0, 1)}
+    )
     held, result, at = one_position(held, fit, record, position)
     held, result = held.compute(), _computed(result, record)
     samples = held[_DATA].rename(data.name)
@@ -197,12 +198,24 @@ def one_fit_of(
         used &= np.isfinite(error.values) & (error.values > 0)
     if _WHERE in held:
         used &= held[_WHERE].broadcast_like(samples).transpose(*samples.dims).values.astype(bool)
-    return OneFit(samples, result, record, at, error, used, model, {name: held[name] for name in bounds})
+    bounds = {n: xr.concat([held[f"{_EDGE}{k}{n}"] for k in (0, 1)], _EDGE).rename(n) for n in bounds}
+    return OneFit(samples, result, record, at, error, used, model, bounds)
 
 
 def _bins_of(record: FitRecord) -> dict[str, str | None]:
     """The names of bounds by model input, as the record has them."""
     return (record.sampled or {}).get("bins", {})
+
+
+def _bounds_of(obj: xr.DataArray | xr.Dataset, data: xr.DataArray, record: FitRecord) -> dict[str, xr.DataArray]:
+    """The bounds of bins that a Dataset has beside the data, by name; the dim of the two edges is last."""
+    known = plain(obj) if isinstance(obj, xr.Dataset) else xr.Dataset()
+    found = {}
+    for name in filter(None, _bins_of(record).values()):
+        extra = [d for d in known[name].dims if d not in data.dims] if name in known.variables else []
+        if len(extra) == 1 and known.sizes[extra[0]] == 2:
+            found[name] = known[name].transpose(..., extra[0])
+    return found
 
 
 def data_of(obj: Any, record: FitRecord) -> xr.DataArray:
