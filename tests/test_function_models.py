@@ -230,6 +230,12 @@ def test_all_ways_to_call() -> None:
     check(several.rename({n: str(n).removeprefix("flux_") for n in several.data_vars}))
     check(data().modelfit(bare, "t", sigma=NOISE, p0=data().modelfit(decay, "t")))
     check(data().modelfit(bare, "t", sigma=NOISE, p0=several))
+    starts = xr.Dataset({"a": 1.0, "tau": 2.0, "gain": ("star", [1.0, 2.0, 4.0])})
+    gained = (data() * starts["gain"]).modelfit(
+        lambda t, gain, a, tau: gain * bare(t, a, tau), "t", sigma=NOISE * starts["gain"], p0=starts,
+        coords={"t": "t", "gain": starts["gain"]},
+    )  # fmt: skip
+    check(gained)  # what coords names is read, though p0 has it too
     check(data().modelfit(decay, coords="t", sigma=NOISE))
     plan = data().modelfit.plan(bare, "t", p0={"a": 1, "tau": 2})
     assert plan.n_fits == 3
@@ -527,6 +533,8 @@ WRONG: dict[str, tuple[Any, dict[str, Any], type[Exception], list[str]]] = {
         ["needs 'w'", "functools.partial(", "p0={'w': ...}"]),
     "taken": (lambda t, linear=1.0: linear * t, {}, ValueError, ["'linear'", "Call it otherwise: linear_0"]),
     "a list in p0": (bare, {"p0": [1, 2]}, TypeError, ["p0 is a list", "{parameter: number or DataArray}"]),
+    "a start and a coordinate": (lambda t, w, a=1.0: t, {"p0": {"w": 1}, "coords": {"t": "t", "w": "t"}}, ValueError,
+        ["p0 has the key 'w'", "'a'"]),
     "an unknown parameter": (decay, {"p0": {"rate": 1}}, ValueError, ["'rate'", "'a', 'tau'"]),
     "custom_model without defaults": (custom_model(bare)(), {}, ValueError,
         ["bare has no parameters", "def bare(t, a=1.0, tau=1.0)", "p0={'a': ..., 'tau': ...}"]),

@@ -274,7 +274,7 @@ def jobs_of_call(
     """
     obj = plain(obj)
     if isinstance(obj, xr.DataArray | xr.Dataset):
-        model = model_to_fit(model, dim, options["p0"], options["bounds"], obj.dims)
+        model = model_to_fit(model, dim, options, obj.dims)
     if isinstance(obj, xr.DataArray):
         if data is not None:
             raise ValueError(

@@ -44,13 +44,15 @@ class Starts:
     maps: dict[Role, xr.Variable] = field(default_factory=dict)
 
 
-def model_to_fit(model: Any, dim: Any, p0: Any, bounds: Any, dims: Iterable[Hashable] = ()) -> Model:
+def model_to_fit(model: Any, dim: Any, options: Mapping[str, Any], dims: Iterable[Hashable] = ()) -> Model:
     """The model of a call: as it is, or that of a function; checked.
 
     Parameters
     ----------
-    model, dim, p0, bounds
+    model, dim
         As the user gave them.
+    options : mapping
+        Those of `xr_modelfit.fit`.
     dims : iterable of Hashable
         Those of the data.
 
@@ -60,7 +62,7 @@ def model_to_fit(model: Any, dim: Any, p0: Any, bounds: Any, dims: Iterable[Hash
         It is neither, or cannot be fitted; see `check_model`.
     """
     require_model(model)
-    if not isinstance(model, Model) and (isinstance(dim, Model) or callable(dim)):
+    if not callable(model) and callable(dim):
         given = dim.__name__ if hasattr(dim, "__name__") else type(dim).__name__
         raise TypeError(
             f"model is {model!r} and dim is {given}: the model comes first. Swap them: data.modelfit({given}, "
@@ -70,9 +72,12 @@ def model_to_fit(model: Any, dim: Any, p0: Any, bounds: Any, dims: Iterable[Hash
         raise TypeError(
             f"model is {model!r}, a dim of the data. The model comes first: data.modelfit(model, {model!r})."
         )
+    p0, coords = options["p0"], options["coords"]
     if callable(model) and p0 is not None and not isinstance(p0, Mapping | xr.Dataset):
         raise _no_p0(p0)
-    found = as_model(model, _starts_by_name(p0, bounds))
+    read = coords if isinstance(coords, Mapping) else {}
+    starts = {name: start for name, start in _starts_by_name(p0, options["bounds"]).items() if name not in read}
+    found = as_model(model, starts)
     check_model(found)
     return found
 
