@@ -20,7 +20,7 @@ from xr_modelfit.problem import Problem
 from xr_modelfit.responses import Response, at_hand, step_of
 from xr_modelfit.sampling import Sampling
 
-__all__ = ["NODE", "UNKNOWN", "WEIGHT", "Nodes", "nodes_of", "sampled", "shared_at_hand"]
+__all__ = ["NODE", "UNKNOWN", "WEIGHT", "Nodes", "nodes_of", "refuse_between", "sampled", "shared_at_hand"]
 
 NODE, WEIGHT = "_modelfit_node", "_modelfit_weight"
 _POINT, _OFFSET = "_modelfit_point", "_modelfit_offset"
@@ -75,19 +75,30 @@ def sampled(
     """
     if bins is None and response is None:
         return None
-    if problem.ways.grid is not None and (bins is not None or (response is not None and response.offsets is not None)):
-        option = "integrate" if bins is not None else "response"
-        raise ValueError(
-            f"{option} is given, but the model sees all its samples, so that it has no values between or beyond them. "
-            "Put the response into the model, give it as a matrix, or pass pointwise=True if the model's value at a "
-            "sample depends on that sample alone."
-        )
+    if problem.ways.grid is not None:
+        refuse_between(bins, response)
     bins, inputs = shared_at_hand(bins, inputs, fitted)
     n_points = None if bins is None else points_needed(problem, bins, inputs, fitted, sizes)
     found = nodes_of(bins, response, inputs, fitted, sizes, n_points or 1)
     named = {} if bins is None else dict(bins.named)
     told = {"points": n_points, "bins": named, "response": _described(response)}
     return replace(found, described=told)
+
+
+def refuse_between(bins: Bins | None, response: Response | None) -> None:
+    """Refuse what needs values between the samples, or beyond them, of a model that sees all of these.
+
+    Raises
+    ------
+    ValueError
+    """
+    if bins is not None or (response is not None and response.offsets is not None):
+        option = "integrate" if bins is not None else "response"
+        raise ValueError(
+            f"{option} is given, but the model sees all its samples, so that it has no values between or beyond them. "
+            "Put the response into the model, give it as a matrix, or fit with pointwise=True if the model's value at "
+            "a sample depends on that sample alone."
+        )
 
 
 def shared_at_hand(

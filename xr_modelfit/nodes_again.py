@@ -10,7 +10,7 @@ import xarray as xr
 
 from xr_modelfit.bins import BETWEEN, UNNAMED, bins_of
 from xr_modelfit.coords import Labels, ModelInput
-from xr_modelfit.nodes import UNKNOWN, Nodes, nodes_of, shared_at_hand
+from xr_modelfit.nodes import UNKNOWN, Nodes, nodes_of, refuse_between, shared_at_hand
 from xr_modelfit.record import FitRecord, RecordError
 from xr_modelfit.responses import Response, response_of
 from xr_modelfit.times import holds_times
@@ -59,6 +59,8 @@ def nodes_again(
         found = response_of(labels, inputs, new, response, _as_given(record, inputs, labels))
     if bins is None and found is None:
         return None
+    if record.grid_dims is not None:
+        refuse_between(bins, found)
     bins, inputs = shared_at_hand(bins, inputs, new)
     n_points = 1 if bins is None else told["points"] or UNKNOWN
     fitted = set(record.content["fitted_dims"])
