@@ -134,6 +134,13 @@ RESPONSES = {
         lambda s: s.image.modelfit(Gaussian2D(), ("lat", "lon"), coords={"x": "lon", "y": "lat"}, response=kernel()),
         ValueError, "2 dims are fitted", "along one", "fftconvolve",
     ),
+    "a matrix and a pooled dim": Wrong(
+        lambda s: s.cube.modelfit(G, ("velocity", "y"), coords="velocity", response=matrix()),
+        ValueError,
+        "a matrix along 'velocity'",
+        "pools the samples of 2 dims",
+        "kernel",
+    ),
     "two coordinates along the fitted dim": Wrong(
         lambda s: s.cube.assign_coords(z=("velocity", VELOCITY)).modelfit(
             two_places, "velocity", coords={"x": "velocity", "z": "z"}, response=kernel()

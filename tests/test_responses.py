@@ -165,6 +165,16 @@ def test_a_kernel_on_a_scale_of_each_position() -> None:
     assert_right(fit, PEAK, answers(samples, y, NOISE, START))
 
 
+def test_pooled_samples_are_behind_the_same_kernel() -> None:
+    def samples(_: int, *p: float) -> np.ndarray:
+        return np.tile(behind(lambda x: peak_at(x, *p), X), 4)
+
+    y = spectra(samples(0, *TRUTH)[:60])
+    fit = over_x(y).modelfit(peak(), ("x", "p"), coords="x", sigma=NOISE, response=kernel())
+    assert_right(fit, PEAK, answers(samples, y.reshape(1, -1), NOISE, START))
+    assert_allclose(((fit.modelfit.residuals(over_x(y)) / NOISE) ** 2).sum(), fit["chi2"], rtol=1e-10)
+
+
 def test_gaussians_behind_a_gaussian() -> None:
     """Variances add up, to the accuracy of a sum in place of an integral: all digits, for steps below a width."""
     offsets = np.arange(-12, 13) * 1.0

@@ -58,24 +58,31 @@ def response_of(
     array = labels.find("response", response)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"response holds {array.dtype}; real numbers are needed.")
-    if len(fitted) != 1:
+    read = [d for d in fitted if any(d in one.values.dims for one in inputs)]  # others are pooled
+    if len(read) != 1:
         raise ValueError(
-            f"response is given, and {len(fitted)} dims are fitted, {fitted}: a response runs along one. Write a model "
-            "that is convolved inside (scipy.signal.fftconvolve, for example)."
+            f"response is given, and {len(read)} dims are fitted, {tuple(read)}: a response runs along one. Write a "
+            "model that is convolved inside (scipy.signal.fftconvolve, for example)."
         )
+    (dim,) = read
     own = [d for d in array.dims if d not in labels.data.dims]
     if any(array.sizes[d] == 0 for d in (*own, *fitted) if d in array.dims):
         raise ValueError(f"response is empty, with the dims {dict(array.sizes)}. Give the values of a response.")
     if len(own) != 1:
         raise ValueError(
             f"response has dims {array.dims}; a kernel has one dim of offsets that the data does not have, a matrix "
-            f"{fitted[0]!r} and one more. Rename the dim of a kernel: response.rename({{{fitted[0]!r}: 'offset'}})."
+            f"{dim!r} and one more. Rename the dim of a kernel: response.rename({{{dim!r}: 'offset'}})."
         )
     if set(array.dims) <= {*own, *fitted}:
         array = array.compute()
-    if fitted[0] in array.dims:
-        return _matrix(labels, array, fitted[0], own[0])
-    return _kernel(labels, inputs, fitted[0], array, own[0], converted)
+    if dim not in array.dims:
+        return _kernel(labels, inputs, dim, array, own[0], converted)
+    if len(fitted) > 1:
+        raise ValueError(
+            f"response is a matrix along {dim!r}, and each fit pools the samples of {len(fitted)} dims, {fitted}. Give "
+            "a kernel over offsets, or take the mean over the other dims before."
+        )
+    return _matrix(labels, array, dim, own[0])
 
 
 def _matrix(labels: Labels, array: xr.DataArray, dim: Hashable, out: Hashable) -> Response:
