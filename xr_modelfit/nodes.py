@@ -94,10 +94,10 @@ def refuse_between(bins: Bins | None, response: Response | None) -> None:
     """
     if bins is not None or (response is not None and response.offsets is not None):
         option = "integrate" if bins is not None else "response"
+        inside = "Take the means inside the model" if bins is not None else "Put it into the model, give it as a matrix"
         raise ValueError(
             f"{option} is given, but the model sees all its samples, so that it has no values between or beyond them. "
-            "Put the response into the model, give it as a matrix, or fit with pointwise=True if the model's value at "
-            "a sample depends on that sample alone."
+            f"{inside}, or fit with pointwise=True if the model's value at a sample depends on that sample alone."
         )
 
 
