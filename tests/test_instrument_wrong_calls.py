@@ -209,6 +209,13 @@ BINS = {
         lambda s: s.cube.isel(velocity=[3]).modelfit(G, "velocity", integrate=True),
         ValueError, "1 place", "between neighbours", "integrate=False",
     ),
+    "a coordinate that is not in order": Wrong(
+        lambda s: s.cube.assign_coords(velocity=np.roll(VELOCITY, 3)).modelfit(G, "velocity", integrate=True),
+        ValueError,
+        "rises and falls",
+        "between neighbours",
+        "data.sortby('velocity')",
+    ),
     "a coordinate over two fitted dims": Wrong(
         lambda s: s.image.assign_coords(a=(("lat", "lon"), np.ones((5, 6))), b=("lon", np.ones(6))).modelfit(
             Polynomial2D(1), ("lat", "lon"), coords={"x": "a", "y": "b"}, integrate=True

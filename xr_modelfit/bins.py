@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from xr_modelfit.coords import Labels, ModelInput, bare
@@ -13,7 +14,7 @@ from xr_modelfit.messages import a, listed
 from xr_modelfit.times import holds_times, undecoded_axis
 from xr_modelfit.units import Conversion, Measure, factor_of_texts
 
-__all__ = ["BETWEEN", "UNNAMED", "Bins", "Edges", "ToNumbers", "bins_of", "edges_between", "numbers_in_fit"]
+__all__ = ["BETWEEN", "UNNAMED", "Bins", "Edges", "ToNumbers", "at_hand", "bins_of", "edges_between", "numbers_in_fit"]
 
 BETWEEN = object()  # in place of bounds: bins end in the middle between neighbours, whatever attrs say
 UNNAMED = ""  # what bounds without a name are called in a record
@@ -204,13 +205,22 @@ def _own_unit(bounds: xr.DataArray, coordinate: Measure) -> str | None:
     return None
 
 
+def at_hand(values: xr.Variable, fitted: Collection[Hashable]) -> xr.Variable:
+    """A coordinate that all fits share, in memory; others stay as they are.
+
+    What is made of it must not depend on whether it had been computed before.
+    """
+    shared: xr.Variable = values.compute() if set(values.dims) <= set(fitted) else values
+    return shared
+
+
 def edges_between(values: xr.Variable, fitted: tuple[Hashable, ...], name: str) -> Edges:
     """Edges of bins that meet in the middle between neighbours; the outer ones are as far out as they are in.
 
     Raises
     ------
     ValueError
-        The coordinate runs along several fitted dims, or has no neighbours.
+        The coordinate runs along several fitted dims, or has no neighbours, or is not in order.
     """
     own = [d for d in values.dims if d in fitted]
     if len(own) > 1:
@@ -225,9 +235,24 @@ def edges_between(values: xr.Variable, fitted: tuple[Hashable, ...], name: str) 
             f"Give the bounds of its bins, integrate={{{name!r}: bounds}}, or pass integrate=False."
         )
     (dim,) = own
-    values = values.astype(float)
+    values = at_hand(values, fitted).astype(float)
+    _require_order(values, name)
     first, last = (values.isel({dim: slice(*s)}) for s in ((None, n - 1), (1, None)))
     middle = 0.5 * first + 0.5 * last
     before = 2.0 * values.isel({dim: slice(0, 1)}) - middle.isel({dim: slice(0, 1)})
     after = 2.0 * values.isel({dim: slice(n - 1, n)}) - middle.isel({dim: slice(n - 2, n - 1)})
     return xr.Variable.concat([before, middle], dim), xr.Variable.concat([middle, after], dim)
+
+
+def _require_order(values: xr.Variable, name: str) -> None:
+    """Refuse a coordinate, shared by all fits, that goes to and fro: neighbours are then no bounds."""
+    if values.ndim != 1 or not values._in_memory:
+        return
+    finite = values.values[np.isfinite(values.values)]
+    steps = np.diff(finite)
+    if np.any(steps > 0) and np.any(steps < 0):
+        raise ValueError(
+            f"The bins of {name!r} are to end between neighbours, but the coordinate is not in order: it rises and "
+            f"falls. Sort the data, data.sortby({name!r}), or give the bounds of the bins, "
+            f"integrate={{{name!r}: bounds}}."
+        )

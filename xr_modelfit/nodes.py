@@ -14,10 +14,10 @@ import numpy as np
 import xarray as xr
 
 from xr_modelfit.bin_points import UNKNOWN, gathered, points_needed, rule
-from xr_modelfit.bins import Bins, Edges
+from xr_modelfit.bins import Bins, Edges, at_hand
 from xr_modelfit.coords import ModelInput
 from xr_modelfit.problem import Problem
-from xr_modelfit.responses import Response, at_hand, step_of
+from xr_modelfit.responses import Response, step_of
 from xr_modelfit.sampling import Sampling
 
 __all__ = ["NODE", "UNKNOWN", "WEIGHT", "Nodes", "nodes_of", "refuse_between", "sampled", "shared_at_hand"]

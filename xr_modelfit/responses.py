@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from xr_modelfit.bins import at_hand
 from xr_modelfit.coords import Labels, ModelInput, bare
 from xr_modelfit.messages import listed
 from xr_modelfit.times import TimeAxis
 from xr_modelfit.unit_text import UnknownUnitError, parse_unit
 from xr_modelfit.units import Measure, conversion, factor_of_texts, measure_of
 
-__all__ = ["Response", "at_hand", "response_of", "step_of"]
+__all__ = ["Response", "response_of", "step_of"]
 
 _UNIFORM = 1e-6  # of a step: samples that are on a grid
 _COUNTED = 1e-3  # of a step: samples by which a kernel without a coordinate may be counted
@@ -213,15 +214,6 @@ def _factor_of_differences(old: str, new: str) -> float | None:
     except UnknownUnitError:
         return None
     return None if how is None else how.factor
-
-
-def at_hand(values: xr.Variable, fitted: Collection[Hashable]) -> xr.Variable:
-    """A coordinate that all fits share, in memory; others stay as they are.
-
-    What is made of it must not depend on whether it had been computed before.
-    """
-    shared: xr.Variable = values.compute() if set(values.dims) <= set(fitted) else values
-    return shared
 
 
 def step_of(values: xr.Variable, dim: Hashable, tolerance: float = _UNIFORM) -> float | None:
