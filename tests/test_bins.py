@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 from astropy.convolution import discretize_model
 from astropy.modeling import models as M
+from astropy.modeling.fitting import DogBoxLSQFitter, LevMarLSQFitter, LMLSQFitter
 from instrument import answers, assert_right, between, fitters, gauss, mean_gauss, means, recorded
 from numpy.testing import assert_allclose
 
@@ -295,6 +296,17 @@ def test_pooled_dims_share_their_bins() -> None:
     right = answers(
         lambda _, a, m, s, c: np.tile(mean_gauss(low, high, a, m, s) + c, 4), y.reshape(1, -1), NOISE, (4, 20, 1, 0.5)
     )
+    assert_right(fit, PEAK, right)
+
+
+@pytest.mark.parametrize(
+    "fitter", [LMLSQFitter(), DogBoxLSQFitter(), LevMarLSQFitter()], ids=lambda f: type(f).__name__
+)
+def test_other_fitters_of_astropy(fitter: Any) -> None:
+    low, high = between(X)
+    y = spectra(mean_gauss(low, high, *TRUTH[:3]) + TRUTH[3])
+    fit = over_x(y).modelfit(peak(), "x", sigma=NOISE, fitter=fitter, integrate=True)
+    right = answers(lambda _, a, m, s, c: mean_gauss(low, high, a, m, s) + c, y, NOISE, (4, 20, 1, 0.5))
     assert_right(fit, PEAK, right)
 
 
