@@ -10,9 +10,10 @@ import dask.array
 import numpy as np
 import pytest
 import xarray as xr
-from astropy.modeling import Fittable2DModel, Model, Parameter, custom_model
+from astropy.convolution import convolve_models
+from astropy.modeling import Fittable2DModel, Model, Parameter, custom_model, fix_inputs
 from astropy.modeling.fitting import FittingWithOutlierRemoval, LMLSQFitter, TRFLSQFitter, parallel_fit_dask
-from astropy.modeling.models import Const1D, Gaussian1D
+from astropy.modeling.models import Const1D, Gaussian1D, Gaussian2D, Linear1D, Polynomial1D, Shift
 from astropy.stats import sigma_clip
 from scipy.ndimage import gaussian_filter1d
 from whole_grid import CASES, POSITIONS, Case, assert_right, optimum, recorded, right_of
@@ -242,6 +243,130 @@ def test_a_model_may_have_no_value_where_samples_are_left_out(fitter: str) -> No
     assert whole["a"].isnull().all()
 
 
+@pytest.mark.parametrize("fill", [1e7, 1e10])
+@every_fitter
+def test_a_large_value_elsewhere_hides_no_neighbours(fill: float, fitter: str) -> None:
+    """A number that stands for none where samples are left out; beside it all else is small.
+
+    Of sixteen digits a line of 5 beside 1e10 has seven, and its derivatives by differences more than four.
+    """
+
+    @custom_model
+    def filled(x, a=4.0, centre=0.5, width=1.5):
+        line = gaussian_filter1d(a * np.exp(-0.5 * ((x - centre) / width) ** 2), 2.0)
+        return np.where((x > 4.0) & (x < 5.0), fill, line)
+
+    data = series(filled, [5.0, 0.7, 1.3], 0.1).where((X < 4.0) | (X > 5.0))
+    result = fit(data, filled(), "x", sigma=0.1, fitter=FITTERS[fitter](), errors="ignore")
+    assert recorded(result)["pointwise"] is False
+    for i, y in enumerate(data.values):
+        right = optimum(lambda p, y=y: (filled.evaluate(X, *p) - y) / 0.1, [5.0, 0.7, 1.3])
+        assert_right(result.isel(p=i), ("a", "centre", "width"), right)
+
+
+# --- as a part of an expression
+
+
+@custom_model
+def low_pass(x, a=4.0, centre=0.5, width=1.5):
+    """A line without its high frequencies; code that takes no complex numbers."""
+    line = a * np.exp(-0.5 * ((x - centre) / width) ** 2)
+    return np.fft.irfft(np.fft.rfft(line) * np.exp(-20.0 * np.fft.rfftfreq(x.size) ** 2), x.size)
+
+
+def line(x: np.ndarray, *p: float) -> np.ndarray:
+    return low_pass.evaluate(x, *p)
+
+
+# The model, its values from its free parameters, the truth, and how many parts it has.
+COMPOUNDS: dict[str, tuple[Callable[[], Model], Callable[..., np.ndarray], list[float], int]] = {
+    "sum": (
+        lambda: low_pass() + Linear1D(0.0, 0.5),
+        lambda a, c, w, s, b: line(X, a, c, w) + s * X + b,
+        [5.0, 0.7, 1.3, 0.01, 0.4],
+        2,
+    ),
+    "difference": (lambda: Const1D(0.5) - low_pass(), lambda b, a, c, w: b - line(X, a, c, w), [0.4, 5.0, 0.7, 1.3], 2),
+    "pipe": (
+        lambda: low_pass() | Linear1D(1.0, 0.5, fixed={"slope": True}),
+        lambda a, c, w, b: line(X, a, c, w) + b,
+        [5.0, 0.7, 1.3, 0.4],
+        1,
+    ),
+    "behind a shift": (
+        lambda: Shift(0.1) | low_pass(fixed={"centre": True}) + Const1D(0.5),
+        lambda s, a, w, b: line(X + s, a, 0.5, w) + b,
+        [-0.2, 5.0, 1.3, 0.4],
+        2,
+    ),
+    "product": (
+        lambda: low_pass() * Polynomial1D(1, c0=1.0, c1=0.05, fixed={"c0": True, "c1": True}),
+        lambda a, c, w: line(X, a, c, w) * (1.0 + 0.05 * X),
+        [5.0, 0.7, 1.3],
+        2,
+    ),
+    "quotient": (
+        lambda: low_pass(centre=3.0) / Const1D(2.0, fixed={"amplitude": True}),
+        lambda a, c, w: line(X, a, c, w) / 2.0,
+        [5.0, 2.7, 1.3],
+        2,
+    ),
+    "held input": (
+        lambda: fix_inputs(
+            custom_model(lambda x, k, a=4.0, centre=0.5, width=1.5: k * line(x, a, centre, width))(), {1: 2.0}
+        ),
+        lambda a, c, w: 2.0 * line(X, a, c, w),
+        [5.0, 0.7, 1.3],
+        1,
+    ),
+}
+
+
+@every_fitter
+@pytest.mark.parametrize("name", COMPOUNDS)
+def test_a_compound_of_which_one_part_sees_all_samples(name: str, fitter: str) -> None:
+    """The whole is fitted on its grid, and so is each of its parts evaluated."""
+    build, values, truth, n_parts = COMPOUNDS[name]
+    y = values(*truth) + np.random.default_rng(3).normal(0, 0.1, (3, X.size))
+    y[1, ::9] = np.nan
+    y[2, 40:46] = np.nan
+    data = xr.DataArray(y, dims=("p", "x"), coords={"x": X}, name="flux")
+    model = build()
+    free = [n for n in model.param_names if not model.fixed[n]]
+    result = fit(data, model, "x", sigma=0.1, fitter=FITTERS[fitter](), errors="ignore")
+    assert recorded(result)["pointwise"] is False
+    found = []
+    for i in range(3):
+        assert_right(result.isel(p=i), free, optimum(lambda p, i=i: (values(*p) - y[i]) / 0.1, truth))
+        found.append(values(*(result[n].values[i] for n in free)))
+    whole = result.modelfit.evaluate(data, model=model)
+    np.testing.assert_allclose(whole, found, rtol=1e-12, atol=1e-12)
+    parts = list(result.modelfit.components(data, model=model).values())
+    assert len(parts) == n_parts
+    together = {"product": lambda a, b: a * b, "quotient": lambda a, b: a / b}.get(name, lambda *terms: sum(terms))
+    np.testing.assert_allclose(together(*parts), whole, rtol=1e-12, atol=1e-12)
+
+
+@every_fitter
+def test_astropys_convolution_of_images(fitter: str) -> None:
+    """`convolve_models` of two sources, over an image that has gaps."""
+    y, x = np.mgrid[:13, :15].astype(float)
+
+    def build(*p: float) -> Model:
+        held = {n: True for n in Gaussian2D.param_names}
+        return convolve_models(Gaussian2D(*p), Gaussian2D(1, 7, 6, 1.2, 1.5, 0.3, fixed=held))
+
+    truth = [5.0, 7.3, 5.8, 2.0, 1.6, 0.4]
+    image = build(*truth)(x, y) + np.random.default_rng(0).normal(0, 0.05, (2, *x.shape))
+    image[1, 3:6, 4:9] = np.nan
+    data = xr.DataArray(image, dims=("p", "y", "x"), coords={"y": y[:, 0], "x": x[0]})
+    model = build(4.0, 7.0, 6.0, 2.2, 1.5, 0.3)
+    result = fit(data, model, ("y", "x"), sigma=0.05, fitter=FITTERS[fitter](), errors="ignore")
+    for i in range(2):
+        right = optimum(lambda p, i=i: (build(*p)(x, y) - image[i]).ravel() / 0.05, truth)
+        assert_right(result.isel(p=i), model.param_names[:6], right)
+
+
 # --- coordinates
 
 
@@ -291,6 +416,26 @@ def test_coordinates_of_several_dims(fitter: str) -> None:
     for i in range(2):
         right = optimum(lambda p, i=i: (IMAGE.model.evaluate(x, y, *p) - image[i]).ravel() / 0.1, [10.0, 7.0, 6.0, 3.0])
         assert_right(result.isel(p=i), IMAGE.free, right)
+
+
+@every_fitter
+def test_an_image_with_pooled_samples_between_its_axes(fitter: str) -> None:
+    """The model gets an image all the same, and its values serve all that are pooled."""
+    case = CASES["gaussian_filter"]
+    image = case.values(case.truth)
+    flux = image[:, None, :] + np.random.default_rng(0).normal(0, 0.1, (2, image.shape[0], 3, image.shape[1]))
+    flux[1][np.random.default_rng(1).random(flux.shape[1:]) < 0.3] = np.nan
+    data = xr.DataArray(flux, dims=("p", "y", "member", "x"), coords=case.coords)
+    result = fit(data, case.model(), ("x", "member", "y"), coords=case.reads, sigma=0.1, fitter=FITTERS[fitter](),
+                 errors="ignore")  # fmt: skip
+    assert recorded(result)["grid_dims"] == ["y", "x"]
+    value = result.modelfit.evaluate(data)
+    for i in range(2):
+        right = optimum(lambda p, i=i: (case.values(p)[:, None, :] - flux[i]).ravel() / 0.1, case.truth)
+        assert_right(result.isel(p=i), case.free, right)
+        found = case.values([result[n].values[i] for n in case.free])
+        for member in range(3):
+            np.testing.assert_allclose(value.isel(p=i, member=member).transpose("y", "x"), found, rtol=1e-12)
 
 
 @pytest.mark.parametrize("dims", [("p", "t", "member"), ("member", "p", "t")])
