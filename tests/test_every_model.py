@@ -459,13 +459,26 @@ def test_the_model_is_that_of_parallel_fit_dask(name: str) -> None:
 # --- what a record cannot hold
 
 
-def test_a_convolution_is_asked_for() -> None:
-    """Its operator is a function with settings, which no record can hold."""
+def test_a_convolution_is_kept_with_its_settings() -> None:
+    """Its operator is a function with settings, which the record holds where they are plain."""
     x = np.linspace(-6, 6, 61)
     held = {"amplitude": True, "mean": True, "stddev": True}
     model = convolve_models(M.Gaussian1D(2, 0.0, 1.0), M.Gaussian1D(1, 0, 0.5, fixed=held))
     data = xr.DataArray(model(x), dims="x", coords={"x": x})
     result = fit(data, model, "x", fitter=TRFLSQFitter(), errors="ignore", keep_failed=True)
+    for again in (result.modelfit.evaluate(data), result.modelfit.evaluate(data, model=model)):
+        np.testing.assert_allclose(again, data, atol=1e-6)
+    np.testing.assert_allclose(result.modelfit.to_model()(x), data, atol=1e-6)
+
+
+def test_a_convolution_with_a_function_as_setting_is_asked_for() -> None:
+    """No record can hold a function."""
+    x = np.linspace(-6, 6, 61)
+    held = {"amplitude": True, "mean": True, "stddev": True}
+    kernel = M.Gaussian1D(1, 0, 0.5, fixed=held)
+    model = convolve_models(M.Gaussian1D(2, 0.0, 1.0), kernel, normalize_kernel=np.sum)
+    data = xr.DataArray(model(x), dims="x", coords={"x": x})
+    result = fit(data, model, "x", errors="ignore", keep_failed=True)
     for method in (result.modelfit.evaluate, lambda data: result.modelfit.to_model()):
         with pytest.raises(RecordError, match=r"'convolve_fft'.*model="):
             method(data)

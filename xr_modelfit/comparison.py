@@ -9,6 +9,7 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 
@@ -53,7 +54,9 @@ def agrees(problem: Problem, columns: Columns, inputs: Inputs, P: np.ndarray, n_
             if not all(_agree(a, b, _CLOSE, _ON_A_KINK) for a, b in zip(ours, slopes, strict=True)):
                 return False
             tries = (as_many, P, _SAME), (others, P, _ALIKE), (inputs, far_points(problem), _ALIKE)
-            return all(_same_values(problem, next(columns(at, Q)), at, Q, limit) for at, Q, limit in tries)
+            alone = replace(problem, ways=replace(problem.ways, broadcasts=False))  # samples in the shape of a fit
+            as_one = _same_values(alone, next(columns(as_many, P)), as_many, P, _SAME)
+            return as_one and all(_same_values(problem, next(columns(at, Q)), at, Q, limit) for at, Q, limit in tries)
         except Exception:  # it cannot be computed here
             return False
 

@@ -6,6 +6,7 @@ with the model, so that other processes can evaluate it too.
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from astropy.modeling.core import SPECIAL_OPERATORS
 __all__ = ["compound_like", "convolution_like", "describe_convolution", "on_own_grid", "operator_of"]
 
 _FUNCTION = "_modelfit_operator"
+_MOST_POINTS = 1e7  # of a grid that a record asks for
 _MODES = ("convolve", "convolve_fft")
 
 
@@ -103,5 +105,8 @@ def convolution_like(told: Mapping[str, Any], left: Model, right: Model) -> Comp
     if "box" not in told:
         return convolve_models(left, right, mode, **options)
     sides = [tuple(side) for side in told["box"]]
+    points = math.prod((high - low) / told["resolution"] for low, high in sides)
+    if not 0 < points < _MOST_POINTS:
+        raise ValueError(f"its own grid would have {points:.3g} points")
     box = sides[0] if len(sides) == 1 else tuple(sides if told["order"] == "F" else sides[::-1])
     return convolve_models_fft(left, right, box, told["resolution"], cache=False, **options)

@@ -313,9 +313,9 @@ def _variables_to_fit(
         shape = np.broadcast_to(0.0, tuple(ds.sizes.values()))  # a view: the dims alone matter
         skeleton = Labels(xr.DataArray(shape, dims=list(ds.sizes), coords=ds.coords), variables)
         fitted = fitted_dims(skeleton, dim, options["coords"])
-    coords = options["coords"]
     given = [options["where"], options["sigma"], options["weights"], options["response"]]
-    given += list(coords.values()) if isinstance(coords, Mapping) else [coords]
+    for one in (options["coords"], options["integrate"]):
+        given += list(one.values() if isinstance(one, Mapping) else one if isinstance(one, list | tuple) else [one])
     named = {v.name if isinstance(v, xr.DataArray) else v for v in given if isinstance(v, xr.DataArray | str)}
     for variable in ds.variables.values():
         given = [variable.attrs.get(k, variable.encoding.get(k)) for k in ("bounds", "climatology")]

@@ -21,6 +21,7 @@ import numpy as np
 from astropy.modeling import CompoundModel, Model
 from astropy.units import Quantity
 
+from xr_modelfit.convolution import convolution_like, describe_convolution
 from xr_modelfit.expression import with_values
 from xr_modelfit.function_models import as_model, function_of, kind_of
 from xr_modelfit.input_names import default_inputs
@@ -50,6 +51,8 @@ def describe_model(model: Model) -> dict[str, Any]:
             tree["right"] = describe_model(model.right)
         else:
             tree["right"] = [[key, plain_value(value)] for key, value in model.right.items()]
+        if op not in (*_OPERATORS, "fix_inputs") and (told := describe_convolution(model)) is not None:
+            tree["convolution"] = told
         if tuple(model.inputs) != default_inputs(model):
             tree["inputs"] = list(model.inputs)
         return tree | _meta(model)
@@ -111,6 +114,9 @@ def _build(tree: Mapping[str, Any], values: Any) -> Model:
         built = CompoundModel("fix_inputs", left, held, name=tree["name"])
     elif tree["op"] in _OPERATORS:
         built = CompoundModel(tree["op"], left, _build(right, values), name=tree["name"])
+    elif "convolution" in tree:
+        built = convolution_like(tree["convolution"], left, _build(right, values))
+        built.name = tree["name"]
     else:
         raise RecordError(f"The model has the operator {tree['op']!r}, which no record can hold. {_PASS}")
     if "inputs" in tree:

@@ -23,6 +23,7 @@ from xr_modelfit.problem import Problem
 __all__ = ["is_pointwise", "same_on_grid"]
 
 _SAME = 1e-9  # of the largest value: code that sees one sample gives the same but for rounding
+_ROUNDING = 1e-13  # of the largest value of all: what is small beside it may still depend on its neighbours
 _FEW = 8  # parameters far from the start
 _SINGLE = 3  # samples that are tried alone
 _SOME = 64  # samples among which those are looked for that a model takes
@@ -180,4 +181,4 @@ def _evaluated(problem: Problem, inputs: Inputs, parameters: np.ndarray) -> np.n
 def _same(a: np.ndarray, b: np.ndarray, all_values: np.ndarray) -> bool:
     with np.errstate(all="ignore"):
         most = np.max(np.where(np.isfinite(all_values), np.abs(all_values), 0.0), initial=0.0)
-        return bool(np.allclose(a, b, rtol=_SAME, atol=_SAME * most, equal_nan=True))
+        return bool(np.allclose(a, b, rtol=_SAME, atol=_ROUNDING * most, equal_nan=True))

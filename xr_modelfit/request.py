@@ -36,7 +36,7 @@ from xr_modelfit.record import write_record
 from xr_modelfit.responses import response_of
 from xr_modelfit.results import FIELD, check_names, output_names
 from xr_modelfit.solver import choose_fitter, grid_of, probe_inputs, refuse_gaps, whole_inputs
-from xr_modelfit.starts import check_model, resolve_starts
+from xr_modelfit.starts import Starts, check_model, resolve_starts
 from xr_modelfit.trial import refuse_broken
 from xr_modelfit.unit_record import describe_units
 from xr_modelfit.unit_system import resolve_units
@@ -216,11 +216,7 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
     arrays = _arrays(data, system.inputs, companions.maps, fitted) | starts.maps
     lazy = is_lazy(*arrays.values())
     check_scheduler(options["scheduler"], lazy)
-    if lazy and options["progress"]:
-        raise ValueError(
-            "progress is True, but the input is dask-backed, so the result is lazy and nothing runs yet. Leave it out; "
-            "fit.modelfit.to_zarr(store, progress=True) shows a bar, dask's ProgressBar works with fit.compute()."
-        )
+    _refuse_progress_of_lazy(lazy, options["progress"])
     diagnosed = options["diagnostics"] is not None
     if diagnosed or (lazy and options["errors"] == "raise"):
         arrays |= {Role("position", str(d)): xr.Variable([d], np.arange(data.sizes[d])) for d in loop}
@@ -228,36 +224,16 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
     of_call = labels, system.inputs, fitted
     bins = bins_of(*of_call, options["integrate"], numbers_in_fit(system.converted))
     response = response_of(*of_call, options["response"], system.converted)
-    probe = probe_inputs(system.inputs, fitted, data, starts.problem.start)
-    n_samples = math.prod(data.sizes[d] for d in fitted)
-
-    def every() -> list[np.ndarray]:
-        return whole_inputs(system.inputs, fitted, data, starts.problem.start)
-
-    with caught_warnings():
-        whole = Whole(grid_of(system.inputs, fitted, data), every, options["pointwise"])
-        tried = find_ways(starts.problem.private(), probe, n_samples, whole)  # ties that are tried write to the model
-    problem = replace(starts.problem, ways=tried.ways)
-    if tried.ways.grid is not None:
-        refuse_gaps(system.inputs, fitted)
-        probe = every()
-    _try_out(tried, starts.maps, probe, system.inputs, fitted, data)
-    fitter = choose_fitter(
-        tried,
-        starts.maps,
-        probe,
-        companions.weighted,
-        options["fitter"],
-        options["fitter_kwargs"],
-        options["fit_info"],
-    )
-    nodes = sampled(tried, bins, response, system.inputs, fitted, data.sizes)
+    tried, probe = _tried(starts, system.inputs, fitted, data, options["pointwise"])
+    nodes, at = sampled(tried, bins, response, system.inputs, fitted, data.sizes), probe
     if nodes is not None:
-        tried = with_sampling(tried, nodes.sampling)
-        problem = replace(problem, ways=tried.ways, sampling=nodes.sampling)
+        tried, at = with_sampling(tried, nodes.sampling), nodes.sampling.trial_inputs(probe)
         arrays = _at_nodes(arrays, nodes, diagnosed)
+    problem = replace(starts.problem, ways=tried.ways, sampling=tried.sampling)
+    of_fitter = (options[name] for name in ("fitter", "fitter_kwargs", "fit_info"))
+    fitter = choose_fitter(tried, starts.maps, at, companions.weighted, *of_fitter)
     if isinstance(fitter, BatchLSQFitter):
-        n_fits = math.prod(data.sizes[d] for d in loop)
+        n_samples, n_fits = (math.prod(data.sizes[d] for d in dims) for dims in (fitted, loop))
         with caught_warnings():
             source = compiled_source(tried, probe, fitter.engine, n_fits, n_samples, lazy)
         problem = replace(problem, source=source)
@@ -271,6 +247,39 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
         data, fitted, system, starts.units, companions, problem, fitter, layout, frame, arrays, options, diagnosis,
         None if nodes is None else nodes.described,
     )  # fmt: skip
+
+
+def _refuse_progress_of_lazy(lazy: bool, progress: bool) -> None:
+    if lazy and progress:
+        raise ValueError(
+            "progress is True, but the input is dask-backed, so the result is lazy and nothing runs yet. Leave it out; "
+            "fit.modelfit.to_zarr(store, progress=True) shows a bar, dask's ProgressBar works with fit.compute()."
+        )
+
+
+def _tried(
+    starts: Starts,
+    inputs: list[ModelInput],
+    fitted: tuple[Hashable, ...],
+    data: xr.DataArray,
+    pointwise: bool | None,
+) -> tuple[Problem, list[np.ndarray]]:
+    """The problem with its ways, a copy that may be written to, and the coordinates (n,) on which it was tried."""
+    start = starts.problem.start
+    probe = probe_inputs(inputs, fitted, data, start)
+
+    def every() -> list[np.ndarray]:
+        return whole_inputs(inputs, fitted, data, start)
+
+    with caught_warnings():
+        whole = Whole(grid_of(inputs, fitted, data), every, pointwise)
+        n_samples = math.prod(data.sizes[d] for d in fitted)
+        tried = find_ways(starts.problem.private(), probe, n_samples, whole)  # ties that are tried write to the model
+    if tried.ways.grid is not None:
+        refuse_gaps(inputs, fitted)
+        probe = every()
+    _try_out(tried, starts.maps, probe, inputs, fitted, data)
+    return tried, probe
 
 
 def _resolve_units(

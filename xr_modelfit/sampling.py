@@ -17,6 +17,7 @@ Shapes: ``n`` samples, ``N = A (n - 1) + S`` nodes, ``b`` fits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +60,11 @@ class Sampling:
     def apart(self) -> bool:
         """Whether no node belongs to two samples."""
         return self.step == self.span
+
+    def trial_inputs(self, coordinates: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Inputs of a fit to try a fitter on: coordinates (n,) as those of nodes, and equal weights."""
+        nodes = [np.resize(x, self.n_nodes) for x in coordinates]
+        return [*nodes, np.full(self.n_weights, 1.0 / self.span)]
 
     def mixed(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Samples (n, b) from values at the nodes (N, b) and weights (S * rows, 1) or (S * rows, b).

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from astropy.modeling import Fittable1DModel, Model, Parameter
+from astropy.modeling import CompoundModel, Fittable1DModel, Model, Parameter
+from astropy.modeling.convolution import Convolution
 
 from xr_modelfit.expression import evaluate_tree
 from xr_modelfit.problem import Problem
@@ -23,8 +24,8 @@ def position_model(problem: Problem, parameters: np.ndarray, bounds: tuple[np.nd
     model.parameters = problem.with_ties(parameters)
     _set_bounds(model, problem, bounds)
     _keep_domain(model)
-    if problem.ways.careless:
-        _guard_inputs(model)
+    if problem.ways.careless or _has_own_grid(problem.model):
+        _guard_inputs(model, problem.ways.careless)
     return model
 
 
@@ -42,7 +43,7 @@ def sample_model_of(problem: Problem) -> Callable[[Sequence[np.ndarray], np.ndar
     names, template = problem.model.param_names, problem.model
     own = {name: Parameter(default=float(value)) for name, value in zip(names, problem.start, strict=True)}
 
-    def evaluate(self: Any, numbers: np.ndarray, *parameters: Any) -> np.ndarray:
+    def evaluate(self, numbers, *parameters):  # type: ignore[no-untyped-def]  # astropy takes annotations for units
         at = np.array([float(np.squeeze(p)) for p in parameters])
         return problem.evaluate_one(self._held.inputs, at)[np.asarray(numbers, dtype=int)]
 
@@ -103,12 +104,19 @@ def _keep_domain(model: Model) -> None:
             setattr(model, name, getattr(model, window))
 
 
-def _guard_inputs(model: Model) -> None:
-    """Give a model that writes into its inputs copies of them."""
+def _has_own_grid(model: Any) -> bool:
+    """Whether ``evaluate``, which fitters call, forgets the grid of a `convolve_models_fft`."""
+    if not isinstance(model, CompoundModel):
+        return False
+    return isinstance(model, Convolution) or _has_own_grid(model.left) or _has_own_grid(model.right)
+
+
+def _guard_inputs(model: Model, careless: bool) -> None:
+    """Let ``evaluate`` go through the expression; a model that writes into its inputs gets copies of them."""
     n_inputs = model.n_inputs
     template = model.copy()
 
-    def evaluate(*args: Any) -> Any:
-        return evaluate_tree(template, args[:n_inputs], args[n_inputs:], careless=True)
+    def evaluate(*args):  # type: ignore[no-untyped-def]
+        return evaluate_tree(template, args[:n_inputs], args[n_inputs:], careless=careless)
 
     model.evaluate = evaluate
