@@ -72,7 +72,7 @@ def compiled_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder of this run for compiled code, in place of the user's; one for all workers, as compiling takes long."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "compiled"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XR_MODELFIT_CACHE", str(folder))
         yield folder

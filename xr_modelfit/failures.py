@@ -1,6 +1,5 @@
 """Failures of a computed result, told once: a warning, an error, or nothing."""
 
-import sys
 import warnings
 from collections.abc import Callable, Hashable, Mapping
 
@@ -8,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from xr_modelfit.fitters.block import FitError
+from xr_modelfit.messages import outside_level
 from xr_modelfit.positions import labels_at, place_text
 from xr_modelfit.report import summary
 from xr_modelfit.status import FitStatus
@@ -40,7 +40,7 @@ def tell_failures(
             f"{np.count_nonzero(failed)} of {codes.size} fits failed: {summary(codes)}. Their parameters are NaN "
             '(unless keep_failed=True); see fit_status. Silence this with errors="ignore".',
             FitWarning,
-            stacklevel=_caller(),
+            stacklevel=outside_level(),
         )
         return
     at = np.unravel_index(int(np.flatnonzero(failed)[0]), codes.shape)
@@ -62,13 +62,5 @@ def tell_unwritten(unwritten: np.ndarray, path: str) -> None:
             f"The diagnostics of {count} fits could not be written to {path!r}; the fits themselves are not concerned. "
             "Check its space and permissions.",
             FitWarning,
-            stacklevel=_caller(),
+            stacklevel=outside_level(),
         )
-
-
-def _caller() -> int:
-    """Stack level of the first frame outside the package."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("xr_modelfit."):
-        level, frame = level + 1, frame.f_back
-    return level

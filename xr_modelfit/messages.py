@@ -1,10 +1,11 @@
-"""Wording that several error messages share."""
+"""Wording that several error messages share, and where warnings point to."""
 
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-__all__ = ["a", "listed", "sentence", "suggestion"]
+__all__ = ["a", "listed", "outside_level", "sentence", "suggestion"]
 
 
 def listed(names: Iterable[Any]) -> str:
@@ -31,3 +32,11 @@ def sentence(text: object) -> str:
     """A foreign message as one sentence, on one line, with a full stop."""
     line = " ".join(str(text).split())
     return line if line.endswith((".", "!", "?")) else f"{line}."
+
+
+def outside_level() -> int:
+    """Stack level, for the function that warns, of the first frame outside the package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("xr_modelfit."):
+        level, frame = level + 1, frame.f_back
+    return level

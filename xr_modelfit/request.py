@@ -14,6 +14,7 @@ from astropy.modeling import Model
 
 from xr_modelfit.bins import bins_of, numbers_in_fit
 from xr_modelfit.companions import Companions, resolve_companions
+from xr_modelfit.compiled.cache_folder import tell_unused
 from xr_modelfit.compiled.choice import compiled_source
 from xr_modelfit.computing import Habit, check_scheduler
 from xr_modelfit.coords import Labels, ModelInput, fitted_dims, model_inputs
@@ -236,6 +237,7 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
         n_samples, n_fits = (math.prod(data.sizes[d] for d in dims) for dims in (fitted, loop))
         with caught_warnings():
             source = compiled_source(tried, probe, fitter.engine, n_fits, n_samples, lazy)
+        tell_unused()
         problem = replace(problem, source=source)
     layout = Layout(problem.n_parameters, fitter.info_names, options["covariance"], diagnosed)
     frame = frame_of(data, labels.variables, fitted)

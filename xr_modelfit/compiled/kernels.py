@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
-import os
 import sys
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from inspect import getsource
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from xr_modelfit.compiled.cache_folder import COMPILED, forget, remove_unsealed, seal, written
+from xr_modelfit.compiled.cache_folder import chosen_folder as _folder
 from xr_modelfit.extras import needed
 
 __all__ = ["Kernels", "are_kept", "are_ready", "kernels", "loop"]
@@ -21,16 +23,7 @@ __all__ = ["Kernels", "are_kept", "are_ready", "kernels", "loop"]
 _READY: dict[str, Kernels] = {}
 _LOOP: list[Any] = []
 _LOCK = threading.RLock()
-_TAKEN_IN = (
-    "algebra",
-    "faddeeva",
-    "judging",
-    "lanes",
-    "levenberg",
-    "maths",
-    "source",
-    "vectors",
-)  # modules whose code is compiled
+_COMPILED_FROM = ("faddeeva", "levenberg", "maths")  # modules whose code is compiled, with all that they import
 
 
 class Kernels(NamedTuple):
@@ -76,7 +69,7 @@ def are_kept(source: str) -> bool:
     """Whether files hold them and the loop."""
     folder = _folder()
     names = _name(source, "model"), _name(_loop()[0], "loop")
-    return folder is not None and all(any(folder.glob(f"__pycache__/{name}.*.nbc")) for name in names)
+    return folder is not None and all(any(folder.glob(f"{COMPILED}/{name}.*.nbc")) for name in names)
 
 
 def loop() -> Any:
@@ -91,10 +84,12 @@ def loop() -> Any:
         if not _LOOP:
             numba = needed("numba", "fast", "The compiled engine")
             source, names = _loop()
-            known, kept = _function(source, "loop", names)
-            _LOOP.append(numba.njit(nogil=True, error_model="numpy", cache=kept)(known["solve_all"]))
-            if kept:
-                _forgive(_LOOP[0]._cache, _name(source, "loop"))
+            known, folder = _function(source, "loop", names)
+            with _beside_its_source(numba):
+                built = numba.njit(nogil=True, error_model="numpy", cache=folder is not None)(known["solve_all"])
+            if folder is not None:
+                _forgive(built._cache, folder, _name(source, "loop"))
+            _LOOP.append(built)
         return _LOOP[0]
 
 
@@ -111,7 +106,7 @@ def _compiled(source: str) -> Kernels:
     from xr_modelfit.compiled.faddeeva import special_functions
     from xr_modelfit.compiled.maths import namespace
 
-    known, kept = _function(source, "model", namespace() | special_functions())
+    known, folder = _function(source, "model", namespace() | special_functions())
     number, numbers, nothing = numba.types.int64, numba.types.CPointer(numba.types.float64), numba.types.void
     of_all = nothing(number, number, numbers, numbers, numbers)
     of_some = nothing(number, number, number, number, numbers, numbers, numbers)
@@ -121,21 +116,36 @@ def _compiled(source: str) -> Kernels:
             return numba.cfunc(signature, cache=kept, error_model="numpy", fastmath=maths)(known[name])
 
         try:
-            return built(kept)
+            return built(folder is not None)
         except numba.core.errors.NumbaError:
             raise
-        except Exception:  # files that were damaged, or cannot be written
-            _forget(_name(source, "model"))
+        except Exception:  # files that cannot be read or written
+            if folder is not None:
+                forget(folder, _name(source, "model"))
             return built(False)
 
-    return Kernels(
-        sums=function("sums", of_all, {"contract", "arcp"}),
-        columns=function("columns", of_some, {"contract", "arcp"}),
-        tied=function("tied", nothing(numbers), False) if "tied" in known else None,
-    )
+    with _beside_its_source(numba):
+        found = Kernels(
+            sums=function("sums", of_all, {"contract", "arcp"}),
+            columns=function("columns", of_some, {"contract", "arcp"}),
+            tied=function("tied", nothing(numbers), False) if "tied" in known else None,
+        )
+    if folder is not None:
+        seal(folder, _name(source, "model"))
+    return found
 
 
-def _forgive(cache: Any, name: str) -> None:
+@contextmanager
+def _beside_its_source(numba: Any) -> Iterator[None]:
+    """Have numba keep files in our folder, which was looked at, whatever its own variable says."""
+    named, numba.config.CACHE_DIR = numba.config.CACHE_DIR, ""
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = named
+
+
+def _forgive(cache: Any, folder: Path, name: str) -> None:
     """Have numba compile again what it cannot read from its files, and do without those it cannot write."""
     load, save = cache.load_overload, cache.save_overload
 
@@ -143,64 +153,31 @@ def _forgive(cache: Any, name: str) -> None:
         try:
             return load(*arguments)
         except Exception:
-            _forget(name)
+            forget(folder, name)
             return None
 
     def saved(*arguments: Any) -> None:
         try:
             save(*arguments)
         except Exception:
-            _forget(name)
+            forget(folder, name)
+        else:
+            seal(folder, name)
 
     cache.load_overload, cache.save_overload = loaded, saved
 
 
-def _forget(name: str) -> None:
-    """Remove the files of what was compiled under a name."""
-    folder = _folder()
-    for path in () if folder is None else folder.glob(f"__pycache__/{name}.*.nb[ic]"):
-        with suppress(OSError):
-            path.unlink()
-
-
-def _function(source: str, kind: str, known: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Run a source; and whether it lies in a file, beside which numba keeps what it compiles."""
-    name = _name(source, kind)
-    path = _written(source, name)
+def _function(source: str, kind: str, known: Mapping[str, Any]) -> tuple[dict[str, Any], Path | None]:
+    """Run a source; and the folder of its file, where numba keeps what it compiles; None where there is none."""
+    name, folder = _name(source, kind), _folder()
+    path = None if folder is None else written(folder, name, source)
+    if folder is not None and path is not None:
+        remove_unsealed(folder, name)
     module = ModuleType(f"_xr_modelfit_{name}")
     sys.modules[module.__name__] = module  # numba looks there for the globals of what it reads from a file
     vars(module).update(known)
     exec(compile(source, str(path or "<model>"), "exec"), vars(module))
-    return vars(module), path is not None
-
-
-def _written(source: str, name: str) -> Path | None:
-    """A file with this source; None where none can be written."""
-    folder = _folder()
-    if folder is None:
-        return None
-    path = folder / f"{name}.py"
-    try:
-        if not path.exists() or path.read_bytes() != source.encode():
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            ours = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-            ours.write_bytes(source.encode())
-            ours.replace(path)
-    except OSError:
-        return None
-    return path if os.access(folder, os.W_OK) else None
-
-
-def _folder() -> Path | None:
-    """``XR_MODELFIT_CACHE``, or the user's folder for what can be made again."""
-    given = os.environ.get("XR_MODELFIT_CACHE")
-    if given is not None:
-        return Path(given) if given else None
-    with suppress(ImportError, OSError, RuntimeError):
-        from numba.misc.appdirs import user_cache_dir
-
-        return Path(user_cache_dir("xr_modelfit", appauthor=False))
-    return None
+    return vars(module), None if path is None else folder
 
 
 def _name(source: str, kind: str) -> str:
@@ -211,4 +188,26 @@ def _name(source: str, kind: str) -> str:
 @cache
 def _digest() -> str:
     here = Path(__file__).parent
-    return hashlib.sha256(b"".join((here / f"{name}.py").read_bytes() for name in _TAKEN_IN)).hexdigest()
+    return hashlib.sha256(b"".join((here / f"{name}.py").read_bytes() for name in _taken_in())).hexdigest()
+
+
+def _taken_in() -> list[str]:
+    """The modules of this folder whose code goes into what is compiled: those compiled from, and what they import."""
+    found: list[str] = []
+    waiting = list(_COMPILED_FROM)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.append(name)
+            waiting += _imported_by(Path(__file__).with_name(f"{name}.py"))
+    return sorted(found)
+
+
+def _imported_by(path: Path) -> Iterator[str]:
+    """Modules of this folder that a file imports."""
+    package = __name__.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.module == package:
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{package}."):
+            yield node.module.removeprefix(f"{package}.")
