@@ -4,6 +4,7 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -34,7 +35,7 @@ from xr_modelfit.points import (
 )
 from xr_modelfit.probing import about
 from xr_modelfit.problem import Problem
-from xr_modelfit.record import FitRecord, RecordError, build_model
+from xr_modelfit.record import FitRecord, RecordError, as_recorded, build_model
 from xr_modelfit.tables import as_fitted
 from xr_modelfit.unit_record import coordinate_numbers, in_units_of_data, parameter_numbers, recorded_measure
 from xr_modelfit.units import check_equivalencies, plain
@@ -96,18 +97,22 @@ class Evaluation:
         data = one_variable(obj, record)
         inputs = coordinates(record, data, coords)
         told = check_equivalencies(equivalencies, {one["name"]: one["coordinate"] for one in record.inputs})
-        parameters = [
-            parameter_numbers(parameter_of(result, record, name), record.units, j)
-            for j, name in enumerate(record.names)
-        ]
+        with as_recorded():
+            parameters = [
+                parameter_numbers(parameter_of(result, record, name), record.units, j)
+                for j, name in enumerate(record.names)
+            ]
         if data is not None:
             parameters = [at_positions(p, data) for p in parameters]
         require_same_positions(parameters[0], inputs)
-        numbers = [
-            coordinate_numbers(x, one, told.get(one["name"])) for x, one in zip(inputs, record.inputs, strict=True)
-        ]
+        with as_recorded():
+            numbers = [
+                coordinate_numbers(x, one, told.get(one["name"])) for x, one in zip(inputs, record.inputs, strict=True)
+            ]
         at = cls(record, template, parameters, inputs, numbers, data)
-        return replace(at, nodes=nodes_again(record, at.measured, at.labels(obj), tuple(at.new), integrate, response))
+        with as_recorded() if integrate is None and response is None else nullcontext():
+            nodes = nodes_again(record, at.measured, at.labels(obj), tuple(at.new), integrate, response)
+        return replace(at, nodes=nodes)
 
     @property
     def measured(self) -> list[ModelInput]:

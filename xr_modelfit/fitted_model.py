@@ -13,7 +13,7 @@ from astropy.units import Quantity
 from xr_modelfit.evaluation import matching, parameter_of
 from xr_modelfit.expression import with_values
 from xr_modelfit.function_models import ModelArg
-from xr_modelfit.record import FitRecord, build_model
+from xr_modelfit.record import FitRecord, as_recorded, build_model
 from xr_modelfit.tables import own_tables
 from xr_modelfit.unit_record import parameter_quantities
 from xr_modelfit.unit_text import parse_unit
@@ -24,7 +24,8 @@ __all__ = ["to_model"]
 
 def to_model(result: xr.Dataset, record: FitRecord, model: ModelArg | None = None) -> Model:
     """The astropy model of a fit; its parameters are arrays over the remaining dims, in order."""
-    values = parameter_quantities([parameter_of(result, record, name) for name in record.names], record.units)
+    with as_recorded():
+        values = parameter_quantities([parameter_of(result, record, name) for name in record.names], record.units)
     if not _takes_units(record, values, model):
         values = [getattr(v, "value", v) for v in values]
     if model is not None:

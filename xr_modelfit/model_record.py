@@ -25,6 +25,7 @@ from xr_modelfit.convolution import convolution_like, describe_convolution
 from xr_modelfit.expression import with_values
 from xr_modelfit.function_models import as_model, function_of, kind_of
 from xr_modelfit.input_names import default_inputs
+from xr_modelfit.record_limits import are_sizes_right
 from xr_modelfit.remembered import find, key_of, path_of
 from xr_modelfit.tables import inner_of, own_tables
 
@@ -130,6 +131,11 @@ def _build_simple(tree: Mapping[str, Any], cls: type[Model], values: Any) -> Mod
         raise RecordError(
             f"The model {tree['class']!r} holds more than its parameters ({tree['lost']}), which the record could not "
             f"keep. {_PASS}"
+        )
+    if _is_astropy(cls) and not are_sizes_right(tree):
+        raise RecordError(
+            f"The record of the fit is damaged: {tree['class']!r} has {len(tree['values'])} parameter values, and its "
+            f"arguments ask for more. {_PASS}"
         )
     own = {name: _value(v) for name, v in tree["values"].items()}
     if values is not None:

@@ -11,7 +11,7 @@ from astropy.units import Quantity
 
 from xr_modelfit.coords import require_same_index
 from xr_modelfit.messages import listed, suggestion
-from xr_modelfit.record import FitRecord
+from xr_modelfit.record import FitRecord, RecordError
 from xr_modelfit.times import as_times
 from xr_modelfit.unit_text import write_unit
 from xr_modelfit.units import plain
@@ -70,7 +70,7 @@ def coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]
         elif data is not None and (label := _label(name, data.dims)) is not None:
             found.append(xr.DataArray(np.arange(data.sizes[label], dtype=float), dims=[label]))
         else:
-            raise ValueError(
+            raise RecordError(
                 f"The model's input {one['name']!r} read the coordinate {name!r}, which is not there. "
                 f"Give it by name: {name}=values."
             )

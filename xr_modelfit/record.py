@@ -4,7 +4,8 @@ It holds no pickle and no code; see `xr_modelfit.model_record` for the model in 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -14,14 +15,20 @@ import numpy as np
 import xarray as xr
 from astropy.modeling import Model
 
-from xr_modelfit.messages import listed
+from xr_modelfit.messages import listed, sentence
 from xr_modelfit.metadata import RECORD, own_version
 from xr_modelfit.model_record import RecordError, build_model, describe_model, plain_value
+from xr_modelfit.record_limits import is_within_limits
 from xr_modelfit.remembered import path_of
+from xr_modelfit.times import CalendarError
 
-__all__ = ["FitRecord", "RecordError", "build_model", "describe_model", "read_records", "write_record"]
+__all__ = ["FitRecord", "RecordError", "as_recorded", "build_model", "describe_model", "read_records", "write_record"]
 
 FORMAT = 1
+
+
+class OtherCalendarError(CalendarError, RecordError):
+    """Dates are not of the calendar that the record names."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,7 @@ def read_records(result: xr.Dataset) -> list[FitRecord]:
             continue
         try:
             content = json.loads(text)
-            known = content["format"] == FORMAT and _has_its_parts(content)
+            known = is_within_limits(text, content) and content["format"] == FORMAT and _has_its_parts(content)
         except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
             known = False
         if not known:
@@ -135,6 +142,25 @@ def read_records(result: xr.Dataset) -> list[FitRecord]:
     if not found:
         raise RecordError(_no_record(result))
     return found
+
+
+@contextmanager
+def as_recorded() -> Iterator[None]:
+    """Inside, what cannot be read or does not match is the fault of the record, not of the call.
+
+    Raises
+    ------
+    RecordError
+        In place of another ValueError.
+    """
+    try:
+        yield
+    except RecordError:
+        raise
+    except CalendarError as error:
+        raise OtherCalendarError(str(error)) from error
+    except ValueError as error:
+        raise RecordError(f"The record of the fit does not match what is asked of it: {sentence(error)}") from error
 
 
 def _no_record(result: xr.Dataset) -> str:
@@ -156,9 +182,13 @@ def _has_its_parts(content: Mapping[str, Any]) -> bool:
     names, units = content["names"], content.get("units")
     known = _are_texts(names) and len(names) > 0 and _are_texts(content["fitted_dims"])
     known = known and isinstance(content["model"], dict) and isinstance(content["data"], str | None)
-    known = known and (content.get("pointwise", True) is True or _are_texts(content["grid_dims"]))
+    known = known and (content.get("pointwise", True) is True or _are_axes(content["grid_dims"], content))
     known = known and ("sampled" not in content or _is_sampled(content["sampled"]))
     return known and all(map(_is_input, content["inputs"])) and (units is None or _are_units(units, len(names)))
+
+
+def _are_axes(names: Any, content: Mapping[str, Any]) -> bool:
+    return _are_texts(names) and len(set(names)) == len(names) and set(names) <= set(content["fitted_dims"])
 
 
 def _is_input(one: Mapping[str, Any]) -> bool:
@@ -173,7 +203,21 @@ def _is_sampled(told: Mapping[str, Any]) -> bool:
     points, bins, response = told["points"], told["bins"], told["response"]
     known = points is None or (isinstance(points, int) and 1 <= points <= 64)
     known = known and isinstance(bins, dict) and all(isinstance(name, str | None) for name in bins.values())
-    return known and (response is None or response == "lost" or isinstance(response, dict))
+    return known and (response is None or response == "lost" or _is_response(response))
+
+
+def _is_response(told: Mapping[str, Any]) -> bool:
+    """A kernel and its offsets, or a square matrix."""
+    values, offsets = told["values"], told["offsets"]
+    if not isinstance(values, list):
+        return False
+    if offsets is None:
+        return all(_are_numbers(row) and len(row) == len(values) for row in values)
+    return _are_numbers(values) and _are_numbers(offsets) and len(offsets) == len(values) > 0
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(map(_is_number, values))
 
 
 def _are_units(units: Mapping[str, Any], n: int) -> bool:
@@ -182,7 +226,8 @@ def _are_units(units: Mapping[str, Any], n: int) -> bool:
     known = known and all(isinstance(text, str | None) for text in [*parts[0], *parts[1]])
     scale = [0.0, 0.0] if units["scale"] is None else units["scale"]
     numbers = [*parts[2], *scale]
-    return known and isinstance(units["carried"], bool) and len(scale) == 2 and all(map(_is_number, numbers))
+    known = known and isinstance(units["carried"], bool) and len(scale) == 2 and all(map(_is_number, numbers))
+    return known and 0 not in parts[2] and (units["scale"] is None or scale[0] != 0)
 
 
 def _is_number(value: Any) -> bool:

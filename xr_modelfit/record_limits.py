@@ -1,0 +1,85 @@
+"""How large a record may be, and what it asks for: no more than its parameter values say. So none takes long to read.
+
+A record comes with a file, and a file may come from anywhere. Nothing in it is run; but a degree of 10**6, or a model
+inside hundreds of others, would keep a process busy for ever.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+__all__ = ["are_sizes_right", "is_within_limits"]
+
+_LONGEST = 32 * 2**20  # characters of a record: a table of a million numbers has fewer
+_DEEPEST = 200  # dicts and lists inside each other; a sum of so many models is as deep
+_PARTS = 500  # models in an expression
+_TEXT = 2000  # characters of a name, a unit or a path
+_INTEGER = 2**63
+_AXES = 32  # inputs of a model: numpy's arrays have no more dims
+_DEGREES = ("degree", "x_degree", "y_degree")
+_ORDERS = ("a_order", "b_order", "ap_order", "bp_order")
+_MAPPINGS = ("n_inputs", "mapping")
+_FREE_TEXT = ("meta",)  # what users noted on their models
+
+
+def is_within_limits(text: Any, content: Any) -> bool:
+    """Whether a record, as text and read, is no longer, deeper or more than any fit's; its numbers can be floats."""
+    if len(text) > _LONGEST:
+        return False
+    parts = 0
+    waiting = [(content, 0, _TEXT)]
+    while waiting:
+        value, depth, longest = waiting.pop()
+        if depth > _DEEPEST or parts > _PARTS:
+            return False
+        if isinstance(value, str) and len(value) > longest:
+            return False
+        if isinstance(value, int) and abs(value) > _INTEGER:
+            return False
+        if isinstance(value, dict):
+            parts += "class" in value
+            if any(len(key) > _TEXT for key in value):
+                return False
+            waiting += [(v, depth + 1, _LONGEST if k in _FREE_TEXT else longest) for k, v in value.items()]
+        elif isinstance(value, list):
+            waiting += [(v, depth + 1, longest) for v in value]
+    return True
+
+
+def are_sizes_right(tree: Mapping[str, Any]) -> bool:
+    """Whether the numbers in a class's arguments that say how large a model is fit its parameter values."""
+    arguments, n_values = tree["arguments"], len(tree["values"])
+    if not all(isinstance(v, int | float | str) for v in tree["values"].values()):
+        return False
+    degrees = [arguments[name] for name in _DEGREES if isinstance(arguments.get(name), int | float)]
+    if degrees and math.prod(abs(degree) + 1 for degree in degrees) > n_values + (_AXES if "knots" in arguments else 0):
+        return False
+    if isinstance(arguments.get("knots"), int) and abs(arguments["knots"]) > n_values + _AXES:
+        return False
+    small = [n for name in (*_ORDERS, *_MAPPINGS) for n in _numbers(arguments.get(name))]
+    return all(abs(n) <= _AXES for n in small) and _is_table_whole(arguments)
+
+
+def _is_table_whole(arguments: Mapping[str, Any]) -> bool:
+    """Whether a table, if there is one, has a value at each of its points, which rise or fall."""
+    table, points, fill = (arguments.get(name) for name in ("lookup_table", "points", "fill_value"))
+    if isinstance(fill, str) and fill not in ("nan", "inf", "-inf"):
+        return False
+    if table is None or points is None:
+        return True
+    shape = np.shape(np.array(table, dtype=float))
+    axes = [np.array(axis, dtype=float) for axis in (points if len(shape) > 1 or np.ndim(points[0]) else [points])]
+    steps = [np.diff(axis) for axis in axes if axis.ndim == 1]
+    return tuple(axis.size for axis in axes) == shape and all(np.all(d > 0) or np.all(d < 0) for d in steps)
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """All numbers in lists inside each other."""
+    if isinstance(value, int | float):
+        yield value
+    for one in value if isinstance(value, list) else ():
+        yield from _numbers(one)
