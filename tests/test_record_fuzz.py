@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
+import copy
 import json
 import random
 import sys
@@ -161,13 +162,13 @@ def changed(record: Any, rng: random.Random) -> Any:
         elif how == 2 and isinstance(old, list):
             node[key] = old * rng.choice([0, 2, 100])
         elif how == 3 and isinstance(node, dict):
-            node[rng.choice(KEYS)] = rng.choice(NUMBERS + WORDS + SHAPES)
+            node[rng.choice(KEYS)] = copy.deepcopy(rng.choice(NUMBERS + WORDS + SHAPES))
         elif how == 4:
             node[key] = nested(old, rng.choice([1, 50, 250, 300]), rng)
         elif isinstance(old, int | float) or how == 5:
             node[key] = rng.choice(NUMBERS)
         else:
-            node[key] = rng.choice(WORDS) if isinstance(old, str) else rng.choice(NUMBERS + WORDS + SHAPES)
+            node[key] = copy.deepcopy(rng.choice(WORDS if isinstance(old, str) else NUMBERS + WORDS + SHAPES))
     return record
 
 

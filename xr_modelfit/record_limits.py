@@ -23,6 +23,8 @@ _AXES = 32  # inputs of a model: numpy's arrays have no more dims
 _DEGREES = ("degree", "x_degree", "y_degree")
 _ORDERS = ("a_order", "b_order", "ap_order", "bp_order")
 _MAPPINGS = ("n_inputs", "mapping")
+_PAIRS = ("domain", "window", "x_domain", "x_window", "y_domain", "y_window")
+_METHODS = ("linear", "nearest", "splinef2d", "slinear", "cubic", "quintic", "pchip")  # of a table
 _FREE_TEXT = ("meta",)  # what users noted on their models
 
 
@@ -53,7 +55,9 @@ def is_within_limits(text: Any, content: Any) -> bool:
 def are_sizes_right(tree: Mapping[str, Any]) -> bool:
     """Whether the numbers in a class's arguments that say how large a model is fit its parameter values."""
     arguments, n_values = tree["arguments"], len(tree["values"])
-    if not all(isinstance(v, int | float | str) for v in tree["values"].values()):
+    if not all(map(_is_number, tree["values"].values())):
+        return False
+    if not all(pair is None or _is_pair(pair) for pair in map(arguments.get, _PAIRS)):
         return False
     degrees = [arguments[name] for name in _DEGREES if isinstance(arguments.get(name), int | float)]
     if degrees and math.prod(abs(degree) + 1 for degree in degrees) > n_values + (_AXES if "knots" in arguments else 0):
@@ -67,14 +71,23 @@ def are_sizes_right(tree: Mapping[str, Any]) -> bool:
 def _is_table_whole(arguments: Mapping[str, Any]) -> bool:
     """Whether a table, if there is one, has a value at each of its points, which rise or fall."""
     table, points, fill = (arguments.get(name) for name in ("lookup_table", "points", "fill_value"))
-    if isinstance(fill, str) and fill not in ("nan", "inf", "-inf"):
-        return False
     if table is None or points is None:
         return True
+    if arguments.get("method") not in _METHODS or not (fill is None or _is_number(fill)):
+        return False
     shape = np.shape(np.array(table, dtype=float))
     axes = [np.array(axis, dtype=float) for axis in (points if len(shape) > 1 or np.ndim(points[0]) else [points])]
     steps = [np.diff(axis) for axis in axes if axis.ndim == 1]
     return tuple(axis.size for axis in axes) == shape and all(np.all(d > 0) or np.all(d < 0) for d in steps)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number as a record has it: JSON knows none that is infinite."""
+    return isinstance(value, int | float) or (isinstance(value, str) and value in ("nan", "inf", "-inf"))
 
 
 def _numbers(value: Any) -> Iterator[float]:
