@@ -155,11 +155,11 @@ def written(monkeypatch: pytest.MonkeyPatch, stop_after: int | None = None) -> l
     tiles: list[dict[Any, slice]] = []
     original = stores._write_tile
 
-    def noted(job: Any, tile: Any, *rest: Any) -> None:
+    def noted(job: Any, tile: Any, *rest: Any) -> int:
         if len(tiles) == stop_after:
             raise KeyboardInterrupt
         tiles.append(dict(tile))
-        original(job, tile, *rest)
+        return original(job, tile, *rest)
 
     monkeypatch.setattr(stores, "_write_tile", noted)
     return tiles
@@ -414,8 +414,10 @@ def test_the_bar_of_a_store_goes_on_where_it_was(
             lazy.modelfit.to_zarr(store, memory=9000, progress=True, scheduler=chosen)
     done = sum((t["lat"].stop - t["lat"].start) * (t["lon"].stop - t["lon"].start) for t in tiles)
     lazy.modelfit.to_zarr(store, resume=True, progress=True, scheduler=chosen)
-    first, second = bars
+    first, looked_at, second = bars
     assert first.options["initial"] == 0
+    assert looked_at.options["desc"] == "verifying"
+    assert sum(looked_at.told) == looked_at.options["total"] == done
     assert sum(first.told) == done
     assert second.options["initial"] == done
     assert sum(second.told) == 120 - done

@@ -28,6 +28,7 @@ __all__ = [
     "map_blocks",
     "n_sources",
     "read_block",
+    "sums_over_blocks",
 ]
 
 Apply = Callable[[Sequence[xr.Variable]], xr.Variable]
@@ -254,6 +255,25 @@ def loaded(variables: Sequence[xr.Variable], scheduler: Any = None) -> list[xr.V
         dask.array.store([v.data for v in lazy], targets, lock=False, scheduler=get)
     read = iter(targets)
     return [v if v.chunks is None else xr.Variable(v.dims, next(read), v.attrs) for v in variables]
+
+
+def sums_over_blocks(variables: Sequence[xr.Variable], function: Callable[..., Any], scheduler: Any) -> list[int]:
+    """For each array the sum of ``function(block, corner, shape)`` over its blocks, modulo 2**64."""
+    import dask.array
+    from dask.base import compute as computed
+
+    def of_block(block: np.ndarray, block_info: Any = None) -> np.ndarray:
+        told = block_info[0]
+        return np.full(
+            (1,) * block.ndim, function(block, [begin for begin, _ in told["array-location"]], told["shape"])
+        )
+
+    found = []
+    for v in variables:
+        array = v.data if v.chunks is not None else dask.array.from_array(v.values, chunks=-1)
+        parts = array.map_blocks(of_block, dtype=np.uint64, chunks=tuple((1,) * n for n in array.numblocks))
+        found.append(parts.sum(dtype=np.uint64))
+    return [int(one) for one in computed(*found, scheduler=scheduler)]
 
 
 def chunked_like(data: xr.Variable, variable: xr.Variable) -> xr.Variable:

@@ -25,11 +25,12 @@ from xr_modelfit.convolution import convolution_like, describe_convolution
 from xr_modelfit.expression import with_values
 from xr_modelfit.function_models import as_model, function_of, kind_of
 from xr_modelfit.input_names import default_inputs
+from xr_modelfit.messages import sentence
 from xr_modelfit.record_limits import are_sizes_right
-from xr_modelfit.remembered import find, key_of, path_of
+from xr_modelfit.remembered import digest_by_value, find, key_of, path_of
 from xr_modelfit.tables import inner_of, own_tables
 
-__all__ = ["RecordError", "build_model", "describe_model", "plain_value"]
+__all__ = ["RecordError", "build_model", "describe_model", "plain_value", "state_by_value"]
 
 _OPERATORS = ("+", "-", "*", "/", "**", "&", "|")
 _ASTROPY = "astropy.modeling."
@@ -255,6 +256,34 @@ def _may_hold(cls: type, name: str) -> bool:
     """Whether a plain value may stand under this name: not in the place of a method."""
     of_class = getattr(cls, name, None)
     return not name.startswith("__") and not callable(of_class) and not isinstance(of_class, property)
+
+
+def state_by_value(model: Model) -> list[str]:
+    """Digests of what the record cannot hold of a model: code of custom classes and ties, and what they hold and read.
+
+    Raises
+    ------
+    LookupError
+        Something cannot be told by value; the message names it.
+    """
+    if isinstance(model, CompoundModel):
+        parts = [model.left, model.right] if isinstance(model.right, Model) else [model.left]
+        return [digest for part in parts for digest in state_by_value(part)]
+    things: list[tuple[str, Any, Any]] = []
+    cls = type(model)
+    if not _is_astropy(cls):
+        made_of = function_of(cls)
+        things.append((f"the model {cls.__name__!r}", cls if made_of is None else made_of, _own_state(model)))
+    for name in model.param_names:
+        if tie := getattr(model, name).tied:
+            things.append((f"the tie of {name!r}", inspect.unwrap(tie), None))
+    found = []
+    for what, thing, state in things:
+        try:
+            found.append(digest_by_value(thing, state))
+        except Exception as error:
+            raise LookupError(f"{what} holds or reads something that cannot be compared: {sentence(error)}") from error
+    return found
 
 
 def _own_state(model: Model) -> dict[str, Any]:

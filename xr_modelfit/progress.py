@@ -13,7 +13,7 @@ Tell = Callable[[int], None]
 
 
 @contextmanager
-def fits_bar(progress: bool, n_fits: int, done: int = 0) -> Iterator[Tell | None]:
+def fits_bar(progress: bool, n_fits: int, done: int = 0, what: str = "modelfit") -> Iterator[Tell | None]:
     """A function to tell of finished fits; None unless ``progress`` is asked for.
 
     Parameters
@@ -23,6 +23,8 @@ def fits_bar(progress: bool, n_fits: int, done: int = 0) -> Iterator[Tell | None
         In all.
     done : int
         By an earlier run.
+    what : str
+        Stands before the bar.
 
     Raises
     ------
@@ -33,5 +35,5 @@ def fits_bar(progress: bool, n_fits: int, done: int = 0) -> Iterator[Tell | None
         yield None
         return
     tqdm = needed("tqdm.auto", "progress", "progress=True").tqdm
-    with tqdm(total=n_fits, initial=done, unit=" fits", unit_scale=True, desc="modelfit") as bar:
+    with tqdm(total=n_fits, initial=done, unit=" fits", unit_scale=True, desc=what) as bar:
         yield bar.update

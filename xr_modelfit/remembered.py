@@ -15,14 +15,14 @@ import pickle
 import sys
 import types
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from astropy.modeling import Parameter
 from astropy.units import Quantity, UnitBase
 
-__all__ = ["find", "key_of", "path_of"]
+__all__ = ["digest_by_value", "find", "key_of", "path_of"]
 
 _KNOWN: "weakref.WeakValueDictionary[str, Any]" = weakref.WeakValueDictionary()
 _PYTHON = f"py{sys.version_info[0]}.{sys.version_info[1]}"  # another compiler makes another code of the same text
@@ -30,6 +30,7 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 _CUSTOM = "astropy.modeling.core"
 _KIND = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
 _LARGE = 100_000
+_LIBRARIES = {"astropy", "dask", "numpy", "scipy", "xarray", "xr_modelfit", *sys.stdlib_module_names} - {"__main__"}
 _MANY = 100  # functions and classes that are told whole: a model of a large package may reach all of it
 
 
@@ -102,15 +103,31 @@ def _content(thing: Any) -> Any:
 
 
 def _digest_of(thing: Any) -> str:
+    return _digest(_Telling(_root_of(thing)).of(thing))[:16]
+
+
+def _digest(parts: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
-    package = path_of(thing).partition(":")[0].partition(".")[0]
-    for part in _Telling(package).of(thing):
+    for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()
+
+
+def digest_by_value(thing: Any, state: Any = None) -> str:
+    """A digest of code and of all that it holds and reads, by value: large arrays whole, objects by their pickle.
+
+    Raises
+    ------
+    Exception
+        Something in it cannot be told, such as an open file.
+    """
+    return _digest(_TellingAll(_root_of(thing)).of((thing, state)))
 
 
 class _Telling:
     """Tells code as bytes, the same in every process."""
+
+    _few = True  # whether of large arrays a part is enough
 
     def __init__(self, package: str) -> None:
         self._package = package
@@ -132,7 +149,7 @@ class _Telling:
         elif isinstance(value, dict):
             yield from sorted(b"".join(self.of(item)) for item in value.items())
         elif isinstance(value, np.ndarray | np.generic):
-            yield from _array(np.asarray(value), value)
+            yield from _array(np.asarray(value), value, self._few)
         elif id(value) in self._seen:
             yield b"again"
         elif isinstance(value, types.CodeType | types.FunctionType | types.MethodType | functools.partial | type):
@@ -213,11 +230,34 @@ class _Telling:
                 yield from self._used(cell.cell_contents)
 
 
-def _array(array: np.ndarray, value: Any) -> Iterator[bytes]:
+class _TellingAll(_Telling):
+    """Tells the state of objects that code uses, too."""
+
+    _few = False
+
+    def of(self, value: Any) -> Iterator[bytes]:
+        if isinstance(value, types.FunctionType | type) and _root_of(value) in _LIBRARIES:
+            yield path_of(value).encode()  # its version is told elsewhere
+        else:
+            yield from super().of(value)
+
+    def _used(self, value: Any) -> Iterator[bytes]:
+        if hasattr(value, "__get__") or isinstance(value, types.ModuleType | type | np.ufunc | Quantity | UnitBase):
+            yield from super()._used(value)
+        else:
+            yield from self.of(value)
+
+
+def _root_of(thing: Any) -> str:
+    return str(path_of(thing)).partition(":")[0].partition(".")[0]
+
+
+def _array(array: np.ndarray, value: Any, few_enough: bool) -> Iterator[bytes]:
     if array.dtype.kind == "O":
         yield pickle.dumps(value, protocol=4)
         return
-    few = array.ravel()[:: 1 + array.size // _LARGE]  # all of it, unless it is large
+    step = 1 + array.size // _LARGE if few_enough else 1
+    few = array.ravel()[::step]  # all of it, unless it is large
     yield f"{array.dtype.str}{array.shape}".encode()
     yield few.tobytes()
 

@@ -296,6 +296,7 @@ class ResultMethods:
         store: Any,
         *,
         resume: bool = False,
+        verify: bool = True,
         progress: bool = False,
         memory: str | int = "1 GiB",
         scheduler: Any = None,
@@ -311,6 +312,9 @@ class ResultMethods:
         resume : bool
             Go on with what an interrupted or killed run of the same call left; begin where there is
             nothing yet. A store that was begun by another fit is refused.
+        verify : bool
+            When going on, read the samples of what is done, and refuse the store if they have changed.
+            False: trust that data, and state of the model that cannot be compared, are the same.
         progress : bool
             Show a bar that counts fits. Needs tqdm.
         memory : str or int
@@ -335,7 +339,8 @@ class ResultMethods:
         FileExistsError
             The store exists.
         StoreError
-            It was begun by another fit: model, data, coordinates, options or versions differ.
+            It was begun by another fit (model, data, coordinates, options or versions differ), or
+            another process writes it.
 
         Examples
         --------
@@ -351,6 +356,7 @@ class ResultMethods:
             self._obj,
             store,
             resume=resume,
+            verify=verify,
             progress=progress,
             memory=memory,
             scheduler=scheduler,

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from xr_modelfit.messages import listed
+from xr_modelfit.store_writer import find_writer, writing
 from xr_modelfit.tiles import Tiling
 
 __all__ = ["StoreError", "StoreLog"]
 
 _GROUP = "_modelfit"  # beside the variables, where opening the store does not see it
+_WAIT = "Wait until it has ended, then repeat the call with resume=True; or fit into another store."
 
 
 class StoreError(RuntimeError):
@@ -65,6 +68,7 @@ class StoreLog:
                 f"The store {self.store!r} holds {listed(sorted(there))} already. Remove it, name another one, or go "
                 "on with an interrupted fit: resume=True."
             )
+        self.require_no_writer()
         root = self._open("w" if ours else "a")
         root.create_group(_GROUP)
 
@@ -72,7 +76,7 @@ class StoreLog:
         """Nothing is done yet."""
         log = self._open("r+")[_GROUP]
         for j, tiling in enumerate(tilings):
-            log.create_array(f"done_{j}", shape=(max(len(tiling), 1),), chunks=(1,), dtype="i1", fill_value=0)
+            log.create_array(f"read_{j}", shape=(max(len(tiling), 1),), chunks=(1,), dtype="u8", fill_value=0)
         steps = [[[str(d), n, t.steps[d]] for d, n in t.sizes.items()] for t in tilings]
         log.attrs.update({"fit": dict(parts), "tiles": steps, "ready": True})
 
@@ -82,8 +86,9 @@ class StoreLog:
         Raises
         ------
         StoreError
-            It was another fit.
+            It was another fit, or another process writes it.
         """
+        self.require_no_writer()
         attrs = dict(self._open("r")[_GROUP].attrs)
         changed = [name for name, digest in parts.items() if attrs["fit"].get(name) != digest]
         if changed:
@@ -96,21 +101,57 @@ class StoreLog:
             found.append(Tiling(tiling.sizes, {d: step for d, (_, _, step) in zip(tiling.sizes, noted, strict=True)}))
         return found
 
-    def done(self, j: int) -> np.ndarray:
-        """Which tiles of job ``j`` are written; not those whose mark was cut off by a full disk."""
-        marks = self._open("r")[_GROUP][f"done_{j}"]
+    def read(self, j: int) -> np.ndarray:
+        """Digests of what the tiles of job ``j`` read; 0 for one not written, or whose mark a full disk cut off."""
+        marks = self._open("r")[_GROUP][f"read_{j}"]
         try:
-            return np.asarray(marks[:]) > 0
+            return np.asarray(marks[:])
         except Exception:
-            return np.array([_legible(marks, i) for i in range(marks.shape[0])])
+            return np.array([_legible(marks, i) for i in range(marks.shape[0])], dtype=np.uint64)
 
-    def mark(self, j: int, i: int) -> None:
-        """Tile ``i`` is written."""
-        self._open("r+")[_GROUP][f"done_{j}"][i] = 1
+    def mark(self, j: int, i: int, read: int) -> None:
+        """Tile ``i`` is written, of samples with this digest."""
+        self._open("r+")[_GROUP][f"read_{j}"][i] = read
+
+    @contextmanager
+    def writing(self) -> Iterator[Callable[[], None]]:
+        """Inside, no other process writes; gives a function that makes sure of it.
+
+        Raises
+        ------
+        StoreError
+            Another one does.
+        """
+
+        def opened(mode: Any) -> Any:
+            return self._open(mode)[_GROUP]
+
+        with writing(opened) as is_ours:
+
+            def require() -> None:
+                if not is_ours():
+                    raise StoreError(f"The store {self.store!r} was taken over by another process. {_WAIT}")
+
+            require()
+            yield require
+
+    def require_no_writer(self) -> None:
+        """Refuse a store that another process writes.
+
+        Raises
+        ------
+        StoreError
+        """
+        try:
+            found = find_writer(self._open("r")[_GROUP])
+        except (FileNotFoundError, KeyError, ValueError):
+            return
+        if found is not None:
+            raise StoreError(f"The store {self.store!r} is being written by {found}. {_WAIT}")
 
 
-def _legible(marks: Any, i: int) -> bool:
+def _legible(marks: Any, i: int) -> int:
     try:
-        return bool(np.all(marks[i] > 0))
+        return int(marks[i])
     except Exception:
-        return False
+        return 0

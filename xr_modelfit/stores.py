@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,13 +12,14 @@ import numpy as np
 import xarray as xr
 
 from xr_modelfit.computing import check_scheduler, compute, on_cluster, resolve_scheduler
-from xr_modelfit.execution import loaded
+from xr_modelfit.execution import loaded, sums_over_blocks
 from xr_modelfit.extras import needed
-from xr_modelfit.fingerprints import fingerprint
+from xr_modelfit.fingerprints import fingerprint, untold
 from xr_modelfit.jobs import Job, jobs_of
 from xr_modelfit.messages import listed, suggestion
 from xr_modelfit.progress import Tell, fits_bar
-from xr_modelfit.store_log import StoreLog
+from xr_modelfit.store_log import StoreError, StoreLog
+from xr_modelfit.tile_digests import combined, digest
 from xr_modelfit.tiles import Tiling
 
 __all__ = ["BLOCKS_OF_TILE", "bytes_of", "tiling_of", "to_zarr"]
@@ -33,6 +34,7 @@ def to_zarr(
     store: Any,
     *,
     resume: bool = False,
+    verify: bool = True,
     progress: bool = False,
     memory: str | int = "1 GiB",
     scheduler: Any = None,
@@ -41,7 +43,7 @@ def to_zarr(
 ) -> xr.Dataset:
     """See `xr_modelfit.result_methods.ResultMethods.to_zarr`."""
     budget = bytes_of(memory)
-    _check(resume, progress, scheduler, options)
+    _check(resume, verify, progress, scheduler, options)
     jobs = jobs_of(result)
     if jobs is None:
         raise ValueError(
@@ -53,25 +55,33 @@ def to_zarr(
     parts = fingerprint(jobs, result)
     tilings = [tiling_of(job, budget) for job in jobs]
     if resume and log.ready():
+        if verify and (what := untold(jobs)):
+            raise StoreError(
+                f"Whether the store {store!r} was begun by the same fit cannot be told: {what} If you know that it "
+                "was, pass verify=False; or fit into another store."
+            )
         tilings = log.go_on(parts, tilings)
     else:
         log.begin(exists_ok=resume)
         _write_frame(result, jobs, tilings, store, encoding, options)
         log.start(parts, tilings)
-    done = [log.done(j)[: len(tiling)] for j, tiling in enumerate(tilings)]
-    finished = sum(t.fits(i) for t, d in zip(tilings, done, strict=True) for i in np.flatnonzero(d).tolist())
-    with fits_bar(progress, sum(t.n_fits for t in tilings), finished) as tell:
-        for j, (job, tiling) in enumerate(zip(jobs, tilings, strict=True)):
-            for i in np.flatnonzero(~done[j]).tolist():
-                with _what_is_kept(store):
-                    _write_tile(job, tiling[i], store, scheduler, tell, options)
-                    log.mark(j, i)
+    with log.writing() as require_ours:
+        read = [log.read(j)[: len(tiling)] for j, tiling in enumerate(tilings)]
+        if verify:
+            _verify(log, jobs, tilings, read, scheduler, progress)
+        done = sum(t.fits(i) for t, r in zip(tilings, read, strict=True) for i in np.flatnonzero(r).tolist())
+        with fits_bar(progress, sum(t.n_fits for t in tilings), done) as tell:
+            for j, (job, tiling) in enumerate(zip(jobs, tilings, strict=True)):
+                for i in np.flatnonzero(read[j] == 0).tolist():
+                    with _what_is_kept(store):
+                        require_ours()
+                        log.mark(j, i, _write_tile(job, tiling[i], store, scheduler, tell, options))
     return xr.open_zarr(store, storage_options=options.get("storage_options"), consolidated=False)
 
 
-def _check(resume: Any, progress: Any, scheduler: Any, options: Mapping[str, Any]) -> None:
+def _check(resume: Any, verify: Any, progress: Any, scheduler: Any, options: Mapping[str, Any]) -> None:
     """Refuse a wrong call before the store is made."""
-    for name, value in (("resume", resume), ("progress", progress)):
+    for name, value in (("resume", resume), ("verify", verify), ("progress", progress)):
         if not isinstance(value, bool | np.bool_):
             raise TypeError(f"{name} is {value!r}; it must be True or False.")
     check_scheduler(scheduler, lazy=False)
@@ -165,7 +175,8 @@ def _unwritten(variable: xr.Variable, options: Mapping[str, Any]) -> dict[str, A
 
 def _write_tile(
     job: Job, tile: Mapping[Hashable, slice], store: Any, scheduler: Any, tell: Tell | None, options: Mapping[str, Any]
-) -> None:
+) -> int:
+    """Fit a tile and write it; the digest of its samples."""
     variables = job.variables(tile)
     if not on_cluster(scheduler):  # a cluster's workers read what they fit
         variables = loaded(variables, scheduler)
@@ -183,3 +194,47 @@ def _write_tile(
         numbers.to_zarr(store, region=region, consolidated=False, **given)
     else:
         numbers.drop_attrs().to_zarr(store, mode="r+", consolidated=False, **given)
+    return _digest_of(variables, scheduler)
+
+
+def _digest_of(variables: Sequence[xr.Variable], scheduler: Any) -> int:
+    """One number for the samples of a tile; of lazy ones, made where they are read."""
+    if any(v.chunks is not None for v in variables):
+        return combined(sums_over_blocks(variables, digest, scheduler))
+    return combined([int(digest(v.values)) for v in variables])
+
+
+def _verify(
+    log: StoreLog,
+    jobs: Sequence[Job],
+    tilings: Sequence[Tiling],
+    read: Sequence[np.ndarray],
+    scheduler: Any,
+    progress: bool,
+) -> None:
+    """Read the samples of the tiles that are done, and refuse them if they are not those that were fitted.
+
+    Raises
+    ------
+    StoreError
+    """
+    tiles = [(j, i) for j, marks in enumerate(read) for i in np.flatnonzero(marks).tolist()]
+    if not tiles:
+        return
+    changed = []
+    with fits_bar(progress, sum(tilings[j].fits(i) for j, i in tiles), what="verifying") as tell:
+        for j, i in tiles:
+            variables = jobs[j].variables(tilings[j][i])
+            if not on_cluster(scheduler):
+                variables = loaded(variables, scheduler)
+            if _digest_of(variables, scheduler) != read[j][i]:
+                changed.append(tilings[j][i])
+            if tell is not None:
+                tell(tilings[j].fits(i))
+    if changed:
+        where = ", ".join(f"{d}={s.start}:{s.stop}" for d, s in changed[0].items()) or "the only position"
+        raise StoreError(
+            f"The store {log.store!r} was begun with other data: of {len(tiles)} tiles that are done, {len(changed)} "
+            f"were fitted to other samples than are there now, the first at {where}. Repeat the call with the data "
+            "that it was begun with, or fit into another store; verify=False goes on without a look at the data."
+        )
