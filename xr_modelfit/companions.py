@@ -70,6 +70,11 @@ def resolve_companions(
         times = units.plain_factor(power)
         if isinstance(value, Quantity) and value.ndim == 0:
             times, value = units.sigma_factor(value, argument, power), float(value.value)
+        if isinstance(value, tuple) and len(value) == 2:
+            raise TypeError(
+                f"{argument} is a pair, as if errors differed below and above; least squares knows one standard error "
+                f"for each sample. Pass one, such as the mean of both: {argument}=(low + high) / 2."
+            )
         if isinstance(value, bool | np.bool_):
             raise TypeError(f"{argument} is {value}; pass a DataArray, a name or a number. where= leaves samples out.")
         if not isinstance(value, str | xr.DataArray) and np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iuf":

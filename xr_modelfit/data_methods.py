@@ -37,7 +37,7 @@ class DataMethods:
     def __call__(
         self, model: ModelArg | None = None, dim: Dim = None, **options: Unpack[fitting.FitOptions]
     ) -> xr.Dataset:
-        return fitting.fit(self._obj, require_model(model), dim, **options)
+        return fitting.fit(self._obj, require_model(model, options), dim, **options)
 
     def plan(
         self,
@@ -86,7 +86,7 @@ class DataMethods:
         >>> "data.chunk({'velocity': -1, 'y': 6, 'x': 8})" in plan.warnings[0]
         True
         """
-        return planning.plan(self._obj, require_model(model), dim, memory, dict(options))
+        return planning.plan(self._obj, require_model(model, options), dim, memory, dict(options))
 
     def plot_fit(
         self,

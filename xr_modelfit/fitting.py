@@ -11,10 +11,12 @@ from astropy.modeling import Model
 from astropy.units import Quantity
 
 from xr_modelfit import coords as coordinates
+from xr_modelfit.auxiliary import auxiliary_variables
 from xr_modelfit.coords import Labels, fitted_dims
 from xr_modelfit.diagnostics import folders_of_variables, make_folder
 from xr_modelfit.failures import FitWarning, tell_failures, tell_unwritten
 from xr_modelfit.fitters.block import FitError
+from xr_modelfit.foreign_words import knows_its_words
 from xr_modelfit.function_models import ModelArg
 from xr_modelfit.jobs import Job, remember
 from xr_modelfit.messages import a, listed, suggestion
@@ -61,6 +63,7 @@ class FitOptions(TypedDict, total=False):
     keep_attrs: bool
 
 
+@knows_its_words
 def fit(
     obj: xr.DataArray | xr.Dataset,
     model: ModelArg,
@@ -305,7 +308,7 @@ def jobs_of_call(
 def _variables_to_fit(
     ds: xr.Dataset, variables: Mapping[Any, xr.DataArray], dim: Any, options: Mapping[str, Any]
 ) -> list[Hashable]:
-    """Numeric variables with all fitted dims, less those that the call names, CF bounds and ancillary ones."""
+    """Numeric variables with all fitted dims, less those that the call names and CF's auxiliary ones."""
     fitted: tuple[Hashable, ...] = ()
     if not isinstance(dim, EllipsisType):
         if not ds.sizes or _lacks(ds, dim):
@@ -317,10 +320,7 @@ def _variables_to_fit(
     for one in (options["coords"], options["integrate"]):
         given += list(one.values() if isinstance(one, Mapping) else one if isinstance(one, list | tuple) else [one])
     named = {v.name if isinstance(v, xr.DataArray) else v for v in given if isinstance(v, xr.DataArray | str)}
-    for variable in ds.variables.values():
-        given = [variable.attrs.get(k, variable.encoding.get(k)) for k in ("bounds", "climatology")]
-        named |= {name for name in given if isinstance(name, str)}
-        named |= set(str(variable.attrs.get("ancillary_variables", "")).split())
+    named |= auxiliary_variables(ds)
     return [
         name
         for name, v in ds.data_vars.items()

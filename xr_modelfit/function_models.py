@@ -15,7 +15,7 @@ import functools
 import inspect
 import numbers
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -23,6 +23,7 @@ import numpy as np
 from astropy.modeling import FittableModel, Model, Parameter
 from astropy.units import Quantity
 
+from xr_modelfit.foreign_words import refuse_foreign
 from xr_modelfit.messages import a, listed
 
 __all__ = ["ModelArg", "as_model", "function_of", "inputs_of_function", "kind_of", "not_a_model", "require_model"]
@@ -72,9 +73,10 @@ def not_a_model(model: Any) -> TypeError:
     )
 
 
-def require_model(model: Any) -> Any:
-    """``model``, unless it is None: a call without one."""
+def require_model(model: Any, options: Iterable[str] = ()) -> Any:
+    """``model``, unless it is None: a call without one; ``options`` names its other arguments."""
     if model is None:
+        refuse_foreign(options)
         raise TypeError(
             f"model is missing. It comes first, data.modelfit(model, dim): a function, {_HOW}, or an instance of an "
             "astropy model, such as astropy.modeling.models.Polynomial1D(degree=1)."

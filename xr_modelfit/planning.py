@@ -15,6 +15,7 @@ from xr_modelfit.computing import Crew, crew_of, on_cluster, resolve_scheduler
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.fitters.tasks import Role
 from xr_modelfit.fitting import fit, jobs_of_call
+from xr_modelfit.foreign_words import refuse_foreign
 from xr_modelfit.jobs import Job
 from xr_modelfit.plan import FitPlan, PlannedFit
 from xr_modelfit.plan_advice import advice
@@ -41,6 +42,7 @@ _PIECE = 262_144
 
 def plan(obj: xr.DataArray | xr.Dataset, model: Any, dim: Any, memory: str | int, options: dict[str, Any]) -> FitPlan:
     """See `xr_modelfit.data_methods.DataMethods.plan`."""
+    refuse_foreign(options, inspect.signature(fit).parameters)
     given = inspect.signature(fit).bind(obj, model, dim, **options)
     given.apply_defaults()
     arguments = dict(given.arguments)

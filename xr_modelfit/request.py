@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -371,8 +372,11 @@ def check_options(prefix: Any, o: Mapping[str, Any]) -> None:
     """Refuse options of the wrong kind."""
     if not isinstance(prefix, str):
         raise TypeError(f'prefix is {prefix!r}; it must be a str, "" for none.')
-    if o["errors"] not in ("warn", "ignore", "raise"):
-        raise ValueError(f'errors is {o["errors"]!r}; it must be "warn", "ignore" or "raise".')
+    if not isinstance(o["errors"], str) or o["errors"] not in ("warn", "ignore", "raise"):
+        raise ValueError(
+            f'errors is {shorten(repr(o["errors"]), 60)}; it must be "warn", "ignore" or "raise", what to do about '
+            "fits that fail. Standard errors of the data go to sigma=."
+        )
     for name in ("min_points", "fits_per_chunk"):
         value = o[name]
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):

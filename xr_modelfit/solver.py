@@ -139,8 +139,13 @@ def choose_fitter(
         raise TypeError(f"fitter is the class {fitter.__name__}; pass an instance, {fitter.__name__}().")
     if not callable(fitter) or not (isinstance(fitter, Fitter) or hasattr(fitter, "fit_info")):
         raise TypeError(f"fitter is {a(fitter)}; pass an instance of an astropy fitter, TRFLSQFitter() for one.")
-    _check_inputs(problem)
     name = type(fitter).__name__
+    if isinstance(getattr(fitter, "fitter", None), BatchLSQFitter):
+        raise TypeError(
+            f"fitter is {name} around BatchLSQFitter, which fits many positions at once and cannot be called for one. "
+            f"Give it an astropy fitter, {name}(TRFLSQFitter(), ...); or leave outliers out by where= and fit again."
+        )
+    _check_inputs(problem)
     found = PixelwiseFitter(fitter, dict(keywords or {}))
     unknown, known = found.unknown_keywords()
     own = [k for k in ("weights", "inplace", "equivalencies") if k in found.keywords]

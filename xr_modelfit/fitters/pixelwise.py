@@ -34,6 +34,7 @@ from xr_modelfit.status import FitStatus
 __all__ = ["PixelwiseFitter", "WrongKeywordsError"]
 
 _UNSUCCESSFUL = "may be unsuccessful"
+_SLIPS = (TypeError, AttributeError, NameError, NotImplementedError)  # of code, whatever the samples
 _WRONG_MODEL = re.compile(r"^Model (must|does not)|^Non-linear fitters")
 _LIMIT = re.compile(r"maximum|max_nfev|maxfev|iterations? limit|limit exceeded", re.IGNORECASE)
 
@@ -112,6 +113,8 @@ class PixelwiseFitter:
             The fitter works without its keywords only.
         ValueError
             The fitter refuses the model as such.
+        TypeError, AttributeError, NameError, NotImplementedError
+            The fitter's own code cannot work, whatever the samples.
         """
         with caught_warnings():
             try:
@@ -141,7 +144,7 @@ class PixelwiseFitter:
             plain = replace(self, keywords={})
             if tried(plain._call_keywords(problem)).error is None:
                 raise WrongKeywordsError(str(run.error)) from run.error
-        refused = isinstance(run.error, ModelsError | NotImplementedError) or (
+        refused = isinstance(run.error, (ModelsError, *_SLIPS)) or (
             isinstance(run.error, ValueError) and _WRONG_MODEL.search(str(run.error))
         )
         if refused:

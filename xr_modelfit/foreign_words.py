@@ -1,0 +1,119 @@
+"""Words of other fitting functions (curvefit, polyfit, scipy, lmfit), and what they are called here."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
+
+from xr_modelfit.messages import suggestion
+
+__all__ = ["WORDS", "knows_its_words", "refuse_foreign"]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_SIGMA = "'sigma'? It takes the standard errors of the data: sigma={word}"
+_WHERE = "'where'? It is True where a sample is used: where=~mask for a mask that is True at bad samples"
+_DIM = "'dim'? It names the dimensions that each fit consumes: dim='time'"
+_P0 = "'p0'? It takes start values by parameter: p0={'amplitude': 2.0}; the model's own values are the default"
+_FIXED = "model.amplitude.fixed = True, set on the model before the call? Equal bounds fix a parameter in a map"
+_TIED = "model.b.tied = lambda m: 2 * m.a, set on the model before the call"
+_BOUNDS = "'bounds'? It takes a pair by parameter: bounds={'amplitude': (0, None)}"
+_FITTER = "'fitter'? For example fitter=BatchLSQFitter(maxiter=500), or an astropy fitter such as fitter=TRFLSQFitter()"
+_OPTION = (
+    "an option of the fitter? fitter=BatchLSQFitter({word}=...), or fitter_kwargs={{'{word}': ...}} beside an astropy "
+    "fitter that takes it"
+)
+_ROBUST = (
+    "an astropy fitter that removes outliers? fitter=FittingWithOutlierRemoval(TRFLSQFitter(), sigma_clip, sigma=3); "
+    "the loss is always that of least squares"
+)
+_COORDS = "'coords'? It says what the model's inputs read: coords={'x': 'wavelength'}"
+_CORES = "'scheduler'? Data in memory are fitted on all cores without it; scheduler='processes' names one"
+_CHUNKS = "'fits_per_chunk'? Or chunk the data: data.chunk(y=100)"
+_DEGREE = "a model of that degree? Polynomial1D(degree=2), the first argument"
+_MODEL = "'model'? It comes first: data.modelfit(model, dim)"
+_COVARIANCE = "'covariance'? covariance=True adds the covariance matrix; standard errors are always there"
+_ABSOLUTE = "'absolute_sigma'? absolute_sigma=False rescales the errors by the residuals"
+
+_GROUPS: dict[str, Iterable[str]] = {
+    _SIGMA: [
+        "error", "err", "std", "stderr", "stddev", "yerr", "y_err", "noise", "uncertainty", "uncertainties", "dy",
+        "rms",
+    ],
+    "'sigma'? sigma=variance ** 0.5 takes the standard errors": ["var", "variance", "yvar"],
+    "'sigma'? sigma=ivar ** -0.5 takes the standard errors": ["ivar", "invvar", "inverse_variance"],
+    _WHERE: ["mask", "masked", "good", "valid", "flags", "flag", "exclude", "bad"],
+    _DIM: [
+        "dims", "axis", "axes", "reduce_dims", "reduce_dim", "fitting_axes", "along", "over", "dimension", "dimensions",
+        "input_core_dims", "core_dims", "fit_dims",
+    ],
+    _P0: [
+        "guess", "guesses", "initial", "initial_guess", "init", "start", "starts", "x0", "params", "parameters",
+        "param_defaults", "start_values", "beta0",
+    ],
+    _FIXED: ["fixed", "fix", "vary", "frozen", "hold"],
+    _TIED: ["tied", "expr", "constraints", "ties", "link"],
+    _BOUNDS: ["min", "max", "limits", "lower", "upper", "lb", "ub", "ranges"],
+    _FITTER: ["method", "solver", "optimizer", "minimizer", "algorithm", "engine", "fit_method", "fitter_class"],
+    _OPTION: [
+        "maxiter", "max_iter", "maxfev", "max_nfev", "ftol", "xtol", "gtol", "acc", "epsilon", "tol", "diff_step",
+        "iter_cb", "x_scale", "estimate_jacobian",
+    ],
+    _ROBUST: ["loss", "f_scale", "robust", "sigma_clip", "clip", "outliers"],
+    _COORDS: ["x", "xdata", "x_data", "coord", "coordinate", "coordinates", "world", "wcs", "independent_vars", "t"],
+    _CORES: ["n_jobs", "njobs", "workers", "num_workers", "n_workers", "processes", "cores", "parallel", "n_cores"],
+    _CHUNKS: ["chunks", "chunk", "chunksize", "chunk_n_max"],
+    _DEGREE: ["deg", "degree", "order"],
+    _MODEL: ["func", "function", "f", "fun", "models"],
+    _COVARIANCE: ["cov", "full", "full_output", "pcov", "return_cov", "calc_uncertainties", "calc_covar"],
+    _ABSOLUTE: ["scale_covar", "absolute", "rescale"],
+    "'skipna'? skipna=False gives fits with missing samples a status of their own": [
+        "nan_policy", "skip_na", "dropna", "check_finite", "filter_non_finite",
+    ],
+    "'weights'? They multiply the residuals; for standard errors, sigma=": ["w", "weight"],
+    "'fitter_kwargs'? It goes to the call of an astropy fitter": [
+        "kwargs", "fit_kws", "options", "optimizer_kwargs", "fitting_kwargs",
+    ],
+    "'progress'? progress=True shows a bar": ["verbose", "disp", "show_progress", "verblevel", "iprint"],
+    "'prefix'? It is put before every output name": ["name", "suffix", "names"],
+    "attrs['units'] of data and coordinates? They are read from there": ["unit", "units", "data_unit"],
+    "the derivatives of the model itself? They are found without an argument": ["jac", "jacobian", "dfun", "fit_deriv"],
+}  # fmt: skip
+WORDS = {word: advice for advice, words in _GROUPS.items() for word in words}
+
+
+def refuse_foreign(given: Iterable[str], known: Iterable[str] = ()) -> None:
+    """Refuse arguments that other fitting functions have; with ``known``, all others than those.
+
+    Raises
+    ------
+    TypeError
+        The message says what they are called here.
+    """
+    known = list(known)
+    for word in given:
+        if word in known:
+            continue
+        if (advice := WORDS.get(word.lower())) is not None:
+            meant = advice.replace("{word}", word).replace("{{", "{").replace("}}", "}")
+            raise TypeError(f"fit() got an unexpected keyword argument {word!r}. Did you mean {meant}.")
+        if known:
+            raise TypeError(
+                f"fit() got an unexpected keyword argument {word!r}.{suggestion(word, known)} Its arguments are in the documentation: "
+                "help(xr_modelfit.fit)."
+            )
+
+
+def knows_its_words(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Have a function say of unknown arguments what they are called here."""
+    known = list(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        refuse_foreign(kwargs, known)
+        return function(*args, **kwargs)
+
+    return checked
