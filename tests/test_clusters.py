@@ -405,7 +405,7 @@ def test_a_process_that_dies_is_told(tmp_path: Path) -> None:
 
     data = lines()
     data[2, 3] = 100.0
-    with pytest.raises(RuntimeError, match=r"A worker process died while fitting.*memory.*__main__"):
+    with pytest.raises(RuntimeError, match=r"A worker process died while fitting.*memory.*synchronous"):
         fit(data, Linear1D(), "v", fitter=Deadly(), scheduler="processes", fits_per_chunk=8)
     got = fit(lines(), Linear1D(), "v", fitter=Deadly(), scheduler="processes", fits_per_chunk=8)
     assert_same_bits(got, fit(lines(), Linear1D(), "v", fitter=LinearLSQFitter()))

@@ -553,22 +553,6 @@ def script(n: int, options: str, guard: str) -> str:
     return SCRIPT.replace("N, 4", f"{n}, 4").replace("OPTIONS", options).replace("GUARD", guard)
 
 
-@pytest.mark.parametrize(
-    ("n", "options"),
-    [
-        pytest.param(10, ", scheduler='processes', fits_per_chunk=5", id="asked for"),
-        pytest.param(1001, "", id="by default", marks=pytest.mark.slow),
-    ],
-)
-def test_a_script_without_guard_ends_with_a_message(n: int, options: str, tmp_path: Path) -> None:
-    """Processes import the script that starts them; the message says what to write."""
-    done = run_script(tmp_path / "script.py", script(n, options, "main()"))
-    assert done.returncode != 0
-    assert "status" not in done.stdout
-    assert 'if __name__ == "__main__":' in done.stderr.strip().splitlines()[-1]
-    assert 'scheduler="synchronous"' in done.stderr
-
-
 @pytest.mark.slow
 def test_a_script_with_guard_works(tmp_path: Path) -> None:
     """By default on processes, where there is enough to do."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.computing import Habit, compute, compute_each, resolve_scheduler
+from xr_modelfit.computing import Habit, compute, compute_each, crew_of, resolve_scheduler
 from xr_modelfit.fitters.block_arrays import part_of
 from xr_modelfit.progress import Tell
 
@@ -140,6 +140,8 @@ def fill_blocks(
             tell(n_fits)
     elif name in ("synchronous", "threads"):
         _in_place(function, variables, core_dims, output_dims, pieces, put, name, tell)
+    elif name == "processes":
+        _in_processes(function, variables, core_dims, output_dims, pieces, put, tell)
     else:
         lazy_out = _applied(function, core_dims, output_dims)([_chunked(v, pieces, core) for v in variables])
         put(everywhere, compute(lazy_out, get, name, tell).values)
@@ -178,8 +180,7 @@ def _in_place(
 
     As a dask array, the input would be copied and hashed as a whole, and copied again block by block.
     """
-    steps = [[slice(int(end) - n, int(end)) for n, end in zip(c, np.cumsum(c), strict=True)] for c in pieces.values()]
-    places = list(itertools.product(*steps))
+    places = _places(pieces)
     shape = tuple(sum(c) for c in pieces.values())
 
     def everywhere(*arrays: np.ndarray) -> np.ndarray:
@@ -193,6 +194,42 @@ def _in_place(
         return np.broadcast_to(0.0, (*shape, *output_dims.values()))
 
     _applied(everywhere, core_dims, output_dims)(variables)
+
+
+def _in_processes(
+    function: Callable[..., np.ndarray],
+    variables: Sequence[xr.Variable],
+    core_dims: Sequence[Sequence[Hashable]],
+    output_dims: Mapping[Hashable, int],
+    pieces: Mapping[Hashable, Sequence[int]],
+    put: Put,
+    tell: Tell | None,
+) -> None:
+    """The same with each block copied to another process, and its result copied back."""
+    from xr_modelfit.process_pool import each_in_processes
+
+    places = _places(pieces)
+    shape = tuple(sum(c) for c in pieces.values())
+
+    def everywhere(*arrays: np.ndarray) -> np.ndarray:
+        def arrays_of(i: int) -> list[np.ndarray]:
+            return [part_of(a, places[i], len(dims)) for a, dims in zip(arrays, core_dims, strict=True)]
+
+        def done(i: int, values: np.ndarray) -> None:
+            put(places[i], values)
+            if tell is not None:
+                tell(math.prod(values.shape[:-1]))
+
+        each_in_processes(function, len(places), arrays_of, done, crew_of("processes", "processes").processes)
+        return np.broadcast_to(0.0, (*shape, *output_dims.values()))
+
+    _applied(everywhere, core_dims, output_dims)(variables)
+
+
+def _places(pieces: Mapping[Hashable, Sequence[int]]) -> list[tuple[slice, ...]]:
+    """Where each block lies along the loop dims."""
+    steps = [[slice(int(end) - n, int(end)) for n, end in zip(c, np.cumsum(c), strict=True)] for c in pieces.values()]
+    return list(itertools.product(*steps))
 
 
 def lazy_chunks(

@@ -102,8 +102,8 @@ def refuse_foreign(given: Iterable[str], known: Iterable[str] = ()) -> None:
             raise TypeError(f"fit() got an unexpected keyword argument {word!r}. Did you mean {meant}.")
         if known:
             raise TypeError(
-                f"fit() got an unexpected keyword argument {word!r}.{suggestion(word, known)} Its arguments are in the documentation: "
-                "help(xr_modelfit.fit)."
+                f"fit() got an unexpected keyword argument {word!r}.{suggestion(word, known)} Its arguments are in the "
+                "documentation: help(xr_modelfit.fit)."
             )
 
 

@@ -1,0 +1,113 @@
+"""Blocks in several processes, without ceremony: no main guard, and models from a notebook or a piped script.
+
+Processes are spawned, since forking one that has threads may hang. Python's spawn runs the main script again in each
+of them; here it is told that there is none. What is defined there travels by value, as cloudpickle has it.
+
+loky does the same and keeps its processes for the next call. It is left out: the start of a pool takes as long, and
+kept processes would go on with modules that the user has changed and loaded again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import cloudpickle
+import numpy as np
+
+__all__ = ["each_in_processes"]
+
+_AHEAD = 2  # blocks for each process that wait in its queue, or lie in memory as results
+_LOCK = threading.Lock()
+
+Arrays = Sequence[np.ndarray]
+
+
+def each_in_processes(
+    function: Callable[..., np.ndarray],
+    n: int,
+    arrays_of: Callable[[int], Arrays],
+    done: Callable[[int, np.ndarray], None],
+    workers: int,
+) -> None:
+    """Call ``done(i, function(*arrays_of(i)))`` for each i below ``n``, the function in processes, in any order.
+
+    Raises
+    ------
+    RuntimeError
+        A process died.
+    """
+    code = cloudpickle.dumps(function)
+    pool = ProcessPoolExecutor(min(workers, n), multiprocessing.get_context("spawn"), initializer=_start)
+    waiting: dict[Future[np.ndarray], int] = {}
+    numbers = iter(range(n))
+    try:
+        while True:
+            for i in _some(numbers, workers * _AHEAD - len(waiting)):
+                with _without_main():  # a process may start
+                    waiting[pool.submit(_call, code, tuple(arrays_of(i)))] = i
+            if not waiting:
+                break
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                done(waiting.pop(future), future.result())
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "A worker process died while fitting: the system ended it, for want of memory for one, or the model's own "
+            'code did. scheduler="synchronous" fits without other processes.'
+        ) from error
+    except BaseException:  # Ctrl-C too
+        _end(pool)
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _some(numbers: Iterator[int], most: int) -> Iterator[int]:
+    for _ in range(most):
+        try:
+            yield next(numbers)
+        except StopIteration:
+            return
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End the processes of a pool in the middle of their work."""
+    for process in list((pool._processes or {}).values()):
+        process.terminate()
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes that start inside are not told of a main script, and so do not run it."""
+    main = sys.modules["__main__"]
+    with _LOCK:
+        hidden: dict[str, Any] = {name: vars(main).pop(name) for name in ("__spec__", "__file__") if name in vars(main)}
+        main.__spec__ = None
+        try:
+            yield
+        finally:
+            del main.__spec__
+            vars(main).update(hidden)
+
+
+def _start() -> None:
+    """In a new process: Ctrl-C is for the one that started it, which ends this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _call(code: bytes, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
+    return _loaded(code)(*arrays)
+
+
+@lru_cache(1)
+def _loaded(code: bytes) -> Callable[..., np.ndarray]:
+    found: Callable[..., Any] = cloudpickle.loads(code)
+    return found
