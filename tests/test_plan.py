@@ -80,12 +80,13 @@ def test_blocks_tiles_and_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     tiles, read = [], 0
     original = stores._write_tile
 
-    def noted(job: Any, tile: Any, *rest: Any) -> None:
+    def noted(job: Any, tile: Any, *rest: Any) -> int:
         nonlocal read
         before = source.bytes
-        original(job, tile, *rest)
+        digest = original(job, tile, *rest)
         tiles.append(math.prod(s.stop - s.start for s in tile.values()))
         read += source.bytes - before
+        return digest
 
     monkeypatch.setattr(stores, "_write_tile", noted)
     back = lazy.modelfit.to_zarr(tmp_path / "fit.zarr", memory=memory)

@@ -70,15 +70,22 @@ def are_sizes_right(tree: Mapping[str, Any]) -> bool:
 
 def _is_table_whole(arguments: Mapping[str, Any]) -> bool:
     """Whether a table, if there is one, has a value at each of its points, which rise or fall."""
-    table, points, fill = (arguments.get(name) for name in ("lookup_table", "points", "fill_value"))
-    if table is None or points is None:
+    table, points, fill = (_without_unit(arguments.get(name)) for name in ("lookup_table", "points", "fill_value"))
+    if table is None or points is None or isinstance(table, Mapping):  # what is no quantity is refused where it is read
         return True
     if arguments.get("method") not in _METHODS or not (fill is None or _is_number(fill)):
         return False
     shape = np.shape(np.array(table, dtype=float))
-    axes = [np.array(axis, dtype=float) for axis in (points if len(shape) > 1 or np.ndim(points[0]) else [points])]
+    given = [_without_unit(axis) for axis in points]
+    axes = [np.array(axis, dtype=float) for axis in (given if len(shape) > 1 or np.ndim(given[0]) else [given])]
     steps = [np.diff(axis) for axis in axes if axis.ndim == 1]
     return tuple(axis.size for axis in axes) == shape and all(np.all(d > 0) or np.all(d < 0) for d in steps)
+
+
+def _without_unit(value: Any) -> Any:
+    """The numbers of a quantity as a record has it; anything else as it is."""
+    given = value.get("quantity") if isinstance(value, Mapping) and len(value) == 1 else None
+    return given[0] if isinstance(given, list) and len(given) == 2 else value
 
 
 def _is_pair(value: Any) -> bool:
