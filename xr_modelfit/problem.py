@@ -51,6 +51,10 @@ class Ways:
         in place of ``atoms``. See `xr_modelfit.compiled.arrays`.
     compilable : str, optional
         Source of functions to compile, from the model's expression; see `xr_modelfit.compiled.source`.
+    partly_linear : ndarray of bool, shape (K,)
+        Free parameters in which, all together, the model is seen to be linear whatever the others are.
+    smooth : bool
+        The model is seen to have no kinks and no jumps.
     grid : Grid, optional
         The samples of a fit as the model needs them, where it sees all of them; None where it is pointwise.
     """
@@ -64,6 +68,8 @@ class Ways:
     careless: bool = False
     traced: tuple[str, str] | None = None
     compilable: str | None = None
+    partly_linear: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    smooth: bool = False
     grid: Grid | None = None
 
     @property
@@ -109,6 +115,12 @@ class Problem:
     ways: Ways = field(default_factory=Ways)
     source: str | None = None
     sampling: Sampling | None = None
+
+    @cached_property
+    def partly_linear(self) -> np.ndarray:
+        """Free parameters (K,) in which, all together, the model is linear, as far as that is known."""
+        known = self.ways.partly_linear
+        return known if known.size else np.zeros(self.n_parameters, dtype=bool)
 
     @property
     def sees_others(self) -> bool:

@@ -20,7 +20,7 @@ from astropy.modeling import CompoundModel, Model
 
 from xr_modelfit.comparison import agrees
 from xr_modelfit.compiled.arrays import array_sources, columns_of, values_of
-from xr_modelfit.compiled.graph import CannotTrace
+from xr_modelfit.compiled.graph import TRUTHS, CannotTrace
 from xr_modelfit.compiled.source import written
 from xr_modelfit.compiled.tracing import Traced, traced
 from xr_modelfit.derivatives import OF_DIFFERENCES, RULES, Walk, accuracy, jacobian, tie_derivatives, tied_or_nan
@@ -34,6 +34,7 @@ from xr_modelfit.sampling import Sampling
 
 __all__ = ["Whole", "find_ways", "with_broadcasting", "with_sampling"]
 
+_ROUGH = {"absolute", "sign", "floor", "ceil", "rint", "trunc", "minimum", "maximum", "where"}
 _AGREE = 1e-4  # a wrong derivative is off by far more, a difference by far less
 
 Inputs = Sequence[np.ndarray]
@@ -188,7 +189,27 @@ def _with_trace(problem: Problem, found: Traced, at: Inputs, P: np.ndarray, n_sa
 
     if not agrees(problem, columns, [x[:, 0] for x in at], P, n_samples):
         return problem
-    return replace(problem, ways=replace(problem.ways, traced=sources))
+    ways = replace(problem.ways, traced=sources, partly_linear=_partly_linear(problem, found), smooth=_is_smooth(found))
+    return replace(problem, ways=ways)
+
+
+def _is_smooth(found: Traced) -> bool:
+    """Whether nothing in the expression has a kink or a jump."""
+    kinds = {found.graph.nodes[n][0] for n in found.graph.needed([found.value.number])}
+    return not kinds & (_ROUGH | set(TRUTHS))
+
+
+def _partly_linear(problem: Problem, found: Traced) -> np.ndarray:
+    """Which free parameters (K,) the model is linear in, all together: none of their derivatives depends on one."""
+    slopes = [s.number for s in found.slopes]
+    on = [found.graph.depending([one.number]) for one in found.ours]
+    chosen: list[int] = []
+    for m in range(len(slopes)):
+        if all(slopes[i] not in on[k] for i in (*chosen, m) for k in (*chosen, m)):
+            chosen.append(m)
+    linear = np.zeros(problem.n_parameters, dtype=bool)
+    linear[np.flatnonzero(problem.free)[chosen]] = True
+    return linear
 
 
 class _Found(NamedTuple):

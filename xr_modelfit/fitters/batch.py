@@ -4,7 +4,9 @@ Fits live in columns (`fitters.slots`) and take their steps together (`fitters.s
 others take their place, and the temporaries stay in cache.
 """
 
-from dataclasses import asdict, dataclass
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -23,6 +25,7 @@ from xr_modelfit.status import FitStatus
 
 __all__ = ["BatchLSQFitter"]
 
+_AGAIN = 50  # iterations of a second try
 _TOGETHER = 4096  # fits that are judged at once
 
 Ended = tuple[np.ndarray, LastStep]
@@ -65,6 +68,11 @@ class BatchLSQFitter:
     engine: Literal["auto", "numba", "numpy"] = "auto"
 
     info_names: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def second_try(self) -> BatchLSQFitter:
+        """Fits that failed are tried once more, with fewer iterations: most have no minimum to go to."""
+        return replace(self, maxiter=min(self.maxiter, _AGAIN))
 
     def described(self, problem: Problem) -> dict[str, Any]:
         """What the record of a fit says of the fitter."""

@@ -5,19 +5,18 @@ solves, and every result is judged in the same way whatever the fitter (`fitters
 Nothing here depends on what else is in the block.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from xr_modelfit.fitters.block_arrays import Block
-from xr_modelfit.fitters.covariance import Judgement, judge
 from xr_modelfit.fitters.diagnosis import Ended
-from xr_modelfit.fitters.pieces import apart, pieces
 from xr_modelfit.fitters.quiet import caught_warnings, within
-from xr_modelfit.fitters.rows import all_in_row, any_in_row, together
+from xr_modelfit.fitters.retries import retry
+from xr_modelfit.fitters.rows import any_in_row
 from xr_modelfit.fitters.samples import Notes, Samples
 from xr_modelfit.fitters.tasks import BlockTask, Role
+from xr_modelfit.fitters.verdicts import Verdicts
 from xr_modelfit.problem import Problem
 from xr_modelfit.status import FitStatus
 
@@ -97,7 +96,9 @@ def _fitted(block: Block, task: BlockTask, problem: Problem) -> np.ndarray:
     if all_fixed.any():
         with caught_warnings():
             parameters[all_fixed] = problem.with_ties(starts[all_fixed].T).T
-    _judge(packed, task, problem, samples, status, parameters, (lower, upper), free, solved.judged, notes)
+    verdicts = Verdicts(packed, task, problem, samples, status, parameters, (lower, upper), free)
+    verdicts.judge(solved.judged, notes)
+    retry(verdicts, starts)
     dof = (n_points - n_free).astype(float)
     chi2 = packed[:, fields["chi2"]][:, 0]
     packed[:, fields["reduced_chi2"]] = np.where(dof > 0, chi2 / np.where(dof > 0, dof, 1.0), np.nan)[:, None]
@@ -115,56 +116,6 @@ def _fitted(block: Block, task: BlockTask, problem: Problem) -> np.ndarray:
     if task.raising:
         _raise_first(status, block, notes)
     return packed
-
-
-def _judge(
-    packed: np.ndarray,
-    task: BlockTask,
-    problem: Problem,
-    samples: Samples,
-    status: np.ndarray,
-    parameters: np.ndarray,
-    bounds: tuple[np.ndarray, np.ndarray],
-    free: np.ndarray,
-    known: Sequence[tuple[np.ndarray, Judgement]],
-    notes: Notes | None,
-) -> None:
-    """Judge every fit that has parameters; fills ``packed``, and has the last word on ``status``."""
-    fields = task.layout.fields
-    n_points = packed[:, fields["n_points"]][:, 0].astype(int)
-    there = all_in_row(np.isfinite(parameters))
-    status[(status > 0) & ~there] = FitStatus.NONFINITE_MODEL
-    said = status.copy()
-
-    def judged(ids: np.ndarray) -> None:
-        inputs, y, w = samples.columns(ids)
-        w = np.ones_like(y) if w is None else w
-        P, (low, high) = parameters[ids].T, (bound[ids].T for bound in bounds)
-        with caught_warnings():
-            settle(ids, judge(problem, inputs, y, w, n_points[ids], P, (low, high), free[ids].T, task.absolute))
-
-    def settle(ids: np.ndarray, found: Judgement, times: np.ndarray | float = 1.0) -> None:
-        """``times``: what variances are multiplied by."""
-        at = together(ids)
-        status[at] = _after(said[at], found)
-        packed[at, fields["chi2"]] = found.chi2[:, None]
-        good = (status[at] > 0)[:, None]
-        packed[at, fields["stderr"]] = np.where(good, np.sqrt(found.variance * times).T, np.nan)
-        if task.layout.covariance:
-            K = problem.n_parameters
-            covariance = np.moveaxis(found.covariance * times, 2, 0).reshape(-1, K * K)
-            packed[at, fields["covariance"]] = np.where(good, covariance, np.nan)
-
-    for ids, found in known:
-        # Where weights are relative, errors come from the residuals; what is known already has degrees of freedom.
-        settle(ids, found, 1.0 if task.absolute else found.chi2 / packed[together(ids), fields["dof"]][:, 0])
-        there[ids] = False
-    left = np.flatnonzero(there)
-    for ids in pieces(left, samples.n_values):
-        for raising, error in apart(judged, ids):
-            status[raising] = np.where(status[raising] > 0, FitStatus.NONFINITE_MODEL, status[raising])
-            if notes is not None:
-                notes.raised(raising.tolist(), error)
 
 
 def _before(
@@ -196,20 +147,6 @@ def _before(
     if not task.skipna:
         status[np.any(admitted & ~finite, axis=1)] = FitStatus.NONFINITE_DATA
     return status
-
-
-def _after(status: np.ndarray, found: Judgement) -> np.ndarray:
-    """Status of fits that were tried, from the fitter's word and our own judgement."""
-    new = status.copy()
-    stuck = status == FitStatus.NO_PROGRESS  # where rounding hides what a step gains, a fit ends at its minimum so
-    good = (status > 0) | (stuck & found.at_minimum)
-    new[good] = FitStatus.CONVERGED
-    new[good & found.at_bound] = FitStatus.CONVERGED_AT_BOUND
-    new[good & ~found.stationary] = FitStatus.NO_PROGRESS
-    new[(good | (status == FitStatus.NO_PROGRESS)) & ~found.full_rank] = FitStatus.DEGENERATE
-    raised = (status == FitStatus.FITTER_ERROR) | (status == FitStatus.NONFINITE_MODEL)
-    new[~found.finite & ~raised] = FitStatus.NONFINITE_MODEL
-    return new
 
 
 def _raise_first(status: np.ndarray, block: Block, notes: Notes | None) -> None:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 from warnings import WarningMessage
 
 import numpy as np
@@ -248,6 +248,11 @@ class Notes:
 
 class Fitter(Protocol):
     """A fitter for blocks: arrays in, arrays out."""
+
+    @property
+    def second_try(self) -> Any:
+        """When a second try is done, as `xr_modelfit.fitters.steps.Options` has it; None where there is none."""
+        ...
 
     def solve(
         self,

@@ -65,6 +65,7 @@ class Slots:
     D: np.ndarray
     before: np.ndarray
     stretch: np.ndarray
+    cautious = 0  # iterations that go at most nine tenths of the way to a bound
 
     def __init__(self, problem: Problem, inputs: list[np.ndarray], y: np.ndarray, w: np.ndarray | None) -> None:
         self.problem, self.inputs, self.y, self.w = problem, inputs, y, w
@@ -93,12 +94,24 @@ class Slots:
         self.n_iter, self.n_flat = np.zeros(b), np.zeros(b)
         self.dof = np.maximum(samples.n_points[ids] - np.count_nonzero(self.free, axis=0), 1.0)
         self.size2 = norm2(self._weighed(y))
+        self.begin()
         self.r, shared = self.residual(self.P)
         self.chi2 = norm2(self.r)
         self.H, self.g = np.zeros((k, k, b)), np.zeros((k, b))
         self.D, self.before, self.stretch = np.zeros((k, b)), np.zeros((k, b)), np.ones(b)
         self._linearise(np.arange(b), shared)
         return self
+
+    def begin(self) -> None:
+        """What is to be done at the starts, before the first residual."""
+
+    def model_parameters(self, P: np.ndarray, which: np.ndarray | None = None) -> np.ndarray:
+        """Parameters of the model (K, b), ties applied, from rows as in ``P``; ``which`` are the columns."""
+        return P
+
+    def tied(self, P: np.ndarray) -> np.ndarray:
+        """``P`` after a step, with what follows from it."""
+        return self.problem.with_ties(P)
 
     def kept(self, which: np.ndarray) -> "Slots":
         """The fits in the columns ``which``."""
@@ -127,7 +140,7 @@ class Slots:
 
     def residual(self, P: np.ndarray) -> tuple[np.ndarray, Shared]:
         """Weighted residual, and what the Jacobian there shares with the model's values."""
-        found, shared = values(self.problem, self.inputs, P)
+        found, shared = values(self.problem, self.inputs, self.model_parameters(P))
         r = self.y - found
         return weighted(self.problem, r, self.w, out=r), shared
 
@@ -156,7 +169,8 @@ class Slots:
         w = None if self.w is None else picked(self.w)
         inputs = [picked(x) for x in self.inputs]
         known = None if shared is None else [picked(a) for a in shared]
-        J = jacobian(self.problem, inputs, picked(self.P), picked(self.low), picked(self.high), known, w)
+        P = self.model_parameters(picked(self.P), None if every else which)
+        J = jacobian(self.problem, inputs, P, picked(self.low), picked(self.high), known, w)
         return inputs, w, [np.ascontiguousarray(c) for c in J]
 
     def _linearise(self, which: np.ndarray, shared: Shared) -> None:
@@ -175,12 +189,13 @@ class Slots:
         inputs, w, J = self.jacobian(at, shared)
         self._products(J, slice(None) if every else at)
         # A column that is no number, or a complex one that is suddenly long: at a cusp, perhaps.
+        P = self.model_parameters(self.P[:, at], None if every else at)
         most = _SUDDEN * self.D[:, at] ** 2 if self.problem.ways.complex else np.finfo(float).max
         doubtful = ~np.all(np.einsum("iib->ib", self.H)[:, at] <= most, axis=0) & np.isfinite(self.chi2[at])
         doubtful[back] = False
         if doubtful.any():
             bounds = (self.low[:, at], self.high[:, at])
-            if mended(self.problem, inputs, w, self.P[:, at], bounds, J, doubtful).any():
+            if mended(self.problem, inputs, w, P, bounds, J, doubtful).any():
                 self._products(J, slice(None) if every else at)
         if back.size:
             self.H[..., back], self.g[..., back] = H, g

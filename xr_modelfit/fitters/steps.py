@@ -68,6 +68,7 @@ ROUNDING = 8 * np.finfo(float).eps
 STUCK = 1e14  # damping beyond which no step is seen
 NEAR = 1e-2  # of chi-square promised, and damping, below which steps shrink at a steady rate
 ALIGNED = 0.8  # squared cosine of two steps along one line
+NINE_TENTHS = 0.9
 FLAT = 20  # steps in a row that chi-square cannot judge
 
 
@@ -111,10 +112,13 @@ def step(slots: Slots, options: Options) -> np.ndarray:
     s = _inside(s, p, low, high, M, h, scale, used, np.where(last, 0.0, shift))
 
     s = np.clip(p + s, low, high) - p
+    if slots.cautious:
+        early = slots.n_iter < slots.cautious
+        s = np.where(early, np.clip(s, -NINE_TENTHS * (p - low), NINE_TENTHS * (high - p)), s)
     P = slots.P.copy()
     stretch = _stretch(slots, s, scale, promised)
     P[slots.ours] = np.clip(p + stretch * s + _bend(slots, s, M, shift, scale, used, last), low, high)
-    P = slots.problem.with_ties(P)
+    P = slots.tied(P)
     r, shared = slots.residual(P)
     chi2 = norm2(r)
     predicted = np.sum(s * (2.0 * g - np.einsum("ijb,jb->ib", H, s)), axis=0)
@@ -176,7 +180,7 @@ def _bend(
     inputs, w, J = slots.jacobian(which)
     y, r, P = columns(slots.y, which), columns(slots.r, which), columns(slots.P, which)
     P[slots.ours] += ALONG * s
-    beside = y - slots.problem.evaluate(inputs, slots.problem.with_ties(P))
+    beside = y - slots.problem.evaluate(inputs, slots.model_parameters(slots.tied(P), which))
     along = np.zeros_like(r)
     for m, c in enumerate(J):
         along += s[m] * c

@@ -1,0 +1,185 @@
+"""Minima without slope: on a kink of chi-square, or in the middle of a valley that is symmetric in a parameter.
+
+A fit may end where no step helps although the gradient does not vanish: on a kink, as that of a hinge at an unknown
+place, or beside the middle of a valley, as that of a width of which only the square counts. The parameter is held there
+and the others are fitted. It is a minimum if chi-square, the others fitted, grows to both sides.
+
+Shapes: ``K`` parameters, ``b`` fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from xr_modelfit.derivatives import weighted
+from xr_modelfit.fitters.pieces import pieces
+from xr_modelfit.fitters.samples import Samples
+from xr_modelfit.fitters.second_try import Again, Bounds, part_of_fits, run
+from xr_modelfit.fitters.slots import Slots
+from xr_modelfit.fitters.steps import Options
+from xr_modelfit.fitters.sums import norm2
+from xr_modelfit.problem import Problem
+
+__all__ = ["rest_on_flat"]
+
+_SEEN = 0.05  # of a standard error: how far beside a place is looked whether it is a minimum
+_ALMOST = 1e-6
+_UNSEEN = 0.005
+_NEAR = 1.0  # of a standard error: from the middle of a valley
+_GROWTH = 1e-2  # of what chi-square would grow by if the other parameters made up for nothing
+_SAME = 1e-7  # of chi-square: no worse
+
+
+def rest_on_flat(
+    problem: Problem,
+    samples: Samples,
+    before: Again,
+    bounds: Bounds,
+    free: np.ndarray,
+    options: Options,
+    slow: np.ndarray,
+    accepted: Callable[[Again, np.ndarray], np.ndarray],
+) -> tuple[Again, np.ndarray]:
+    """Fits that end on a kink or in the middle of a symmetric valley, and which parameter (b,) has no slope there.
+
+    Parameters
+    ----------
+    before : Again
+        Where the fits have stopped.
+    bounds : pair of ndarray, shape (b, K)
+        Of all fits of the samples.
+    free : ndarray of bool, shape (b, K)
+        Of all fits of the samples.
+    slow : ndarray of bool, shape (b,)
+        Fits that were still on their way.
+    accepted : callable
+        Which fits are good with these parameters held, (b,); from where they are, and numbers of parameters.
+
+    Returns
+    -------
+    Again
+        ``good`` where it is a minimum.
+    ndarray of int, shape (b,)
+        Number of the parameter; -1 where there is none.
+    """
+    ids = before.ids
+    best, which = before._replace(good=np.zeros(ids.size, dtype=bool)), np.full(ids.size, -1)
+    for j in np.flatnonzero(problem.free & ~problem.partly_linear).tolist():
+        for value_of in (_there, _middle, _beside_middle):
+            todo = np.flatnonzero(~best.good & free[ids, j] & np.all(np.isfinite(before.P), axis=1))
+            if not todo.size:
+                continue
+            at = part_of_fits(before, todo)
+            value = np.clip(value_of(problem, samples, at, j), bounds[0][at.ids, j], bounds[1][at.ids, j])
+            P = at.P.copy()
+            P[:, j] = value
+            # Most fits failed for another reason, and are not fitted again for nothing.
+            if value_of is _there:
+                perhaps = np.isfinite(value) & ~(slow[todo] & problem.ways.smooth)
+                some = accepted(at._replace(good=perhaps), np.full(todo.size, j))
+            else:
+                some = np.isfinite(value) & _unseen(problem, samples, at, j)
+            if not some.any():
+                continue
+            todo, at, P = todo[some], part_of_fits(at, some), P[some]
+            held = _held(problem, samples, at.ids, P, j, P[:, j], bounds, options)
+            fine = np.all(np.isfinite(held.P), axis=1) & (held.chi2 <= at.chi2 * (1.0 + _SAME))
+            held = held._replace(good=fine)  # it is judged below, whatever rounding made of the last steps
+            fine[fine] = accepted(part_of_fits(held, fine), np.full(np.count_nonzero(fine), j))
+            fine[fine] = _is_minimum(problem, samples, part_of_fits(held, fine), j, bounds, options)
+            done = todo[fine]
+            best.P[done], best.chi2[done], best.n_iter[done] = held.P[fine], held.chi2[fine], held.n_iter[fine]
+            best.good[done], which[done] = True, j
+    return best, which
+
+
+def _unseen(problem: Problem, samples: Samples, at: Again, j: int) -> np.ndarray:
+    """Whether parameter ``j`` is so near to the middle that nobody could tell, shape (b,)."""
+    found = np.zeros(at.ids.size, dtype=bool)
+    for piece in pieces(np.arange(at.ids.size), samples.n_values):
+        inputs, _, w = samples.columns(at.ids[piece])
+        P = np.ascontiguousarray(at.P[piece].T)
+        Q = P.copy()
+        Q[j] = _ALMOST * P[j]
+        away = norm2(weighted(problem, problem.evaluate(inputs, problem.with_ties(Q)) - problem.evaluate(inputs, P), w))
+        dof = np.maximum(samples.n_points[at.ids[piece]] - np.count_nonzero(problem.free), 1)
+        found[piece] = ~(away > _NEAR**2 * at.chi2[piece] / dof)  # it may have no value there
+    return found
+
+
+def _there(_: Problem, __: Samples, at: Again, j: int) -> np.ndarray:
+    """Where the parameter is: on a kink."""
+    place: np.ndarray = at.P[:, j]
+    return place
+
+
+def _middle(_: Problem, __: Samples, at: Again, j: int) -> np.ndarray:
+    """The middle of a valley in which only the square of a parameter counts: almost 0, as some have no value there."""
+    return _ALMOST * at.P[:, j]
+
+
+def _beside_middle(problem: Problem, samples: Samples, at: Again, j: int) -> np.ndarray:
+    """As near to the middle as nobody can see, where derivatives are not all rounding."""
+    return at.P[:, j] + _UNSEEN * _visible(problem, samples, at, j, 1.0)
+
+
+def _held(
+    problem: Problem,
+    samples: Samples,
+    ids: np.ndarray,
+    P: np.ndarray,
+    j: int,
+    value: np.ndarray,
+    bounds: Bounds,
+    options: Options,
+) -> Again:
+    """Fit ``ids`` from ``P`` (b, K) with parameter ``j`` held at ``value`` (b,)."""
+    n = samples.y.shape[0]
+    starts, low, high = (np.array(np.broadcast_to(a, (n, P.shape[1]))) for a in (np.zeros((1, P.shape[1])), *bounds))
+    starts[ids] = P
+    starts[ids, j] = low[ids, j] = high[ids, j] = value
+    return run(Slots, problem, samples, ids, starts, (low, high), options)
+
+
+def _is_minimum(problem: Problem, samples: Samples, at: Again, j: int, bounds: Bounds, options: Options) -> np.ndarray:
+    """Whether chi-square, the others fitted, grows to both sides of where parameter ``j`` is held, shape (b,)."""
+    minimum = np.ones(at.ids.size, dtype=bool)
+    for side in (-1.0, 1.0):
+        step_ = _visible(problem, samples, at, j, side)
+        value = np.clip(at.P[:, j] + side * step_, bounds[0][at.ids, j], bounds[1][at.ids, j])
+        minimum &= np.isfinite(value)
+        moves = minimum & (value != at.P[:, j])
+        if moves.any():
+            some = part_of_fits(at, moves)
+            beside = _held(problem, samples, some.ids, some.P, j, value[moves], bounds, options)
+            dof = np.maximum(samples.n_points[some.ids] - np.count_nonzero(problem.free), 1)
+            grown = some.chi2 * (1.0 + _GROWTH * _SEEN**2 / dof)
+            minimum[moves] &= ~(beside.chi2 < grown)  # the model may also end there
+    return minimum
+
+
+def _visible(problem: Problem, samples: Samples, at: Again, j: int, side: float) -> np.ndarray:
+    """How far parameter ``j`` moves until the model changes by a small part of a standard error, shape (b,).
+
+    NaN where it has no effect.
+    """
+    found = np.zeros(at.ids.size)
+    for piece in pieces(np.arange(at.ids.size), samples.n_values):
+        inputs, _, w = samples.columns(at.ids[piece])
+        P = np.ascontiguousarray(at.P[piece].T)
+        here = problem.evaluate(inputs, P)
+        dof = np.maximum(samples.n_points[at.ids[piece]] - np.count_nonzero(problem.free), 1)
+        enough = _SEEN**2 * at.chi2[piece] / dof
+        step_ = 1e-8 * np.maximum(np.abs(P[j]), 1e-3)
+        for _ in range(60):
+            Q = P.copy()
+            Q[j] = P[j] + side * step_
+            away = norm2(weighted(problem, problem.evaluate(inputs, problem.with_ties(Q)) - here, w))
+            small = ~(away > enough)
+            if not small.any():
+                break
+            step_ = np.where(small, 2.0 * step_, step_)
+        found[piece] = np.where(small, np.nan, step_)
+    return found

@@ -1,0 +1,105 @@
+"""The verdict on every fit of a block: status, errors and chi-square, by the same judgement for all fitters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xr_modelfit.fitters.covariance import Judgement, judge
+from xr_modelfit.fitters.pieces import apart, pieces
+from xr_modelfit.fitters.quiet import caught_warnings
+from xr_modelfit.fitters.rows import all_in_row, together
+from xr_modelfit.fitters.samples import Notes, Samples
+from xr_modelfit.fitters.tasks import BlockTask
+from xr_modelfit.problem import Problem
+from xr_modelfit.status import FitStatus
+
+__all__ = ["Verdicts", "status_after"]
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What is known of the fits of a block.
+
+    Parameters
+    ----------
+    packed : ndarray, shape (b, width)
+        The packed array of the block; written to.
+    task : BlockTask
+    problem : Problem
+    samples : Samples
+    status : ndarray of int8, shape (b,)
+        Written to.
+    parameters : ndarray, shape (b, K)
+        Written to by a second try.
+    bounds : pair of ndarray, shape (b, K)
+    free : ndarray of bool, shape (b, K)
+    """
+
+    packed: np.ndarray
+    task: BlockTask
+    problem: Problem
+    samples: Samples
+    status: np.ndarray
+    parameters: np.ndarray
+    bounds: tuple[np.ndarray, np.ndarray]
+    free: np.ndarray
+
+    def judge(self, known: Sequence[tuple[np.ndarray, Judgement]], notes: Notes | None) -> None:
+        """Judge every fit that has parameters; ``known`` are judgements that need no other."""
+        there = all_in_row(np.isfinite(self.parameters))
+        self.status[(self.status > 0) & ~there] = FitStatus.NONFINITE_MODEL
+        said = self.status.copy()
+
+        def judged(ids: np.ndarray) -> None:
+            self.settle(ids, said[ids], self.judgement(ids, self.parameters[ids], self.free[ids]))
+
+        for ids, found in known:
+            # Where weights are relative, errors come from the residuals; what is known has degrees of freedom.
+            dof = self.packed[together(ids), self.task.layout.fields["dof"]][:, 0]
+            self.settle(ids, said[together(ids)], found, 1.0 if self.task.absolute else found.chi2 / dof)
+            there[ids] = False
+        for ids in pieces(np.flatnonzero(there), self.samples.n_values):
+            for raising, error in apart(judged, ids):
+                self.status[raising] = np.where(
+                    self.status[raising] > 0, FitStatus.NONFINITE_MODEL, self.status[raising]
+                )
+                if notes is not None:
+                    notes.raised(raising.tolist(), error)
+
+    def judgement(self, ids: np.ndarray, parameters: np.ndarray, free: np.ndarray) -> Judgement:
+        """Judgement on the fits ``ids`` at ``parameters``, of which some are ``free``; (b, K) each."""
+        inputs, y, w = self.samples.columns(ids)
+        w = np.ones_like(y) if w is None else w
+        low, high = (bound[ids].T for bound in self.bounds)
+        n_points = self.packed[ids, self.task.layout.fields["n_points"]][:, 0].astype(int)
+        with caught_warnings():
+            return judge(self.problem, inputs, y, w, n_points, parameters.T, (low, high), free.T, self.task.absolute)
+
+    def settle(self, ids: np.ndarray, said: np.ndarray, found: Judgement, times: np.ndarray | float = 1.0) -> None:
+        """Write down what was found of the fits ``ids``; ``times``: what variances are multiplied by."""
+        fields, at = self.task.layout.fields, together(ids)
+        self.status[at] = status_after(said, found)
+        self.packed[at, fields["chi2"]] = found.chi2[:, None]
+        good = (self.status[at] > 0)[:, None]
+        self.packed[at, fields["stderr"]] = np.where(good, np.sqrt(found.variance * times).T, np.nan)
+        if self.task.layout.covariance:
+            K = self.problem.n_parameters
+            covariance = np.moveaxis(found.covariance * times, 2, 0).reshape(-1, K * K)
+            self.packed[at, fields["covariance"]] = np.where(good, covariance, np.nan)
+
+
+def status_after(status: np.ndarray, found: Judgement) -> np.ndarray:
+    """Status of fits that were tried, from the fitter's word and our own judgement."""
+    new = status.copy()
+    stuck = status == FitStatus.NO_PROGRESS  # where rounding hides what a step gains, a fit ends at its minimum so
+    good = (status > 0) | (stuck & found.at_minimum)
+    new[good] = FitStatus.CONVERGED
+    new[good & found.at_bound] = FitStatus.CONVERGED_AT_BOUND
+    new[good & ~found.stationary] = FitStatus.NO_PROGRESS
+    new[(good | (status == FitStatus.NO_PROGRESS)) & ~found.full_rank] = FitStatus.DEGENERATE
+    raised = (status == FitStatus.FITTER_ERROR) | (status == FitStatus.NONFINITE_MODEL)
+    new[~found.finite & ~raised] = FitStatus.NONFINITE_MODEL
+    return new
