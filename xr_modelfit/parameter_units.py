@@ -17,12 +17,24 @@ from astropy import units as u
 from astropy.modeling import Model
 from astropy.units import Quantity, UnitBase
 
+from xr_modelfit.calendar_years import refuse_years
 from xr_modelfit.coords import ModelInput
-from xr_modelfit.dimension import Dimension
+from xr_modelfit.dimensions import Dimension, Units
 from xr_modelfit.unit_text import UnknownUnitError, compose_text, write_unit
 from xr_modelfit.units import Conversion, Measure, conversion, factor, involves_temperature, measure_of
 
-__all__ = ["ParameterUnit", "UnitSystem", "measures_of_groups", "told_by_labels", "unit_groups"]
+__all__ = [
+    "Given",
+    "ParameterUnit",
+    "UnitSystem",
+    "measures_of_groups",
+    "told_by_labels",
+    "unit_groups",
+    "units_of",
+    "with_angle",
+]
+
+Given = Mapping[int, UnitBase]
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,12 @@ class ParameterUnit:
         None if it is not known.
     parent : Measure or None
         What it is a value of: the data of a level, the coordinate of a place.
+    angle : Fraction
+        Power of an angle in it, which is a pure number and may be given in degrees.
+    calendar : str or None
+        Of the dates in whose unit it is.
+    data : (astropy unit, Fraction) or None
+        The unit of the data and its power in this one.
     bare : bool
         The model has it without a unit, beside others that have one.
     """
@@ -59,6 +77,9 @@ class ParameterUnit:
     place: bool | None = None
     level: bool | None = None
     parent: Measure | None = None
+    angle: Fraction = Fraction(0)
+    calendar: str | None = None
+    data: tuple[UnitBase, Fraction] | None = None
     bare: bool = False
 
     @property
@@ -116,16 +137,37 @@ class ParameterUnit:
                 "the model nor the units of data and coordinates tell it. Give a plain number, or label them: "
                 'data.assign_attrs(units="...").'
             )
-        found = factor(unit, self.inner)
+        refuse_years(argument, unit, self.inner, self.calendar)
+        found = factor(unit, with_angle(self.inner, self.angle, unit))
         if found is None:
             raise ValueError(
                 f"{argument} is in {write_unit(unit)!r}, which cannot be converted to {write_unit(self.inner)!r}, the "
-                f"unit that {self.name!r} has by the units of the data and its coordinates."
+                f"unit that {self.name!r} has by the units of the data and its coordinates.{self._relabelled(unit)}"
             )
         return found
 
+    def _relabelled(self, unit: UnitBase) -> str:
+        """What to do if the data is not what its attrs say."""
+        if self.data is None or self.inner is None:
+            return ""
+        right = self.data[0] * (unit / self.inner) ** (1 / self.data[1])
+        return (
+            " If the data is in another unit than its attrs say (arithmetic may keep those of before), correct them: "
+            f"data.assign_attrs(units={write_unit(right)!r})."
+        )
+
     def _shown_in(self, unit: UnitBase, text: str | None = None) -> ParameterUnit:
-        return self if unit == self.own else replace(self, own=unit, text=text or write_unit(unit))
+        if unit == self.own:
+            return self
+        inner = self.inner and with_angle(self.inner, self.angle, unit)
+        return replace(self, inner=inner, own=unit, text=text or write_unit(unit))
+
+
+def with_angle(inner: UnitBase, angle: Fraction, unit: UnitBase) -> UnitBase:
+    """A unit, or the same with a power of the radian in it where ``unit`` needs that: a rate in degrees per day."""
+    if not angle or factor(unit, inner) is not None:
+        return inner
+    return inner * u.rad**angle
 
 
 def _times(value: xr.DataArray, number: float) -> xr.DataArray:
@@ -208,20 +250,29 @@ def unit_groups(inputs: Sequence[ModelInput]) -> list[int]:
     return groups
 
 
+def units_of(inputs: Sequence[ModelInput], measure: Measure, given: Given) -> Units:
+    """What dimensions are powers of."""
+    spelled = [one.measure.text for one in inputs]
+    units = tuple(one.measure.unit for one in inputs)
+    times = any(unit is not None and unit.physical_type == "time" for unit in units)
+    spellings = tuple(spelled.index(text) for text in spelled)
+    return Units(measure.unit, units, tuple(unit_groups(inputs)), spellings, tuple(given.items()), times)
+
+
 def told_by_labels(
     names: Sequence[str],
     exponents: Sequence[Dimension | None],
     inputs: Sequence[ModelInput],
     groups: Sequence[int],
     measure: Measure,
+    given: Mapping[int, UnitBase],
 ) -> tuple[ParameterUnit, ...]:
-    """Units of parameters from those of data and coordinates."""
+    """Units of parameters from those of data and coordinates, and those that were given for others."""
     measures = measures_of_groups(inputs, groups)
     found = []
-    unique = sum(one.level for one in exponents if one is not None) == 1  # of two constants in a sum, neither is it
     for name, one in zip(names, exponents, strict=True):
-        told = ParameterUnit(name) if one is None else _told(name, one, measure, measures, inputs)
-        if one is not None and unique and one.output != 0:
+        told = ParameterUnit(name) if one is None else _told(name, one, measure, measures, inputs, groups, given)
+        if one is not None and one.level is not None and one.output != 0:
             mixed = any(p and involves_temperature(m.text) for m, p in zip(measures, one.inputs, strict=False))
             told = replace(told, level=None if mixed else one.level, parent=measure if one.level else None)
         found.append(told)
@@ -239,11 +290,18 @@ def measures_of_groups(inputs: Sequence[ModelInput], groups: Sequence[int]) -> l
 
 
 def _told(
-    name: str, one: Dimension, measure: Measure, measures: Sequence[Measure], inputs: Sequence[ModelInput]
+    name: str,
+    one: Dimension,
+    measure: Measure,
+    measures: Sequence[Measure],
+    inputs: Sequence[ModelInput],
+    groups: Sequence[int],
+    given: Mapping[int, UnitBase],
 ) -> ParameterUnit:
     if one.place is not None:  # so it has the unit of that input, as it is spelled there
         measures = [inputs[one.place].measure if p == 1 else m for m, p in zip(measures, one.inputs, strict=False)]
     factors = [(m, p) for m, p in zip((measure, *measures), (one.output, *one.inputs), strict=False) if p != 0]
+    factors += [(Measure(write_unit(given[j])), p) for j, p in one.given]
     if any(m.text is None for m, _ in factors):
         return ParameterUnit(name)
     if one.unit is not None:
@@ -257,6 +315,11 @@ def _told(
     times: tuple[ModelInput, ...] = ()
     if one.output == 0 and [p for p in one.inputs if p != 0] == [Fraction(1)]:
         times = tuple(i for i in inputs if i.measure.time is not None)
+    read = [i.measure.time for i, g in zip(inputs, groups, strict=True) if g < len(one.inputs) and one.inputs[g] != 0]
+    calendar = next((time.calendar for time in read if time is not None), None)
+    data = (measure.unit, one.output) if measure.unit is not None and one.output != 0 else None
     place = True if one.place is not None else False if one.width else None
     parent = None if one.place is None else inputs[one.place].measure
-    return ParameterUnit(name, inner, inner, text, times, place, parent=parent)
+    return ParameterUnit(
+        name, inner, inner, text, times, place, parent=parent, angle=one.angle, calendar=calendar, data=data
+    )

@@ -1,20 +1,46 @@
 """A start or a bound as the user gives it, as numbers inside a fit."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from astropy.units import Quantity
+from astropy.modeling import Model
+from astropy.units import Quantity, UnitBase
 
 from xr_modelfit.coords import Labels, ModelInput, bare
+from xr_modelfit.expression import result_names
 from xr_modelfit.messages import listed
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
 from xr_modelfit.times import TimeAxis, as_times, holds_times
 from xr_modelfit.units import Measure, factor, measure_of, plain
 
-__all__ = ["number_or_map"]
+__all__ = ["given_units", "number_or_map"]
+
+
+def given_units(p0: Any, bounds: Any, model: Model) -> dict[int, UnitBase]:
+    """Units of starts and bounds, by number of the parameter; the first that is given for each."""
+    found: dict[int, UnitBase] = {}
+    known = (result_names(model), tuple(model.param_names))
+    for one in (p0, bounds):
+        for key, value in one.items() if isinstance(one, Mapping) else ():
+            j = next((names.index(key) for names in known if key in names), None)
+            pair = value if isinstance(value, tuple | list) else (value,)
+            units = [unit for v in pair if (unit := _unit_of(v)) is not None]
+            if j is not None and units:
+                found.setdefault(j, units[0])
+    return found
+
+
+def _unit_of(value: Any) -> UnitBase | None:
+    """The unit of a number or a map; None where it has none, or may have kept that of something else."""
+    if isinstance(value, Quantity):
+        return value.unit
+    if not isinstance(value, xr.DataArray) or value.dtype.kind not in "iuf":
+        return None
+    array = plain(value)
+    return measure_of(array).unit
 
 
 def number_or_map(

@@ -33,6 +33,7 @@ from xr_modelfit.input_names import input_names, keyed_by_input
 from xr_modelfit.metadata import Metadata, dataset_attrs, frame_of, grid_mapping_of
 from xr_modelfit.nodes import NODE, WEIGHT, Nodes, sampled
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
+from xr_modelfit.parameter_values import given_units
 from xr_modelfit.problem import Problem
 from xr_modelfit.record import write_record
 from xr_modelfit.responses import response_of
@@ -298,7 +299,8 @@ def _resolve_units(
         return probe_inputs(inputs, fitted, labels.data, np.array(representatives(model)), indexes=bare)
 
     with caught_warnings():
-        return resolve_units(model, inputs, measure_of(labels.data), told, probe)
+        given = given_units(options["p0"], options["bounds"], model)
+        return resolve_units(model, inputs, measure_of(labels.data), told, probe, given)
 
 
 def _at_nodes(arrays: dict[Role, xr.Variable], nodes: Nodes, diagnosed: bool) -> dict[Role, xr.Variable]:

@@ -7,12 +7,10 @@ and for the model that is made of a result.
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from astropy.modeling import CompoundModel, Model
 from astropy.modeling.tabular import _Tabular
 from astropy.units import Quantity, UnitBase
@@ -22,9 +20,16 @@ from xr_modelfit.expression import leaves
 from xr_modelfit.unit_text import parse_unit, write_unit
 
 __all__ = [
-    "OUTPUT", "Inner", "as_fitted", "has_units", "inner_of", "own_tables", "plain_table", "scaled_tables",
-    "spread_of_points", "units_of_points", "with_leaves",
-]  # fmt: skip
+    "OUTPUT",
+    "Inner",
+    "as_fitted",
+    "has_units",
+    "inner_of",
+    "own_tables",
+    "plain_table",
+    "units_of_points",
+    "with_leaves",
+]
 
 OUTPUT = -1  # in place of the number of an input
 _MARK = "_modelfit_inner"
@@ -149,44 +154,3 @@ def _described_leaves(tree: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield from _described_leaves(tree["left"])
     if isinstance(tree["right"], Mapping):
         yield from _described_leaves(tree["right"])
-
-
-@contextmanager
-def scaled_tables(
-    model: Model, groups: Sequence[int], output: float, group: int | None, factor: float
-) -> Iterator[None]:
-    """Inside, what is in the unit of the data is larger by ``output``, in that of a group of inputs by ``factor``.
-
-    The model is changed, and changed back: it belongs to the caller.
-    """
-    tables: list[Any] = [leaf for leaf in leaves(model) if inner_of(leaf) is not None]
-    before = [(table.points, table.lookup_table, table.fill_value) for table in tables]
-
-    def of(which: int | None) -> float:
-        if which == OUTPUT:
-            return output
-        return factor if which is not None and groups[which] == group else 1.0
-
-    for table in tables:
-        inner = inner_of(table)
-        assert inner is not None
-        table.points = tuple(p * of(which) for p, which in zip(table.points, inner.reads, strict=True))
-        table.lookup_table = table.lookup_table * of(inner.gives)
-        if table.fill_value is not None:
-            table.fill_value = table.fill_value * of(inner.gives)
-    try:
-        yield
-    finally:
-        for table, old in zip(tables, before, strict=True):
-            table.points, table.lookup_table, table.fill_value = old
-
-
-def spread_of_points(model: Model, n_inputs: int, n: int) -> list[np.ndarray | None]:
-    """For each input, ``n`` numbers between the points of a table that reads it; None where none does."""
-    found: list[np.ndarray | None] = [None] * n_inputs
-    for leaf in leaves(model):
-        inner = inner_of(leaf)
-        for points, which in zip(leaf.points, inner.reads, strict=True) if inner is not None else ():
-            if which is not None and found[which] is None:
-                found[which] = np.linspace(np.min(points), np.max(points), n)
-    return found

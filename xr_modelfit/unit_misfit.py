@@ -11,7 +11,7 @@ from astropy import units as u
 from astropy.units import UnitBase
 
 from xr_modelfit.coords import ModelInput
-from xr_modelfit.dimension import Dimension
+from xr_modelfit.dimensions import Dimension
 from xr_modelfit.unit_text import write_unit
 from xr_modelfit.units import Measure
 
@@ -48,6 +48,8 @@ class Misfit:
         Those that it depends on.
     taken : astropy unit or None
         That the model gives its values in, where a parameter tells.
+    others : sequence of (str, astropy unit)
+        Other parameters on whose units it depends.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Misfit:
     data: Measure
     inputs: Sequence[InputRead]
     taken: UnitBase | None = None
+    others: Sequence[tuple[str, UnitBase]] = ()
 
     def message(self) -> str:
         head = f"model has the unit {write_unit(self.unit)!r} on {self.name!r}, but "
@@ -78,6 +81,7 @@ class Misfit:
             return head + f"{' and '.join(unlabelled)} {verb} no units. Label {self._labels(len(unlabelled))}."
         told = [f"the data is in {self.data.text!r}"] if of_data else []
         told += [f"the coordinate {r.input.coordinate!r} is in {r.input.measure.text!r}" for r in self.inputs]
+        told += [f"{name!r} is in {write_unit(unit)!r}" for name, unit in self.others]
         return head + (
             f"{' and '.join(told)}, which gives {write_unit(self.inner)!r} and cannot be converted. "
             "Correct the units, or say by equivalencies={input: ...} how they are converted."
