@@ -13,9 +13,8 @@ from xr_modelfit import fitting
 
 PACKAGE = Path(xr_modelfit.__file__).parent
 NUMERIC = {
-    "comparison", "compiled", "derivatives", "differences", "expression", "fitters", "messages", "probing", "problem",
-    "questions", "status",
-    "ways",
+    "comparison", "compiled", "derivatives", "differences", "dimensions", "expression", "fitters", "linear_forms",
+    "messages", "probing", "problem", "questions", "status", "unit_algebra", "unit_shifts", "ways",
 }  # fmt: skip
 MAY_IMPORT_DASK = {"computing", "execution", "stores"}
 

@@ -1457,8 +1457,10 @@ def test_monthly_temperature_of_a_climate_model(shared_data: Path) -> None:
     assert units == {"level": "K", "trend": "K d-1", "cosine": "K", "sine": "K"}
     attrs = result["fit_status"].attrs
     assert (attrs["time_units"], attrs["time_calendar"]) == ("days since 1970-01-01", "360_day")
-    per_year = tas.modelfit(season_360(), "time", p0={"trend": 0 * u.K / u.yr})
-    np.testing.assert_allclose(per_year["trend"], result["trend"] * 365.25, rtol=1e-9)
+    with pytest.raises(CalendarError, match=r"'360_day' of the coordinate it is 360 days.*u\.K / \(360 \* u\.d\)"):
+        tas.modelfit(season_360(), "time", p0={"trend": 0 * u.K / u.yr})
+    per_year = tas.modelfit(season_360(), "time", p0={"trend": 0 * u.Unit(u.K / (360 * u.d))})
+    np.testing.assert_allclose(per_year["trend"], result["trend"] * 360, rtol=1e-9)
     part = tas.sel(time=slice("2035", "2044")).modelfit(season_360(), "time")
     np.testing.assert_allclose(part["cosine"], result["cosine"], rtol=0, atol=1.5)  # weather of ten years
     best = result.modelfit.evaluate(tas)

@@ -241,7 +241,8 @@ class Carried:
         _, _, carried, inputs, *_ = self.arguments
         for power in (-1, 1):
             text = write_unit(self.Y * u.sr**power)
-            found = self._other_unit(probe, blamed, [self.Y * u.sr**power], Measure(text))
+            others = [] if len(blamed) == 1 else [self.Y * u.sr**power]
+            found = self._other_unit(probe, blamed, others, Measure(text))
             if found is not None:
                 per = "per steradian" if power < 0 else "not per steradian"
                 label = f" A 'sr' is missing: the model is {per}. If the data is too: data.assign_attrs(units={text!r})"
