@@ -142,7 +142,7 @@ def test_a_voigt_profile_of_a_lorentzian(bounds: Any) -> None:
 
 
 def test_a_kink_is_a_minimum() -> None:
-    """A change of trend: chi-square there and beside, by linear fits, is not lower; to 1e-7, as near as a kink is told."""
+    """A change of trend: chi-square there and beside, by linear fits, is not lower: to 1e-7, as near as it is told."""
     rng, t = np.random.default_rng(4), np.arange(100.0)
     place = rng.uniform(25, 75, 40)
     y = -1 - 0.02 * t - 0.06 * np.maximum(t - place[:, None], 0) + rng.normal(0, 0.25, (40, 100))
