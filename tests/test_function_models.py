@@ -559,7 +559,6 @@ def test_wrong_functions(what: str) -> None:
     "call",
     [
         lambda da: da.modelfit(dim="t"),
-        lambda da: da.modelfit(deg=1),
         lambda da: da.modelfit(),
         lambda da: da.to_dataset().modelfit(dim="t"),
         lambda da: da.modelfit.plan(dim="t"),
@@ -571,6 +570,11 @@ def test_no_model(call: Callable[[xr.DataArray], Any]) -> None:
         TypeError, match=r"model is missing\. It comes first, data\.modelfit\(model, dim\).*Polynomial1D"
     ):
         call(data())
+
+
+def test_the_degree_of_a_polynomial_in_place_of_a_model() -> None:
+    with pytest.raises(TypeError, match=r"'deg'.*Polynomial1D\(degree=2\), the first argument"):
+        data().modelfit(deg=1)
 
 
 # --- real and imaginary part together

@@ -5,7 +5,6 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
@@ -15,6 +14,11 @@ from numpy.testing import assert_allclose
 
 from xr_modelfit import FitError, FitStatus, RecordError
 
+pytestmark = [
+    # matplotlib 3.8 with a newer pyparsing
+    pytest.mark.filterwarnings("ignore:.*deprecated - use:DeprecationWarning:matplotlib"),
+    pytest.mark.filterwarnings("ignore:.*argument is deprecated, use:DeprecationWarning:matplotlib"),
+]
 X = np.arange(40.0)
 NOISE = 0.02
 OFFSETS = np.arange(-2.0, 5.0)
@@ -200,6 +204,8 @@ def test_pictures_show_the_samples_of_the_fit(call: str) -> None:
     drawn = drawn[0] if isinstance(drawn, list) else drawn
     x, y = np.asarray(drawn.get_xdata(), dtype=float), np.asarray(drawn.get_ydata(), dtype=float)
     assert_allclose(y, np.interp(x, X, right(call, 1, parameters(fit)[1])), rtol=1e-6)
+    import matplotlib.pyplot as plt
+
     plt.close(picture.fig)
 
 

@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
@@ -18,6 +17,11 @@ from astropy.modeling import models as M
 from instrument import fitters, mean_gauss, recorded
 from numpy.testing import assert_allclose
 
+pytestmark = [
+    # matplotlib 3.8 with a newer pyparsing
+    pytest.mark.filterwarnings("ignore:.*deprecated - use:DeprecationWarning:matplotlib"),
+    pytest.mark.filterwarnings("ignore:.*argument is deprecated, use:DeprecationWarning:matplotlib"),
+]
 CENTRE, RESOLVING = 5000.0, 2000.0  # angstrom
 FWHM = CENTRE / RESOLVING
 CHANNEL = FWHM / 2
@@ -52,6 +56,8 @@ def test_the_picture_of_the_page_is_what_its_code_draws(tmp_path: Path, monkeypa
         exec(block, namespace)
         if (tmp_path / "instrument.png").exists():
             break
+    import matplotlib.pyplot as plt
+
     plt.close("all")
     drawn, kept = (plt.imread(folder / "instrument.png") for folder in (tmp_path, page.parent))
     assert drawn.shape == kept.shape

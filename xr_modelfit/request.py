@@ -358,7 +358,7 @@ def _check_data(data: xr.DataArray) -> None:
         return
     advice = {
         "c": (
-            "Fit abs(data), or real and imaginary part together, as the samples of one fit: parts = "
+            "Fit abs(data), or data.real and data.imag together, as the samples of one fit: parts = "
             'xr.concat([data.real, data.imag], xr.Variable("part", [0, 1])), dim=(..., "part"), and a function '
             "f(x, part, ...) that returns np.where(part == 0, z.real, z.imag)."
         ),

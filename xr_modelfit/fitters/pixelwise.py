@@ -126,7 +126,7 @@ class PixelwiseFitter:
             except Exception:
                 return {}
         finite = np.isfinite(y)
-        if np.count_nonzero(finite) <= np.count_nonzero(problem.free):
+        if not problem.free.any() or np.count_nonzero(finite) <= np.count_nonzero(problem.free):
             return {}
         if not problem.sees_others:
             inputs = [x[finite] for x in inputs]

@@ -9,7 +9,7 @@ import numpy as np
 
 from xr_modelfit.fitters.covariance import Judgement
 from xr_modelfit.fitters.flat_places import rest_on_flat
-from xr_modelfit.fitters.pieces import pieces
+from xr_modelfit.fitters.pieces import apart, pieces
 from xr_modelfit.fitters.quiet import caught_warnings
 from xr_modelfit.fitters.second_try import Again, from_beside, part_of_fits, try_again
 from xr_modelfit.fitters.verdicts import Verdicts, status_after
@@ -17,6 +17,7 @@ from xr_modelfit.status import FitStatus
 
 __all__ = ["retry"]
 
+_LOST = 1e6  # times a linear parameter: an error that tells nothing
 _FAILED = (FitStatus.NO_PROGRESS, FitStatus.DEGENERATE, FitStatus.MAX_ITERATIONS)
 
 
@@ -29,9 +30,18 @@ def retry(verdicts: Verdicts, starts: np.ndarray) -> None:
         Written to, where a fit is good now.
     starts : ndarray, shape (b, K)
     """
-    options = verdicts.task.fitter.second_try
     failed = np.flatnonzero(np.isin(verdicts.status, _FAILED))
-    if options is None or not failed.size:
+    if verdicts.task.fitter.second_try is not None and failed.size:
+        for _ in apart(lambda ids: _retry(verdicts, starts, ids), failed):
+            pass  # a fit whose model raises stays as it was
+
+
+def _retry(verdicts: Verdicts, starts: np.ndarray, ids: np.ndarray) -> None:
+    """A second try of the fits ``ids``, as far as they have failed."""
+    options = verdicts.task.fitter.second_try
+    failed = np.unique(ids)
+    failed = failed[np.isin(verdicts.status[failed], _FAILED)]
+    if not failed.size:
         return
     problem, samples, bounds, status = verdicts.problem, verdicts.samples, verdicts.bounds, verdicts.status
     none = np.full(failed.size, -1)
@@ -77,8 +87,16 @@ def _judged(verdicts: Verdicts, found: Again, held: np.ndarray) -> Iterator[tupl
     for rows in pieces(np.flatnonzero(found.good), verdicts.samples.n_values):
         one = verdicts.judgement(found.ids[rows], found.P[rows], free[rows])
         fine = status_after(np.full(rows.shape, FitStatus.CONVERGED, dtype=np.int8), one) > 0
+        fine &= (held[rows] < 0) | _known(verdicts, one, found.P[rows])
         if fine.any():
             yield rows[fine], one.only(fine)
+
+
+def _known(verdicts: Verdicts, found: Judgement, P: np.ndarray) -> np.ndarray:
+    """Whether the linear parameters of fits (b, K) are known at all: those of a spike between two samples are not."""
+    linear = verdicts.problem.partly_linear
+    lost = np.sqrt(found.variance[linear]) > _LOST * np.abs(P.T[linear])
+    return ~np.any(lost, axis=0)
 
 
 def _take(verdicts: Verdicts, found: Again, held: np.ndarray) -> None:
