@@ -99,17 +99,17 @@ class ResultMethods:
             Over the remaining dims and those of the coordinates; in the order of ``obj`` where it
             is given. NaN where the fit failed. Lazy where the result or the coordinates are.
 
-        Notes
-        -----
-        A model that sees all its samples, such as a convolution, takes the coordinates that it gets for
-        its whole grid: on other coordinates than those of the fit it is another model.
-
         Raises
         ------
         RecordError
             The Dataset does not say enough about its fit.
         ValueError, TypeError
             Coordinates are missing or do not match.
+
+        Notes
+        -----
+        A model that sees all its samples, such as a convolution, takes the coordinates that it gets for
+        its whole grid: on other coordinates than those of the fit it is another model.
 
         Examples
         --------
