@@ -286,6 +286,8 @@ def test_questions_with_the_function_given(given: Any) -> None:
     np.testing.assert_allclose(one(T), known[0], rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:.*deprecated - use:DeprecationWarning:matplotlib")  # 3.8 with a newer pyparsing
+@pytest.mark.filterwarnings("ignore:.*argument is deprecated, use:DeprecationWarning:matplotlib")
 def test_a_picture_with_the_function_given() -> None:
     pytest.importorskip("matplotlib")
     result = fit(data(), decay, "t", sigma=NOISE)

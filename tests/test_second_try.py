@@ -135,7 +135,7 @@ def test_a_voigt_profile_of_a_lorentzian(bounds: Any) -> None:
     y = 300 / (1 + ((x - 460) / 0.5) ** 2) + np.random.default_rng(1).normal(0, 2, (20, x.size))
     fit = fitted(Voigt1D(460.2, 250, 0.5, 0.8), x, y, sigma=2.0, bounds=bounds)
     assert (fit["fit_status"] > 0).all()
-    assert (abs(fit["x_0"] - 460) < 5 * fit["x_0_stderr"]).all()
+    assert (abs(fit["x_0"] - 460) < 5 * fit["x_0_stderr"]).all()  # where it is NaN, another parameter was held
     flat = np.isnan(fit["fwhm_G_stderr"].values)
     assert flat.any()
     assert (abs(fit["fwhm_G"].values[flat]) < 0.1).all()

@@ -66,8 +66,9 @@ def rest_on_flat(
     """
     ids = before.ids
     best, which = before._replace(good=np.zeros(ids.size, dtype=bool)), np.full(ids.size, -1)
-    for j in np.flatnonzero(problem.free & ~problem.partly_linear).tolist():
-        for value_of in (_there, _middle, _beside_middle):
+    # A parameter that has no slope spoils the judgement on the others: it is looked for first, kinks last.
+    for value_of in (_middle, _beside_middle, _there):
+        for j in np.flatnonzero(problem.free & ~problem.partly_linear).tolist():
             todo = np.flatnonzero(~best.good & free[ids, j] & np.all(np.isfinite(before.P), axis=1))
             if not todo.size:
                 continue
