@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from xr_modelfit.derivatives import weighted
+from xr_modelfit.derivatives import jacobian, weighted
 from xr_modelfit.fitters.pieces import pieces
 from xr_modelfit.fitters.samples import Samples
 from xr_modelfit.fitters.second_try import Again, Bounds, part_of_fits, run
@@ -89,6 +89,7 @@ def rest_on_flat(
             fine = np.all(np.isfinite(held.P), axis=1) & (held.chi2 <= at.chi2 * (1.0 + _SAME))
             held = held._replace(good=fine)  # it is judged below, whatever rounding made of the last steps
             fine[fine] = accepted(part_of_fits(held, fine), np.full(np.count_nonzero(fine), j))
+            fine[fine] = _is_sound(problem, samples, part_of_fits(held, fine), j, bounds)
             fine[fine] = _is_minimum(problem, samples, part_of_fits(held, fine), j, bounds, options)
             done = todo[fine]
             best.P[done], best.chi2[done], best.n_iter[done] = held.P[fine], held.chi2[fine], held.n_iter[fine]
@@ -142,6 +143,27 @@ def _held(
     starts[ids] = P
     starts[ids, j] = low[ids, j] = high[ids, j] = value
     return run(Slots, problem, samples, ids, starts, (low, high), options)
+
+
+def _is_sound(problem: Problem, samples: Samples, at: Again, j: int, bounds: Bounds) -> np.ndarray:
+    """Whether the slopes of the other parameters are about those beside the place where ``j`` is held, shape (b,).
+
+    They are not where a profile is so narrow that its derivatives are rounding alone.
+    """
+    sound = np.ones(at.ids.size, dtype=bool)
+    others = [m for m, i in enumerate(np.flatnonzero(problem.free).tolist()) if i != j]
+    step_ = _visible(problem, samples, at, j, 1.0)
+    for piece in pieces(np.arange(at.ids.size), samples.n_values):
+        ids = at.ids[piece]
+        inputs, _, w = samples.columns(ids)
+        P, low, high = (np.ascontiguousarray(a.T) for a in (at.P[piece], *(bound[ids] for bound in bounds)))
+        Q = P.copy()
+        Q[j] = np.clip(P[j] + step_[piece], low[j], high[j])
+        here, beside = (jacobian(problem, inputs, p, low, high, None, w) for p in (P, problem.with_ties(Q)))
+        for m in others:
+            a, b = norm2(here[m]), norm2(beside[m])
+            sound[piece] &= (a <= 4.0 * b) & (b <= 4.0 * a)
+    return sound
 
 
 def _is_minimum(problem: Problem, samples: Samples, at: Again, j: int, bounds: Bounds, options: Options) -> np.ndarray:
