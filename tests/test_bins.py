@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy
 import xarray as xr
 from astropy.convolution import discretize_model
 from astropy.modeling import models as M
@@ -113,8 +114,8 @@ def test_ties_bounds_and_fixed_parameters(fitter: Any, engine: str) -> None:
         return mean_gauss(low, high, a, m, s) + mean_gauss(low, high, b, 27.9, 2 * s) + 0.1 * X + d
 
     right = answers(samples, y, NOISE, (4, 15, 0.7, 2, 0.5))
-    # The trf of older versions of scipy ends a little further inside the bound.
-    within = 3e-3 if engine == "astropy" else 1e-3
+    # With scipy 1.12, astropy's fitter ends 1.6e-3 of an error away, whatever its acc; with 1.17 it ends at 1.3e-6.
+    within = 3e-3 if engine == "astropy" and scipy.__version__.startswith("1.12.") else 1e-3
     assert_right(fit, ["amplitude_0", "mean_0", "stddev_0", "amplitude_1", "intercept_2"], right, within)
     assert (fit["fit_status"] == 2).all()
     assert_allclose(fit["mean_1"], 27.9, rtol=1e-12)
