@@ -75,7 +75,8 @@ def test_no_guard_is_needed(way: str, n: int, options: str, tmp_path: Path) -> N
     done = run(way, code(tmp_path, n, options), tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n") == ["begin", f"{n} True", ""]
-    assert done.stderr == ""
+    # An old zarr installs crc32c, and the numcodecs of today warns of it in each process, whatever the filters are.
+    assert [line for line in done.stderr.splitlines() if "numcodecs" not in line] == []
     seen = list((tmp_path / "seen").iterdir())
     assert len(seen) > (1 if n > 1000 and (os.cpu_count() or 1) > 1 else 0)
 
