@@ -7,6 +7,7 @@ of its inputs reads, in the order in which the data has them. Along other fitted
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,12 @@ class Grid:
     def is_line(self) -> bool:
         """Whether the model gets the samples as they are counted."""
         return len(self.sizes) == 1 and self.axes == (0,)
+
+    @property
+    def in_order(self) -> np.ndarray:
+        """Numbers (n,) of the samples, in the order in which the axes of the model have them."""
+        others = [d for d in range(len(self.sizes)) if d not in self.axes]
+        return np.arange(math.prod(self.sizes)).reshape(self.sizes).transpose([*self.axes, *others]).reshape(-1)
 
     def shaped(self, samples: np.ndarray) -> np.ndarray:
         """An input of a fit, from its samples (n,); contiguous."""

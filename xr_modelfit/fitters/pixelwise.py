@@ -18,11 +18,15 @@ from warnings import WarningMessage
 import numpy as np
 from astropy.modeling import Model
 from astropy.modeling.fitting import (
+    DogBoxLSQFitter,
     FittingWithOutlierRemoval,
+    LevMarLSQFitter,
+    LMLSQFitter,
     ModelsError,
     NonFiniteValueError,
     SimplexLSQFitter,
     SLSQPLSQFitter,
+    TRFLSQFitter,
 )
 
 from xr_modelfit.fitters.position_model import position_model, sample_model_of
@@ -33,6 +37,7 @@ from xr_modelfit.status import FitStatus
 
 __all__ = ["PixelwiseFitter", "WrongKeywordsError"]
 
+_SQUARES = (TRFLSQFitter, DogBoxLSQFitter, LMLSQFitter, LevMarLSQFitter)
 _UNSUCCESSFUL = "may be unsuccessful"
 _SLIPS = (TypeError, AttributeError, NameError, NotImplementedError)  # of code, whatever the samples
 _WRONG_MODEL = re.compile(r"^Model (must|does not)|^Non-linear fitters")
@@ -86,8 +91,9 @@ class PixelwiseFitter:
         for i in np.flatnonzero(attempt).tolist():
             start, low, high = (a[i if a.shape[0] > 1 else 0] for a in (starts, *bounds))
             run = _Run(fitter, keywords, problem, model_of, start, (low, high))
-            inputs, y, w = samples.fit(i)
-            run.fit(inputs, y, w, np.flatnonzero(samples.valid[i]), floating=notes is not None)
+            numbers = _numbers(problem, fitter, samples.valid[i])
+            inputs, y, w = samples.fit(i, numbers)
+            run.fit(inputs, y, w, numbers, samples.valid[i], floating=notes is not None)
             if notes is not None:
                 notes.warned(i, run.heard)
                 if run.error is not None:
@@ -96,7 +102,7 @@ class PixelwiseFitter:
             if run.parameters is not None:
                 out.parameters[i] = run.parameters
             if run.rejected is not None:
-                out.valid[i, np.flatnonzero(samples.valid[i])[run.rejected]] = False
+                out.valid[i, numbers[run.rejected]] = False
             for name in self.info_names:
                 out.info[name][i] = _number(run.info.get(name))
         return out
@@ -138,7 +144,7 @@ class PixelwiseFitter:
         def tried(keywords: dict[str, Any]) -> _Run:
             bounds = (problem.lower, problem.upper)
             run = _Run(copy.deepcopy(self.fitter), keywords, problem, model_of, problem.start, bounds)
-            run.fit(list(inputs), y, weights, np.flatnonzero(finite))
+            run.fit(list(inputs), y, weights, np.flatnonzero(finite), finite)
             return run
 
         run = tried(self._call_keywords(problem))
@@ -180,14 +186,27 @@ class PixelwiseFitter:
 _OURS = {"self", "model", "x", "y", "z", "weights", "inplace", "equivalencies", "kwargs"}
 
 
-_ModelMaker = Callable[[Sequence[np.ndarray], np.ndarray, tuple[np.ndarray, np.ndarray]], Model]
+_ModelMaker = Callable[[Sequence[np.ndarray], np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]], Model]
 
 
 def _model_maker(problem: Problem) -> _ModelMaker:
-    """Makes the model of one fit from its inputs, start and bounds."""
+    """Makes the model of one fit from its inputs, which samples take part, its start and its bounds."""
     if problem.sees_others:
         return sample_model_of(problem)
-    return lambda _, start, bounds: position_model(problem, start, bounds)
+    return lambda _, __, start, bounds: position_model(problem, start, bounds)
+
+
+def _numbers(problem: Problem, fitter: Any, valid: np.ndarray) -> np.ndarray:
+    """Which samples of a fit the fitter gets, in this order; ``valid`` has shape (n,).
+
+    Fitters that minimise a sum of squares may get the samples that are left out as well, with weight 0. For a model
+    that sees all samples this makes sums, and so every bit, those of astropy's own parallel fit. Others count samples.
+    """
+    if not problem.sees_others:
+        return np.flatnonzero(valid)
+    grid = problem.ways.grid
+    order = np.arange(valid.size) if grid is None else grid.in_order
+    return order if isinstance(fitter, _SQUARES) else order[valid[order]]
 
 
 class _Run:
@@ -224,19 +243,23 @@ class _Run:
         y: np.ndarray,
         w: np.ndarray | None,
         numbers: np.ndarray,
+        valid: np.ndarray,
         floating: bool = False,
     ) -> None:
-        """Fit the samples ``y`` with these ``numbers``; ``inputs`` are those of all, if the model sees all of them."""
+        """Fit the samples ``y`` with these ``numbers``, of which some are ``valid``, shape (n,).
+
+        ``inputs`` are those of all samples, if the model sees all of them.
+        """
         whole = self.problem.sees_others
         with caught_warnings(floating) as caught:
             self.caught = caught
             try:
                 at_start = self.problem.evaluate_one(inputs, self.problem.with_ties(self.start))
-                if not np.all(np.isfinite(at_start[numbers] if whole else at_start)):
+                if not np.all(np.isfinite(at_start[valid] if whole else at_start)):
                     self.status = FitStatus.NONFINITE_MODEL
                     return
                 self.n_before = len(caught)
-                model = self.model_of(inputs, self.start, self.bounds)
+                model = self.model_of(inputs, valid, self.start, self.bounds)
                 self._call(model, [numbers.astype(float)] if whole else inputs, y, w)
             except NonFiniteValueError as error:
                 self.status, self.error = FitStatus.NONFINITE_MODEL, error

@@ -29,23 +29,25 @@ def position_model(problem: Problem, parameters: np.ndarray, bounds: tuple[np.nd
     return model
 
 
-def sample_model_of(problem: Problem) -> Callable[[Sequence[np.ndarray], np.ndarray, Any], Model]:
+def sample_model_of(problem: Problem) -> Callable[[Sequence[np.ndarray], np.ndarray, np.ndarray, Any], Model]:
     """Makes models of *sample numbers* of single fits, for a model that sees all samples.
 
-    Fitters pass on those samples that are left; the model is evaluated on all, and gives the values that are asked for.
+    Fitters pass on numbers; the model is evaluated on all samples, and gives the values that are asked for. Where a
+    sample is left out it gives 0, whatever it is there.
 
     Returns
     -------
     callable
-        ``(inputs, parameters, bounds) -> Model`` with one input, the numbers of samples. Arguments are all inputs of a
-        fit, (n,) each, and the others as in `position_model`.
+        ``(inputs, valid, parameters, bounds) -> Model`` with one input, the numbers of samples. Arguments are all
+        inputs of a fit, (n,) each, which of its samples take part, (n,), and the others as in `position_model`.
     """
     names, template = problem.model.param_names, problem.model
     own = {name: Parameter(default=float(value)) for name, value in zip(names, problem.start, strict=True)}
 
     def evaluate(self, numbers, *parameters):  # type: ignore[no-untyped-def]  # astropy takes annotations for units
         at = np.array([float(np.squeeze(p)) for p in parameters])
-        return problem.evaluate_one(self._held.inputs, at)[np.asarray(numbers, dtype=int)]
+        values = problem.evaluate_one(self._held.inputs, at)
+        return np.where(self._held.valid, values, 0.0)[np.asarray(numbers, dtype=int)]
 
     kind = type(type(template).__name__, (Fittable1DModel,), {**own, "evaluate": evaluate})
 
@@ -56,9 +58,9 @@ def sample_model_of(problem: Problem) -> Callable[[Sequence[np.ndarray], np.ndar
 
         return tied
 
-    def made(inputs: Sequence[np.ndarray], parameters: np.ndarray, bounds: Any) -> Model:
+    def made(inputs: Sequence[np.ndarray], valid: np.ndarray, parameters: np.ndarray, bounds: Any) -> Model:
         model = kind(*problem.with_ties(parameters))
-        model._held = _Held(inputs)
+        model._held = _Held(inputs, valid)
         for name, fixed, tie in zip(names, problem.fixed, problem.ties, strict=True):
             parameter = getattr(model, name)
             parameter.fixed, parameter.bounds = bool(fixed), getattr(template, name).bounds
@@ -70,10 +72,10 @@ def sample_model_of(problem: Problem) -> Callable[[Sequence[np.ndarray], np.ndar
 
 
 class _Held:
-    """The inputs of a fit, which copies of its model share."""
+    """The samples of a fit, which copies of its model share."""
 
-    def __init__(self, inputs: Sequence[np.ndarray]) -> None:
-        self.inputs = inputs
+    def __init__(self, inputs: Sequence[np.ndarray], valid: np.ndarray) -> None:
+        self.inputs, self.valid = inputs, valid
 
     def __deepcopy__(self, _: Any) -> _Held:
         return self

@@ -143,17 +143,21 @@ class Samples:
     def _whole_inputs(self) -> list[np.ndarray]:
         return [x[0][:, None] if x.shape[0] == 1 else np.ascontiguousarray(x.T) for x in self.inputs]
 
-    def fit(self, i: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
-        """Inputs, data and weights of fit ``i``, valid samples only, contiguous copies.
+    def fit(self, i: int, numbers: np.ndarray) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
+        """Inputs, data and weights of the samples ``numbers`` of fit ``i``, contiguous copies.
 
-        All inputs where the value at a sample depends on those of others.
+        All inputs where the value at a sample depends on those of others. A sample that is left out has weight 0.
         """
-        keep = self.valid[i]
         if self.sampling is not None:
             inputs = [column[:, 0] for column in self.columns(np.array([i]))[0]]
         else:
-            inputs = [np.array(_row(x, i)) if self.whole else _row(x, i)[keep] for x in self.inputs]
-        return inputs, self.y[i][keep], None if self.weights is None else _row(self.weights, i)[keep]
+            inputs = [np.array(_row(x, i)) if self.whole else _row(x, i)[numbers] for x in self.inputs]
+        y, w, valid = self.y[i][numbers], None, self.valid[i][numbers]
+        if self.weights is not None:
+            w = _row(self.weights, i)[numbers]
+        if not valid.all():
+            y, w = np.where(valid, y, 0.0), np.where(valid, 1.0 if w is None else w, 0.0)
+        return inputs, y, w
 
 
 def _in_columns(a: np.ndarray, ids: np.ndarray) -> np.ndarray:
