@@ -34,16 +34,18 @@ def solve_fits(
     bounds: Bounds,
     options: steps.Options,
     out: FitArrays,
+    cautious: int = 0,
 ) -> np.ndarray:
     """Fit ``ids``, written to ``out``; returns those that are left to the other engine.
 
-    Arguments as in `xr_modelfit.fitters.samples.Fitter`.
+    Arguments as in `xr_modelfit.fitters.samples.Fitter`, and of `xr_modelfit.fitters.slots.Slots`.
     """
     functions = kernels(_source(problem))
     k, K, n = int(np.count_nonzero(problem.free)), problem.n_parameters, samples.y.shape[1]
     rules = (
         options.maxiter, options.ftol, options.xtol, options.gtol, slots.FIRST_DAMPING, steps.SLOW, steps.ALONG,
         steps.ALPHA, steps.FORGET, steps.ROUNDING, steps.STUCK, steps.NEAR, steps.ALIGNED, steps.FLAT, steps.SINGULAR,
+        steps.EARLY, steps.POOR, steps.GAINS, cautious,
     )  # fmt: skip
     limits = (ON_BOUND, AT_MINIMUM, WORST, *SQUARES)
     arrays = _arrays(samples)

@@ -120,6 +120,15 @@ def _still_moves(V, promised):
 
 
 @helper
+def _keep_away(V, early):
+    """Go at most nine tenths of the way to a bound."""
+    for a in range(V.shape[1]):
+        place, step = load(V, (PLACE, a)), load(V, (STEP, a))
+        low, high = 0.9 * (load(V, (LOW, a)) - place), 0.9 * (load(V, (HIGH, a)) - place)
+        save(V, (STEP, a), choose(early, clip(step, low, high), step))
+
+
+@helper
 def _stretched(V, stretch, steady, aligned):
     """The factor of the step of a fit that approaches its minimum at a steady rate, and the squared step."""
     both, then2, now2 = zero(), zero(), zero()
@@ -144,7 +153,9 @@ def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
     ``w`` is the row of D with the weights. Fills rows of N: the reduction of chi-square that it predicts, the one that
     is still possible. Returns whether it is the last.
     """
-    _, ftol, xtol, gtol, _, slow, along, alpha, forget, rounding, _, near, aligned, _, singular = rules
+    _, ftol, xtol, gtol, _, slow, along, alpha, forget, rounding, _, near, aligned, _, singular, _, _, _, cautious = (
+        rules
+    )
     chi2, damping, stretch, n_iter = load(N, CHI2), load(N, DAMPING), load(N, STRETCH), load(N, N_ITER)
     k = ours.size
     begun = (n_iter >= 0.0) & (load(N, STATUS) == GOES_ON)
@@ -171,6 +182,8 @@ def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
         save(V, (STEP, a), load(V, (X, a)) * load(V, (INVERSE, a)))
         save(V, (BENT, a), 0.0)
     step_inside(Q, V, by, singular)
+    if cautious > 0.0:
+        _keep_away(V, n_iter < cautious)
     steady = (promised <= near * chi2) & (damping < near)
     stretch, now2 = _stretched(V, stretch, steady, aligned)
     bending = begun & (n_iter >= slow) & (by == 1.0)
@@ -224,13 +237,15 @@ def _go_there(P, S, Q, V, taken):
 def _judge(P, S, Q, V, N, last, rules):
     """What becomes of the step, and of the fit."""
     maxiter, rounding, stuck, most_flat = rules[0], rules[9], rules[10], rules[13]
+    early, poor, gains = rules[15], rules[16], rules[17]
     chi2, damping, growth, n_iter = load(N, CHI2), load(N, DAMPING), load(N, GROWTH), load(N, N_ITER)
     predicted, promised, new = load(N, PREDICTED), load(N, PROMISED), load(S, (0, 0))
     first, alive = n_iter < 0.0, load(N, STATUS) == GOES_ON
     noise = 1e-12 * chi2 + rounding * sqrt(chi2 * load(N, SIZE2))  # of chi-square, by that of the data
     flat = (predicted <= noise) & (not first)  # it can no longer tell a good step
     rho = (chi2 - new) / predicted
-    taken = ((new < chi2) & (rho > 1e-4) & (predicted > 0.0)) | (flat & (new <= chi2 + noise))
+    enough = choose(n_iter < early, poor, wide(gains))
+    taken = ((new < chi2) & (rho > enough) & (predicted > 0.0)) | (flat & (new <= chi2 + noise))
     taken |= first
     sound = _go_there(P, S, Q, V, taken)
     chi2 = choose(taken, new, chi2)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from xr_modelfit.derivatives import jacobian, weighted
+from xr_modelfit.fitters.distances import visible
 from xr_modelfit.fitters.pieces import pieces
 from xr_modelfit.fitters.samples import Samples
 from xr_modelfit.fitters.second_try import Again, Bounds, part_of_fits, run
@@ -41,8 +42,8 @@ def rest_on_flat(
     options: Options,
     slow: np.ndarray,
     accepted: Callable[[Again, np.ndarray], np.ndarray],
-) -> tuple[Again, np.ndarray]:
-    """Fits that end on a kink or in the middle of a symmetric valley, and which parameter (b,) has no slope there.
+) -> tuple[Again, np.ndarray, np.ndarray]:
+    """Fits that end on a kink or in the middle of a symmetric valley, and which parameter has no slope there.
 
     Parameters
     ----------
@@ -55,17 +56,20 @@ def rest_on_flat(
     slow : ndarray of bool, shape (b,)
         Fits that were still on their way.
     accepted : callable
-        Which fits are good with these parameters held, (b,); from where they are, and numbers of parameters.
+        Which fits are good, (b,), from where they are, and which parameters are held, (b, K).
 
     Returns
     -------
     Again
         ``good`` where it is a minimum.
-    ndarray of int, shape (b,)
-        Number of the parameter; -1 where there is none.
+    ndarray of bool, shape (b, K)
+        The parameter, where there is one.
+    ndarray of bool, shape (b,)
+        Fits that are lower beside such a place.
     """
     ids = before.ids
-    best, which = before._replace(good=np.zeros(ids.size, dtype=bool)), np.full(ids.size, -1)
+    best, which = before._replace(good=np.zeros(ids.size, dtype=bool)), np.zeros(before.P.shape, dtype=bool)
+    level = np.zeros(ids.size, dtype=bool)
     # A parameter that has no slope spoils the judgement on the others: it is looked for first, kinks last.
     for value_of in (_middle, _beside_middle, _there):
         for j in np.flatnonzero(problem.free & ~problem.partly_linear).tolist():
@@ -79,7 +83,7 @@ def rest_on_flat(
             # Most fits failed for another reason, and are not fitted again for nothing.
             if value_of is _there:
                 perhaps = np.isfinite(value) & ~(slow[todo] & problem.ways.smooth)
-                some = accepted(at._replace(good=perhaps), np.full(todo.size, j))
+                some = accepted(at._replace(good=perhaps), _only(j, at.P))
             else:
                 some = np.isfinite(value) & _unseen(problem, samples, at, j)
             if not some.any():
@@ -88,13 +92,19 @@ def rest_on_flat(
             held = _held(problem, samples, at.ids, P, j, P[:, j], bounds, options)
             fine = np.all(np.isfinite(held.P), axis=1) & (held.chi2 <= at.chi2 * (1.0 + _SAME))
             held = held._replace(good=fine)  # it is judged below, whatever rounding made of the last steps
-            fine[fine] = accepted(part_of_fits(held, fine), np.full(np.count_nonzero(fine), j))
+            fine[fine] = accepted(part_of_fits(held, fine), _only(j, held.P[fine]))
             fine[fine] = _is_sound(problem, samples, part_of_fits(held, fine), j, bounds)
+            level[todo[fine]] = True
             fine[fine] = _is_minimum(problem, samples, part_of_fits(held, fine), j, bounds, options)
             done = todo[fine]
             best.P[done], best.chi2[done], best.n_iter[done] = held.P[fine], held.chi2[fine], held.n_iter[fine]
-            best.good[done], which[done] = True, j
-    return best, which
+            best.good[done], which[done, j] = True, True
+    return best, which, level & ~best.good
+
+
+def _only(j: int, P: np.ndarray) -> np.ndarray:
+    """Parameter ``j`` alone of parameters (b, K)."""
+    return np.broadcast_to(np.arange(P.shape[1]) == j, P.shape)
 
 
 def _unseen(problem: Problem, samples: Samples, at: Again, j: int) -> np.ndarray:
@@ -124,7 +134,7 @@ def _middle(_: Problem, __: Samples, at: Again, j: int) -> np.ndarray:
 
 def _beside_middle(problem: Problem, samples: Samples, at: Again, j: int) -> np.ndarray:
     """As near to the middle as nobody can see, where derivatives are not all rounding."""
-    return at.P[:, j] + _UNSEEN * _visible(problem, samples, at, j, 1.0)
+    return at.P[:, j] + _UNSEEN * visible(problem, samples, at, j, 1.0, _SEEN)
 
 
 def _held(
@@ -152,7 +162,7 @@ def _is_sound(problem: Problem, samples: Samples, at: Again, j: int, bounds: Bou
     """
     sound = np.ones(at.ids.size, dtype=bool)
     others = [m for m, i in enumerate(np.flatnonzero(problem.free).tolist()) if i != j]
-    step_ = _visible(problem, samples, at, j, 1.0)
+    step_ = visible(problem, samples, at, j, 1.0, _SEEN)
     for piece in pieces(np.arange(at.ids.size), samples.n_values):
         ids = at.ids[piece]
         inputs, _, w = samples.columns(ids)
@@ -170,7 +180,7 @@ def _is_minimum(problem: Problem, samples: Samples, at: Again, j: int, bounds: B
     """Whether chi-square, the others fitted, grows to both sides of where parameter ``j`` is held, shape (b,)."""
     minimum = np.ones(at.ids.size, dtype=bool)
     for side in (-1.0, 1.0):
-        step_ = _visible(problem, samples, at, j, side)
+        step_ = visible(problem, samples, at, j, side, _SEEN)
         value = np.clip(at.P[:, j] + side * step_, bounds[0][at.ids, j], bounds[1][at.ids, j])
         minimum &= np.isfinite(value)
         moves = minimum & (value != at.P[:, j])
@@ -181,28 +191,3 @@ def _is_minimum(problem: Problem, samples: Samples, at: Again, j: int, bounds: B
             grown = some.chi2 * (1.0 + _GROWTH * _SEEN**2 / dof)
             minimum[moves] &= ~(beside.chi2 < grown)  # the model may also end there
     return minimum
-
-
-def _visible(problem: Problem, samples: Samples, at: Again, j: int, side: float) -> np.ndarray:
-    """How far parameter ``j`` moves until the model changes by a small part of a standard error, shape (b,).
-
-    NaN where it has no effect.
-    """
-    found = np.zeros(at.ids.size)
-    for piece in pieces(np.arange(at.ids.size), samples.n_values):
-        inputs, _, w = samples.columns(at.ids[piece])
-        P = np.ascontiguousarray(at.P[piece].T)
-        here = problem.evaluate(inputs, P)
-        dof = np.maximum(samples.n_points[at.ids[piece]] - np.count_nonzero(problem.free), 1)
-        enough = _SEEN**2 * at.chi2[piece] / dof
-        step_ = 1e-8 * np.maximum(np.abs(P[j]), 1e-3)
-        for _ in range(60):
-            Q = P.copy()
-            Q[j] = P[j] + side * step_
-            away = norm2(weighted(problem, problem.evaluate(inputs, problem.with_ties(Q)) - here, w))
-            small = ~(away > enough)
-            if not small.any():
-                break
-            step_ = np.where(small, 2.0 * step_, step_)
-        found[piece] = np.where(small, np.nan, step_)
-    return found

@@ -19,6 +19,8 @@ from xr_modelfit.fitters.sums import columns
 
 __all__ = ["OwnBasis"]
 
+_MIXED = 1e4  # times the variance alone: linear parameters that are told apart no better need a basis of their own
+
 
 class OwnBasis(Slots):
     """Fits in flight with linear parameters in a basis of each fit, which keep away from bounds at first.
@@ -37,21 +39,25 @@ class OwnBasis(Slots):
         every = np.flatnonzero(linear & ~np.any(self.low == self.high, axis=1))
         if not every.size:
             return
-        solved, _ = self._solution(every)
+        solved, _, _ = self._solution(every)
         inside = (solved > self.low[every]) & (solved < self.high[every]) & np.isfinite(solved)
         self.P[every] = np.where(inside, solved, given[every])
         self.P = self.problem.with_ties(self.P)
         which = np.flatnonzero(linear & free)
         if which.size:
-            origin, inverse = self._solution(which)
+            origin, inverse, alone = self._solution(which)
             good = np.all(np.isfinite(origin), axis=0) & np.all(np.isfinite(inverse), axis=(0, 1))
             self.origin = np.where(good, origin, self.P[which])
             self.inverse = np.where(good, inverse, np.eye(which.size)[:, :, None])
             self.which = which
             self.P[which] = 0.0
+            self.plain = np.all(alone < _MIXED, axis=0)
 
-    def _solution(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Linear parameters (l, b) at their minimum, and ``R^-1`` (l, l, b), the others where they are."""
+    def _solution(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Linear parameters (l, b) at their minimum, ``R^-1`` (l, l, b), and how much the others make up for each.
+
+        That is its variance over the one that it would have alone, (l, b). Other parameters stay where they are.
+        """
         P, b = self.P.copy(), self.ids.size
         P[which] = 0.0
         P = self.problem.with_ties(P)
@@ -64,7 +70,8 @@ class OwnBasis(Slots):
         z, rest = factors.remove(r)
         again, _ = factors.remove(rest)
         unit = np.eye(which.size)[:, :, None] * np.ones(b)
-        return factors.solve(z + again), np.stack([factors.solve(unit[:, m]) for m in range(which.size)], axis=1)
+        inverse = np.stack([factors.solve(unit[:, m]) for m in range(which.size)], axis=1)
+        return factors.solve(z + again), inverse, factors.S**2 * np.sum(inverse**2, axis=1)
 
     def model_parameters(self, P: np.ndarray, which: np.ndarray | None = None) -> np.ndarray:
         """Parameters of the model (K, b) from those in the basis; ``which`` are the columns."""

@@ -11,6 +11,8 @@ from xr_modelfit.fitters.covariance import Judgement
 from xr_modelfit.fitters.flat_places import rest_on_flat
 from xr_modelfit.fitters.pieces import apart, pieces
 from xr_modelfit.fitters.quiet import caught_warnings
+from xr_modelfit.fitters.runaways import run_away
+from xr_modelfit.fitters.saddles import from_lower
 from xr_modelfit.fitters.second_try import Again, from_beside, part_of_fits, try_again
 from xr_modelfit.fitters.verdicts import Verdicts, status_after
 from xr_modelfit.status import FitStatus
@@ -30,45 +32,63 @@ def retry(verdicts: Verdicts, starts: np.ndarray) -> None:
         Written to, where a fit is good now.
     starts : ndarray, shape (b, K)
     """
-    failed = np.flatnonzero(np.isin(verdicts.status, _FAILED))
-    if verdicts.task.fitter.second_try is not None and failed.size:
-        for _ in apart(lambda ids: _retry(verdicts, starts, ids), failed):
-            pass  # a fit whose model raises stays as it was
+    enough = verdicts.samples.n_points >= np.count_nonzero(verdicts.free, axis=1)
+    failed = np.flatnonzero(np.isin(verdicts.status, _FAILED) & enough)
+    if verdicts.task.fitter.second_try is None or not failed.size:
+        return
+    part, starts = verdicts.part(failed), starts[failed]
+    for _ in apart(lambda ids: _retry(part, starts, np.unique(ids)), np.arange(failed.size)):
+        pass  # a fit whose model raises stays as it was
+    verdicts.take(part, failed)
 
 
 def _retry(verdicts: Verdicts, starts: np.ndarray, ids: np.ndarray) -> None:
     """A second try of the fits ``ids``, as far as they have failed."""
     options = verdicts.task.fitter.second_try
-    failed = np.unique(ids)
-    failed = failed[np.isin(verdicts.status[failed], _FAILED)]
+    failed = ids[np.isin(verdicts.status[ids], _FAILED)]
     if not failed.size:
         return
     problem, samples, bounds, status = verdicts.problem, verdicts.samples, verdicts.bounds, verdicts.status
-    none = np.full(failed.size, -1)
+    none = np.zeros((failed.size, problem.n_parameters), dtype=bool)
+
+    def accepted(found: Again, held: np.ndarray) -> np.ndarray:
+        good = np.zeros(found.ids.size, dtype=bool)
+        for rows, _ in _judged(verdicts, found, held):
+            good[rows] = True
+        return good
+
     with np.errstate(all="ignore"), caught_warnings():
         chi2 = verdicts.packed[failed, verdicts.task.layout.fields["chi2"]][:, 0]
         stopped = Again(
             failed, verdicts.parameters[failed], chi2, np.zeros(failed.size), np.zeros(failed.size, dtype=bool)
         )
-        slow = status[failed] == FitStatus.MAX_ITERATIONS  # there is no end to most of these
-        if not slow.all():
-            again = try_again(problem, samples, failed[~slow], starts, bounds, options)
-            _take(verdicts, again, none[~slow])
-            stopped = _lower(stopped, again, ~slow)
+        slow = status[failed] == FitStatus.MAX_ITERATIONS
+        hopeful = ~slow  # there is no end to most of the others
+        if slow.any():
+            hopeful[slow] = ~run_away(problem, samples, failed[slow], starts, stopped.P[slow], bounds)
+        if hopeful.any():
+            again = try_again(problem, samples, failed[hopeful], starts, bounds, options)
+            _take(verdicts, again, none[hopeful])
+            stopped = _lower(stopped, again, hopeful)
+        level = (status[failed] <= 0) & ~slow
+        if level.any():
+            lower, flat = from_lower(problem, samples, part_of_fits(stopped, level), bounds, options)
+            _take(verdicts, lower, none[level])
         bad = status[failed] <= 0
         if bad.any():
-
-            def accepted(found: Again, held: np.ndarray) -> np.ndarray:
-                good = np.zeros(found.ids.size, dtype=bool)
-                for rows, _ in _judged(verdicts, found, held):
-                    good[rows] = True
-                return good
-
             some = part_of_fits(stopped, bad)
-            _take(verdicts, *rest_on_flat(problem, samples, some, bounds, verdicts.free, options, slow[bad], accepted))
+            found = rest_on_flat(problem, samples, some, bounds, verdicts.free, options, slow[bad], accepted)
+            _take(verdicts, *found[:2])
+            saddle = slow[bad] & found[2]
+            if saddle.any():
+                again, _ = from_lower(problem, samples, part_of_fits(some, saddle), bounds, options)
+                _take(verdicts, again, none[: again.ids.size])
         lost = failed[status[failed] == FitStatus.DEGENERATE]
         if lost.size:
             _take(verdicts, from_beside(problem, samples, lost, starts, bounds, options), none[: lost.size])
+        if level.any():
+            lower.good[:] = (status[lower.ids] <= 0) & flat.any(axis=1)
+            _take(verdicts, lower, flat)
 
 
 def _lower(stopped: Again, again: Again, which: np.ndarray) -> Again:
@@ -81,13 +101,12 @@ def _lower(stopped: Again, again: Again, which: np.ndarray) -> Again:
 
 
 def _judged(verdicts: Verdicts, found: Again, held: np.ndarray) -> Iterator[tuple[np.ndarray, Judgement]]:
-    """Rows of fits that are good, with their judgement; ``held``: numbers of parameters without slope, or -1."""
-    free = verdicts.free[found.ids].copy()
-    free[np.flatnonzero(held >= 0), held[held >= 0]] = False
+    """Rows of fits that are good, with their judgement; ``held`` (b, K): parameters without slope."""
+    free = verdicts.free[found.ids] & ~held
     for rows in pieces(np.flatnonzero(found.good), verdicts.samples.n_values):
         one = verdicts.judgement(found.ids[rows], found.P[rows], free[rows])
         fine = status_after(np.full(rows.shape, FitStatus.CONVERGED, dtype=np.int8), one) > 0
-        fine &= (held[rows] < 0) | _known(verdicts, one, found.P[rows])
+        fine &= ~held[rows].any(axis=1) | _known(verdicts, one, found.P[rows])
         if fine.any():
             yield rows[fine], one.only(fine)
 
@@ -111,10 +130,10 @@ def _take(verdicts: Verdicts, found: Again, held: np.ndarray) -> None:
 
 
 def _without_error(found: Judgement, flat: np.ndarray, P: np.ndarray, bounds: Sequence[np.ndarray]) -> Judgement:
-    """A judgement where the parameter that has no slope has no error; parameters and bounds have shape (b, K)."""
-    covariance, at_bound = found.covariance.copy(), found.at_bound.copy()
-    for i, j in enumerate(flat.tolist()):
-        if j >= 0:
-            covariance[j, :, i] = covariance[:, j, i] = np.nan
-            at_bound[i] |= P[i, j] <= bounds[0][i, j] or P[i, j] >= bounds[1][i, j]
+    """A judgement where parameters that have no slope have no error; all other arrays have shape (b, K)."""
+    if not flat.any():
+        return found
+    lost = flat.T
+    covariance = np.where(lost[:, None] | lost[None, :], np.nan, found.covariance)
+    at_bound = found.at_bound | np.any(flat & ((bounds[0] >= P) | (bounds[1] <= P)), axis=1)
     return replace(found, covariance=covariance, at_bound=at_bound)

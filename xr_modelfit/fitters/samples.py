@@ -5,7 +5,7 @@ Shapes: ``b`` fits, ``n`` samples each, ``K`` parameters of the model.
 
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 from warnings import WarningMessage
@@ -142,6 +142,12 @@ class Samples:
     @property
     def _whole_inputs(self) -> list[np.ndarray]:
         return [x[0][:, None] if x.shape[0] == 1 else np.ascontiguousarray(x.T) for x in self.inputs]
+
+    def part(self, ids: np.ndarray) -> "Samples":
+        """Those of the fits ``ids``."""
+        inputs = [x if x.shape[0] == 1 else x[ids] for x in self.inputs]
+        weights = self.weights if self.weights is None or self.weights.shape[0] == 1 else self.weights[ids]
+        return replace(self, y=self.y[ids], inputs=inputs, weights=weights, valid=self.valid[ids])
 
     def fit(self, i: int, numbers: np.ndarray) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
         """Inputs, data and weights of the samples ``numbers`` of fit ``i``, contiguous copies.

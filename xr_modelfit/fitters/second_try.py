@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xr_modelfit.compiled.engine import solve_fits
 from xr_modelfit.derivatives import jacobian, weighted
 from xr_modelfit.fitters.own_basis import OwnBasis
-from xr_modelfit.fitters.pieces import pieces
-from xr_modelfit.fitters.samples import Samples
+from xr_modelfit.fitters.pieces import at_least_two, pieces
+from xr_modelfit.fitters.samples import FitArrays, Samples
 from xr_modelfit.fitters.slots import Slots
 from xr_modelfit.fitters.steps import Options, step
 from xr_modelfit.fitters.sums import norm2
@@ -93,23 +94,49 @@ def run(
 ) -> Again:
     """Iterate fits until all are done; rows of ``starts`` and ``bounds`` are those of all fits of the samples."""
     K = problem.n_parameters
-    P, chi2, n_iter = np.full((ids.size, K), np.nan), np.full(ids.size, np.inf), np.zeros(ids.size)
-    good = np.zeros(ids.size, dtype=bool)
+    new = Again(
+        ids, np.full((ids.size, K), np.nan), np.full(ids.size, np.inf), np.zeros(ids.size), np.zeros(ids.size, bool)
+    )
     place = np.zeros(samples.y.shape[0], dtype=int)
     place[ids] = np.arange(ids.size)
     for piece in pieces(ids, samples.n_values):
         slots = kind.filled(problem, samples, piece, starts, bounds)
-        left = np.ones(piece.size, dtype=bool)
-        at = place[piece]
-        while left.any():
-            status = step(slots, options)
-            done = left & (status != FitStatus.NOT_ATTEMPTED)
-            if done.any():
-                now = slots.model_parameters(slots.P)
-                P[at[done]], chi2[at[done]] = now[:, done].T, slots.chi2[done]
-                n_iter[at[done]], good[at[done]] = slots.n_iter[done], status[done] > 0
-                left &= ~done
-    return Again(ids, P, chi2, n_iter, good)
+        if problem.source is None:
+            _iterate(slots, options, new, place[piece])
+            continue
+        left = _compiled(slots, samples, piece, bounds, options, new, place[piece])
+        if left.size:
+            again = at_least_two(left)
+            _iterate(kind.filled(problem, samples, again, starts, bounds), options, new, place[again])
+    return new
+
+
+def _compiled(
+    slots: Slots, samples: Samples, ids: np.ndarray, bounds: Bounds, options: Options, new: Again, at: np.ndarray
+) -> np.ndarray:
+    """Iterate fits by the compiled engine, and write them to the rows ``at`` of ``new``; returns those left undone."""
+    problem, plain = slots.problem, slots.plain
+    starts = np.zeros((samples.y.shape[0], problem.n_parameters))
+    starts[ids] = slots.model_parameters(slots.P).T
+    out = FitArrays.unknown(samples, problem.n_parameters)
+    left = solve_fits(problem, samples, np.unique(ids[plain]), starts, bounds, options, out, slots.cautious)
+    new.P[at], new.n_iter[at], new.good[at] = out.parameters[ids], out.n_iter[ids], out.status[ids] > 0
+    P = np.ascontiguousarray(out.parameters[ids].T)
+    new.chi2[at] = norm2(weighted(problem, slots.y - problem.evaluate(slots.inputs, P), slots.w))
+    return np.concatenate([left, np.unique(ids[~plain])])
+
+
+def _iterate(slots: Slots, options: Options, new: Again, at: np.ndarray) -> None:
+    """Iterate fits until all are done, and write them to the rows ``at`` of ``new``."""
+    left = np.ones(at.size, dtype=bool)
+    while left.any():
+        status = step(slots, options)
+        done = left & (status != FitStatus.NOT_ATTEMPTED)
+        if done.any():
+            now = slots.model_parameters(slots.P)
+            new.P[at[done]], new.chi2[at[done]] = now[:, done].T, slots.chi2[done]
+            new.n_iter[at[done]], new.good[at[done]] = slots.n_iter[done], status[done] > 0
+            left &= ~done
 
 
 def part_of_fits(some: Again, which: np.ndarray) -> Again:

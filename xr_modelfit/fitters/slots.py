@@ -65,6 +65,7 @@ class Slots:
     D: np.ndarray
     before: np.ndarray
     stretch: np.ndarray
+    plain: np.ndarray  # whether the parameters may as well be those of the model
     cautious = 0  # iterations that go at most nine tenths of the way to a bound
 
     def __init__(self, problem: Problem, inputs: list[np.ndarray], y: np.ndarray, w: np.ndarray | None) -> None:
@@ -94,6 +95,7 @@ class Slots:
         self.n_iter, self.n_flat = np.zeros(b), np.zeros(b)
         self.dof = np.maximum(samples.n_points[ids] - np.count_nonzero(self.free, axis=0), 1.0)
         self.size2 = norm2(self._weighed(y))
+        self.plain = np.ones(b, dtype=bool)
         self.begin()
         self.r, shared = self.residual(self.P)
         self.chi2 = norm2(self.r)

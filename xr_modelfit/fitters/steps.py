@@ -12,7 +12,8 @@ grow where it loses its effect; in a slow fit that length halves with each step,
 start does not rule for ever. No unit of data, coordinate or parameter enters. The ratio ``rho`` of the
 actual to the predicted reduction ``2 g's - s'Hs`` decides whether the step is taken, and
 Nielsen's rule [3]_ moves the damping: ``lambda`` shrinks by ``max(1/3, 1 - (2 rho - 1)^3)`` or
-grows by ``nu``, ``nu`` doubling.
+grows by ``nu``, ``nu`` doubling. The first steps are taken only where at least half of the predicted
+reduction is real: a long first step may lead into another valley than that of the start.
 
 *Bounds.* A parameter on a bound whose gradient points outward leaves system, damping and tests,
 and comes back when the gradient turns. A step that would cross bounds is cut there and solved
@@ -69,6 +70,9 @@ STUCK = 1e14  # damping beyond which no step is seen
 NEAR = 1e-2  # of chi-square promised, and damping, below which steps shrink at a steady rate
 ALIGNED = 0.8  # squared cosine of two steps along one line
 NINE_TENTHS = 0.9
+EARLY = 5  # iterations in which a step must gain what it promises
+POOR = 0.5  # of the promised gain: less is not enough early
+GAINS = 1e-4  # of the promised gain: less is never enough
 FLAT = 20  # steps in a row that chi-square cannot judge
 
 
@@ -125,7 +129,7 @@ def step(slots: Slots, options: Options) -> np.ndarray:
     noise = 1e-12 * slots.chi2 + ROUNDING * np.sqrt(slots.chi2 * slots.size2)  # of chi-square, by that of the data
     flat = predicted <= noise  # it can no longer tell a good step
     rho = (slots.chi2 - chi2) / predicted
-    taken = (chi2 < slots.chi2) & (rho > 1e-4) & (predicted > 0)
+    taken = (chi2 < slots.chi2) & (rho > np.where(slots.n_iter < EARLY, POOR, GAINS)) & (predicted > 0)
     taken |= flat & (chi2 <= slots.chi2 + noise)
     slots.move(P, r, chi2, taken, shared)
     slots.before, slots.stretch = np.where(taken, s, 0.0), stretch

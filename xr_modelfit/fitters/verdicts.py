@@ -47,6 +47,18 @@ class Verdicts:
     bounds: tuple[np.ndarray, np.ndarray]
     free: np.ndarray
 
+    def part(self, ids: np.ndarray) -> Verdicts:
+        """A copy for the fits ``ids`` alone."""
+        low, high = self.bounds
+        return Verdicts(
+            self.packed[ids], self.task, self.problem, self.samples.part(ids), self.status[ids], self.parameters[ids],
+            (low[ids], high[ids]), self.free[ids],
+        )  # fmt: skip
+
+    def take(self, part: Verdicts, ids: np.ndarray) -> None:
+        """Write down what is known of the fits ``ids`` now."""
+        self.packed[ids], self.status[ids], self.parameters[ids] = part.packed, part.status, part.parameters
+
     def judge(self, known: Sequence[tuple[np.ndarray, Judgement]], notes: Notes | None) -> None:
         """Judge every fit that has parameters; ``known`` are judgements that need no other."""
         there = all_in_row(np.isfinite(self.parameters))

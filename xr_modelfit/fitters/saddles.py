@@ -1,0 +1,129 @@
+"""Fits that have stopped where chi-square is level, but lower beside: they go on from there.
+
+A parameter that enters as its square has no slope at 0; two that are told apart by their cubes only have a direction
+without one. Derivatives say nothing there, so chi-square itself is looked at: along each parameter in which the model
+is not linear, with a linear step of the others that makes up for it.
+
+Shapes: ``K`` parameters, ``b`` fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from xr_modelfit.derivatives import accuracy, jacobian, weighted
+from xr_modelfit.fitters.covariance import FALLS
+from xr_modelfit.fitters.distances import visible
+from xr_modelfit.fitters.orthogonal import factorise
+from xr_modelfit.fitters.pieces import pieces
+from xr_modelfit.fitters.samples import Samples
+from xr_modelfit.fitters.second_try import Again, Bounds, part_of_fits, try_again
+from xr_modelfit.fitters.steps import Options
+from xr_modelfit.fitters.sums import norm2
+from xr_modelfit.problem import Problem
+
+__all__ = ["from_lower"]
+
+_ROUNDS = 20
+_STEPS = 2
+_SIZES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # times where a parameter alone changes the model by a standard error
+
+
+def from_lower(
+    problem: Problem, samples: Samples, before: Again, bounds: Bounds, options: Options
+) -> tuple[Again, np.ndarray]:
+    """Fits anew from the lowest place beside where they have stopped, as long as there is one.
+
+    Returns
+    -------
+    Again
+        ``good`` where they have converged.
+    ndarray of bool, shape (b, K)
+        Parameters that have no slope at all, such as the edges of a box; none where it is lower beside.
+    """
+    best = before._replace(P=before.P.copy(), chi2=before.chi2.copy(), good=np.zeros(before.ids.size, dtype=bool))
+    flat = np.zeros(best.P.shape, dtype=bool)
+    todo = np.flatnonzero(np.all(np.isfinite(best.P), axis=1) & np.isfinite(best.chi2))
+    for _ in range(_ROUNDS):
+        some = part_of_fits(best, todo)
+        chi2, P = _lowest(problem, samples, some, bounds)
+        dof = np.maximum(samples.n_points[some.ids] - np.count_nonzero(problem.free), 1)
+        lower = chi2 < some.chi2 * (1.0 - FALLS / dof)
+        if not lower.all():
+            flat[todo[~lower]] = _without_slope(problem, samples, part_of_fits(some, ~lower), bounds)
+        todo, P = todo[lower], P[lower]
+        if not todo.size:
+            break
+        starts = np.zeros((samples.y.shape[0], P.shape[1]))
+        starts[best.ids[todo]] = P
+        new = try_again(problem, samples, best.ids[todo], starts, bounds, options)
+        better = new.chi2 < best.chi2[todo]
+        at = todo[better]
+        best.P[at], best.chi2[at], best.good[at] = new.P[better], new.chi2[better], new.good[better]
+        best.n_iter[at] += new.n_iter[better]
+        level = np.any(_without_slope(problem, samples, part_of_fits(best, todo), bounds), axis=1)
+        todo = todo[better & (level | ~new.good)]
+    return best, flat
+
+
+def _without_slope(problem: Problem, samples: Samples, at: Again, bounds: Bounds) -> np.ndarray:
+    """Parameters (b, K) in which the model is not linear, and has no slope at any sample."""
+    flat = np.zeros(at.P.shape, dtype=bool)
+    ours = np.flatnonzero(problem.free)
+    for piece in pieces(np.arange(at.ids.size), samples.n_values):
+        ids = at.ids[piece]
+        inputs, _, w = samples.columns(ids)
+        P, low, high = (np.ascontiguousarray(a.T) for a in (at.P[piece], *(bound[ids] for bound in bounds)))
+        J = jacobian(problem, inputs, P, low, high, w=w)
+        for j, column in zip(ours.tolist(), J, strict=True):
+            flat[piece, j] = (norm2(column) == 0.0) & ~problem.partly_linear[j] & (low[j] < high[j])
+    for j in np.flatnonzero(flat.any(axis=0)).tolist():  # what has no effect at all is not known
+        some = np.flatnonzero(flat[:, j])
+        flat[some, j] = np.isfinite(visible(problem, samples, part_of_fits(at, some), j, 1.0, 1.0))
+    return flat
+
+
+def _lowest(problem: Problem, samples: Samples, at: Again, bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest chi-square (b,) beside fits, and the parameters (b, K) there."""
+    best, place = np.full(at.ids.size, np.inf), at.P.copy()
+    curved = np.flatnonzero(problem.free & ~problem.partly_linear)
+    if not curved.size:
+        return best, place
+    # Each fit, each of its parameters and each side at once.
+    fits = np.tile(np.arange(at.ids.size), 2 * curved.size)
+    along = np.repeat(np.tile(curved, 2), at.ids.size)
+    side = np.repeat([-1.0, 1.0], fits.size // 2)
+    for piece in pieces(np.arange(fits.size), samples.n_values):
+        which = fits[piece]
+        some = part_of_fits(at, which)
+        far = visible(problem, samples, some, along[piece], 1.0, 1.0)
+        way = side[piece] * np.where(np.isfinite(far), far, 0.0)
+        for chi2, Q in _along(problem, samples, some, bounds, along[piece], way):
+            for c in np.flatnonzero(chi2 < best[which]):
+                if chi2[c] < best[which[c]]:
+                    best[which[c]], place[which[c]] = chi2[c], Q[:, c]
+    return best, place
+
+
+def _along(
+    problem: Problem, samples: Samples, at: Again, bounds: Bounds, along: np.ndarray, way: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Chi-square (b,) and parameters (K, b) along one parameter of each fit, the others following by linear steps."""
+    inputs, y, w = samples.columns(at.ids)
+    P, low, high = (np.ascontiguousarray(a.T) for a in (at.P, *(bound[at.ids] for bound in bounds)))
+    ours, columns = np.flatnonzero(problem.free), np.arange(at.ids.size)
+    ahead = ours[:, None] == along
+    Q = P.copy()
+    for size in _SIZES:
+        Q[along, columns] = np.clip(P[along, columns] + size * way, low[along, columns], high[along, columns])
+        for _ in range(_STEPS):
+            Q = problem.with_ties(Q)
+            r = weighted(problem, y - problem.evaluate(inputs, Q), w)
+            J = jacobian(problem, inputs, Q, low, high, w=w)
+            others = ((low < Q) & (high > Q))[ours] & ~ahead
+            factors = factorise([np.ascontiguousarray(c) for c in J], others, accuracy(problem))
+            Q[ours] = np.clip(Q[ours] + factors.solve(factors.remove(r)[0]), low[ours], high[ours])
+        Q = problem.with_ties(Q)
+        yield norm2(weighted(problem, y - problem.evaluate(inputs, Q), w)), Q
