@@ -1,7 +1,7 @@
 """Fits that run away: parameters grow without end, and a linear one loses its effect on the samples.
 
-The tail of a peak that lies far outside describes a slope a little better than one that lies less far, and its amplitude
-makes up for that. There is no minimum to go to.
+The tail of a peak far outside describes a slope a little better than that of one less far, and the amplitude makes up
+for the distance. There is no minimum to go to.
 """
 
 from __future__ import annotations
