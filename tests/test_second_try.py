@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.special
 import xarray as xr
 from astropy.modeling import Model, custom_model
-from astropy.modeling.models import Const1D, Gaussian1D, Linear1D, RedshiftScaleFactor, Sine1D, Voigt1D
+from astropy.modeling.models import Box1D, Const1D, Gaussian1D, Linear1D, RedshiftScaleFactor, Sine1D, Voigt1D
 from scipy.optimize import least_squares
 
 from xr_modelfit import BatchLSQFitter, FitStatus
@@ -182,3 +183,137 @@ def test_company_changes_no_bit(engine: str) -> None:
     for i in range(0, 30, 7):
         alone = fitted(floor(), te, y[i : i + 1], **options)
         np.testing.assert_array_equal(alone["t2"].values, together["t2"].values[i : i + 1])
+
+
+# --- level, but no minimum ------------------------------------------------------------------------------------------
+@custom_model
+def skewed(x, a=1.0, c=0.0, w=1.0, s=0.1):
+    z = (x - c) / w
+    return a * np.exp(-0.5 * z**2) * (1 + scipy.special.erf(s * z))
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+def test_a_skewness_does_not_stay_at_zero(engine: str) -> None:
+    """At no skewness, place and skewness have the same slope and chi-square is level; both signs lie beside."""
+    if engine == "numba":
+        pytest.importorskip("numba")
+    rng, x = np.random.default_rng(8), np.linspace(-8, 8, 70)
+    truths = np.stack([rng.uniform(2, 6, 40), rng.uniform(-2, 2, 40), rng.uniform(0.8, 2, 40)], axis=1)
+    tilt = rng.choice([-1.0, 1.0], 40) * rng.uniform(0.8, 2.0, 40)
+    y = np.stack([skewed.evaluate(x, *t, s) for t, s in zip(truths, tilt, strict=True)]) + rng.normal(0, 0.1, (40, 70))
+    start = {
+        "a": 4.0,
+        "c": xr.DataArray(truths[:, 1] + rng.uniform(-1, 1, 40), dims="p"),
+        "s": 0.1 * rng.choice([-1, 1]),
+    }
+    fit = fitted(skewed(), x, y, sigma=0.1, p0=start, fitter=BatchLSQFitter(engine=engine))
+    assert (fit["fit_status"] == FitStatus.CONVERGED).all()
+    for i in range(40):
+        p, _ = optimum(skewed(), ["a", "c", "w", "s"], x, y[i], 0.1, [*truths[i], tilt[i]])
+        chi2 = np.sum((skewed.evaluate(x, *p) - y[i]) ** 2) / 0.01
+        assert float(fit["chi2"][i]) <= chi2 * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+def test_a_width_that_counts_as_its_square_leaves_zero(engine: str) -> None:
+    """The Gaussian width of a Voigt profile overshoots to 0, where it has no slope; chi-square falls beside."""
+    if engine == "numba":
+        pytest.importorskip("numba")
+    rng, x = np.random.default_rng(5), np.linspace(-8, 8, 80)
+    centre, wide = rng.uniform(-3, 3, 60), rng.uniform(0.2, 0.5, 60)
+    y = np.stack([Voigt1D().evaluate(x, c, 6.0, 1.5, g) for c, g in zip(centre, wide, strict=True)])
+    y += rng.normal(0, 0.02, y.shape)
+    start = {
+        "x_0": xr.DataArray(centre + rng.uniform(-0.6, 0.6, 60), dims="p"),
+        "amplitude_L": 4.0,
+        "fwhm_L": xr.DataArray(rng.uniform(1.0, 3.0, 60), dims="p"),
+        "fwhm_G": xr.DataArray(rng.uniform(0.3, 0.9, 60), dims="p"),
+    }
+    fit = fitted(Voigt1D(), x, y, sigma=0.02, p0=start, fitter=BatchLSQFitter(engine=engine))
+    assert (fit["fit_status"] > 0).all()
+    for i in range(60):
+        p, _ = optimum(Voigt1D(), list(Voigt1D.param_names), x, y[i], 0.02, [centre[i], 6.0, 1.5, wide[i]])
+        chi2 = np.sum((Voigt1D().evaluate(x, *p) - y[i]) ** 2) / 0.02**2
+        assert float(fit["chi2"][i]) <= chi2 * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+def test_the_edges_of_a_box_are_found(engine: str) -> None:
+    """Place and width have no slope anywhere. The best box is that of all pairs of edges."""
+    if engine == "numba":
+        pytest.importorskip("numba")
+    rng, x = np.random.default_rng(2), np.linspace(0, 10, 60)
+    place, width = rng.uniform(3, 7, 30), rng.uniform(1.5, 4, 30)
+    y = np.stack([Box1D.evaluate(x, 3.0, p, w) for p, w in zip(place, width, strict=True)]) + rng.normal(
+        0, 0.3, (30, 60)
+    )
+    start = {
+        "x_0": xr.DataArray(place + rng.uniform(-0.5, 0.5, 30), dims="p"),
+        "width": xr.DataArray(width * rng.uniform(0.7, 1.4, 30), dims="p"),
+    }
+    fit = fitted(Box1D(1.0), x, y, sigma=0.3, p0=start, fitter=BatchLSQFitter(engine=engine))
+    assert (fit["fit_status"] == FitStatus.CONVERGED).all()
+    assert np.isnan(fit["x_0_stderr"]).all()
+    assert np.isnan(fit["width_stderr"]).all()
+    best = 0
+    for i in range(30):
+        sums = np.concatenate([[0.0], np.cumsum(y[i])])
+        gains = [(sums[b] - sums[a]) ** 2 / (b - a) for a in range(60) for b in range(a + 1, 61)]
+        best += float(fit["chi2"][i]) <= (np.sum(y[i] ** 2) - max(gains)) / 0.09 * (1 + 1e-9)
+        inside = np.abs(x - float(fit["x_0"][i])) <= float(fit["width"][i]) / 2
+        assert float(fit["amplitude"][i]) == pytest.approx(y[i][inside].mean(), rel=1e-9)
+        assert float(fit["amplitude_stderr"][i]) == pytest.approx(0.3 / np.sqrt(inside.sum()), rel=1e-9)
+    assert best >= 27  # a search from a start; some end a sample beside
+
+
+def test_a_parameter_without_any_effect_is_not_known() -> None:
+    """The phase of a wave that is held at amplitude 0, and a box beside all samples."""
+    x = np.linspace(0, 10, 40)
+    wave = fitted(Sine1D(0.0, 0.3, 0.1), x, np.ones((1, 40)), bounds={"amplitude": (0, 0)})
+    beside = fitted(Box1D(1.0, 50.0, 2.0), x, np.ones((1, 40)))
+    assert (wave["fit_status"] == FitStatus.DEGENERATE).all()
+    assert (beside["fit_status"] == FitStatus.DEGENERATE).all()
+
+
+def test_fewer_samples_than_parameters_stay_degenerate() -> None:
+    """Holding parameters does not make two samples enough for three."""
+    fit = fitted(Box1D(1.0, 0.5, 3.0), np.array([0.0, 1.0]), np.array([[2.0, 2.1]]), min_points=1)
+    assert (fit["fit_status"] == FitStatus.DEGENERATE).all()
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+def test_first_steps_do_not_leave_the_valley(engine: str) -> None:
+    """A doublet with one amplitude for both lines and a constant, from amplitudes of 1; a leap turns one negative."""
+    if engine == "numba":
+        pytest.importorskip("numba")
+    pair = Gaussian1D(1, 0, 1) + Gaussian1D(1, 3, 1) + Const1D(0)
+    pair.mean_1.tied = lambda m: m.mean_0 + 3.0
+    pair.stddev_1.tied = lambda m: m.stddev_0
+    rng, x = np.random.default_rng(7), np.linspace(-8, 8, 100)
+    n = 200
+    truth = np.stack([rng.uniform(4, 7, n), rng.uniform(-4, 1, n), rng.uniform(0.5, 1.0, n), rng.uniform(1, 4, n)])
+    y = np.stack([
+        Gaussian1D.evaluate(x, a, m, s) + Gaussian1D.evaluate(x, b, m + 3, s) + 0.5 for a, m, s, b in truth.T
+    ]) + rng.normal(0, 0.1, (n, 100))  # fmt: skip
+    start = {
+        "mean_0": xr.DataArray(truth[1] + rng.uniform(-1.0, 1.0, n), dims="p"),
+        "stddev_0": xr.DataArray(truth[2] * rng.uniform(0.7, 2.0, n), dims="p"),
+    }
+    fit = fitted(pair, x, y, sigma=0.1, p0=start, fitter=BatchLSQFitter(engine=engine))
+    right = (fit["fit_status"] > 0) & (abs(fit["mean_0"] - xr.DataArray(truth[1], dims="p")) < 0.2)
+    assert float(right.mean()) >= 0.995
+
+
+class Once(BatchLSQFitter):
+    second_try = None
+
+
+def test_a_slow_fit_is_tried_again() -> None:
+    """The first try has too few iterations; the second begins with linear parameters that are solved for."""
+    rng, x = np.random.default_rng(3), np.linspace(-8, 8, 100)
+    y = 1e6 * np.exp(-0.5 * ((x - 1) / 2) ** 2) + 3e5 + rng.normal(0, 1e3, (20, 100))
+    model = Gaussian1D(1, 2.5, 3) + Const1D(0)
+    once = fitted(model, x, y, sigma=1e3, fitter=Once(maxiter=15))
+    assert (once["fit_status"] == FitStatus.MAX_ITERATIONS).any()
+    fit = fitted(model, x, y, sigma=1e3, fitter=BatchLSQFitter(maxiter=15))
+    assert (fit["fit_status"] == FitStatus.CONVERGED).all()

@@ -9,7 +9,8 @@ Shapes: ``K`` parameters, ``b`` fits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import combinations, product
 
 import numpy as np
 
@@ -27,8 +28,9 @@ from xr_modelfit.problem import Problem
 __all__ = ["from_lower"]
 
 _ROUNDS = 20
+_PAIRS = (-4.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 4.0)  # the same for two parameters without slope
 _STEPS = 2
-_SIZES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # times where a parameter alone changes the model by a standard error
+_SIZES = (0.1, 0.25, 0.5, 1.0, 3.0, 10.0, 30.0, 100.0)  # of the way to where the model changes by a standard error
 
 
 def from_lower(
@@ -52,7 +54,7 @@ def from_lower(
         dof = np.maximum(samples.n_points[some.ids] - np.count_nonzero(problem.free), 1)
         lower = chi2 < some.chi2 * (1.0 - FALLS / dof)
         if not lower.all():
-            flat[todo[~lower]] = _without_slope(problem, samples, part_of_fits(some, ~lower), bounds)
+            flat[todo[~lower]] = without_slope(problem, samples, part_of_fits(some, ~lower), bounds)
         todo, P = todo[lower], P[lower]
         if not todo.size:
             break
@@ -63,12 +65,12 @@ def from_lower(
         at = todo[better]
         best.P[at], best.chi2[at], best.good[at] = new.P[better], new.chi2[better], new.good[better]
         best.n_iter[at] += new.n_iter[better]
-        level = np.any(_without_slope(problem, samples, part_of_fits(best, todo), bounds), axis=1)
+        level = np.any(without_slope(problem, samples, part_of_fits(best, todo), bounds), axis=1)
         todo = todo[better & (level | ~new.good)]
     return best, flat
 
 
-def _without_slope(problem: Problem, samples: Samples, at: Again, bounds: Bounds) -> np.ndarray:
+def without_slope(problem: Problem, samples: Samples, at: Again, bounds: Bounds) -> np.ndarray:
     """Parameters (b, K) in which the model is not linear, and has no slope at any sample."""
     flat = np.zeros(at.P.shape, dtype=bool)
     ours = np.flatnonzero(problem.free)
@@ -91,38 +93,49 @@ def _lowest(problem: Problem, samples: Samples, at: Again, bounds: Bounds) -> tu
     curved = np.flatnonzero(problem.free & ~problem.partly_linear)
     if not curved.size:
         return best, place
-    # Each fit, each of its parameters and each side at once.
-    fits = np.tile(np.arange(at.ids.size), 2 * curved.size)
-    along = np.repeat(np.tile(curved, 2), at.ids.size)
-    side = np.repeat([-1.0, 1.0], fits.size // 2)
-    for piece in pieces(np.arange(fits.size), samples.n_values):
-        which = fits[piece]
-        some = part_of_fits(at, which)
-        far = visible(problem, samples, some, along[piece], 1.0, 1.0)
-        way = side[piece] * np.where(np.isfinite(far), far, 0.0)
-        for chi2, Q in _along(problem, samples, some, bounds, along[piece], way):
-            for c in np.flatnonzero(chi2 < best[which]):
-                if chi2[c] < best[which[c]]:
-                    best[which[c]], place[which[c]] = chi2[c], Q[:, c]
+
+    def look(fits: np.ndarray, way: np.ndarray, sizes: Sequence[float]) -> None:
+        for piece in pieces(np.arange(fits.size), samples.n_values):
+            which = fits[piece]
+            some = part_of_fits(at, which)
+            for chi2, Q in _along(problem, samples, some, bounds, np.ascontiguousarray(way[:, piece]), sizes):
+                for c in np.flatnonzero(chi2 < best[which]).tolist():
+                    if chi2[c] < best[which[c]]:
+                        best[which[c]], place[which[c]] = chi2[c], Q[:, c]
+
+    # Each fit and each of its parameters, to both sides at once.
+    fits, along = np.tile(np.arange(at.ids.size), curved.size), np.repeat(curved, at.ids.size)
+    far = visible(problem, samples, part_of_fits(at, fits), along, 1.0, 1.0)
+    way = np.where(np.arange(at.P.shape[1])[:, None] == along, np.where(np.isfinite(far), far, 0.0), 0.0)
+    look(np.tile(fits, 2), np.concatenate([-way, way], axis=1), _SIZES)
+    flat = without_slope(problem, samples, at, bounds)
+    several = np.flatnonzero(np.count_nonzero(flat, axis=1) > 1)
+    if several.size:
+        far = np.where(np.isfinite(far), far, 0.0).reshape(curved.size, -1)[:, several]
+        for one, other in combinations(range(curved.size), 2):
+            both = flat[several, curved[one]] & flat[several, curved[other]]
+            for p, q in product(_PAIRS, _PAIRS):
+                way = np.zeros((at.P.shape[1], several.size))
+                way[curved[one]], way[curved[other]] = p * far[one], q * far[other]
+                look(several[both], way[:, both], (1.0,))
     return best, place
 
 
 def _along(
-    problem: Problem, samples: Samples, at: Again, bounds: Bounds, along: np.ndarray, way: np.ndarray
+    problem: Problem, samples: Samples, at: Again, bounds: Bounds, way: np.ndarray, sizes: Sequence[float]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Chi-square (b,) and parameters (K, b) along one parameter of each fit, the others following by linear steps."""
+    """Chi-square (b,) and parameters (K, b) along a way (K, b); those that it leaves alone follow by linear steps."""
     inputs, y, w = samples.columns(at.ids)
     P, low, high = (np.ascontiguousarray(a.T) for a in (at.P, *(bound[at.ids] for bound in bounds)))
-    ours, columns = np.flatnonzero(problem.free), np.arange(at.ids.size)
-    ahead = ours[:, None] == along
+    ours, led = np.flatnonzero(problem.free), way != 0.0
     Q = P.copy()
-    for size in _SIZES:
-        Q[along, columns] = np.clip(P[along, columns] + size * way, low[along, columns], high[along, columns])
+    for size in sizes:
+        Q = np.where(led, np.clip(P + size * way, low, high), Q)
         for _ in range(_STEPS):
             Q = problem.with_ties(Q)
             r = weighted(problem, y - problem.evaluate(inputs, Q), w)
             J = jacobian(problem, inputs, Q, low, high, w=w)
-            others = ((low < Q) & (high > Q))[ours] & ~ahead
+            others = ((low < Q) & (high > Q) & ~led)[ours]
             factors = factorise([np.ascontiguousarray(c) for c in J], others, accuracy(problem))
             Q[ours] = np.clip(Q[ours] + factors.solve(factors.remove(r)[0]), low[ours], high[ours])
         Q = problem.with_ties(Q)
