@@ -153,9 +153,7 @@ def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
     ``w`` is the row of D with the weights. Fills rows of N: the reduction of chi-square that it predicts, the one that
     is still possible. Returns whether it is the last.
     """
-    _, ftol, xtol, gtol, _, slow, along, alpha, forget, rounding, _, near, aligned, _, singular, _, _, _, cautious = (
-        rules
-    )
+    _, ftol, xtol, gtol, _, slow, along, alpha, forget, rounding, _, near, aligned, _, singular = rules[:15]
     chi2, damping, stretch, n_iter = load(N, CHI2), load(N, DAMPING), load(N, STRETCH), load(N, N_ITER)
     k = ours.size
     begun = (n_iter >= 0.0) & (load(N, STATUS) == GOES_ON)
@@ -182,8 +180,8 @@ def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
         save(V, (STEP, a), load(V, (X, a)) * load(V, (INVERSE, a)))
         save(V, (BENT, a), 0.0)
     step_inside(Q, V, by, singular)
-    if cautious > 0.0:
-        _keep_away(V, n_iter < cautious)
+    if rules[18] > 0.0:
+        _keep_away(V, n_iter < rules[18])
     steady = (promised <= near * chi2) & (damping < near)
     stretch, now2 = _stretched(V, stretch, steady, aligned)
     bending = begun & (n_iter >= slow) & (by == 1.0)

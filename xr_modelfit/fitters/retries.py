@@ -70,6 +70,11 @@ def _retry(verdicts: Verdicts, starts: np.ndarray, ids: np.ndarray) -> None:
             again = try_again(problem, samples, failed[hopeful], starts, bounds, options)
             _take(verdicts, again, none[hopeful])
             stopped = _lower(stopped, again, hopeful)
+        on_the_way = slow & hopeful & (status[failed] <= 0)
+        if on_the_way.any():
+            begun = np.array(starts)
+            begun[failed[on_the_way]] = stopped.P[on_the_way]
+            _take(verdicts, try_again(problem, samples, failed[on_the_way], begun, bounds, options), none[on_the_way])
         level = (status[failed] <= 0) & ~slow
         if level.any():
             lower, flat = from_lower(problem, samples, part_of_fits(stopped, level), bounds, options)
