@@ -82,7 +82,7 @@ def selected_table(source: Any, asked: Any, names: Any) -> SpectrumTable | None:
     ValueError, TypeError
         A table is asked for whose columns cannot be told, or there is more than one.
     """
-    if isinstance(source, fits.BinTableHDU):
+    if _is_table(source):
         return _understood(0, source, names)
     if not isinstance(source, fits.HDUList):
         return None
