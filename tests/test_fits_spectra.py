@@ -203,6 +203,7 @@ def test_vectors_in_several_rows(read: Read) -> None:
     assert fit["mean"].dims == ("row",)
     assert fit["target"].values.tolist() == ["a", "bb", "c"]
     assert (abs(fit["mean"] - 4500) < 5 * fit["mean_stderr"]).all()
+    xr.testing.assert_identical(read(to_hdulist(fit)).compute(), fit)
     assert parse_unit(fit["amplitude"].attrs["units"]) == u.Unit("erg / (cm2 s Angstrom)")
 
 
@@ -217,6 +218,10 @@ def test_a_line_in_each_layout(read: Read, layout: str) -> None:
     assert fit["n_points"] == left
     assert abs(fit["mean"] - 4500 * scale) < 5 * fit["mean_stderr"]
     assert abs(fit["reduced_chi2"] - 1) < 0.3
+    again = read(to_hdulist(fit))
+    xr.testing.assert_identical(again.compute(), fit)
+    best = again.modelfit.evaluate(ds["flux"]).compute()
+    xr.testing.assert_equal(read(to_hdulist(best.rename("best")))["best"].compute(), best)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -298,6 +303,7 @@ def test_a_fit_over_a_logarithmic_axis(read: Read) -> None:
     ds = read(log_image())
     fit = ds.modelfit(Gaussian1D(9, 4.51e-7, 2.5e-9), dim="wavelength", data="data", sigma="data_sigma").compute()
     assert abs(fit["mean"] - 4.5e-7) < 5 * fit["mean_stderr"]
+    xr.testing.assert_identical(read(to_hdulist(fit)).compute(), fit)
 
 
 # --- numbers, text and types
@@ -393,6 +399,14 @@ def test_a_light_curve(read: Read) -> None:
         ("1E-17 erg/cm^2/s/Ang", "1e-17 erg / (s cm2 Angstrom)"),
         ("E-17 erg/cm2/s/Angstrom", "1e-17 erg / (s cm2 Angstrom)"),
         ("10^{-17} erg s^{-1} cm^{-2} \u00c5^{-1}", "1e-17 erg / (s cm2 Angstrom)"),
+        ("ERG/CM2/S/A", "erg / (s cm2 Angstrom)"),
+        ("ERG/CM**2/S/ANG", "erg / (s cm2 Angstrom)"),
+        ("erg/s/cm$^2$/\\AA", "erg / (s cm2 Angstrom)"),
+        ("[10**-17 erg/s/cm2/A]", "1e-17 erg / (s cm2 Angstrom)"),
+        ("s2 cm4 A2 / erg2", "s2 cm4 Angstrom2 / erg2"),
+        ("nm (vacuum)", "nm"),
+        ("Ang.", "Angstrom"),
+        ("nanomaggies", "nmgy"),
         ("FLAM", "erg / (s cm2 Angstrom)"),
         ("fnu", "erg / (s cm2 Hz)"),
         ("e-/s", "electron / s"),

@@ -62,6 +62,11 @@ _REPAIRS = (
     (re.compile(r"[{}\[\]]|\\mathrm|\\rm\b|\$"), ""),  # of LaTeX
     (re.compile(r"(?<=\))\s*(?=[A-Za-z])"), "."),  # 10**(-17)erg
     (re.compile(r"^\s*[eE](?=-?\d+\b)"), "1e"),
+    (re.compile(r"\\AA\b"), "Angstrom"),
+    (re.compile(r"\s*\((?:vacuum|vac|air)\)", re.IGNORECASE), ""),
+    (re.compile(r"\bANG\b\.?"), "ANGSTROM"),
+    (re.compile(r"\b[Aa]ng\b\."), "Angstrom"),
+    (re.compile(r"\bnanomagg(?:y|ies)\b", re.IGNORECASE), "nmgy"),
     (re.compile(r"\bergs\b", re.IGNORECASE), "erg"),
     (re.compile(r"\be-(?=/|\s|$)"), "electron"),
     (re.compile(r"\bmicro(?=Jy|m\b)"), "u"),
@@ -90,7 +95,7 @@ def spelled(text: str, *, wavelength: bool = False) -> str:
     """
     given = " ".join(text.split())
     if wavelength:
-        given = _AMPERE.sub("Angstrom", given)
+        given = _AMPERE.sub("ANGSTROM" if given.isupper() and len(given) > 1 else "Angstrom", given)
     repaired = given
     for pattern, instead in ((re.compile(r"(?!)"), ""), *_REPAIRS):
         repaired = pattern.sub(instead, repaired)
