@@ -687,7 +687,7 @@ def test_maps_of_a_fit(path: Path, tmp_path: Path) -> None:
     hdus.writeto(tmp_path / "maps.fits")
     with fits.open(tmp_path / "maps.fits") as back:
         assert back[0].data is None
-        assert [hdu.name for hdu in back[1:]] == [str(name).upper() for name in result.data_vars]
+        assert [hdu.name for hdu in back[1:]] == [*(str(name).upper() for name in result.data_vars), "MODELFIT"]
         assert back["MEAN"].header["BUNIT"] == result["mean"].attrs["units"]
         assert back["FIT_STATUS"].data.dtype.kind == "i"
         assert "1: converged" in list(back["FIT_STATUS"].header["COMMENT"])

@@ -81,6 +81,20 @@ def test_no_guard_is_needed(way: str, n: int, options: str, tmp_path: Path) -> N
     assert len(seen) > (1 if n > 1000 and (os.cpu_count() or 1) > 1 else 0)
 
 
+@pytest.mark.parametrize("way", ["a script", "piped"])
+def test_a_store_needs_no_guard_either(way: str, tmp_path: Path) -> None:
+    """A lazy result, of which dask's own processes would run the script again."""
+    pytest.importorskip("zarr")
+    text = code(tmp_path, 8, "").replace('.modelfit(line(), "x"', '.chunk(p=4).modelfit(line(), "x", fits_per_chunk=2')
+    text = text.replace(
+        "print(int((", f"fit = fit.modelfit.to_zarr({str(tmp_path / 'a.zarr')!r}, scheduler='processes')\nprint(int(("
+    )
+    done = run(way, text, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n") == ["begin", "8 True", ""]
+    assert list((tmp_path / "seen").iterdir())
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_ctrl_c_ends_all_processes(tmp_path: Path) -> None:
     """At once, whatever is left to fit, and with nothing said but the interruption."""

@@ -107,6 +107,28 @@ def test_verify_false_takes_what_is_there_as_it_is(tmp_path: Path, monkeypatch: 
         write(changed, store, verify="no")
 
 
+def test_small_tiles_are_verified_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To read a tile of a few kilobytes takes as long as to read many of them."""
+    store, data = tmp_path / "fit.zarr", cube()
+    done = write(data, store)
+    tiles = int(np.prod(done["mean"].data.numblocks))
+    shapes, original = [], stores.loaded
+
+    def counted(variables: Any, scheduler: Any = None) -> Any:
+        shapes.append(variables[0].shape)
+        return original(variables, scheduler)
+
+    monkeypatch.setattr(stores, "loaded", counted)
+    write(data, store)
+    assert tiles > 4
+    assert len(shapes) < tiles
+    assert sum(np.prod(shape) for shape in shapes) == data.size
+    shapes.clear()
+    monkeypatch.setattr(stores, "_TOGETHER", 1)
+    write(data, store)
+    assert len(shapes) == tiles
+
+
 @pytest.mark.parametrize("name", ["sigma", "where", "p0"])
 def test_maps_are_looked_at_too(name: str, tmp_path: Path) -> None:
     store, data = tmp_path / "fit.zarr", cube()

@@ -11,20 +11,21 @@ from xarray.core import indexing
 
 from xr_modelfit.hdus import Image, Role
 
-__all__ = ["FileArray", "memory_array", "transformed"]
+__all__ = ["FileArray", "Scale", "is_plain", "memory_array", "transformed", "transformed_dtype"]
 
 
 @dataclass(frozen=True)
-class _Scale:
+class Scale:
     """How stored numbers become physical ones: BSCALE, BZERO, BLANK."""
 
     scale: float
     zero: float
     blank: int | None
     stored: np.dtype[Any]
+    narrow: bool = True  # images of small integers become float32, columns float64
 
     @classmethod
-    def of(cls, header: fits.Header) -> "_Scale":
+    def of(cls, header: fits.Header) -> "Scale":
         bits = int(header["BITPIX"])
         stored = np.dtype({8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[bits])
         blank = header.get("BLANK") if bits > 0 else None
@@ -54,7 +55,7 @@ class _Scale:
             return self.whole
         if self.stored.kind == "f":
             return self.stored.newbyteorder("=")
-        return np.dtype("f4" if self.stored.itemsize <= 2 else "f8")
+        return np.dtype("f4" if self.narrow and self.stored.itemsize <= 2 else "f8")
 
     def apply(self, raw: np.ndarray) -> np.ndarray:
         if self.trivial:
@@ -71,14 +72,16 @@ class _Scale:
         return values
 
 
-def transformed(values: Any, role: Role) -> Any:
-    """Standard deviations instead of variances, True where good instead of flags."""
+def transformed(values: Any, role: Role, ignored: int = 0) -> Any:
+    """Standard deviations instead of variances, True where good instead of flags; ``ignored`` ones do not count."""
     if role in (Role.DATA, Role.SIGMA):
         return values
     if role is Role.FLAGS:
-        return values == 0
+        return values == 0 if not ignored else values & ~np.uint64(ignored).astype(values.dtype) == 0
     if role is Role.GOOD:
         return values != 0
+    if role is Role.LOGARITHM:
+        return 10.0 ** np.asarray(values, dtype=float)
     if role is Role.INVERSE_VARIANCE:
         usable = values > 0  # no weight: not known
         values = 1 / np.where(usable, values, np.nan)
@@ -86,33 +89,39 @@ def transformed(values: Any, role: Role) -> Any:
         return np.sqrt(values)
 
 
-def _transformed_dtype(dtype: np.dtype[Any], role: Role) -> np.dtype[Any]:
+def transformed_dtype(dtype: np.dtype[Any], role: Role) -> np.dtype[Any]:
     if role in (Role.DATA, Role.SIGMA):
         return dtype
     return np.asarray(transformed(np.ones(1, dtype), role)).dtype
+
+
+def is_plain(path: str) -> bool:
+    """Whether a file is FITS as it stands, not compressed."""
+    with open(path, "rb") as file:
+        return file.read(6) == b"SIMPLE"
 
 
 class FileArray(BackendArray):
     """The numbers of an image HDU of a file, opened anew for each reading, so that it travels as a path.
 
     Of a plain file the numbers are mapped into memory, not copied. Of a compressed image, the tiles
-    that are asked for are read; of a compressed file, all of it.
+    that are asked for are read; of a compressed file, all of it. ``dtype`` is that of the file where none is given.
     """
 
-    def __init__(self, path: str, image: Image) -> None:
+    def __init__(self, path: str, image: Image, dtype: np.dtype[Any] | None = None) -> None:
         info = image.hdu.fileinfo()
-        with open(path, "rb") as file:
-            plain = file.read(6) == b"SIMPLE" and not isinstance(image.hdu, fits.CompImageHDU)
+        plain = is_plain(path) and not isinstance(image.hdu, fits.CompImageHDU)
         status = os.stat(path)
         self.path = path
         self.age = (status.st_mtime_ns, status.st_size)  # tells dask one state of the file from another
         self.index = image.index
         self.offset = int(info["datLoc"]) if plain else None
-        self.scale = _Scale.of(image.header)
+        self.scale = Scale.of(image.header)
         self.role = image.role
+        self.ignored = image.ignored
         self.shape = image.shape
-        dtype = _transformed_dtype(self.scale.dtype, image.role)
-        self.dtype = dtype if plain else dtype.newbyteorder("=")
+        own = transformed_dtype(self.scale.dtype, image.role)
+        self.dtype = dtype if dtype is not None else own if plain else own.newbyteorder("=")
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._read)
@@ -125,7 +134,7 @@ class FileArray(BackendArray):
             with fits.open(self.path, memmap=False, do_not_scale_image_data=True) as hdus:
                 hdu = hdus[self.index]
                 raw = hdu.section[key] if isinstance(hdu, fits.CompImageHDU) else hdu.data[key]
-        values = transformed(self.scale.apply(np.asarray(raw)), self.role)
+        values = transformed(self.scale.apply(np.asarray(raw)), self.role, self.ignored)
         return np.asarray(values, dtype=self.dtype)
 
 
@@ -136,4 +145,4 @@ def memory_array(image: Image) -> Any:
     values = image.hdu.data
     if values.dtype.kind in "iu" and blank is not None and not scaled:
         values = np.where(values == blank, np.nan, values)
-    return transformed(values, image.role)
+    return transformed(values, image.role, image.ignored)

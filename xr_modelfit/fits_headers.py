@@ -11,6 +11,7 @@ import xarray as xr
 from astropy.io import fits
 from astropy.wcs import WCS, InvalidTransformError
 
+from xr_modelfit.log_axes import log_linear
 from xr_modelfit.messages import sentence
 
 __all__ = ["FRAME", "HEADER", "LOOKUP", "StoredWCS", "read_wcs", "stored_wcs", "units_of", "without_wcs"]
@@ -20,7 +21,7 @@ HEADER = "fits_header"
 LOOKUP = "fits_lookup_tables"
 _WCS_KEY = re.compile(
     r"((CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA|CNAME|CRDER|CSYER)\d+|(CD|PC|PV|PS)\d+_\d+|WCSAXES|WCSNAME|LONPOLE|LATPOLE)"
-    r"[A-Z]?|(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)|(CPDIS|CQDIS|CPERR|CQERR|D2IMDIS|D2IMERR|D2IMARR)\d*|(DP|DQ)\d+.*"
+    r"[A-Z]?|DC-FLAG|COEFF[01]|(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)|(CPDIS|CQDIS|CPERR|CQERR|D2IMDIS|D2IMERR|D2IMARR)\d*|(DP|DQ)\d+.*"
 )
 _AXIS_KEY = re.compile(r"(CTYPE|CRVAL|CRPIX|CDELT|CUNIT)\d+|(CD|PC)\d+_\d+")
 _TABLE_KEY = re.compile(r"(CPDIS|CQDIS|CPERR|CQERR|D2IMDIS|D2IMERR|D2IMARR)\d*|(DP|DQ)\d+.*|AXISCORR")
@@ -36,9 +37,13 @@ def read_wcs(header: fits.Header, hdus: fits.HDUList | None = None) -> WCS | Non
     ValueError
         The keywords make no valid WCS.
     """
+    header = header.copy()
+    if (log := log_linear(header)) is not None:
+        for key in {key for key in header if re.fullmatch(r"(CTYPE|CUNIT|CRVAL|CDELT|CRPIX|CNAME)1|(CD|PC)1_1", key)}:
+            del header[key]
+        header.update(log)
     if not any(_AXIS_KEY.fullmatch(key) for key in header):
         return None
-    header = header.copy()
     if "RADECSYS" in header and "RADESYS" not in header:
         header.rename_keyword("RADECSYS", "RADESYS")
     for key in [key for key in header if key.startswith("NAXIS")]:

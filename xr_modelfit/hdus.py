@@ -27,11 +27,12 @@ class Role(Enum):
     INVERSE_VARIANCE = "inverse variance"
     FLAGS = "flags, 0 where good"
     GOOD = "flags, 0 where bad"
+    LOGARITHM = "decimal logarithm of a coordinate"
 
     @property
     def suffix(self) -> str:
         """What is put after the name of the data."""
-        return "" if self is Role.DATA else "_good" if self in (Role.FLAGS, Role.GOOD) else "_sigma"
+        return "" if self in (Role.DATA, Role.LOGARITHM) else "_good" if self in (Role.FLAGS, Role.GOOD) else "_sigma"
 
 
 _NAMES = {
@@ -65,12 +66,15 @@ class Image:
     role : Role
     parent : str or None
         Upper-case name of the data that it belongs to, where it says so.
+    ignored : int
+        Of flags: those that leave the data usable.
     """
 
     index: int
     hdu: Any
     role: Role
     parent: str | None
+    ignored: int = 0
 
     @property
     def header(self) -> fits.Header:
@@ -141,8 +145,8 @@ def table_of(hdus: fits.HDUList) -> str:
 
 def _no_image(hdus: fits.HDUList) -> ValueError:
     return ValueError(
-        f"There is no image in the file, only {table_of(hdus)}. Tables are read by astropy.table.Table.read; pass a "
-        "file with an image HDU."
+        f"There is no image in the file, only {table_of(hdus)}. Pass a file with an image, or with a table of spectra; "
+        "other tables are read by astropy.table.Table.read."
     )
 
 

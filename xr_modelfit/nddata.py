@@ -10,8 +10,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from xr_modelfit.file_arrays import transformed
-from xr_modelfit.fits import observation
 from xr_modelfit.fits_headers import without_wcs
+from xr_modelfit.fits_reading import observation
 from xr_modelfit.hdus import Role
 from xr_modelfit.messages import a
 from xr_modelfit.unit_text import write_unit

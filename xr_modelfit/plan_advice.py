@@ -58,7 +58,8 @@ def advice(job: Job, planned: PlannedFit, timing: Timing, memory: int) -> Iterat
     if lazy and threads and isinstance(job.request.fitter, PixelwiseFitter) and planned.n_blocks > 1:
         yield (
             f"compute() works on threads, of which {planned.fitter} uses one at a time: "
-            'fit.compute(scheduler="processes") uses all cores.'
+            'fit.compute(scheduler="processes") uses all cores, in a script under if __name__ == "__main__":, and '
+            'fit.modelfit.to_zarr(path, scheduler="processes") without it.'
         )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 __all__ = ["Tiling"]
@@ -56,6 +56,21 @@ class Tiling:
             tile[dim] = slice(at * self.steps[dim], min((at + 1) * self.steps[dim], self.sizes[dim]))
         return {d: tile[d] for d in self.sizes}
 
+    def runs(self, tiles: Sequence[int], most: int) -> Iterator[tuple[list[int], dict[Hashable, slice]]]:
+        """Neighbours among some tiles that make up one box, with the box; of at most ``most`` fits, or one tile."""
+        run: list[int] = []
+        box: dict[Hashable, slice] = {}
+        for i in tiles:
+            joined = _joined(box, self[i]) if run and i == run[-1] + 1 else None
+            if joined is not None and math.prod(s.stop - s.start for s in joined.values()) <= most:
+                run, box = [*run, i], joined
+                continue
+            if run:
+                yield run, box
+            run, box = [i], self[i]
+        if run:
+            yield run, box
+
     @property
     def n_fits(self) -> int:
         """Positions in all."""
@@ -77,3 +92,11 @@ class Tiling:
             ]
             found *= sum(touched) / n if touched else 1.0
         return found
+
+
+def _joined(box: Mapping[Hashable, slice], tile: Mapping[Hashable, slice]) -> dict[Hashable, slice] | None:
+    """The box of a box and a tile that continues it along one dim; None where it does not."""
+    others = [d for d in box if box[d] != tile[d]]
+    if len(others) != 1 or box[others[0]].stop != tile[others[0]].start:
+        return None
+    return dict(box) | {others[0]: slice(box[others[0]].start, tile[others[0]].stop)}

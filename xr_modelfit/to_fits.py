@@ -1,4 +1,4 @@
-"""Labelled maps as FITS images, with the WCS of the axes that are left.
+"""Labelled maps as FITS images, with the WCS of the axes that are left; beside those of a fit result, its record.
 
 The WCS is that of the header which the scalar coordinate ``wcs`` keeps, moved to the pixels that
 the maps still have. Which ones these are is told by the indexes: pixel numbers, or world
@@ -14,10 +14,13 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.wcs import WCS, Sip
 
-from xr_modelfit.fits import OBSERVATION
+from xr_modelfit.fits_flags import flag_cards
 from xr_modelfit.fits_headers import StoredWCS, stored_wcs, units_of
+from xr_modelfit.fits_reading import OBSERVATION
 from xr_modelfit.fits_units import FitsUnit, fits_unit, read_unit
 from xr_modelfit.messages import a
+from xr_modelfit.result_tables import ImagePlace, result_table
+from xr_modelfit.spectrum_tables import spectrum_table, tabular
 from xr_modelfit.wcs import PIXEL_AXIS, WORLD_AXIS
 
 __all__ = ["to_hdulist"]
@@ -27,6 +30,9 @@ _MANY_LABELS = 100  # more than these are not listed in a header
 
 def to_hdulist(obj: xr.Dataset | xr.DataArray) -> fits.HDUList:
     """Maps as FITS images: an empty primary HDU, and one image extension for each variable.
+
+    A fit result also gets a table, ``MODELFIT``, with its record and all coordinates, so that
+    `from_fits` gives the same result again. Data that come from a table become a table.
 
     Parameters
     ----------
@@ -45,7 +51,7 @@ def to_hdulist(obj: xr.Dataset | xr.DataArray) -> fits.HDUList:
     Raises
     ------
     TypeError
-        ``obj`` is nothing of the kind, or a variable does not hold real numbers.
+        ``obj`` is neither a Dataset nor a DataArray, or a variable does not hold real numbers.
     ValueError
         A dim has positions without an even step, or the WCS needs tables that the header does not hold.
 
@@ -75,26 +81,34 @@ def to_hdulist(obj: xr.Dataset | xr.DataArray) -> fits.HDUList:
     if not isinstance(obj, xr.Dataset):
         raise TypeError(f"obj is {a(obj)}; pass a Dataset, a fit result for one, or a DataArray.")
     stored = next((found for array in obj.data_vars.values() if (found := stored_wcs(array)) is not None), None)
-    plans = {name: _Plan.of(array, name, stored) for name, array in obj.data_vars.items()}  # refuses before it reads
+    coordinate, columns = tabular(obj) or (None, [])
+    images = obj.drop_vars(columns).data_vars
+    plans = {name: _Plan.of(array, name, stored) for name, array in images.items()}  # refuses before it reads
     computed = obj.compute()
     primary = fits.PrimaryHDU()
     for key, attr in OBSERVATION.items():
         if isinstance(value := obj.attrs.get(attr), str | int | float) and str(value).isascii():
             primary.header[key] = value
     hdus = fits.HDUList([primary])
+    places: dict[Hashable, ImagePlace] = {}
     for name, plan in plans.items():
         values = plan.arranged(computed[name])
         hdus.append(fits.ImageHDU(values, plan.header, name=_ascii(str(name)).upper()))
         hdus[-1].header.update(_classes(name, obj))
+        places[name] = ImagePlace(len(hdus) - 1, hdus[-1].header["EXTNAME"], plan.dims, plan.factor == 1.0)
+    if columns:
+        hdus.append(spectrum_table(computed, coordinate, columns))
+    if (table := result_table(computed, places)) is not None:
+        hdus.append(table)
     return hdus
 
 
 def _classes(name: Hashable, obj: xr.Dataset) -> dict[str, str]:
     """What the image is to the others, for `from_fits` and other readers: STDDEV may be a parameter of a model."""
     parent, _, last = str(name).rpartition("_")
-    if parent not in obj or last not in ("sigma", "good"):
+    if parent not in obj or last not in ("sigma", "good", "flags"):
         return {"HDUCLAS1": "IMAGE", "HDUCLAS2": "DATA"}
-    kind = {"sigma": ("ERROR", "RMSE"), "good": ("QUALITY", "MASKONE")}[last]
+    kind = {"sigma": ("ERROR", "RMSE"), "good": ("QUALITY", "MASKONE"), "flags": ("QUALITY", "FLAG32BIT")}[last]
     return {"HDUCLAS1": "IMAGE", "HDUCLAS2": kind[0], "HDUCLAS3": kind[1], "SCIDATA": _ascii(parent).upper()}
 
 
@@ -136,12 +150,13 @@ class _Plan:
             header = moved.to_header(relax=True)
         on_wcs = [found[k][0] for k in kept]
         others = [dim for dim in array.dims if dim not in on_wcs]
-        header["WCSAXES"] = len(kept) + len(others)
+        if kept or others:
+            header["WCSAXES"] = len(kept) + len(others)
         for number, dim in enumerate(reversed(others), len(kept) + 1):
             _linear_axis(header, number, array, dim)
         unit = fits_unit(array)
         _describe(header, array, unit)
-        return cls((*others, *reversed(on_wcs)), header, unit.factor)
+        return cls((*others, *reversed(on_wcs)) or (None,), header, unit.factor)  # no image is without axes
 
     def arranged(self, array: xr.DataArray) -> np.ndarray:
         """Numbers in the order of the file and of a type that FITS has."""
@@ -330,6 +345,7 @@ def _describe(header: fits.Header, array: xr.DataArray, unit: FitsUnit) -> None:
         header["BUNIT"] = unit.text
     if title := array.attrs.get("long_name"):
         header.add_comment(_ascii(str(title)))
+    header.update(flag_cards(array.attrs))
     values, meanings = array.attrs.get("flag_values"), str(array.attrs.get("flag_meanings", "")).split()
     if values is not None and len(np.atleast_1d(values)) == len(meanings):
         for value, meaning in zip(np.atleast_1d(values), meanings, strict=True):

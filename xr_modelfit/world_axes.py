@@ -103,6 +103,8 @@ def world_axis(wcs: BaseLowLevelWCS, i: int) -> WorldAxis:
     """
     kind = wcs.world_axis_physical_types[i]
     ctype = str(wcs.wcs.ctype[i]) if isinstance(wcs, WCS) else ""
+    if ctype.upper().startswith("AWAV"):
+        kind = "em.wl;obs.atmos"  # older astropy says em.wl, as in vacuum
     title = str(wcs.world_axis_names[i] or "")
     unit = _unit(wcs, i)
     name, long_name, standard_name = _named(kind, ctype.split("-")[0].strip().upper(), unit, title)
