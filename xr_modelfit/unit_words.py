@@ -20,6 +20,7 @@ u, eV, Torr, Oe    newer constants                 older constants            as
 nmi                nautical mile (imperial)        1e-9 mile                  nautical mile
 acre, gallon, ...  imperial units                  the same to 5e-6           as astropy has them
 psu                --                              --; 1e-3 by CF             1e-3
+molecule           --                              1/6.022e23 mol; a number   1/6.022e23 mol
 S, Sv, T, P, G     siemens, sievert, tesla, ...    the same where known       as astropy has them
 A, N               ampere, newton                  the same; ångström,        ampere, newton
                                                    nitrogen in usage
@@ -74,7 +75,7 @@ _WORDS = _table(
         "degreesE degree_true degrees_true degree_T degrees_T degreeT degreesT": u.deg,
         "' \u2032 arcmins arc_minute arc_minutes": u.arcmin,
         "\" '' \u2032\u2032 arcsecs arc_second arc_seconds": u.arcsec,
-        "dimensionless unitless none": u.dimensionless_unscaled,
+        "dimensionless unitless none fraction": u.dimensionless_unscaled,
         "% percent percents": u.percent,
         "‰ permil permille psu PSU": _number(1e-3),
         "ppm ppmv ppmV": _number(1e-6),
@@ -87,6 +88,7 @@ _WORDS = _table(
         "hr hrs": u.h,
         "day days": u.d,
         "yrs": u.yr,
+        "decade decades": u.CompositeUnit(10, [u.yr], [1]),
         "mbar millibar millibars": u.mbar,
         "dbar decibar decibars": u.CompositeUnit(0.1, [u.bar], [1]),
         "count counts cts": u.ct,
@@ -106,7 +108,9 @@ _WORDS = _table(
         "pound pounds lb lbs": imperial.lb,
         "nautical_mile nautical_miles": imperial.nmi,
         "electron_volt electron_volts": u.eV,
-        "light_year light_years": u.lyr,
+        "light_year light_years ly": u.lyr,
+        "ergs": u.erg,
+        "molecule molecules molec": u.CompositeUnit(1 / 6.02214076e23, [u.mol], [1]),  # as UDUNITS-2 has it
     }
 )
 _WORDS_OF_CDS = {
