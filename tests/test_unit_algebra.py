@@ -182,7 +182,7 @@ CUSTOM: dict[str, tuple[str, Sequence[str], Mapping[str, tuple[float, str]]]] = 
     "root": ("np.sqrt((p0 * np.exp(-x / p1)) ** 2 + p2**2)", ["Y", "X", "Y"], {}),
     "hypot": ("np.hypot(p0 * np.exp(-x / p1), p2)", ["Y", "X", "Y"], {}),
     "Michaelis and Menten": ("p0 * x / (p1 + x)", ["Y", "X"], {}),
-    "Hill": ("p0 * x**p2 / (p1**p2 + x**p2)", ["Y", "X or X", "1"], {}),
+    "Hill": ("p0 * x**p2 / (p1**p2 + x**p2)", ["Y", "X", "1"], {}),
     "Arrhenius": ("p0 * np.exp(-p1 / x)", ["Y", "X"], {}),
     "parabola by its top": ("p0 - p1 * (x - p2) ** 2", ["Y", "Y X-2", "X"], {}),
     "polynomial by Horner": ("p0 + x * (p1 + x * (p2 + x * p3))", ["Y", "Y X-1", "Y X-2", "Y X-3"], {}),
@@ -213,7 +213,7 @@ def written(name: str, values: Sequence[float] | None = None, factors: Mapping[s
     return custom_model(eval(f"lambda x, {arguments}: {expression}", {"np": np}))()
 
 
-OPEN_HERE = {"Hill": [1], "logarithm of the input": [0]}
+OPEN_HERE = {"logarithm of the input": [0]}
 
 
 def expected(name: str) -> list[Powers | None]:
