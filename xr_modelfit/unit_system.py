@@ -100,9 +100,8 @@ def _resolve_units(
 ) -> UnitSystem:
     """`resolve_units` for a model whose tables are plain."""
     names = result_names(model)
-    carried = [getattr(model, name).unit for name in model.param_names]
-    if any(c is not None for c in carried):
-        return Carried(model, names, carried, inputs, measure, equivalencies, given).resolve(probe)
+    if any(getattr(model, name).unit is not None for name in model.param_names):
+        return Carried(model, inputs, measure, equivalencies, given).resolve(probe)
     if measure.text is None and all(i.measure.text is None for i in inputs) and not given:
         return UnitSystem(inputs, measure, tuple(ParameterUnit(n) for n in names))
     found = dimensions(model, units_of(inputs, measure, given))
