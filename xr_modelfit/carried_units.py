@@ -215,8 +215,8 @@ class Carried:
         raise ValueError(
             f"model has units ({self._shown()}), but with them it cannot be evaluated on the coordinates "
             f"{listed(i.coordinate for i in self.inputs)}, or gives no values in the unit of the data "
-            f"({write_unit(self.values.read())!r}).{why}{self._advice(probe, range(len(self.names)))} Plain numbers are in "
-            "the units of the data and its coordinates."
+            f"({write_unit(self.values.read())!r}).{why}{self._advice(probe, range(len(self.names)))} Plain numbers "
+            "are in the units of the data and its coordinates."
         )
 
     def _tried(self, probe: Probe) -> UnitSystem | None:

@@ -84,12 +84,15 @@ _WORDS = _table(
         "sec secs": u.s,
         "msec": u.ms,
         "usec": u.us,
+        "nsec": u.ns,
         "mins": u.min,
         "hr hrs": u.h,
         "day days": u.d,
         "yrs": u.yr,
         "decade decades": u.CompositeUnit(10, [u.yr], [1]),
         "mbar millibar millibars": u.mbar,
+        "atm atmosphere atmospheres standard_atmosphere": u.def_unit("atm", 101325 * u.Pa),
+        "mmHg mm_Hg": u.def_unit("mmHg", 133.322387415 * u.Pa),
         "dbar decibar decibars": u.CompositeUnit(0.1, [u.bar], [1]),
         "count counts cts": u.ct,
         "electron electrons": u.electron,
@@ -113,14 +116,6 @@ _WORDS = _table(
         "molecule molecules molec": u.CompositeUnit(1 / 6.02214076e23, [u.mol], [1]),  # as UDUNITS-2 has it
     }
 )
-_WORDS_OF_CDS = {
-    "atm": "atm",
-    "atmosphere": "atm",
-    "atmospheres": "atm",
-    "standard_atmosphere": "atm",
-    "mmHg": "mmHg",
-    "mm_Hg": "mmHg",
-}
 _WORDS |= {
     name: unit
     for unit in vars(imperial).values()
@@ -184,8 +179,6 @@ def as_written(word: str, temperature: bool) -> UnitBase | None:
         return u.deg_C if word == "C" else imperial.deg_F
     if word in _WORDS:
         return _WORDS[word]
-    if word in _WORDS_OF_CDS:
-        return _of_cds(word)
     known = u.get_current_unit_registry().registry
     return known.get(word) or known.get(word.translate(_LATIN))
 
@@ -193,19 +186,7 @@ def as_written(word: str, temperature: bool) -> UnitBase | None:
 def by_name(word: str) -> UnitBase | None:
     """What a name means, which may be in the plural and in any case."""
     word = word.lower().replace("metre", "meter").replace("litre", "liter")
-    return _named(word) or (_named(word[:-1]) if word.endswith("s") else None)
-
-
-def _named(name: str) -> UnitBase | None:
-    of_cds = next((word for word in _WORDS_OF_CDS if word.lower() == name and len(name) > 3), None)
-    return _names().get(name) if of_cds is None else _of_cds(of_cds)
-
-
-def _of_cds(word: str) -> UnitBase:
-    from astropy.units import cds  # takes as long to import as all of this package
-
-    unit: UnitBase = getattr(cds, _WORDS_OF_CDS[word])
-    return unit
+    return _names().get(word) or (_names().get(word[:-1]) if word.endswith("s") else None)
 
 
 @lru_cache(maxsize=1)
