@@ -478,6 +478,21 @@ def test_a_given_unit_sets_what_is_open_and_follows_through() -> None:
     assert units_of(bounded)["amplitude_1"] == "mK"
 
 
+@pytest.mark.parametrize("formula", ["a * np.exp(-x / 10)", "a * np.log((x + 1) / 2)", "a * (1 - np.exp(-x / 3)) + b"])
+def test_a_given_unit_that_can_be_converted_is_converted(formula: str) -> None:
+    """Where a constant hides what a parameter is, a start in kilokelvins over data in kelvins sets no other scale."""
+    model = custom_model(eval(f"lambda x, a=1.0{', b=0.5' * formula.count('b')}: {formula}", {"np": np}))
+    data = labelled(model(a=3000.0)(X))
+    result = data.modelfit(model(), dim="x", p0={"a": 2.5 * u.kK})
+    assert result["a"].attrs["units"] == "kK"
+    np.testing.assert_allclose(result["a"], 3.0, rtol=1e-6)
+    other = data.modelfit(model(), dim="x", p0={"a": 2500 * u.s}, errors="ignore")  # as the expression allows
+    assert other["a"].attrs["units"] == "s"
+    for start in (20 * u.ABmag, 1 * u.dex(u.cm / u.s**2)):
+        with pytest.raises(ValueError, match=r"p0\['a'\] is in"):
+            data.modelfit(model(), dim="x", p0={"a": start})
+
+
 def test_a_given_unit_that_the_expression_forbids() -> None:
     data = labelled(np.exp(-0.5 * (X - 5) ** 2))
     model = M.Const1D(2, **HELD) * M.Gaussian1D(0.4, 5.1, 1.1)

@@ -306,7 +306,8 @@ class _PureForms:
     def converts(self, unit: Any, form: Form, groups: Sequence[int]) -> bool:
         """Whether a unit can be converted to that of a form by a factor."""
         total = self._unit(self._merged(form, groups))
-        return total is not None and _is_number((unit / total).decompose())
+        plain = total is not None and isinstance(unit, u.UnitBase)  # and no magnitude of something
+        return plain and _is_number((unit / total).decompose())
 
     def _merged(self, form: Form, groups: Sequence[int]) -> Form:
         """The form with inputs by their units, whatever they are spelled like."""

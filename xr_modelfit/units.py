@@ -251,19 +251,7 @@ def required_conversion(
     difference: bool = False,
     error: type[ValueError] = ValueError,
 ) -> Conversion:
-    """As `conversion`, from what an array says of its numbers to what another says.
-
-    Parameters
-    ----------
-    now, then : Measure
-        With units.
-    what, of : str
-        The arrays, for the message; the first with its verb: "sigma is".
-    equivalencies, difference
-        As `conversion` has them.
-    error : type
-        Raised where there is no conversion, or a unit is not known.
-    """
+    """As `conversion`, or an error that says ``what`` (with its verb: "sigma is") is not in the unit of what."""
     try:
         how = conversion(now.read(), then.read(), equivalencies, difference)
         if how is None:  # C, on what has lost its name
