@@ -117,6 +117,8 @@ def cf_units_reader() -> Reader:
     """UDUNITS-2, by cf-units."""
     from cf_units import Unit
 
+    targets = [(Unit(text), powers) for text, powers in dict(kinds()).items()]
+
     def read(text: str, temperature: bool) -> Meaning | None:
         try:
             unit = Unit(text)
@@ -124,13 +126,11 @@ def cf_units_reader() -> Reader:
                 return None
         except ValueError:
             return None
-        for known in sorted({kind for kind, _ in kinds()}):
-            target = Unit(known)
+        for target, powers in targets:
             if unit.is_convertible(target):
                 zero, one, two = (unit.convert(x, target) for x in (0.0, 1.0, 2.0))
-                if not math.isclose(two - one, scale := one - zero, rel_tol=1e-6):
-                    continue  # seconds are convertible to hertz, as reciprocals
-                return scale, dict(next(powers for kind, powers in kinds() if kind == known))
+                if math.isclose(two - one, scale := one - zero, rel_tol=1e-6):  # seconds and hertz are reciprocals
+                    return scale, powers
         return float("nan"), {"other": 1.0}
 
     return read
