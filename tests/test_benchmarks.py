@@ -25,3 +25,15 @@ def test_a_small_comparison_prints_both_tables():
     assert any(row[0] == "exp of NumPy" for row in rows)
     own = [row[6] for row in rows if len(row) == 11 and row[1].startswith("xr_modelfit, numpy,")]
     assert set(own) == {"100 %"}
+
+
+@pytest.mark.slow
+def test_the_table_of_readers_of_units_is_that_of_the_documentation():
+    """Of this package and of astropy; other readers need not be installed."""
+    script = Path(__file__).parent / "benchmarks" / "unit_readers.py"
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (Path(__file__).parents[1] / "docs" / "units.md").read_text().replace("`", "'")
+    printed = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert printed[0] in page
+    assert next(line for line in printed if line.startswith("| xr_modelfit")) in page

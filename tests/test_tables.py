@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from astropy import units as u
-from astropy.modeling import Model
+from astropy.modeling import Model, custom_model
 from astropy.modeling.models import (
     Const1D,
     Gaussian1D,
@@ -224,6 +224,18 @@ def test_data_and_coordinate_of_one_kind() -> None:
     given = data(2 * W[0] + 2 * X, u.nm, None).assign_attrs(units="Angstrom")
     model = Tabular1D(points=W * u.AA, lookup_table=((W + W[0]) * u.AA).to(u.um)) | Scale(1.0)
     check(fit(given, model, "w"), factor_1=(2.0, "1"))
+
+
+def test_what_could_be_two_things_and_has_no_expression() -> None:
+    """Values in the unit of the data or of the coordinate, behind a function that is no expression: not guessed."""
+
+    def opaque(x: Any, factor: Any = 1.0) -> Any:
+        return factor * x if np.all(np.asarray(x) > -1) else x
+
+    given = data(2 * W[0] + 2 * X, u.nm, None).assign_attrs(units="Angstrom")
+    model = Tabular1D(points=W * u.AA, lookup_table=((W + W[0]) * u.AA).to(u.um)) | custom_model(opaque)()
+    with pytest.raises(ValueError, match=r"plain numbers to its tables"):
+        fit(given, model, "w")
 
 
 # --- afterwards

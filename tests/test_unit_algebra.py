@@ -182,7 +182,7 @@ CUSTOM: dict[str, tuple[str, Sequence[str], Mapping[str, tuple[float, str]]]] = 
     "root": ("np.sqrt((p0 * np.exp(-x / p1)) ** 2 + p2**2)", ["Y", "X", "Y"], {}),
     "hypot": ("np.hypot(p0 * np.exp(-x / p1), p2)", ["Y", "X", "Y"], {}),
     "Michaelis and Menten": ("p0 * x / (p1 + x)", ["Y", "X"], {}),
-    "Hill": ("p0 * x**p2 / (p1**p2 + x**p2)", ["Y", "X or X", "1"], {}),
+    "Hill": ("p0 * x**p2 / (p1**p2 + x**p2)", ["Y", "X", "1"], {}),
     "Arrhenius": ("p0 * np.exp(-p1 / x)", ["Y", "X"], {}),
     "parabola by its top": ("p0 - p1 * (x - p2) ** 2", ["Y", "Y X-2", "X"], {}),
     "polynomial by Horner": ("p0 + x * (p1 + x * (p2 + x * p3))", ["Y", "Y X-1", "Y X-2", "Y X-3"], {}),
@@ -213,7 +213,7 @@ def written(name: str, values: Sequence[float] | None = None, factors: Mapping[s
     return custom_model(eval(f"lambda x, {arguments}: {expression}", {"np": np}))()
 
 
-OPEN_HERE = {"Hill": [1], "logarithm of the input": [0]}
+OPEN_HERE = {"logarithm of the input": [0]}
 
 
 def expected(name: str) -> list[Powers | None]:
@@ -476,6 +476,21 @@ def test_a_given_unit_sets_what_is_open_and_follows_through() -> None:
         np.testing.assert_allclose(result.modelfit.evaluate(data), data, atol=1e-6)
     bounded = data.modelfit(model, dim="x", bounds={"amplitude_1": (0 * u.mK, 900 * u.mK)})
     assert units_of(bounded)["amplitude_1"] == "mK"
+
+
+@pytest.mark.parametrize("formula", ["a * np.exp(-x / 10)", "a * np.log((x + 1) / 2)", "a * (1 - np.exp(-x / 3)) + b"])
+def test_a_given_unit_that_can_be_converted_is_converted(formula: str) -> None:
+    """Where a constant hides what a parameter is, a start in kilokelvins over data in kelvins sets no other scale."""
+    model = custom_model(eval(f"lambda x, a=1.0{', b=0.5' * formula.count('b')}: {formula}", {"np": np}))
+    data = labelled(model(a=3000.0)(X))
+    result = data.modelfit(model(), dim="x", p0={"a": 2.5 * u.kK})
+    assert result["a"].attrs["units"] == "kK"
+    np.testing.assert_allclose(result["a"], 3.0, rtol=1e-6)
+    other = data.modelfit(model(), dim="x", p0={"a": 2500 * u.s}, errors="ignore")  # as the expression allows
+    assert other["a"].attrs["units"] == "s"
+    for start in (20 * u.ABmag, 1 * u.dex(u.cm / u.s**2)):
+        with pytest.raises(ValueError, match=r"p0\['a'\] is in"):
+            data.modelfit(model(), dim="x", p0={"a": start})
 
 
 def test_a_given_unit_that_the_expression_forbids() -> None:

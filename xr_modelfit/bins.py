@@ -12,7 +12,7 @@ import xarray as xr
 from xr_modelfit.coords import Labels, ModelInput, bare
 from xr_modelfit.messages import a, listed
 from xr_modelfit.times import holds_times, undecoded_axis
-from xr_modelfit.units import Conversion, Measure, factor_of_texts
+from xr_modelfit.units import Conversion, Measure, required_conversion
 
 __all__ = ["BETWEEN", "UNNAMED", "Bins", "Edges", "ToNumbers", "at_hand", "bins_of", "edges_between", "numbers_in_fit"]
 
@@ -183,10 +183,8 @@ def numbers_in_fit(converted: Mapping[str, tuple[Conversion, Measure]]) -> ToNum
         how, was = converted.get(one.name, (None, one.measure))
         own = _own_unit(bounds, was)
         if own is not None and was.text is not None and own != was.text:
-            times = factor_of_texts(str(own), was.text)
-            if times is None:
-                raise ValueError(f"{title} are in {own!r}, the coordinate {one.coordinate!r} in {was.text!r}.")
-            values = values * times
+            of = f"the coordinate {one.coordinate!r}"
+            values = required_conversion(Measure(str(own)), was, f"{title} are", of).apply(values)
         return values if how is None else how.apply(values)
 
     return numbers

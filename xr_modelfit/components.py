@@ -12,7 +12,7 @@ from xr_modelfit.function_models import ModelArg
 from xr_modelfit.points import one_variable
 from xr_modelfit.record import FitRecord
 from xr_modelfit.unit_record import in_units_of_data
-from xr_modelfit.units import Measure, conversion, measure_of
+from xr_modelfit.units import Measure, measure_of, required_conversion
 
 __all__ = ["components", "in_unit_of", "residuals"]
 
@@ -59,11 +59,5 @@ def in_unit_of(data: xr.DataArray, fitted: xr.DataArray) -> xr.DataArray:
     now, then = measure_of(data), measure_of(fitted)
     if now.text is None or then.text is None or now.text == then.text:
         return fitted
-    then = Measure(then.text, now.temperature)
-    how = None if now.unit is None or then.unit is None else conversion(then.unit, now.unit)
-    if how is None:
-        raise ValueError(
-            f"The data is in {now.text!r}, which cannot be converted to {then.text!r}, the unit of the data that was "
-            "fitted. Correct its attrs['units']."
-        )
+    how = required_conversion(Measure(then.text, now.temperature), now, "The fitted model is")
     return fitted.copy(data=how.apply(fitted.variable).data)

@@ -19,7 +19,7 @@ from astropy.modeling.polynomial import OrthoPolynomialBase, PolynomialModel
 from xr_modelfit.compiled.graph import CannotTrace, Graph
 from xr_modelfit.compiled.symbols import Symbol as Node
 from xr_modelfit.compiled.tracing import traced
-from xr_modelfit.linear_forms import Form
+from xr_modelfit.linear_forms import Form, plus
 from xr_modelfit.problem import Problem, Stand
 from xr_modelfit.questions import KEPT, Question
 from xr_modelfit.tables import inner_of, with_leaves
@@ -232,8 +232,9 @@ def _answer(question: Question) -> Dimensions:
     if analysis.contradictions and rules:
         each = tuple(_dimension(form, groups) for form in _listed(rules, found.n_parameters))
         return Dimensions(each, groups, each, _in_words(analysis, units, groups))
-    given: list[tuple[int, Form]] = [(j, {(GIVEN, j): Fraction(1)}) for j, _ in units.given]
-    preferred = [(j, form) for j, form in (*rules, *given) if analysis.dimensions[j] is None]
+    open_ = {j for j, form in enumerate(analysis.dimensions) if form is None}
+    given = _given(found, units, groups, pure) if open_ & {j for j, _ in units.given} else []
+    preferred = [(j, form) for j, form in (*rules, *given) if j in open_]
     if preferred:
         analysis = _analysed(found, units, groups, pure, preferred)
     each = _with_movements(found, analysis, groups)
@@ -242,6 +243,19 @@ def _answer(question: Question) -> Dimensions:
         strict = _analysed(found, replace(units, times=False), groups, pure, preferred)
         like = tuple(_dimension(form, groups) for form in strict.dimensions)
     return Dimensions(each, groups, like, _in_words(analysis, units, groups))
+
+
+def _given(found: _Traced, units: Units, groups: Sequence[int], pure: _PureForms) -> list[tuple[int, Form]]:
+    """What is given for parameters: a unit that sets theirs, or one that it is converted to.
+
+    In ``a * np.exp(-x / 10)`` nobody told the unit of 10, but an ``a`` in Jy over data in mJy is converted.
+    """
+    likely = _analysed(found, units, groups, pure, values_pure=True).dimensions
+    return [
+        (j, form if form is not None and pure.converts(unit, form, groups) else {(GIVEN, j): Fraction(1)})
+        for j, unit in units.given
+        for form in (likely[j],)
+    ]
 
 
 def _listed(rules: Sequence[tuple[int, Form]], n: int) -> list[Form | None]:
@@ -255,6 +269,7 @@ def _analysed(
     groups: Sequence[int],
     pure: _PureForms,
     preferred: Sequence[tuple[int, Form]] = (),
+    values_pure: bool = False,
 ) -> Analysis:
     inputs = [(INPUT, g) for g in groups]
     return analysed(
@@ -266,6 +281,7 @@ def _analysed(
         ties=found.ties,
         preferred=preferred,
         times=units.times,
+        values_pure=values_pure,
     )
 
 
@@ -280,17 +296,29 @@ class _PureForms:
     def has(self, form: Form, groups: Sequence[int]) -> bool:
         if not form:
             return True
-        merged = Form()
-        of_group = dict(zip(groups, self.units.groups, strict=True))
-        for symbol, power in form.items():
-            symbol = (INPUT, of_group[int(str(symbol[1]))]) if symbol[0] == INPUT else symbol
-            merged[symbol] = merged.get(symbol, Fraction(0)) + power
-        if not any(merged.values()):
+        merged = self._merged(form, groups)
+        if not merged:
             self.mixed = True
             return True
-        return self._is_pure({symbol: power for symbol, power in merged.items() if power})
+        total = self._unit(merged)
+        return total is not None and _is_number(total) and bool(np.isclose(total.scale, 1.0, rtol=1e-12))
 
-    def _is_pure(self, form: Form) -> bool:
+    def converts(self, unit: Any, form: Form, groups: Sequence[int]) -> bool:
+        """Whether a unit can be converted to that of a form by a factor."""
+        total = self._unit(self._merged(form, groups))
+        plain = total is not None and isinstance(unit, u.UnitBase)  # and no magnitude of something
+        return plain and _is_number((unit / total).decompose())
+
+    def _merged(self, form: Form, groups: Sequence[int]) -> Form:
+        """The form with inputs by their units, whatever they are spelled like."""
+        of_group = dict(zip(groups, self.units.groups, strict=True))
+        merged = Form()
+        for symbol, power in form.items():
+            merged = plus(merged, {(INPUT, of_group[int(str(symbol[1]))]) if symbol[0] == INPUT else symbol: power})
+        return merged
+
+    def _unit(self, form: Form) -> Any:
+        """The product of powers of units that a form is; None where one of them is not known."""
         total = u.dimensionless_unscaled
         of_group: dict[Hashable, Any] = dict(zip(self.units.groups, self.units.inputs, strict=True))
         for symbol, power in form.items():
@@ -298,11 +326,14 @@ class _PureForms:
             unit = of_group.get(symbol[1]) if symbol[0] == INPUT else unit
             unit = self.given.get(int(str(symbol[1]))) if symbol[0] == GIVEN else unit
             if unit is None:
-                return False
+                return None
             if not {base.name for base in unit.bases} <= self._LOGARITHMS:
                 total = total * unit**power
-        total = total.decompose()
-        return {base.name for base in total.bases} <= {"rad"} and bool(np.isclose(total.scale, 1.0, rtol=1e-12))
+        return total.decompose()
+
+
+def _is_number(unit: Any) -> bool:
+    return {base.name for base in unit.bases} <= {"rad"}
 
 
 def _with_movements(found: _Traced, analysis: Analysis, groups: Sequence[int]) -> tuple[Dimension | None, ...]:

@@ -16,13 +16,13 @@ from xr_modelfit.coords import Labels
 from xr_modelfit.evaluation import Evaluation, evaluate
 from xr_modelfit.function_models import ModelArg
 from xr_modelfit.messages import a, listed
+from xr_modelfit.parameter_units import UnitSystem
 from xr_modelfit.points import coordinates
 from xr_modelfit.positions import one_position
 from xr_modelfit.record import FitRecord
 from xr_modelfit.times import holds_times
 from xr_modelfit.unit_record import coordinate_numbers
-from xr_modelfit.unit_text import UnknownUnitError, parse_unit
-from xr_modelfit.units import factor, measure_of, plain
+from xr_modelfit.units import measure_of, plain
 
 __all__ = ["Curve", "OneFit", "data_of", "one_fit_of"]
 
@@ -280,23 +280,10 @@ def _beside(held: xr.Dataset, argument: str, name: str, array: xr.DataArray) -> 
 
 def _sigma(labels: Labels, sigma: Any) -> xr.DataArray:
     """Standard errors in the unit of the data."""
-    now = measure_of(labels.data).text
+    system = UnitSystem([], measure_of(labels.data), ())
     if isinstance(sigma, Quantity) and sigma.ndim == 0:
-        return xr.DataArray(float(sigma.value) * _times(sigma.unit, now or "1", "sigma"))
+        return xr.DataArray(float(sigma.value) * system.sigma_factor(sigma, "sigma"))
     if not isinstance(sigma, str | xr.DataArray) and np.ndim(sigma) == 0 and np.asarray(sigma).dtype.kind in "iuf":
         return xr.DataArray(float(sigma))
     array = labels.find("sigma", sigma)
-    own = measure_of(array).text
-    if own is None or now is None or own == now:
-        return array
-    return array * _times(own, now, "sigma")
-
-
-def _times(old: Any, new: str, what: str) -> float:
-    try:
-        times = factor(parse_unit(old) if isinstance(old, str) else old, parse_unit(new))
-    except UnknownUnitError as error:
-        raise ValueError(f"{what} is in {str(old)!r}, the data in {new!r}: {error}") from None
-    if times is None:
-        raise ValueError(f"{what} is in {str(old)!r}, which cannot be converted to {new!r}, the unit of the data.")
-    return times
+    return array * system.sigma_factor(array, "sigma")

@@ -158,7 +158,8 @@ def fit(
         Fewest valid samples for a fit; default: its number of free parameters.
     equivalencies : mapping, optional
         ``{input or coordinate: equivalencies of astropy.units}``, for a coordinate in another kind
-        of unit than the model: a frequency for a velocity.
+        of unit than the model: a frequency for a velocity. The data is not converted; multiply a
+        density by the Jacobian before the fit.
     time_units : str, optional
         What dates are counted in, as CF writes it: "hours since 2015-03-01"; a unit alone for
         durations. Default: "days since 1970-01-01" in the coordinate's calendar.

@@ -21,7 +21,7 @@ from xr_modelfit.calendar_years import refuse_years
 from xr_modelfit.coords import ModelInput
 from xr_modelfit.dimensions import Dimension, Units
 from xr_modelfit.unit_text import UnknownUnitError, compose_text, write_unit
-from xr_modelfit.units import Conversion, Measure, conversion, factor, involves_temperature, measure_of
+from xr_modelfit.units import Conversion, Measure, factor, involves_temperature, measure_of, required_conversion
 
 __all__ = [
     "Given",
@@ -226,16 +226,9 @@ class UnitSystem:
                 f"{argument} is in {measure.text!r}, but the data has no units. Label it: "
                 f"data.assign_attrs(units={measure.text!r})."
             )
-        try:
-            found = conversion(measure.read(), self.measure.read() ** power, difference=True)
-        except UnknownUnitError as error:
-            raise ValueError(f"{argument}: {error}") from None
-        if found is None or found.equivalencies is not None:
-            raise ValueError(
-                f"{argument} is in {measure.text!r}, which cannot be converted to {self.measure.text!r}, the unit of "
-                f"the data{'' if power == 1 else ', to the power -1'}. Correct its attrs['units']."
-            )
-        return found.factor * inner
+        of = "the data" if power == 1 else "one over the data"
+        wanted = replace(self.measure, text=compose_text([(self.measure.text, power)]))
+        return required_conversion(measure, wanted, f"{argument} is", of, difference=True).factor * inner
 
 
 def unit_groups(inputs: Sequence[ModelInput]) -> list[int]:

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from astropy.units import dimensionless_unscaled
 
 from xr_modelfit.bins import at_hand
 from xr_modelfit.coords import Labels, ModelInput, bare
 from xr_modelfit.messages import listed
 from xr_modelfit.times import TimeAxis
-from xr_modelfit.unit_text import UnknownUnitError, parse_unit
-from xr_modelfit.units import Measure, conversion, factor_of_texts, measure_of
+from xr_modelfit.units import Measure, factor, measure_of, required_conversion
 
 __all__ = ["Response", "response_of", "step_of"]
 
@@ -94,12 +94,13 @@ def _matrix(labels: Labels, array: xr.DataArray, dim: Hashable, out: Hashable) -
             f"response is a matrix of {array.sizes[dim]} places along {dim!r} by {array.sizes[out]} along {out!r}; the "
             f"data has {n} samples, and each of them needs its column: {n} along {out!r}."
         )
-    unit = measure_of(array).text
-    times = 1.0 if unit is None else factor_of_texts(unit, "1")
+    measure = measure_of(array)
+    pure = None if measure.unit is None else factor(measure.unit, dimensionless_unscaled)
+    times = 1.0 if measure.text is None else pure
     if times is None:
         raise ValueError(
-            f"response has the unit {unit!r}; a matrix has none, since the model's values are in the unit of the data. "
-            "Divide it by its unit."
+            f"response has the unit {measure.text!r}; a matrix has none, since the model's values are in the unit of "
+            "the data. Divide it by its unit."
         )
     _require_weight(array, (dim, out))
     return Response(array.transpose(..., dim, out).variable.astype(float) * times, None)
@@ -193,27 +194,14 @@ def _offsets(array: xr.DataArray, own: Hashable, one: ModelInput, dim: Hashable,
         inner, now = one.measure.text, coordinate.attrs.get("units", was.text)
         offsets = np.asarray(coordinate.values, dtype=float)
         if now is not None and inner is not None and now != inner:
-            times = _factor_of_differences(str(now), inner)
-            if times is None:
-                raise ValueError(
-                    f"The offsets of the response, along {own!r}, are in {now!r}, which cannot be converted to "
-                    f"{inner!r}, the unit of {one.coordinate!r} in the fit. Correct their attrs['units']."
-                )
-            offsets = offsets * times
+            what, of = f"The offsets of the response, along {own!r}, are", f"{one.coordinate!r} in the fit"
+            how = required_conversion(Measure(str(now)), Measure(inner), what, of, difference=True)
+            offsets = offsets * how.factor
     else:
         raise TypeError(f"The offsets of the response, along {own!r}, hold {coordinate.dtype}; numbers are needed.")
     if not np.all(np.isfinite(offsets)):
         raise ValueError(f"The offsets of the response, along {own!r}, are not finite everywhere.")
     return np.asarray(offsets, dtype=float)
-
-
-def _factor_of_differences(old: str, new: str) -> float | None:
-    """What differences in ``old`` are multiplied by to be in ``new``; None where no factor does it."""
-    try:
-        how = conversion(parse_unit(old), parse_unit(new), difference=True)
-    except UnknownUnitError:
-        return None
-    return None if how is None else how.factor
 
 
 def step_of(values: xr.Variable, dim: Hashable, tolerance: float = _UNIFORM) -> float | None:

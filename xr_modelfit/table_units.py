@@ -7,20 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from astropy import units as u
 from astropy.modeling import CompoundModel, Model
 from astropy.modeling.models import Mapping as MappingModel
 from astropy.units import Quantity, UnitBase
 
 from xr_modelfit.coords import ModelInput
-from xr_modelfit.expression import evaluate_tree, inner_inputs, leaves, representatives, scalar_model, with_values
-from xr_modelfit.parameter_units import UnitSystem
-from xr_modelfit.tables import OUTPUT, Inner, has_units, inner_of, plain_table, units_of_points, with_leaves
+from xr_modelfit.expression import inner_inputs, leaves
+from xr_modelfit.tables import OUTPUT, Inner, has_units, plain_table, units_of_points, with_leaves
 from xr_modelfit.unit_text import write_unit
 from xr_modelfit.units import Conversion, Measure, conversion, factor
 
-__all__ = ["TablePlan", "agrees_with_quantities", "table_plans"]
+__all__ = ["TablePlan", "table_plans"]
 
 _PLAIN = "give the table plain numbers, in the units of the data and its coordinates"
 
@@ -190,47 +188,3 @@ def _values(unit: UnitBase, inputs: Sequence[ModelInput], measure: Measure) -> l
         f"model has a table with values in {write_unit(unit)!r}, which cannot be converted to {measure.text!r}, the "
         f"unit of the data, nor to that of a coordinate. Correct the units, or {_PLAIN}."
     )
-
-
-def agrees_with_quantities(model: Model, plan: TablePlan, system: UnitSystem, at: Sequence[np.ndarray]) -> bool | None:
-    """Whether the plain numbers of a plan give what the model gives of Quantities; None where it gives nothing.
-
-    Parameters
-    ----------
-    model : astropy.modeling.Model
-        With units.
-    plan : TablePlan
-    system : UnitSystem
-        Of the plan's model.
-    at : sequence of ndarray, shape (n,)
-        Numbers of each input, in the units of the plan.
-    """
-    start = np.array(representatives(model))
-    units = [getattr(model, name).unit for name in model.param_names]
-    values = np.where(start == 0, 0.5, start) * (1.0625 + np.arange(start.size) / 64)
-    given = [v if unit is None else v * unit for v, unit in zip(values, units, strict=True)]
-    inside = [v * one.inward for v, one in zip(values, system.parameters, strict=True)]
-    try:
-        with np.errstate(all="ignore"):
-            whole = _anywhere(with_values(model, given))
-            full = whole(
-                *(x if i.measure.unit is None else x * i.measure.unit for x, i in zip(at, plan.inputs, strict=True))
-            )
-            full = Quantity(full).to_value(system.measure.unit or u.dimensionless_unscaled)
-            bare = _anywhere(scalar_model(plan.model, inside))
-            here = evaluate_tree(bare, list(at), [np.float64(v) for v in inside])
-    except Exception:  # whatever a model says of units that it does not take
-        return None
-    both = np.isfinite(full) & np.isfinite(here)
-    if np.count_nonzero(both) < 3:
-        return None
-    size = np.max(np.abs(full[both]))
-    return bool(np.allclose(full[both], here[both], rtol=1e-9, atol=1e-12 * size))
-
-
-def _anywhere(model: Model) -> Model:
-    """The model, whose tables say NaN outside their points rather than to raise; it is changed."""
-    for leaf in leaves(model):
-        if has_units(leaf) or inner_of(leaf) is not None:
-            leaf.bounds_error, leaf.fill_value = False, np.nan
-    return model

@@ -3,7 +3,10 @@
 import re
 from typing import Any
 
+from astropy.units import Unit
+
 from xr_modelfit.messages import a
+from xr_modelfit.unit_text import UnknownUnitError, parse_unit
 
 __all__ = ["EPOCH", "LONG", "NANOSECONDS", "check_time_units", "split_units"]
 
@@ -18,19 +21,9 @@ NANOSECONDS = {
     "us": 1000,
     "ns": 1,
 }
-_WORDS = {
-    "d": ("d", "day", "days"),
-    "h": ("h", "hr", "hrs", "hour", "hours"),
-    "min": ("min", "mins", "minute", "minutes"),
-    "s": ("s", "sec", "secs", "second", "seconds"),
-    "ms": ("ms", "msec", "msecs", "millisecond", "milliseconds"),
-    "us": ("us", "µs", "usec", "microsecond", "microseconds"),
-    "ns": ("ns", "nsec", "nanosecond", "nanoseconds"),
-}
 LONG = {"d": "days", "h": "hours", "min": "minutes", "s": "seconds"} | {
     k: f"{name}seconds" for k, name in (("ms", "milli"), ("us", "micro"), ("ns", "nano"))
 }
-_SYMBOLS = {word: symbol for symbol, words in _WORDS.items() for word in words}
 _DATE = re.compile(
     r"([+-]?\d{1,6})-(\d{1,2})-(\d{1,2})"
     r"(?:[T ]+(\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(\.\d+)?)?)?)?\s*(?:Z|UTC|GMT|[+-]00:?00)?"
@@ -62,7 +55,7 @@ def split_units(units: str) -> tuple[str, str | None]:
     """
     word, _, epoch = units.strip().partition(" since ")
     word = word.strip()
-    symbol = _SYMBOLS.get(word) or _SYMBOLS.get(word.lower())
+    symbol = _symbol(word)
     if symbol is None:
         long = word.lower().rstrip("s") in ("month", "mon", "year", "yr", "common_year", "decade", "season")
         why = "whose length depends on the calendar" if long else "which is none of those that are counted"
@@ -71,6 +64,14 @@ def split_units(units: str) -> tuple[str, str | None]:
             "parts of them; a parameter given as a Quantity, p0={name: Quantity}, keeps its own unit."
         )
     return symbol, _iso(epoch.strip(), units, LONG[symbol]) if epoch.strip() else None
+
+
+def _symbol(word: str) -> str | None:
+    try:
+        unit = parse_unit(word.lower())
+    except UnknownUnitError:
+        return None
+    return next((symbol for symbol in NANOSECONDS if unit == Unit(symbol)), None)
 
 
 def _iso(epoch: str, units: str, word: str) -> str:

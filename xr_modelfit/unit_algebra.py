@@ -109,6 +109,7 @@ def analysed(
     ties: Mapping[int, int] | None = None,
     preferred: Sequence[tuple[int, Form]] = (),
     times: bool = False,
+    values_pure: bool = False,
 ) -> Analysis:
     """Dimensions of the parameters of an expression.
 
@@ -128,6 +129,8 @@ def analysed(
         What else is said of parameters, in the order in which it is believed: where it leaves no contradiction.
     times : bool
         An input is a time.
+    values_pure : bool
+        Functions give pure numbers also of what is no pure number by itself: ``np.exp(-x / 10)``.
     """
     nodes = graph.needed([root, *(ties or {}).values()])
     if graph.value(root) is not None:  # a number, whatever the parameters are
@@ -145,6 +148,9 @@ def analysed(
             break
         broken |= new  # a sum of what does not go together may be anything
     system = _solved(reading, is_zero, ties or {})
+    for demand in reading.demands if values_pure else ():
+        if demand.value is not None:
+            system.add_if_allowed({demand.value: _ONE})
     for j, form in preferred:
         system.add_if_allowed(plus({(PARAMETER, j): _ONE}, form, -1))
     symbols = [(PARAMETER, j) for j in range(n_parameters)]
@@ -312,7 +318,15 @@ class _Reading:
                 (self.numbers if abs(self.graph.value(argument)) == 1 else self.addends).append(symbol)
                 self.same.append(((*symbol, "of"), plus({symbol: _ONE}, known[0], -1)))
         self.same += [((op, number, k), plus(known[0], other, -1)) for k, other in enumerate(known[1:])]
+        bases = self._bases_of_one_power(arguments)
+        self.same += [((op, number, k, "base"), plus(bases[0], other, -1)) for k, other in enumerate(bases[1:])]
         return {} if op in _PURE else known[0]
+
+    def _bases_of_one_power(self, arguments: Sequence[int]) -> list[Form]:
+        """What is raised to the same parameter in all terms, as in Hill's ``k**n + x**n``: it has one dimension."""
+        nodes = [self.graph.nodes[a] for a in arguments]
+        alike = {op for op, *_ in nodes} == {"power"} and len({exponent for _, _, exponent in nodes}) == 1
+        return [self.forms[base] for _, base, _ in nodes if base in self.forms] if alike else []
 
     def _is_number(self, argument: int) -> bool:
         value = self.graph.value(argument)

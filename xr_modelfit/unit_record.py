@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import xarray as xr
@@ -13,14 +12,13 @@ from xr_modelfit.coords import ModelInput
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
 from xr_modelfit.record import RecordError
 from xr_modelfit.times import TimeAxis, holds_times, undecoded_axis
-from xr_modelfit.unit_text import UnknownUnitError, parse_unit
+from xr_modelfit.unit_text import parse_unit
 from xr_modelfit.units import (
-    Conversion,
     Measure,
-    conversion,
     describe_equivalencies,
     measure_of,
     recorded_equivalencies,
+    required_conversion,
 )
 
 __all__ = [
@@ -88,7 +86,8 @@ def parameter_numbers(values: xr.DataArray, units: Mapping[str, Any] | None, j: 
     else:
         now = measure_of(values)
         if now.text is not None and text is not None and now.text != text:
-            how = _converted(now, Measure(text), f"The parameter {values.name!r}", None)
+            what = f"The parameter {values.name!r} is"
+            how = required_conversion(now, Measure(text), what, "the fit", error=RecordError)
             values = values.copy(data=how.apply(values.variable).data)
     return values if inward == 1.0 else values * inward
 
@@ -174,23 +173,10 @@ def _in_inner_unit(array: xr.DataArray, one: Mapping[str, Any], what: str, equiv
                 f"evaluate(..., equivalencies={{{one['name']!r}: ...}})."
             ) from error
     difference = bool(one.get("difference"))
-    return _converted(now, Measure(inner, difference=difference), what, told).apply(array.variable)
-
-
-def _converted(now: Measure, inner: Measure, what: str, equivalencies: Any) -> Conversion:
-    try:
-        how = conversion(now.read(), inner.read(), equivalencies, inner.difference)
-        if how is None:  # C, on what has lost its name
-            now, inner = (replace(one, temperature=True) for one in (now, inner))
-            how = conversion(now.read(), inner.read(), equivalencies, inner.difference)
-    except UnknownUnitError as error:
-        raise RecordError(f"{what} is in {now.text!r}, the fit in {inner.text!r}: {error}") from None
-    if how is None:
-        raise RecordError(
-            f"{what} is in {now.text!r}, which cannot be converted to {inner.text!r}, the unit in the fit. "
-            "Correct its attrs['units']."
-        )
-    return how
+    how = required_conversion(
+        now, Measure(inner), f"{what} is", "the fit", equivalencies=told, difference=difference, error=RecordError
+    )
+    return how.apply(array.variable)
 
 
 def in_units_of_data(values: xr.Variable, units: Mapping[str, Any] | None) -> xr.Variable:

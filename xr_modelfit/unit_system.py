@@ -18,7 +18,7 @@ from xr_modelfit.dimensions import Dimensions, dimensions
 from xr_modelfit.expression import leaves, result_names
 from xr_modelfit.messages import listed
 from xr_modelfit.parameter_units import Given, ParameterUnit, UnitSystem, told_by_labels, units_of
-from xr_modelfit.table_units import TablePlan, agrees_with_quantities, table_plans
+from xr_modelfit.table_units import TablePlan, table_plans
 from xr_modelfit.tables import has_units
 from xr_modelfit.unit_text import write_unit
 from xr_modelfit.unit_trial import Probe
@@ -58,7 +58,7 @@ def resolve_units(
     if not any(map(has_units, leaves(model))):
         return _resolve_units(model, inputs, measure, equivalencies, probe, given)
     plans = table_plans(model, inputs, measure, equivalencies)
-    found, errors = [], []
+    errors = []
     for plan in plans:
         near = partial(_converted_probe, probe, inputs, plan)
         try:
@@ -66,13 +66,10 @@ def resolve_units(
         except ValueError as error:
             errors.append(error)
             continue
-        agrees = agrees_with_quantities(model, plan, system, near())
-        if agrees is not False and system.data is None:
-            system = replace(system, converted={**plan.converted, **system.converted}, model=plan.model)
-            found.append((agrees, system))
-    proven = [system for agrees, system in found if agrees]
-    if proven or (found and len(plans) == 1):
-        return proven[0] if proven else found[0][1]
+        told = dimensions(plan.model, units_of(plan.inputs, measure, given))
+        known = len(plans) == 1 or not told.by_rules
+        if known and not told.contradictions and system.data is None:
+            return replace(system, converted={**plan.converted, **system.converted}, model=plan.model)
     if errors:
         raise errors[0]
     raise ValueError(
@@ -100,9 +97,8 @@ def _resolve_units(
 ) -> UnitSystem:
     """`resolve_units` for a model whose tables are plain."""
     names = result_names(model)
-    carried = [getattr(model, name).unit for name in model.param_names]
-    if any(c is not None for c in carried):
-        return Carried(model, names, carried, inputs, measure, equivalencies, given).resolve(probe)
+    if any(getattr(model, name).unit is not None for name in model.param_names):
+        return Carried(model, inputs, measure, equivalencies, given).resolve(probe)
     if measure.text is None and all(i.measure.text is None for i in inputs) and not given:
         return UnitSystem(inputs, measure, tuple(ParameterUnit(n) for n in names))
     found = dimensions(model, units_of(inputs, measure, given))

@@ -6,8 +6,8 @@ slash or ``per``, from left to right: ``mm/day m-1`` is ``mm d-1 m-1``, and ``W/
 ``m**2`` or, as in astropy only, ``m(1/2)``; ``m**1/2`` could be two things and is not read. Words are those of
 `xr_modelfit.unit_words`, and a unit is never guessed.
 
-A string all in capitals that is no unit as it stands is read as old FITS files have it, ``KM/S``,
-without words whose case would decide (``MHZ``, ``MM``).
+A string all in capitals that is no unit as it stands, or is one of counts per siemens (``ADU/S``), is
+read as old FITS files have it, ``KM/S``, without words whose case would decide (``MHZ``, ``MM``).
 """
 
 import re
@@ -193,11 +193,16 @@ class _Reader:
 
 
 def _meanings(words: Sequence[str], text: str, temperature: bool) -> list[UnitBase]:
-    if words and not any(c.islower() for word in words for c in word):
-        exact = [as_written(word, temperature) for word in words]
-        if any(unit is None for unit in exact):  # old FITS: KM/S
-            words = [CAPITALS.get(word, word) for word in words]
+    if _of_old_fits(words):
+        words = [CAPITALS.get(word, word) for word in words]
     return [_meaning(word, text, temperature) for word in words]
+
+
+def _of_old_fits(words: Sequence[str]) -> bool:
+    """Whether a string is all in capitals, and no unit as it stands: ``KM/S``, or counts per siemens."""
+    if any(c.islower() for word in words for c in word):
+        return False
+    return any(word in ("ADU", "DN") or as_written(word, False) is None for word in words)
 
 
 def _meaning(word: str, text: str, temperature: bool) -> UnitBase:
@@ -294,7 +299,7 @@ def _parts(text: str) -> tuple[Fraction, list[tuple[str, UnitBase | None, Fracti
             raise UnknownUnitError(text)
     except UnknownUnitError:
         return Fraction(1), [(text if _is_word(text) else f"({text})", None, Fraction(1))]
-    if any(as_written(word, False) is None and word == word.upper() for word in words):
+    if _of_old_fits(words):
         words = [write_unit(unit) for unit in units]  # capitals are read together only
     elif _is_word(text):
         words = [text]

@@ -3,8 +3,8 @@
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -22,26 +22,13 @@ __all__ = ["Trial", "input_unit", "tried"]
 Probe = Callable[[], Sequence[np.ndarray]]
 
 
-@dataclass
-class Trial:
-    """Units with which plain numbers give what Quantities do.
+class Trial(NamedTuple):
+    """Units with which plain numbers give what Quantities do."""
 
-    Parameters
-    ----------
-    inner : list of astropy unit or None
-        Of the parameters' numbers.
-    inputs : list of ModelInput
-        Converted where that is necessary.
-    converted : dict
-        How they were, by name.
-    data : Conversion or None
-        Of the samples.
-    """
-
-    inner: list[UnitBase | None]
-    inputs: list[ModelInput]
-    converted: dict[str, tuple[Conversion, Measure]]
-    data: Conversion | None
+    inner: list[UnitBase | None]  # of the parameters' numbers
+    inputs: list[ModelInput]  # converted where that is necessary
+    converted: dict[str, tuple[Conversion, Measure]]  # how they were, by name
+    data: Conversion | None  # of the samples
 
 
 def tried(
@@ -60,11 +47,8 @@ def tried(
     probe : callable
         Gives coordinates to try the model on.
     """
-    for coherent in (False, True):  # parameters in their own units, or all in SI
-        found = _tried(model, inputs, output, told, probe, coherent)
-        if found is not None:
-            return found
-    return None
+    ways = (_tried(model, inputs, output, told, probe, si) for si in (False, True))  # in their own units, or all in SI
+    return next((found for found in ways if found is not None), None)
 
 
 def input_unit(model: Model, i: int) -> UnitBase | None:
@@ -77,30 +61,27 @@ def input_unit(model: Model, i: int) -> UnitBase | None:
 
 
 def _tried(
-    model: Model, inputs: Sequence[ModelInput], output: UnitBase, told: Sequence[Any], probe: Probe, coherent: bool
+    model: Model, inputs: Sequence[ModelInput], output: UnitBase, told: Sequence[Any], probe: Probe, si: bool
 ) -> Trial | None:
     carried = [getattr(model, name).unit for name in model.param_names]
-    found = Trial([unit if unit is None or not coherent else _coherent(unit) for unit in carried], [], {}, None)
+    inner = [_coherent(unit) if si and unit is not None else unit for unit in carried]
+    found = Trial(inner, list(inputs), {}, None)
     at = []
     for i, (one, x) in enumerate(zip(inputs, probe(), strict=True)):
         old = one.measure.unit or u.dimensionless_unscaled
         wanted = input_unit(model, i) or old
-        wanted = _coherent(wanted) if coherent else wanted
+        wanted = _coherent(wanted) if si else wanted
         how = conversion(old, wanted, told[i], one.measure.difference)
         if how is None:
             return None
         at.append(how.apply(xr.Variable(["n"], x)).values * wanted)
-        if how.trivial:
-            found.inputs.append(one)
-        else:
-            converted = replace(one, values=how.apply(one.values), measure=Measure(write_unit(wanted)))
-            found.inputs.append(converted)
+        if not how.trivial:
+            found.inputs[i] = replace(one, values=how.apply(one.values), measure=Measure(write_unit(wanted)))
             found.converted[one.name] = (how, one.measure)
-    ratio = _ratio(model, carried, at, found.inner, output)
+    ratio = _ratio(model, carried, at, inner, output)
     if ratio is None:
         return None
-    found.data = None if ratio == 1.0 else Conversion(output, output, 1.0 / ratio)
-    return found
+    return found if ratio == 1.0 else found._replace(data=Conversion(output, output, 1.0 / ratio))
 
 
 def _ratio(

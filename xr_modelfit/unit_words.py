@@ -20,6 +20,7 @@ u, eV, Torr, Oe    newer constants                 older constants            as
 nmi                nautical mile (imperial)        1e-9 mile                  nautical mile
 acre, gallon, ...  imperial units                  the same to 5e-6           as astropy has them
 psu                --                              --; 1e-3 by CF             1e-3
+molecule           --                              1/6.022e23 mol; a number   1/6.022e23 mol
 S, Sv, T, P, G     siemens, sievert, tesla, ...    the same where known       as astropy has them
 A, N               ampere, newton                  the same; ångström,        ampere, newton
                                                    nitrogen in usage
@@ -74,7 +75,7 @@ _WORDS = _table(
         "degreesE degree_true degrees_true degree_T degrees_T degreeT degreesT": u.deg,
         "' \u2032 arcmins arc_minute arc_minutes": u.arcmin,
         "\" '' \u2032\u2032 arcsecs arc_second arc_seconds": u.arcsec,
-        "dimensionless unitless none": u.dimensionless_unscaled,
+        "dimensionless unitless none fraction": u.dimensionless_unscaled,
         "% percent percents": u.percent,
         "‰ permil permille psu PSU": _number(1e-3),
         "ppm ppmv ppmV": _number(1e-6),
@@ -83,11 +84,15 @@ _WORDS = _table(
         "sec secs": u.s,
         "msec": u.ms,
         "usec": u.us,
+        "nsec": u.ns,
         "mins": u.min,
         "hr hrs": u.h,
         "day days": u.d,
         "yrs": u.yr,
+        "decade decades": u.CompositeUnit(10, [u.yr], [1]),
         "mbar millibar millibars": u.mbar,
+        "atm atmosphere atmospheres standard_atmosphere": u.def_unit("atm", 101325 * u.Pa),
+        "mmHg mm_Hg": u.def_unit("mmHg", 133.322387415 * u.Pa),
         "dbar decibar decibars": u.CompositeUnit(0.1, [u.bar], [1]),
         "count counts cts": u.ct,
         "electron electrons": u.electron,
@@ -106,17 +111,11 @@ _WORDS = _table(
         "pound pounds lb lbs": imperial.lb,
         "nautical_mile nautical_miles": imperial.nmi,
         "electron_volt electron_volts": u.eV,
-        "light_year light_years": u.lyr,
+        "light_year light_years ly": u.lyr,
+        "ergs": u.erg,
+        "molecule molecules molec": u.CompositeUnit(1 / 6.02214076e23, [u.mol], [1]),  # as UDUNITS-2 has it
     }
 )
-_WORDS_OF_CDS = {
-    "atm": "atm",
-    "atmosphere": "atm",
-    "atmospheres": "atm",
-    "standard_atmosphere": "atm",
-    "mmHg": "mmHg",
-    "mm_Hg": "mmHg",
-}
 _WORDS |= {
     name: unit
     for unit in vars(imperial).values()
@@ -180,8 +179,6 @@ def as_written(word: str, temperature: bool) -> UnitBase | None:
         return u.deg_C if word == "C" else imperial.deg_F
     if word in _WORDS:
         return _WORDS[word]
-    if word in _WORDS_OF_CDS:
-        return _of_cds(word)
     known = u.get_current_unit_registry().registry
     return known.get(word) or known.get(word.translate(_LATIN))
 
@@ -189,19 +186,7 @@ def as_written(word: str, temperature: bool) -> UnitBase | None:
 def by_name(word: str) -> UnitBase | None:
     """What a name means, which may be in the plural and in any case."""
     word = word.lower().replace("metre", "meter").replace("litre", "liter")
-    return _named(word) or (_named(word[:-1]) if word.endswith("s") else None)
-
-
-def _named(name: str) -> UnitBase | None:
-    of_cds = next((word for word in _WORDS_OF_CDS if word.lower() == name and len(name) > 3), None)
-    return _names().get(name) if of_cds is None else _of_cds(of_cds)
-
-
-def _of_cds(word: str) -> UnitBase:
-    from astropy.units import cds  # takes as long to import as all of this package
-
-    unit: UnitBase = getattr(cds, _WORDS_OF_CDS[word])
-    return unit
+    return _names().get(word) or (_names().get(word[:-1]) if word.endswith("s") else None)
 
 
 @lru_cache(maxsize=1)

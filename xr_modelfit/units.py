@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ __all__ = [
     "measure_of",
     "plain",
     "recorded_equivalencies",
+    "required_conversion",
 ]
 
 _KELVINS = {"deg_C": u.K, "deg_F": u.K * (5 / 9)}
@@ -177,14 +178,6 @@ def factor(old: UnitBase, new: UnitBase) -> float | None:
         return None
 
 
-def factor_of_texts(old: str, new: str) -> float | None:
-    """As `factor`, of units as text; None also where one of them is not known."""
-    try:
-        return factor(parse_unit(old), parse_unit(new))
-    except UnknownUnitError:
-        return None
-
-
 def _of_differences(unit: UnitBase) -> UnitBase:
     parts = unit.decompose()
     out = u.CompositeUnit(parts.scale, [], [])
@@ -246,6 +239,32 @@ def conversion(old: UnitBase, new: UnitBase, equivalencies: Any = None, differen
     except (u.UnitConversionError, TypeError):
         return None
     return Conversion(old, new, equivalencies=equivalencies)
+
+
+def required_conversion(
+    now: Measure,
+    then: Measure,
+    what: str,
+    of: str = "the data",
+    *,
+    equivalencies: Any = None,
+    difference: bool = False,
+    error: type[ValueError] = ValueError,
+) -> Conversion:
+    """As `conversion`, or an error that says ``what`` (with its verb: "sigma is") is not in the unit of what."""
+    try:
+        how = conversion(now.read(), then.read(), equivalencies, difference)
+        if how is None:  # C, on what has lost its name
+            now, then = (replace(one, temperature=True) for one in (now, then))
+            how = conversion(now.read(), then.read(), equivalencies, difference)
+    except UnknownUnitError as unknown:
+        raise error(f"{what} in {now.text!r}, {of} in {then.text!r}: {unknown}") from None
+    if how is None:
+        raise error(
+            f"{what} in {now.text!r}, which cannot be converted to {then.text!r}, the unit of {of}. Correct its "
+            "attrs['units']."
+        )
+    return how
 
 
 def check_equivalencies(equivalencies: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
