@@ -45,7 +45,7 @@ def solve_fits(
     rules = (
         options.maxiter, options.ftol, options.xtol, options.gtol, slots.FIRST_DAMPING, steps.SLOW, steps.ALONG,
         steps.ALPHA, steps.FORGET, steps.ROUNDING, steps.STUCK, steps.NEAR, steps.ALIGNED, steps.FLAT, steps.SINGULAR,
-        steps.EARLY, steps.POOR, steps.GAINS, cautious,
+        steps.EARLY, steps.POOR, steps.GAINS, cautious, steps.LONGER,
     )  # fmt: skip
     limits = (ON_BOUND, AT_MINIMUM, WORST, *SQUARES)
     arrays = _arrays(samples)

@@ -129,7 +129,7 @@ def _keep_away(V, early):
 
 
 @helper
-def _stretched(V, stretch, steady, aligned):
+def _stretched(V, stretch, steady, aligned, longer):
     """The factor of the step of a fit that approaches its minimum at a steady rate, and the squared step."""
     both, then2, now2 = zero(), zero(), zero()
     for a in range(V.shape[1]):
@@ -142,8 +142,8 @@ def _stretched(V, stretch, steady, aligned):
         then2 += then * then
         now2 += now * now
     factor = stretch / (1.0 - both / then2)
-    good = steady & (both * both >= aligned * then2 * now2) & (factor > 0.4) & (factor < 3.0)
-    return choose(good, factor, 1.0), now2
+    good = steady & (both * both >= aligned * then2 * now2) & (factor > 0.4)
+    return choose(good, choose(factor < longer * stretch, factor, longer * stretch), 1.0), now2
 
 
 @helper
@@ -183,7 +183,7 @@ def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
     if rules[18] > 0.0:
         _keep_away(V, n_iter < rules[18])
     steady = (promised <= near * chi2) & (damping < near)
-    stretch, now2 = _stretched(V, stretch, steady, aligned)
+    stretch, now2 = _stretched(V, stretch, steady, aligned, rules[19])
     bending = begun & (n_iter >= slow) & (by == 1.0)
     if anywhere(bending):
         _bend(columns, tied, n, w, D, P, ours, V, J, along)

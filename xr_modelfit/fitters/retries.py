@@ -24,7 +24,7 @@ _FAILED = (FitStatus.NO_PROGRESS, FitStatus.DEGENERATE, FitStatus.MAX_ITERATIONS
 
 
 def retry(verdicts: Verdicts, starts: np.ndarray) -> None:
-    """A second try for fits that stopped away from a minimum, or lost a direction.
+    """A second try for fits that stopped away from a minimum, were slow, or lost a direction.
 
     Parameters
     ----------
@@ -37,63 +37,106 @@ def retry(verdicts: Verdicts, starts: np.ndarray) -> None:
     if verdicts.task.fitter.second_try is None or not failed.size:
         return
     part, starts = verdicts.part(failed), starts[failed]
-    for _ in apart(lambda ids: _retry(part, starts, np.unique(ids)), np.arange(failed.size)):
+    for _ in apart(lambda ids: _try(part, starts, np.unique(ids)), np.arange(failed.size)):
         pass  # a fit whose model raises stays as it was
     verdicts.take(part, failed)
 
 
-def _retry(verdicts: Verdicts, starts: np.ndarray, ids: np.ndarray) -> None:
-    """A second try of the fits ``ids``, as far as they have failed."""
-    options = verdicts.task.fitter.second_try
-    failed = ids[np.isin(verdicts.status[ids], _FAILED)]
-    if not failed.size:
-        return
-    problem, samples, bounds, status = verdicts.problem, verdicts.samples, verdicts.bounds, verdicts.status
-    none = np.zeros((failed.size, problem.n_parameters), dtype=bool)
+def _try(verdicts: Verdicts, starts: np.ndarray, ids: np.ndarray) -> None:
+    ids = ids[np.isin(verdicts.status[ids], _FAILED)]
+    if ids.size:
+        with np.errstate(all="ignore"), caught_warnings():
+            _SecondTry(verdicts, starts, ids).run()
 
-    def accepted(found: Again, held: np.ndarray) -> np.ndarray:
+
+class _SecondTry:
+    """A second try of the fits ``ids``, each in one way after the other until it is good.
+
+    ``stopped`` is where they have come so far; masks have shape (b,).
+    """
+
+    def __init__(self, verdicts: Verdicts, starts: np.ndarray, ids: np.ndarray) -> None:
+        self.verdicts, self.starts, self.ids = verdicts, starts, ids
+        self.problem, self.samples, self.bounds = verdicts.problem, verdicts.samples, verdicts.bounds
+        self.options = verdicts.task.fitter.second_try
+        chi2 = verdicts.packed[ids, verdicts.task.layout.fields["chi2"]][:, 0]
+        self.stopped = Again(ids, verdicts.parameters[ids], chi2, np.zeros(ids.size), np.zeros(ids.size, dtype=bool))
+        self.slow = verdicts.status[ids] == FitStatus.MAX_ITERATIONS
+
+    def run(self) -> None:
+        """In all ways."""
+        away = self._away(self.slow)
+        self._from(self.starts, ~away)
+        starts = np.array(self.starts)
+        starts[self.ids] = self.stopped.P
+        self._from(starts, self.slow & ~away)
+        level = self._bad & ~self._away(self._bad)
+        lower, flat = self._from_lower(level & ~self.slow)
+        saddle = self._on_flat(level & self._bad)
+        self._from_lower(saddle & self.slow)
+        lost = self.ids[self.verdicts.status[self.ids] == FitStatus.DEGENERATE]
+        if lost.size:
+            self._take(from_beside(self.problem, self.samples, lost, self.starts, self.bounds, self.options))
+        lower.good[:] = (self.verdicts.status[lower.ids] <= 0) & flat.any(axis=1)
+        self._take(lower, flat)
+
+    @property
+    def _bad(self) -> np.ndarray:
+        bad: np.ndarray = self.verdicts.status[self.ids] <= 0
+        return bad
+
+    def _away(self, which: np.ndarray) -> np.ndarray:
+        """Which of these fits run away."""
+        away = np.zeros(self.ids.size, dtype=bool)
+        if which.any():
+            P = self.stopped.P[which]
+            away[which] = run_away(self.problem, self.samples, self.ids[which], self.starts, P, self.bounds)
+        return away
+
+    def _from(self, starts: np.ndarray, which: np.ndarray) -> None:
+        """From these starts, with linear parameters solved for."""
+        which = which & self._bad
+        if which.any():
+            again = try_again(self.problem, self.samples, self.ids[which], starts, self.bounds, self.options)
+            self._take(again)
+            self.stopped = _lower(self.stopped, again, which)
+
+    def _from_lower(self, which: np.ndarray) -> tuple[Again, np.ndarray]:
+        """From where chi-square is lower beside; also where that ends, and what has no slope there."""
+        some = part_of_fits(self.stopped, which & self._bad)
+        if not some.ids.size:
+            return some, np.zeros(some.P.shape, dtype=bool)
+        lower, flat = from_lower(self.problem, self.samples, some, self.bounds, self.options)
+        self._take(lower)
+        return lower, flat
+
+    def _on_flat(self, which: np.ndarray) -> np.ndarray:
+        """Rest on a kink, or in the middle of a valley; which fits are lower beside such a place."""
+        saddle = np.zeros(self.ids.size, dtype=bool)
+        if which.any():
+            some, free = part_of_fits(self.stopped, which), self.verdicts.free
+            rest, held, saddle[which] = rest_on_flat(
+                self.problem, self.samples, some, self.bounds, free, self.options, self.slow[which], self._accepted
+            )
+            self._take(rest, held)
+        return saddle
+
+    def _accepted(self, found: Again, held: np.ndarray) -> np.ndarray:
         good = np.zeros(found.ids.size, dtype=bool)
-        for rows, _ in _judged(verdicts, found, held):
+        for rows, _ in _judged(self.verdicts, found, held):
             good[rows] = True
         return good
 
-    with np.errstate(all="ignore"), caught_warnings():
-        chi2 = verdicts.packed[failed, verdicts.task.layout.fields["chi2"]][:, 0]
-        stopped = Again(
-            failed, verdicts.parameters[failed], chi2, np.zeros(failed.size), np.zeros(failed.size, dtype=bool)
-        )
-        slow = status[failed] == FitStatus.MAX_ITERATIONS
-        hopeful = ~slow  # there is no end to most of the others
-        if slow.any():
-            hopeful[slow] = ~run_away(problem, samples, failed[slow], starts, stopped.P[slow], bounds)
-        if hopeful.any():
-            again = try_again(problem, samples, failed[hopeful], starts, bounds, options)
-            _take(verdicts, again, none[hopeful])
-            stopped = _lower(stopped, again, hopeful)
-        on_the_way = slow & hopeful & (status[failed] <= 0)
-        if on_the_way.any():
-            begun = np.array(starts)
-            begun[failed[on_the_way]] = stopped.P[on_the_way]
-            _take(verdicts, try_again(problem, samples, failed[on_the_way], begun, bounds, options), none[on_the_way])
-        level = (status[failed] <= 0) & ~slow
-        if level.any():
-            lower, flat = from_lower(problem, samples, part_of_fits(stopped, level), bounds, options)
-            _take(verdicts, lower, none[level])
-        bad = status[failed] <= 0
-        if bad.any():
-            some = part_of_fits(stopped, bad)
-            found = rest_on_flat(problem, samples, some, bounds, verdicts.free, options, slow[bad], accepted)
-            _take(verdicts, *found[:2])
-            saddle = slow[bad] & found[2]
-            if saddle.any():
-                again, _ = from_lower(problem, samples, part_of_fits(some, saddle), bounds, options)
-                _take(verdicts, again, none[: again.ids.size])
-        lost = failed[status[failed] == FitStatus.DEGENERATE]
-        if lost.size:
-            _take(verdicts, from_beside(problem, samples, lost, starts, bounds, options), none[: lost.size])
-        if level.any():
-            lower.good[:] = (status[lower.ids] <= 0) & flat.any(axis=1)
-            _take(verdicts, lower, flat)
+    def _take(self, found: Again, held: np.ndarray | None = None) -> None:
+        """Write down those of the fits that are good now; ``held`` (b, K) are parameters without slope."""
+        held = np.zeros(found.P.shape, dtype=bool) if held is None else held
+        fields, verdicts = self.verdicts.task.layout.fields, self.verdicts
+        for rows, one in _judged(verdicts, found, held):
+            ids = found.ids[rows]
+            one = _without_error(one, held[rows], found.P[rows], [bound[ids] for bound in self.bounds])
+            verdicts.settle(ids, np.full(ids.shape, FitStatus.CONVERGED, dtype=np.int8), one)
+            verdicts.parameters[ids] = found.P[rows]
+            verdicts.packed[ids, fields["n_iter"]] += found.n_iter[rows][:, None]
 
 
 def _lower(stopped: Again, again: Again, which: np.ndarray) -> Again:
@@ -121,17 +164,6 @@ def _known(verdicts: Verdicts, found: Judgement, P: np.ndarray) -> np.ndarray:
     linear = verdicts.problem.partly_linear
     lost = np.sqrt(found.variance[linear]) > _LOST * np.abs(P.T[linear])
     return ~np.any(lost, axis=0)
-
-
-def _take(verdicts: Verdicts, found: Again, held: np.ndarray) -> None:
-    """Write down those of the fits that are good now."""
-    fields = verdicts.task.layout.fields
-    for rows, one in _judged(verdicts, found, held):
-        ids = found.ids[rows]
-        one = _without_error(one, held[rows], found.P[rows], [bound[ids] for bound in verdicts.bounds])
-        verdicts.settle(ids, np.full(ids.shape, FitStatus.CONVERGED, dtype=np.int8), one)
-        verdicts.parameters[ids] = found.P[rows]
-        verdicts.packed[ids, fields["n_iter"]] += found.n_iter[rows][:, None]
 
 
 def _without_error(found: Judgement, flat: np.ndarray, P: np.ndarray, bounds: Sequence[np.ndarray]) -> Judgement:

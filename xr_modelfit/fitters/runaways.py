@@ -1,7 +1,7 @@
-"""Fits that run away: parameters grow without end, and a linear one loses its effect on the samples.
+"""Fits that run away: parameters grow without end, and one loses its effect on the samples.
 
 The tail of a peak far outside describes a slope a little better than that of one less far, and the amplitude makes up
-for the distance. There is no minimum to go to.
+for the distance; a peak that is wide enough is a constant. There is no minimum to go to.
 """
 
 from __future__ import annotations
@@ -17,15 +17,20 @@ from xr_modelfit.problem import Problem
 
 __all__ = ["run_away"]
 
-_LEFT = 1e-3  # of the effect that a linear parameter had at the start
+_LEFT = 1e-3  # of the effect that a parameter had at the start
+_GROWN = 1e3  # times its size at the start
 
 
 def run_away(
     problem: Problem, samples: Samples, ids: np.ndarray, starts: np.ndarray, P: np.ndarray, bounds: Bounds
 ) -> np.ndarray:
-    """Whether the fits ``ids``, which are at ``P`` (b, K) now, have lost a linear parameter on their way, (b,)."""
+    """Whether the fits ``ids``, which are at ``P`` (b, K) now, have lost a parameter on their way, (b,).
+
+    It is linear, as starts of those may be anywhere, or it has grown large.
+    """
     lost = np.zeros(ids.size, dtype=bool)
-    linear = problem.partly_linear[problem.free]
+    free = problem.free
+    perhaps = problem.partly_linear[free] | (np.abs(P) > _GROWN * np.abs(starts[ids]))[:, free]
     for piece in pieces(np.arange(ids.size), samples.n_values):
         at = ids[piece]
         inputs, _, w = samples.columns(at)
@@ -36,5 +41,5 @@ def run_away(
             J = jacobian(problem, inputs, at_them, low, high, w=w)  # noqa: B023  called at once
             return np.stack([norm2(c) for c in J])
 
-        lost[piece] = np.any((effect(P[piece]) < _LEFT**2 * effect(starts[at]))[linear], axis=0)
+        lost[piece] = np.any((effect(P[piece]) < _LEFT**2 * effect(starts[at])) & perhaps[piece].T, axis=0)
     return lost

@@ -69,6 +69,7 @@ ROUNDING = 8 * np.finfo(float).eps
 STUCK = 1e14  # damping beyond which no step is seen
 NEAR = 1e-2  # of chi-square promised, and damping, below which steps shrink at a steady rate
 ALIGNED = 0.8  # squared cosine of two steps along one line
+LONGER = 3.0  # times the factor of the step before, at most
 NINE_TENTHS = 0.9
 EARLY = 5  # iterations in which a step must gain what it promises
 POOR = 0.5  # of the promised gain: less is not enough early
@@ -158,7 +159,7 @@ def _stretch(slots: Slots, s: np.ndarray, scale: np.ndarray, promised: np.ndarra
     rate = along / long
     factor = slots.stretch / (1.0 - rate)
     steady = (promised <= NEAR * slots.chi2) & (slots.damping < NEAR) & (along * along >= ALIGNED * long * short)
-    return np.where(steady & (factor > 0.4) & (factor < 3.0), factor, 1.0)
+    return np.where(steady & (factor > 0.4), np.minimum(factor, LONGER * slots.stretch), 1.0)
 
 
 def _bend(
