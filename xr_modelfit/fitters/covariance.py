@@ -14,8 +14,7 @@ determine all parameters, however small the errors of a pseudo-inverse would be.
 squared length, against the variance of what would be left, is the squared distance to the
 minimum in standard errors. It depends on no scale or shift of data, coordinate or parameter.
 
-*Saddle.* Where the parameters are hardly told apart, ``C`` says little of how chi-square runs: it may be level in one
-direction and fall further on. There it is looked at along the least known direction, to both sides.
+*Saddle.* Where parameters are hardly told apart, chi-square may be level and fall further on (`fitters.saddle_test`).
 
 *Bounds.* A parameter is on its bound when moving it there would change the weighted residual by
 a small fraction of its scatter, and the gradient pulls it outward. It then has no error, and the
@@ -34,18 +33,16 @@ import numpy as np
 from xr_modelfit.derivatives import OF_DIFFERENCES, accuracy, jacobian, mended, tie_derivatives, weighted
 from xr_modelfit.fitters.orthogonal import factorise
 from xr_modelfit.fitters.pieces import at_least_two
+from xr_modelfit.fitters.saddle_test import FALLS, HARDLY, falls_beside
 from xr_modelfit.fitters.sums import columns, dot, norm2
 from xr_modelfit.problem import Problem
 
-__all__ = ["Judgement", "judge", "least_known", "lowest_along", "of_all_parameters", "slopes_of_ties"]
+__all__ = ["Judgement", "judge", "of_all_parameters", "slopes_of_ties"]
 
 ON_BOUND = 1e-3  # of a conditional standard error
 STATIONARY = 0.2  # of a standard error
 EXACT = 1e-5  # of the spread of the data, for data without scatter
 AT_MINIMUM = 1e-2  # of a standard error: nearer than anyone can tell
-HARDLY = 1e5  # times the variance that a parameter would have alone: chi-square is looked at beside such a fit
-FALLS = 1e-3  # of chi-square by its degrees of freedom
-BESIDE = tuple(10.0 ** (-i / 2) for i in range(13))  # standard errors at which it is looked at
 NO_SCATTER = 1e-9  # of the spread of the data: the same, where rounding is all that is left
 
 
@@ -135,15 +132,17 @@ def judge(
     at_minimum = removable <= np.maximum(AT_MINIMUM**2 * scatter, (NO_SCATTER * spread) ** 2)
     full_rank &= np.count_nonzero(active, axis=0) <= n_points
     alone = factors.S**2 * np.einsum("iib->ib", inverse)
-    doubtful = np.flatnonzero(np.any(alone > HARDLY, axis=0) & finite & full_rank & stationary)
-    if doubtful.size and not np.array_equal(problem.partly_linear, problem.free):
-        at = at_least_two(doubtful)
-        some = [x if x.shape[1] == 1 else columns(x, at) for x in inputs], columns(y, at), columns(w, at)
-        way = least_known(columns(inverse, at), columns(alone, at)) * np.sqrt(columns(chi2 / np.maximum(dof, 1), at))
-        limits = columns(low, at), columns(high, at)
-        lower, _ = lowest_along(problem, *some, columns(P, at), limits, way, BESIDE)
+    doubtful = np.any(alone > HARDLY, axis=0) & finite & full_rank & stationary
+    if doubtful.any() and not np.array_equal(problem.partly_linear, problem.free):
         least = np.maximum(FALLS * chi2 / np.maximum(dof, 1), np.maximum(EXACT * spread, 4 * rounding) ** 2)
-        falls = lower < columns(chi2 - least, at)
+        variance = np.einsum("iib->ib", inverse) * chi2 / np.maximum(dof, 1)
+        at = at_least_two(np.flatnonzero(doubtful))
+        near = [x if x.shape[1] == 1 else columns(x, at) for x in inputs]
+        falls = falls_beside(
+            problem, near, columns(y, at), columns(w, at), columns(P, at), columns(low, at), columns(high, at),
+            [columns(np.broadcast_to(c, y.shape), at) for c in J], columns(active, at), columns(precision, at),
+            columns(variance, at), columns(alone, at), columns(chi2 - least, at),
+        )  # fmt: skip
         stationary[at[falls]] = at_minimum[at[falls]] = False
     if not absolute:
         inverse = inverse * np.where(dof > 0, chi2 / np.maximum(dof, 1), np.where(n_free > 0, np.nan, 0.0))
@@ -151,39 +150,6 @@ def judge(
     covariance[:, :, ~(full_rank & finite)] = np.nan
     covariance[np.isinf(covariance)] = np.nan  # too large for a number
     return Judgement(covariance, chi2, finite, full_rank, stationary, at_minimum, held.any(axis=0))
-
-
-def least_known(inverse: np.ndarray, alone: np.ndarray) -> np.ndarray:
-    """One standard error along the direction of the parameter that the others make up for best; (k, b)."""
-    which, b = np.argmax(alone, axis=0), np.arange(alone.shape[1])
-    along: np.ndarray = inverse[:, which, b] / np.sqrt(inverse[which, which, b])
-    return along
-
-
-def lowest_along(
-    problem: Problem,
-    inputs: Sequence[np.ndarray],
-    y: np.ndarray,
-    w: np.ndarray,
-    P: np.ndarray,
-    bounds: tuple[np.ndarray, np.ndarray],
-    way: np.ndarray,
-    sizes: Sequence[float],
-) -> tuple[np.ndarray, np.ndarray]:
-    """The lowest chi-square (b,) to both sides of ``P``, and the parameters (K, b) there.
-
-    ``way`` (k, b) is a direction of the free parameters, and ``sizes`` how many of it are looked at.
-    """
-    best, place = np.full(P.shape[1], np.inf), P.copy()
-    for size in sizes:
-        for side in (-size, size):
-            Q = P.copy()
-            Q[problem.free] = np.clip(P[problem.free] + side * way, *(bound[problem.free] for bound in bounds))
-            Q = problem.with_ties(Q)
-            chi2 = norm2(weighted(problem, y - problem.evaluate(inputs, Q), w))
-            lower = chi2 < best
-            best[lower], place[:, lower] = chi2[lower], Q[:, lower]
-    return best, place
 
 
 def _all_finite(J: Sequence[np.ndarray]) -> np.ndarray:

@@ -15,10 +15,10 @@ from itertools import combinations, product
 import numpy as np
 
 from xr_modelfit.derivatives import accuracy, jacobian, weighted
-from xr_modelfit.fitters.covariance import FALLS
 from xr_modelfit.fitters.distances import visible
 from xr_modelfit.fitters.orthogonal import factorise
 from xr_modelfit.fitters.pieces import pieces
+from xr_modelfit.fitters.saddle_test import FALLS
 from xr_modelfit.fitters.samples import Samples
 from xr_modelfit.fitters.second_try import Again, Bounds, part_of_fits, try_again
 from xr_modelfit.fitters.steps import Options

@@ -1,0 +1,68 @@
+"""Whether chi-square falls beside a place where it is level.
+
+Where parameters are hardly told apart, the covariance says little of how chi-square runs: it may be level at first, and
+fall further on. So it is looked at to both sides of the parameter that the others make up for best, while these follow
+by linear steps.
+
+Shapes: ``K`` parameters, ``k`` free ones, ``n`` samples, ``b`` fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from xr_modelfit.derivatives import weighted
+from xr_modelfit.fitters.orthogonal import factorise
+from xr_modelfit.fitters.sums import norm2
+from xr_modelfit.problem import Problem
+
+__all__ = ["FALLS", "HARDLY", "falls_beside"]
+
+HARDLY = 1e5  # times the variance that a parameter would have alone: hardly told apart
+FALLS = 1e-3  # of chi-square by its degrees of freedom
+_PLACES = tuple(10.0 ** (i / 2) for i in range(7))  # standard errors that the parameter would have alone
+_STEPS = 3
+
+
+def falls_beside(
+    problem: Problem,
+    inputs: Sequence[np.ndarray],
+    y: np.ndarray,
+    w: np.ndarray,
+    P: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    J: Sequence[np.ndarray],
+    active: np.ndarray,
+    precision: np.ndarray,
+    variance: np.ndarray,
+    alone: np.ndarray,
+    enough: np.ndarray,
+) -> np.ndarray:
+    """Whether chi-square is below ``enough`` (b,) beside ``P`` (K, b).
+
+    Parameters
+    ----------
+    J : sequence of k ndarray, shape (n, b)
+        Weighted derivatives at ``P``, of the parameters that are ``active`` (k, b).
+    variance, alone : ndarray, shape (k, b)
+        Squared standard errors, and their ratio to those that each parameter would have alone.
+    """
+    numbers, every = np.argmax(alone, axis=0), np.arange(P.shape[1])
+    ours = np.flatnonzero(problem.free)
+    led = (ours[numbers], every)
+    factors = factorise(J, active & (np.arange(ours.size)[:, None] != numbers), precision)
+    sigma = np.sqrt(variance[numbers, every] / alone[numbers, every])
+    falls = np.zeros(P.shape[1], dtype=bool)
+    for size in _PLACES:
+        for side in (-1.0, 1.0):
+            Q = P.copy()
+            Q[led] = np.clip(P[led] + side * size * sigma, low[led], high[led])
+            for _ in range(_STEPS):
+                r = weighted(problem, y - problem.evaluate(inputs, problem.with_ties(Q)), w)
+                Q[ours] = np.clip(Q[ours] + factors.solve(factors.remove(r)[0]), low[ours], high[ours])
+            r = weighted(problem, y - problem.evaluate(inputs, problem.with_ties(Q)), w)
+            falls |= norm2(r) < enough
+    return falls
