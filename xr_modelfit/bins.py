@@ -14,7 +14,18 @@ from xr_modelfit.messages import a, listed
 from xr_modelfit.times import holds_times, undecoded_axis
 from xr_modelfit.units import Conversion, Measure, required_conversion
 
-__all__ = ["BETWEEN", "UNNAMED", "Bins", "Edges", "ToNumbers", "at_hand", "bins_of", "edges_between", "numbers_in_fit"]
+__all__ = [
+    "BETWEEN",
+    "UNNAMED",
+    "Bins",
+    "Edges",
+    "ToNumbers",
+    "at_hand",
+    "bins_of",
+    "edges_between",
+    "name_of_bounds",
+    "numbers_in_fit",
+]
 
 BETWEEN = object()  # in place of bounds: bins end in the middle between neighbours, whatever attrs say
 UNNAMED = ""  # what bounds without a name are called in a record
@@ -112,7 +123,7 @@ def _asked(
 def _cf_bounds(labels: Labels, one: ModelInput) -> xr.DataArray | None:
     """The bounds that the coordinate's attrs name; None where they name none."""
     coordinate = labels.variables.get(one.coordinate)
-    name = None if coordinate is None else _name_of_bounds(coordinate)
+    name = None if coordinate is None else name_of_bounds(coordinate)
     if name is not None and name not in labels.variables:
         raise ValueError(
             f"integrate is True, and the coordinate {one.coordinate!r} says that {name!r} are the bounds of its bins, "
@@ -122,7 +133,8 @@ def _cf_bounds(labels: Labels, one: ModelInput) -> xr.DataArray | None:
     return None if name is None else labels.variables[name]
 
 
-def _name_of_bounds(coordinate: xr.DataArray) -> str | None:
+def name_of_bounds(coordinate: xr.DataArray) -> str | None:
+    """What the attrs of a coordinate say that its bounds are called."""
     return coordinate.attrs.get("bounds", coordinate.encoding.get("bounds"))
 
 
@@ -131,7 +143,7 @@ def _bounds(labels: Labels, value: Any, inputs: Sequence[ModelInput]) -> tuple[s
     bounds = labels.find("integrate", value)
     for one in inputs:
         coordinate = labels.variables.get(one.coordinate)
-        if coordinate is not None and bounds.name is not None and bounds.name == _name_of_bounds(coordinate):
+        if coordinate is not None and bounds.name is not None and bounds.name == name_of_bounds(coordinate):
             return one.name, bounds
     alike = [one for one in inputs if len(set(bounds.dims) - set(one.values.dims)) == 1 and bounds.ndim > 1]
     alike = [one for one in alike if set(one.values.dims) < set(bounds.dims)]

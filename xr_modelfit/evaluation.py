@@ -84,10 +84,12 @@ class Evaluation:
         equivalencies: Any = None,
         integrate: Any = None,
         response: Any = None,
+        beside: Mapping[Hashable, xr.DataArray] | None = None,
     ) -> Evaluation:
         """Find what the record names, and refuse what does not fit; reads no sample.
 
-        ``integrate`` and ``response``: as in the fit; None: those of the fit.
+        ``integrate`` and ``response``: as in the fit; None: those of the fit. ``beside``: what names in these may stand
+        for, beside the variables of ``obj``.
 
         Raises
         ------
@@ -111,7 +113,7 @@ class Evaluation:
             ]
         at = cls(record, template, parameters, inputs, numbers, data)
         with as_recorded() if integrate is None and response is None else nullcontext():
-            nodes = nodes_again(record, at.measured, at.labels(obj), tuple(at.new), integrate, response)
+            nodes = nodes_again(record, at.measured, at.labels(obj, beside or {}), tuple(at.new), integrate, response)
         return replace(at, nodes=nodes)
 
     @property
@@ -122,13 +124,14 @@ class Evaluation:
             for one, values in zip(self.record.inputs, self.numbers, strict=True)
         ]
 
-    def labels(self, obj: Any) -> Labels:
+    def labels(self, obj: Any, beside: Mapping[Hashable, xr.DataArray]) -> Labels:
         """What names may stand for, over the dims of the values."""
         known = plain(obj)
         variables = {n: known[n] for n in known.variables} if isinstance(known, xr.Dataset) else {}
         variables = {n: c for array in self.inputs for n, c in array.coords.items()} | variables
         if isinstance(known, xr.DataArray):
             variables = {**known.coords} | variables
+        variables = dict(beside) | variables
         first = self.parameters[0]
         sizes = {**first.sizes, **self.new}
         kept = {d: i for d, i in [*first.indexes.items()] if d in sizes}
