@@ -80,10 +80,19 @@ def bins_of(
         if bounds is None:
             edges[one.name] = edges_between(one.values, fitted, str(one.coordinate))
         else:
-            both = numbers(one, _checked(labels, one, bounds)).astype(float)
+            both = _where_known(numbers(one, _checked(labels, one, bounds)).astype(float), one.values)
             edges[one.name] = (both.isel({both.dims[-1]: 0}), both.isel({both.dims[-1]: 1}))
     named = {name: None if bounds is None else str(bounds.name or UNNAMED) for name, bounds in asked.items()}
     return Bins(edges, named) if edges else None
+
+
+def _where_known(both: xr.Variable, coordinate: xr.Variable) -> xr.Variable:
+    """Edges (..., 2) without those of samples whose coordinate is no number: these are left out, as without bins."""
+    if coordinate._in_memory and np.all(np.isfinite(coordinate.values)):
+        return both
+    known = xr.apply_ufunc(np.isfinite, coordinate, dask="allowed")
+    kept: xr.Variable = both.where(known.set_dims(both.sizes))
+    return kept
 
 
 def _asked(
