@@ -5,7 +5,6 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
@@ -198,6 +197,8 @@ def test_factors_of_a_product_have_no_means() -> None:
 
 def drawn(picture: Any) -> tuple[np.ndarray, np.ndarray]:
     """The curve of the model in a picture, which is then closed."""
+    import matplotlib.pyplot as plt
+
     line = picture.artists["model"]
     found = np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata(), dtype=float)
     plt.close(picture.fig)
@@ -262,6 +263,8 @@ def test_pictures_take_bounds_of_each_position() -> None:
 
 
 def test_pictures_ask_for_what_a_record_cannot_hold() -> None:
+    import matplotlib.pyplot as plt
+
     ds = data("kernel of each").assign_coords(p=[4, 5, 6])
     fit = fitted(ds, "kernel of each")
     wrong: list[tuple[dict[str, Any], type[Exception], str]] = [
@@ -278,7 +281,7 @@ def test_pictures_ask_for_what_a_record_cannot_hold() -> None:
         if "labels" not in match and "an int" not in match:
             with pytest.raises(error, match=match):
                 fit.modelfit.inspect(ds, **options)
-    with pytest.raises(ValueError, match="response has dims.*'p'"):
+    with pytest.raises(ValueError, match=r"response has dims.*'p'"):
         ds.isel(p=1).modelfit.plot_fit(fit, response=KERNELS)
     one = fitted(data("bounds"), "bounds")
     with pytest.raises(RecordError, match="bins 'x_bnds', which are not there"):
