@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from xr_modelfit.fitters.pieces import most_fits
+from xr_modelfit.model_tokens import token_of
 from xr_modelfit.problem import Problem
 from xr_modelfit.spreads import Products, Spread
 
-__all__ = ["EvaluateBlock", "batches", "flattened", "of_fits"]
+__all__ = ["EvaluateBlock", "batches", "flattened", "of_fits", "told"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,14 @@ class EvaluateBlock:
 
     __name__ = "evaluate"
 
+    @cached_property
+    def _token(self) -> str:
+        given = self.which, self.n_parameters, self.core, self.new, told(self.spreads)
+        return token_of(self, self.problem, *given)
+
+    def __dask_tokenize__(self) -> str:
+        return self._token
+
     def __call__(self, *arrays: np.ndarray) -> np.ndarray:
         parameters, inputs, shape = flattened(arrays, self.n_parameters, self.core, self.new)
         own = parameters[np.array(self.which, dtype=int)]
@@ -39,6 +50,11 @@ class EvaluateBlock:
             with np.errstate(all="ignore"):
                 out[:, ids] = problem.evaluate(given, own[:, ids])
         return np.ascontiguousarray(out.T).reshape((*shape, *(size for _, size in self.new)))
+
+
+def told(spreads: Sequence[Spread | Products | None]) -> list[Any]:
+    """Spreads as plain values, for a token."""
+    return [None if one is None else (type(one).__name__, *vars(one).values()) for one in spreads]
 
 
 def flattened(

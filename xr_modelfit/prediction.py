@@ -5,6 +5,7 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import xarray as xr
@@ -12,8 +13,9 @@ import xarray as xr
 from xr_modelfit.derivatives import jacobian
 from xr_modelfit.derived import at_bound_of, covariance_of
 from xr_modelfit.evaluation import Evaluation, model_name
-from xr_modelfit.evaluation_blocks import batches, flattened, of_fits
+from xr_modelfit.evaluation_blocks import batches, flattened, of_fits, told
 from xr_modelfit.fitters.propagation import flat_covariance, variance
+from xr_modelfit.model_tokens import token_of
 from xr_modelfit.points import at_positions
 from xr_modelfit.problem import Problem
 from xr_modelfit.results import COV_DIMS
@@ -61,6 +63,13 @@ class _PredictBlock:
     spreads: tuple[Spread | Products | None, ...]
 
     __name__ = "predict"
+
+    @cached_property
+    def _token(self) -> str:
+        return token_of(self, self.problem, self.core, self.new, told(self.spreads))
+
+    def __dask_tokenize__(self) -> str:
+        return self._token
 
     def __call__(self, *arrays: np.ndarray) -> np.ndarray:
         K = self.problem.n_parameters
