@@ -122,9 +122,11 @@ def _asked(
         return found
     several = list(integrate) if isinstance(integrate, list | tuple) else [integrate]
     if not several or not all(isinstance(one, str | xr.DataArray) for one in several):
+        dims = *(inputs[0].values.dims), "bnds"
         raise TypeError(
             f"integrate is {a(integrate)}; pass True for the bins of the samples, the name of CF bounds "
-            f"({inputs[0].coordinate}_bnds, for example), or False."
+            f"({inputs[0].coordinate}_bnds, for example), or False. Edges in an array need names of their dims: "
+            f"xr.DataArray(edges, dims={dims}), with 2 edges along 'bnds' for each sample."
         )
     return dict(_bounds(labels, value, inputs) for value in several)
 
@@ -150,6 +152,12 @@ def name_of_bounds(coordinate: xr.DataArray) -> str | None:
 def _bounds(labels: Labels, value: Any, inputs: Sequence[ModelInput]) -> tuple[str, xr.DataArray]:
     """The input that bounds belong to, and the bounds with the dim of the two edges last."""
     bounds = labels.find("integrate", value)
+    itself = next((one for one in inputs if isinstance(value, str) and value == one.coordinate), None)
+    if itself is not None:
+        raise ValueError(
+            f"integrate names the coordinate {value!r} itself, not the bounds of its bins. For bins that end between "
+            f"neighbours, or those that its attrs name, pass integrate={{{value!r}: True}}."
+        )
     for one in inputs:
         coordinate = labels.variables.get(one.coordinate)
         if coordinate is not None and bounds.name is not None and bounds.name == name_of_bounds(coordinate):
@@ -159,7 +167,7 @@ def _bounds(labels: Labels, value: Any, inputs: Sequence[ModelInput]) -> tuple[s
     if len(alike) != 1:
         raise ValueError(
             f"integrate names {bounds.name!r} with dims {bounds.dims}; bounds have the dims of one coordinate and one "
-            f"more of size 2, and the coordinates have {listed(one.values.dims for one in inputs)}. "
+            f"more of size 2, and the coordinates have the dims {listed(one.values.dims for one in inputs)}. "
             "Say which they belong to: integrate={coordinate: bounds}."
         )
     return alike[0].name, bounds
@@ -248,9 +256,11 @@ def edges_between(values: xr.Variable, fitted: tuple[Hashable, ...], name: str) 
             f"neighbours are those along one dim. Name the bounds of its bins: integrate='{name}_bnds', for example."
         )
     n = values.sizes[own[0]] if own else 1
-    if n < 2:
+    if n == 0:
+        return values, values
+    if n == 1:
         raise ValueError(
-            f"The bins of {name!r} are to end between neighbours, but the coordinate has {n} place, and so none. "
+            f"The bins of {name!r} are to end between neighbours, but the coordinate has 1 place, and so none. "
             f"Give the bounds of its bins, integrate={{{name!r}: bounds}}, or pass integrate=False."
         )
     (dim,) = own

@@ -95,6 +95,12 @@ def _matrix(labels: Labels, array: xr.DataArray, dim: Hashable, out: Hashable) -
             f"response is a matrix of {array.sizes[dim]} places along {dim!r} by {array.sizes[out]} along {out!r}; the "
             f"data has {n} samples, and each of them needs its column: {n} along {out!r}."
         )
+    ours, theirs = labels.data.indexes.get(dim), array.indexes.get(out)
+    if ours is not None and theirs is not None and not theirs.equals(ours) and np.all(theirs.isin(ours)):
+        raise ValueError(
+            f"response is a matrix with the labels of {dim!r} along {out!r}, in another order than the data has them. "
+            f"Put them in order: response.sel({out}=data[{str(dim)!r}].values)."
+        )
     measure = measure_of(array)
     pure = None if measure.unit is None else factor(measure.unit, dimensionless_unscaled)
     times = 1.0 if measure.text is None else pure

@@ -85,7 +85,7 @@ def rows_of_nodes(sampling: Sampling | None, rows: int) -> tuple[int, int]:
     """Rows of D that weights of nodes take, and those for values and Jacobian (``rows`` of them) at the nodes."""
     if sampling is None:
         return 0, 0
-    return -(-sampling.n_weights // sampling.n_nodes), 2 * rows
+    return -(-sampling.n_weights // max(sampling.n_nodes, 1)), 2 * rows
 
 
 class _Nodes:
