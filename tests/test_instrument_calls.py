@@ -112,6 +112,19 @@ def test_parameters_are_those_that_made_the_data(name: str) -> None:
     assert_allclose(found, TRUTH, rtol=1e-6)
 
 
+def test_bounds_of_each_position_over_one_coordinate() -> None:
+    """Bins that are wider at one position than at another, while the coordinate is the same."""
+    wide = np.array([1.0, 2.5])[:, None]
+    low, high = X - 0.5 * wide, X + 0.4 * wide
+    data = BINNED.copy(data=np.stack([mean_gauss(low[i], high[i], *TRUTH[i]) for i in range(2)]))
+    bounds = xr.DataArray(np.stack([low, high], axis=-1), dims=("p", "x", "nv"))
+    ds = data.to_dataset().assign(b=bounds)
+    for one, integrate in ((ds, bounds), (ds, {"x": bounds.T}), (ds, "b"), (ds.chunk(p=1), "b")):
+        fit = one.modelfit(LINE, "x", data="flux", integrate=integrate).compute()
+        assert_allclose(np.stack([fit[n] for n in fit.modelfit.params], axis=-1), TRUTH, rtol=1e-6)
+        assert_allclose(fit.modelfit.evaluate(one, integrate=integrate), data, atol=1e-6)
+
+
 def test_offsets_in_another_unit_than_the_coordinate() -> None:
     data = BLURRED.rename(x="v").assign_coords(v=("v", 1000 * X, {"units": "m/s"})).assign_attrs(units="K")
     kernel = KERNEL.rename(o="dv").assign_coords(dv=("dv", OFFSETS, {"units": "km/s"}))

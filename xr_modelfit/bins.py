@@ -162,9 +162,11 @@ def _bounds(labels: Labels, value: Any, inputs: Sequence[ModelInput]) -> tuple[s
         coordinate = labels.variables.get(one.coordinate)
         if coordinate is not None and bounds.name is not None and bounds.name == name_of_bounds(coordinate):
             return one.name, bounds
-    alike = [one for one in inputs if len(set(bounds.dims) - set(one.values.dims)) == 1 and bounds.ndim > 1]
-    alike = [one for one in alike if set(one.values.dims) < set(bounds.dims)]
-    if len(alike) != 1:
+    others = [d for d in bounds.dims if d not in labels.data.dims]
+    alike = [one for one in inputs if {*one.values.dims, *others} == set(bounds.dims)]
+    if not alike:  # they differ from fit to fit, and the coordinate does not
+        alike = [one for one in inputs if set(one.values.dims) < set(bounds.dims)]
+    if len(alike) != 1 or len(others) != 1:
         raise ValueError(
             f"integrate names {bounds.name!r} with dims {bounds.dims}; bounds have the dims of one coordinate and one "
             f"more of size 2, and the coordinates have the dims {listed(one.values.dims for one in inputs)}. "
@@ -176,18 +178,14 @@ def _bounds(labels: Labels, value: Any, inputs: Sequence[ModelInput]) -> tuple[s
 def _checked(labels: Labels, one: ModelInput, bounds: xr.DataArray) -> xr.DataArray:
     """Bounds, (dims of the coordinate, 2), after dims, sizes and labels were found to match."""
     title = f"The bounds {bounds.name!r}"
-    extra = [d for d in bounds.dims if d not in one.values.dims]
-    if len(extra) != 1 or bounds.sizes[extra[0]] != 2 or set(bounds.dims) - set(extra) != set(one.values.dims):
+    extra = [d for d in bounds.dims if d not in labels.data.dims]
+    if len(extra) != 1 or bounds.sizes[extra[0]] != 2 or not set(one.values.dims) <= set(bounds.dims):
         raise ValueError(
             f"{title} have dims {dict(bounds.sizes)}, the coordinate {one.coordinate!r} {dict(one.values.sizes)}: "
             "bounds have the dims of their coordinate and one more of size 2, for the two edges of each bin."
         )
-    bare(
-        labels.data,
-        bounds.isel({extra[0]: 0}, drop=True),
-        f"integrate, by the bounds {bounds.name!r},",
-        one.values.dims,
-    )
+    one_edge, title_of_edge = bounds.isel({extra[0]: 0}, drop=True), f"integrate, by the bounds {bounds.name!r},"
+    bare(labels.data, one_edge, title_of_edge, labels.data.dims)
     coordinate = labels.variables.get(one.coordinate)
     dated = coordinate is not None and holds_times(coordinate)
     if dated and bounds.dtype.kind in "iuf" and "units" not in bounds.attrs:
@@ -195,7 +193,7 @@ def _checked(labels: Labels, one: ModelInput, bounds: xr.DataArray) -> xr.DataAr
             f"{title} hold numbers without units, the coordinate {one.coordinate!r} holds times. Give times: "
             "xr.decode_cf(dataset) reads bounds with their coordinate."
         )
-    return bounds.transpose(*one.values.dims, extra[0])
+    return bounds.transpose(..., *one.values.dims, extra[0])
 
 
 def numbers_in_fit(converted: Mapping[str, tuple[Conversion, Measure]]) -> ToNumbers:
