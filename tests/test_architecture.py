@@ -13,8 +13,9 @@ from xr_modelfit import fitting
 
 PACKAGE = Path(xr_modelfit.__file__).parent
 NUMERIC = {
-    "comparison", "compiled", "derivatives", "differences", "dimensions", "expression", "fitters", "linear_forms",
-    "messages", "probing", "problem", "questions", "status", "unit_algebra", "unit_shifts", "ways",
+    "comparison", "compiled", "derivatives", "differences", "dimensions", "evaluation_blocks", "expression", "fitters",
+    "grid", "linear_forms", "messages", "pointwise", "probing", "problem", "questions", "sampling", "spreads", "status",
+    "unit_algebra", "unit_shifts", "ways",
 }  # fmt: skip
 MAY_IMPORT_DASK = {"computing", "execution", "stores"}
 

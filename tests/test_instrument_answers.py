@@ -195,18 +195,98 @@ def test_factors_of_a_product_have_no_means() -> None:
     assert_allclose(fit.modelfit.evaluate(da), y, atol=1e-5)
 
 
-@pytest.mark.parametrize("call", [c for c in CALLS if c != "kernel of each"])
+def drawn(picture: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The curve of the model in a picture, which is then closed."""
+    import matplotlib.pyplot as plt
+
+    line = picture.artists["model"]
+    found = np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata(), dtype=float)
+    plt.close(picture.fig)
+    return found
+
+
+@pytest.mark.parametrize("call", CALLS)
 def test_pictures_show_the_samples_of_the_fit(call: str) -> None:
     ds = data(call)
     fit = fitted(ds, call)
-    picture = ds.modelfit.plot_fit(fit, p=1, sigma=NOISE)
-    drawn = picture.artists["model"]
-    drawn = drawn[0] if isinstance(drawn, list) else drawn
-    x, y = np.asarray(drawn.get_xdata(), dtype=float), np.asarray(drawn.get_ydata(), dtype=float)
+    x, y = drawn(ds.modelfit.plot_fit(fit, p=1, sigma=NOISE, **asked_again(call)))
     assert_allclose(y, np.interp(x, X, right(call, 1, parameters(fit)[1])), rtol=1e-6)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_pictures_show_the_model_itself_when_asked(call: str) -> None:
+    ds = data(call)
+    fit = fitted(ds, call)
+    x, y = drawn(ds.modelfit.plot_fit(fit, p=1, integrate=False, response=False))
+    assert x.size > 400
+    a, m, s, b, c = parameters(fit)[1]
+    assert_allclose(y, gauss(x, a, m, s) + b * x + c, rtol=1e-10)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_pictures_take_what_a_record_cannot_hold(lazy: bool) -> None:
+    """A response of each fit, by array or by name; bounds without a name, shared or of each fit."""
+    ds = data("kernel of each").assign(lsf=KERNELS.transpose("o", "p"))
+    ds = ds.chunk(p=1) if lazy else ds
+    fit = fitted(ds, "kernel of each").compute()
+    wanted = right("kernel of each", 2, parameters(fit)[2])
+    for response in (KERNELS, KERNELS.chunk(p=1), "lsf"):
+        assert_allclose(drawn(ds.modelfit.plot_fit(fit, p=2, response=response))[1], wanted, rtol=1e-8)
+    viewer = fit.modelfit.inspect(ds, response="lsf")
+    viewer.select(p=2)
+    assert viewer.picture is not None
+    assert_allclose(viewer.picture.artists["model"].get_ydata(), wanted, rtol=1e-8)
+    viewer.close()
+
+
+def test_pictures_take_bounds_that_have_no_name() -> None:
+    bounds = xr.DataArray(BOUNDS, dims=("x", "b"))
+    ds = data("bounds")
+    fit = ds["flux"].modelfit(model(), "x", integrate=bounds)
+    wanted = right("bounds", 1, parameters(fit)[1])
+    for integrate in (bounds, {"x": bounds}, [bounds.chunk()], "x_bnds"):
+        assert_allclose(drawn(ds.modelfit.plot_fit(fit, p=1, integrate=integrate))[1], wanted, rtol=1e-6)
+    ds["x"].attrs["bounds"] = "x_bnds"
+    assert_allclose(drawn(ds.modelfit.plot_fit(fit, p=1, integrate=True))[1], wanted, rtol=1e-6)
+
+
+def test_pictures_take_bounds_of_each_position() -> None:
+    ds = data("bounds").drop_vars("x_bnds").assign_coords(p=[7, 8, 9])
+    ds = ds.assign_coords(scale=ds["x"] + 0.1 * (ds["p"] - 7))
+    bounds = xr.DataArray(BOUNDS, dims=("x", "b")) + 0.1 * (ds["p"] - 7)
+    fit = ds["flux"].modelfit(model(), "x", coords="scale", integrate={"x": bounds})
+    low, high = BOUNDS.T + 0.2
+    a, m, s, b, c = parameters(fit)[2]
+    wanted = mean_gauss(low, high, a, m, s) + b * (low + high) / 2 + c
+    for integrate in ({"x": bounds}, [bounds.transpose("b", "p", "x")]):
+        assert_allclose(drawn(ds.modelfit.plot_fit(fit, p=9, integrate=integrate))[1], wanted, rtol=1e-8)
+
+
+def test_pictures_ask_for_what_a_record_cannot_hold() -> None:
     import matplotlib.pyplot as plt
 
-    plt.close(picture.fig)
+    ds = data("kernel of each").assign_coords(p=[4, 5, 6])
+    fit = fitted(ds, "kernel of each")
+    wrong: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({}, RecordError, r"could not hold.*response=\.\.\."),
+        ({"response": "nothing"}, ValueError, "'nothing', which is not there"),
+        ({"response": KERNELS.values}, TypeError, "response is an ndarray.*DataArray"),
+        ({"response": KERNELS.assign_coords(p=[4, 5, 7])}, ValueError, "response does not have the labels of the data"),
+        ({"response": KERNELS, "integrate": "no_bnds"}, ValueError, "'no_bnds', which is not there"),
+        ({"response": KERNELS, "integrate": 3}, TypeError, "integrate is an int"),
+    ]
+    for options, error, match in wrong:
+        with pytest.raises(error, match=match):
+            ds.modelfit.plot_fit(fit, p=5, **options)
+        if "labels" not in match and "an int" not in match:
+            with pytest.raises(error, match=match):
+                fit.modelfit.inspect(ds, **options)
+    with pytest.raises(ValueError, match=r"response has dims.*'p'"):
+        ds.isel(p=1).modelfit.plot_fit(fit, response=KERNELS)
+    one = fitted(data("bounds"), "bounds")
+    with pytest.raises(RecordError, match="bins 'x_bnds', which are not there"):
+        one.modelfit.inspect(data("bounds")["flux"])
+    plt.close("all")
 
 
 @pytest.mark.parametrize("call", CALLS)

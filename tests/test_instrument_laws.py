@@ -53,6 +53,12 @@ def cube() -> xr.Dataset:
     )
 
 
+def stretched() -> xr.Dataset:
+    """`cube` twice as long: more samples than are summed at a time."""
+    ds = cube().drop_dims("x_seen")
+    return xr.concat([ds, ds], "x", data_vars="minimal")
+
+
 CALLS: dict[str, dict[str, Any]] = {
     "bins": {"integrate": True},
     "bins of each": {"integrate": "x_bnds", "coords": "scale"},
@@ -170,18 +176,43 @@ def test_inputs_are_not_changed() -> None:
     xr.testing.assert_identical(ds, before)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ["numpy", "numba", pytest.param("trf", marks=pytest.mark.slow)])
 def test_a_sample_that_is_left_out_is_as_if_it_were_not_there(engine: str) -> None:
-    """With bounds, which do not depend on neighbours, and behind a kernel with a coordinate."""
+    """With bounds, which do not depend on neighbours, and behind a kernel with a coordinate.
+
+    Bit for bit where no two samples share a node; there, the order of a sum changes.
+    """
     ds = cube().isel(q=[0], p=[0, 1])
     ds["flux"] = ds["flux"].fillna(1.0)
     keep = np.arange(48) % 7 != 2
-    for call in ("bins of each", "kernel", "kernel of each"):
+    for call in ("bins of each", "kernel", "kernel of each", "kernel, scale of each"):
         masked = fitted(ds, call, engine, where=xr.DataArray(keep, dims="x", coords={"x": X}))
         absent = fitted(ds.isel(x=keep), call, engine)
         assert_within(masked, absent, {}, 1e-3 if engine == "trf" else 1e-6)
-        if call == "bins of each" and engine == "numpy":
+        if call in ("bins of each", "kernel, scale of each") and engine != "trf":
             assert_same_bits(masked, absent)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("n", [48, 33, 96])
+def test_whatever_stands_in_a_sample_that_is_left_out(engine: str, n: int) -> None:
+    """Gaps of each fit, in company: NaN in data, in a coordinate, in an edge, in a weight, or a mask."""
+    ds = cube().isel(x=slice(0, n)) if n <= 48 else stretched().assign_coords(x=np.arange(96.0))
+    ds["flux"] = ds["flux"].fillna(1.0)
+    rng = np.random.default_rng(11)
+    gaps = xr.DataArray(rng.random((3, ds.sizes["x"])) < 0.2, dims=("q", "x"))
+    right = fitted(ds, "bins of each", engine, where=~gaps)
+    others = [
+        ds.assign(flux=ds["flux"].where(~gaps)),
+        ds.assign(scale=ds["scale"].where(~gaps)),
+        ds.assign(x_bnds=ds["x_bnds"].where(~gaps)),
+        ds.assign(flux=ds["flux"].where(~gaps, 1e300)).assign(keep=~gaps),
+    ]
+    for one in others:
+        assert_same_bits(fitted(one, "bins of each", engine, where="keep" if "keep" in one else None), right)
+    for q in range(3):
+        kept = ds.isel(q=[q], x=~gaps[q].values)
+        assert_same_bits(fitted(kept, "bins of each", engine), right.isel(q=[q]))
 
 
 def test_a_kernel_of_one_value_at_offset_zero_is_no_kernel() -> None:

@@ -54,6 +54,13 @@ RESPONSES = {
     "an array without names": Wrong(
         lambda s: s.fit(response=np.ones(3)), TypeError, "an ndarray", "a DataArray or a name", "Wrap it"
     ),
+    "True": Wrong(lambda s: s.fit(response=True), TypeError, "response is True", "a DataArray", "the name of one"),
+    "a matrix whose samples are in another order": Wrong(
+        lambda s: s.cube.modelfit(
+            G, "velocity", response=matrix().assign_coords(velocity=VELOCITY, channel=VELOCITY[::-1])
+        ),
+        ValueError, "labels of 'velocity' along 'channel'", "another order", "response.sel(channel=",
+    ),
     "a function": Wrong(lambda s: s.fit(response=np.sin), TypeError, "ufunc", "DataArray", "name"),
     "sum 0": Wrong(lambda s: s.fit(response=kernel([1.0, -2.0, 1.0])), ValueError, "sum 0", "divided by", "Check"),
     "all zero": Wrong(lambda s: s.fit(response=0 * kernel()), ValueError, "sum 0", "divided by its sum", "Check"),
@@ -159,6 +166,15 @@ BINS = {
     "a number": Wrong(lambda s: s.fit(integrate=3), TypeError, "an int", "True for the bins", "name of CF bounds"),
     "an array without names": Wrong(
         lambda s: s.fit(integrate=np.ones((N, 2))), TypeError, "an ndarray", "the name of CF bounds", "velocity_bnds"
+    ),
+    "a list of numbers": Wrong(
+        lambda s: s.fit(integrate=[[0.0, 1.0]] * N), TypeError, "a list", "True for the bins", "dims=('velocity',"
+    ),
+    "a width": Wrong(
+        lambda s: s.fit(integrate={"velocity": 2.0}), TypeError, "integrate is 2.0", "a DataArray", "the name of one"
+    ),
+    "the coordinate itself": Wrong(
+        lambda s: s.fit(integrate="velocity"), ValueError, "'velocity' itself", "bounds of its bins", "': True}"
     ),
     "an unknown key": Wrong(
         lambda s: s.fit(integrate={"frequency": True}), ValueError, "'frequency'", "inputs are 'x'", "'velocity'"

@@ -15,6 +15,8 @@ from astropy.modeling import models as M
 from instrument import answers, assert_right, between, fitters, gauss, mean_gauss, recorded
 from numpy.testing import assert_allclose
 
+from xr_modelfit import FitStatus
+
 X = np.arange(60.0)
 NOISE = 0.02
 TRUTH = (5.0, 30.3, 1.6, 1.0)
@@ -302,3 +304,53 @@ def test_ties_bounds_and_masks_behind_a_kernel(fitter: Any, engine: str) -> None
     assert_right(fit, ["amplitude_0", "mean_0", "stddev_0", "amplitude_1", "amplitude_2"], right)
     assert (fit["stddev_1"] == fit["stddev_0"]).all()
     assert recorded(fit, "engine") == engine
+
+
+USELESS = {
+    "NaN": np.where(np.arange(12) == 4, np.nan, KERNEL),
+    "all NaN": np.full(12, np.nan),
+    "infinite": np.where(np.arange(12) == 4, np.inf, KERNEL),
+    "zero": np.zeros(12),
+    "sum 0": np.repeat([1.0, -1.0], 6),
+    "sum 0 but for rounding": np.array([0.1, 0.2, -0.3] * 4),
+}
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("offsets", [OFFSETS, 0.37 * OFFSETS], ids=["shared nodes", "nodes of each sample"])
+@fitters(compiled=True)
+def test_a_useless_kernel_fails_its_own_fit_alone(fitter: Any, engine: str, offsets: np.ndarray, lazy: bool) -> None:
+    """With one status, whatever is wrong with it; the others are fitted as if it were not there."""
+    n = len(USELESS)
+    good = np.stack([np.roll(KERNEL, i % 3) for i in range(n + 2)])
+    y = np.stack([behind(lambda x: peak_at(x, *TRUTH), X, offsets, values) for values in good])
+    y += np.random.default_rng(8).normal(0.0, NOISE, y.shape)
+    y[2, :] = np.nan
+    kernels = np.concatenate([good[:1], [*USELESS.values()], good[-1:]])
+    data, response = over_x(y), kernel(kernels, offsets, "p")
+    one = (data.chunk(p=3), response.chunk(p=2)) if lazy else (data, response)
+    told = {"sigma": NOISE, "fitter": fitter, "errors": "ignore"}
+    fit = one[0].modelfit(peak(), "x", response=one[1], **told).compute()
+    assert recorded(fit, "engine") == engine
+    nothing, bad = int(FitStatus.NO_DATA), int(FitStatus.NONFINITE_DATA)
+    assert fit["fit_status"].values.tolist() == [1, bad, nothing, *[bad] * (n - 2), 1]
+    for name in ("amplitude_0", "mean_0_stderr", "chi2"):
+        assert np.isnan(fit[name][1:-1]).all()
+    right = data.modelfit(peak(), "x", response=kernel(good, offsets, "p"), **told)
+    for name in fit.data_vars:
+        np.testing.assert_array_equal(fit[name][[0, -1]], right[name][[0, -1]])
+    values = one[0].modelfit(peak(), "x", response=one[1], **told).modelfit.evaluate(one[0], response=one[1])
+    assert np.isnan(values.values[1:-1]).all()
+
+
+@fitters(compiled=True)
+def test_a_matrix_that_is_not_finite_fails_its_own_fit_alone(fitter: Any, engine: str) -> None:
+    matrices = np.stack([np.eye(60)] * 3)
+    matrices[1, 7, 9] = np.nan
+    response = xr.DataArray(matrices, dims=("p", "x", "seen"))
+    data = over_x(spectra(peak_at(X, *TRUTH), 3))
+    for integrate in (None, True):
+        fit = data.modelfit(
+            peak(), "x", sigma=NOISE, fitter=fitter, response=response, integrate=integrate, errors="ignore"
+        )
+        assert fit["fit_status"].values.tolist() == [1, int(FitStatus.NONFINITE_DATA), 1]

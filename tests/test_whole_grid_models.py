@@ -680,3 +680,45 @@ def test_nothing_is_said_of_engines() -> None:
         xr.testing.assert_equal(other, results[0])
     assert {recorded(r)["engine"] for r in results} == {"numpy"}
     assert set(POSITIONS) == set(results[0].dims)
+
+
+HUGE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "a step": lambda t: np.where(t > 0.5, 1e200, 0.0),
+    "growing": lambda t: np.exp(np.clip(60.0 * t, -700.0, 690.0)),
+    "a pole": lambda t: 1e150 / np.maximum(t, 0.0) ** 2,
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_a_value_that_is_far_larger_hides_no_neighbours(name: str) -> None:
+    """A model that looks at its neighbours is told from one that does not, where both have huge values somewhere."""
+
+    def alone(t: np.ndarray, a: float = 2.0, tau: float = 5.0) -> np.ndarray:
+        return np.where(t <= 0.0, a * np.exp(-np.abs(t + 8.0) / tau), HUGE[name](t))
+
+    def smooth(t: np.ndarray, a: float = 2.0, tau: float = 5.0) -> np.ndarray:
+        seen = np.cumsum(a * np.exp(-np.abs(t + 8.0) / tau))
+        return np.where(t <= 0.0, seen, HUGE[name](t))
+
+    t = np.arange(-30.0, 10.0)
+    keep = xr.DataArray(t <= 0.0, dims="t", coords={"t": t})
+    for model, right in ((alone, True), (smooth, False)):
+        with np.errstate(all="ignore"):
+            data = xr.DataArray(model(t, 3.0, 4.0), dims="t", coords={"t": t}).where(keep)
+        assert recorded(fit(data, model, "t", where=keep, errors="ignore"))["pointwise"] is right
+
+
+@pytest.mark.parametrize("by", [1e-300, 1.0, 1e290])
+def test_what_cancels_is_no_neighbour(by: float) -> None:
+    """Differences of large terms are rounding at a few samples: at the roots of a polynomial, where two lines cross."""
+
+    def crossing(t: np.ndarray, a: float = 2.0, m: float = 11.0, s: float = 5.0) -> np.ndarray:
+        return by * a * (np.exp(-(((t - m) / s) ** 2)) - np.exp(-(((t - m - 4.0) / s) ** 2)))
+
+    def roots(t: np.ndarray, a: float = 1.0, b: float = 0.0) -> np.ndarray:
+        return by * (a * (t - 3.0) * (t - 17.0) + b) + by * np.sin(np.pi * t)
+
+    t = np.arange(40.0)
+    for model in (crossing, roots):
+        data = xr.DataArray(model(t), dims="t", coords={"t": t})
+        assert recorded(fit(data, model, "t", errors="ignore"))["pointwise"] is True

@@ -14,7 +14,18 @@ from xr_modelfit.messages import a, listed
 from xr_modelfit.times import holds_times, undecoded_axis
 from xr_modelfit.units import Conversion, Measure, required_conversion
 
-__all__ = ["BETWEEN", "UNNAMED", "Bins", "Edges", "ToNumbers", "at_hand", "bins_of", "edges_between", "numbers_in_fit"]
+__all__ = [
+    "BETWEEN",
+    "UNNAMED",
+    "Bins",
+    "Edges",
+    "ToNumbers",
+    "at_hand",
+    "bins_of",
+    "edges_between",
+    "name_of_bounds",
+    "numbers_in_fit",
+]
 
 BETWEEN = object()  # in place of bounds: bins end in the middle between neighbours, whatever attrs say
 UNNAMED = ""  # what bounds without a name are called in a record
@@ -69,10 +80,19 @@ def bins_of(
         if bounds is None:
             edges[one.name] = edges_between(one.values, fitted, str(one.coordinate))
         else:
-            both = numbers(one, _checked(labels, one, bounds)).astype(float)
+            both = _where_known(numbers(one, _checked(labels, one, bounds)).astype(float), one.values)
             edges[one.name] = (both.isel({both.dims[-1]: 0}), both.isel({both.dims[-1]: 1}))
     named = {name: None if bounds is None else str(bounds.name or UNNAMED) for name, bounds in asked.items()}
     return Bins(edges, named) if edges else None
+
+
+def _where_known(both: xr.Variable, coordinate: xr.Variable) -> xr.Variable:
+    """Edges (..., 2) without those of samples whose coordinate is no number: these are left out, as without bins."""
+    if coordinate._in_memory and np.all(np.isfinite(coordinate.values)):
+        return both
+    known = xr.apply_ufunc(np.isfinite, coordinate, dask="allowed")
+    kept: xr.Variable = both.where(known.set_dims(both.sizes))
+    return kept
 
 
 def _asked(
@@ -102,9 +122,11 @@ def _asked(
         return found
     several = list(integrate) if isinstance(integrate, list | tuple) else [integrate]
     if not several or not all(isinstance(one, str | xr.DataArray) for one in several):
+        dims = *(inputs[0].values.dims), "bnds"
         raise TypeError(
             f"integrate is {a(integrate)}; pass True for the bins of the samples, the name of CF bounds "
-            f"({inputs[0].coordinate}_bnds, for example), or False."
+            f"({inputs[0].coordinate}_bnds, for example), or False. Edges in an array need names of their dims: "
+            f"xr.DataArray(edges, dims={dims}), with 2 edges along 'bnds' for each sample."
         )
     return dict(_bounds(labels, value, inputs) for value in several)
 
@@ -112,7 +134,7 @@ def _asked(
 def _cf_bounds(labels: Labels, one: ModelInput) -> xr.DataArray | None:
     """The bounds that the coordinate's attrs name; None where they name none."""
     coordinate = labels.variables.get(one.coordinate)
-    name = None if coordinate is None else _name_of_bounds(coordinate)
+    name = None if coordinate is None else name_of_bounds(coordinate)
     if name is not None and name not in labels.variables:
         raise ValueError(
             f"integrate is True, and the coordinate {one.coordinate!r} says that {name!r} are the bounds of its bins, "
@@ -122,23 +144,32 @@ def _cf_bounds(labels: Labels, one: ModelInput) -> xr.DataArray | None:
     return None if name is None else labels.variables[name]
 
 
-def _name_of_bounds(coordinate: xr.DataArray) -> str | None:
+def name_of_bounds(coordinate: xr.DataArray) -> str | None:
+    """What the attrs of a coordinate say that its bounds are called."""
     return coordinate.attrs.get("bounds", coordinate.encoding.get("bounds"))
 
 
 def _bounds(labels: Labels, value: Any, inputs: Sequence[ModelInput]) -> tuple[str, xr.DataArray]:
     """The input that bounds belong to, and the bounds with the dim of the two edges last."""
     bounds = labels.find("integrate", value)
+    itself = next((one for one in inputs if isinstance(value, str) and value == one.coordinate), None)
+    if itself is not None:
+        raise ValueError(
+            f"integrate names the coordinate {value!r} itself, not the bounds of its bins. For bins that end between "
+            f"neighbours, or those that its attrs name, pass integrate={{{value!r}: True}}."
+        )
     for one in inputs:
         coordinate = labels.variables.get(one.coordinate)
-        if coordinate is not None and bounds.name is not None and bounds.name == _name_of_bounds(coordinate):
+        if coordinate is not None and bounds.name is not None and bounds.name == name_of_bounds(coordinate):
             return one.name, bounds
-    alike = [one for one in inputs if len(set(bounds.dims) - set(one.values.dims)) == 1 and bounds.ndim > 1]
-    alike = [one for one in alike if set(one.values.dims) < set(bounds.dims)]
-    if len(alike) != 1:
+    others = [d for d in bounds.dims if d not in labels.data.dims]
+    alike = [one for one in inputs if {*one.values.dims, *others} == set(bounds.dims)]
+    if not alike:  # they differ from fit to fit, and the coordinate does not
+        alike = [one for one in inputs if set(one.values.dims) < set(bounds.dims)]
+    if len(alike) != 1 or len(others) != 1:
         raise ValueError(
             f"integrate names {bounds.name!r} with dims {bounds.dims}; bounds have the dims of one coordinate and one "
-            f"more of size 2, and the coordinates have {listed(one.values.dims for one in inputs)}. "
+            f"more of size 2, and the coordinates have the dims {listed(one.values.dims for one in inputs)}. "
             "Say which they belong to: integrate={coordinate: bounds}."
         )
     return alike[0].name, bounds
@@ -147,18 +178,14 @@ def _bounds(labels: Labels, value: Any, inputs: Sequence[ModelInput]) -> tuple[s
 def _checked(labels: Labels, one: ModelInput, bounds: xr.DataArray) -> xr.DataArray:
     """Bounds, (dims of the coordinate, 2), after dims, sizes and labels were found to match."""
     title = f"The bounds {bounds.name!r}"
-    extra = [d for d in bounds.dims if d not in one.values.dims]
-    if len(extra) != 1 or bounds.sizes[extra[0]] != 2 or set(bounds.dims) - set(extra) != set(one.values.dims):
+    extra = [d for d in bounds.dims if d not in labels.data.dims]
+    if len(extra) != 1 or bounds.sizes[extra[0]] != 2 or not set(one.values.dims) <= set(bounds.dims):
         raise ValueError(
             f"{title} have dims {dict(bounds.sizes)}, the coordinate {one.coordinate!r} {dict(one.values.sizes)}: "
             "bounds have the dims of their coordinate and one more of size 2, for the two edges of each bin."
         )
-    bare(
-        labels.data,
-        bounds.isel({extra[0]: 0}, drop=True),
-        f"integrate, by the bounds {bounds.name!r},",
-        one.values.dims,
-    )
+    one_edge, title_of_edge = bounds.isel({extra[0]: 0}, drop=True), f"integrate, by the bounds {bounds.name!r},"
+    bare(labels.data, one_edge, title_of_edge, labels.data.dims)
     coordinate = labels.variables.get(one.coordinate)
     dated = coordinate is not None and holds_times(coordinate)
     if dated and bounds.dtype.kind in "iuf" and "units" not in bounds.attrs:
@@ -166,7 +193,7 @@ def _checked(labels: Labels, one: ModelInput, bounds: xr.DataArray) -> xr.DataAr
             f"{title} hold numbers without units, the coordinate {one.coordinate!r} holds times. Give times: "
             "xr.decode_cf(dataset) reads bounds with their coordinate."
         )
-    return bounds.transpose(*one.values.dims, extra[0])
+    return bounds.transpose(..., *one.values.dims, extra[0])
 
 
 def numbers_in_fit(converted: Mapping[str, tuple[Conversion, Measure]]) -> ToNumbers:
@@ -227,9 +254,11 @@ def edges_between(values: xr.Variable, fitted: tuple[Hashable, ...], name: str) 
             f"neighbours are those along one dim. Name the bounds of its bins: integrate='{name}_bnds', for example."
         )
     n = values.sizes[own[0]] if own else 1
-    if n < 2:
+    if n == 0:
+        return values, values
+    if n == 1:
         raise ValueError(
-            f"The bins of {name!r} are to end between neighbours, but the coordinate has {n} place, and so none. "
+            f"The bins of {name!r} are to end between neighbours, but the coordinate has 1 place, and so none. "
             f"Give the bounds of its bins, integrate={{{name!r}: bounds}}, or pass integrate=False."
         )
     (dim,) = own

@@ -54,8 +54,10 @@ class Labels:
             )
         if _is_name(value) and value in self.variables:
             return self.variables[value]
-        if not isinstance(value, str) and (callable(value) or not _is_name(value)):
-            raise TypeError(f"{argument} is {a(value)}; pass a DataArray or the name of one.")
+        no_name = isinstance(value, bool | float | complex | np.bool_ | np.inexact)
+        if not isinstance(value, str) and (no_name or callable(value) or not _is_name(value)):
+            shown = repr(value) if no_name else a(value)
+            raise TypeError(f"{argument} is {shown}; pass a DataArray or the name of one.")
         raise ValueError(
             f"{argument} names {value!r}, which is not there; known names are {listed(self.variables)}."
             f"{suggestion(value, self.variables)}"

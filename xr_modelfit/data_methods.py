@@ -98,6 +98,8 @@ class DataMethods:
         residuals: bool = True,
         sigma: Any = None,
         where: Any = None,
+        integrate: Any = None,
+        response: Any = None,
         ax: Any = None,
         figsize: tuple[float, float] | None = None,
         **position: Any,
@@ -124,6 +126,9 @@ class DataMethods:
             Standard errors of the data, drawn as bars.
         where : DataArray or name, optional
             The mask of the fit: samples where it is False are drawn hollow.
+        integrate, response : optional
+            As in the fit, which is what counts by default; False: the model itself. Needed where the
+            record could not hold them: bounds in an array without a name, a response of each fit.
         ax : matplotlib Axes or sequence of them, optional
             Where to draw: one for the fit alone, two for the fit and its residuals; for images
             three, two without residuals. By default on a new figure.
@@ -142,6 +147,8 @@ class DataMethods:
 
         Raises
         ------
+        RecordError
+            The fit had bins or a response that the record does not hold and that were not passed.
         ValueError, TypeError
             A label is not there (the message names the nearest), or an argument does not match.
         ImportError
@@ -167,6 +174,8 @@ class DataMethods:
             residuals=residuals,
             sigma=sigma,
             where=where,
+            integrate=integrate,
+            response=response,
             ax=ax,
             figsize=figsize,
         )

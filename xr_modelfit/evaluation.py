@@ -14,15 +14,15 @@ import xarray as xr
 from astropy.modeling import Model
 
 from xr_modelfit.coords import Labels, ModelInput
+from xr_modelfit.evaluation_blocks import EvaluateBlock
 from xr_modelfit.execution import chunked_like, is_lazy, map_blocks
 from xr_modelfit.expression import Part, result_names
-from xr_modelfit.fitters.pieces import most_fits
 from xr_modelfit.fitters.quiet import caught_warnings
 from xr_modelfit.function_models import ModelArg, as_model
 from xr_modelfit.grid import Grid
 from xr_modelfit.input_names import input_names
 from xr_modelfit.messages import listed
-from xr_modelfit.nodes import Nodes
+from xr_modelfit.nodes import EDGE, Nodes
 from xr_modelfit.nodes_again import nodes_again
 from xr_modelfit.points import (
     Source,
@@ -36,12 +36,13 @@ from xr_modelfit.points import (
 from xr_modelfit.probing import about
 from xr_modelfit.problem import Problem
 from xr_modelfit.record import FitRecord, RecordError, as_recorded, build_model
+from xr_modelfit.spreads import Products, Spread
 from xr_modelfit.tables import as_fitted
 from xr_modelfit.unit_record import coordinate_numbers, in_units_of_data, parameter_numbers, recorded_measure
 from xr_modelfit.units import check_equivalencies, plain
 from xr_modelfit.ways import Whole, find_ways, with_broadcasting
 
-__all__ = ["Evaluation", "batches", "evaluate", "flattened", "matching", "model_name", "parameter_of"]
+__all__ = ["Evaluation", "evaluate", "matching", "model_name", "parameter_of"]
 
 _PROBE = 50  # coordinates on which it is tried whether a model takes many fits at once
 
@@ -84,10 +85,12 @@ class Evaluation:
         equivalencies: Any = None,
         integrate: Any = None,
         response: Any = None,
+        beside: Mapping[Hashable, xr.DataArray] | None = None,
     ) -> Evaluation:
         """Find what the record names, and refuse what does not fit; reads no sample.
 
-        ``integrate`` and ``response``: as in the fit; None: those of the fit.
+        ``integrate`` and ``response``: as in the fit; None: those of the fit. ``beside``: what names in these may stand
+        for, beside the variables of ``obj``.
 
         Raises
         ------
@@ -111,7 +114,7 @@ class Evaluation:
             ]
         at = cls(record, template, parameters, inputs, numbers, data)
         with as_recorded() if integrate is None and response is None else nullcontext():
-            nodes = nodes_again(record, at.measured, at.labels(obj), tuple(at.new), integrate, response)
+            nodes = nodes_again(record, at.measured, at.labels(obj, beside or {}), tuple(at.new), integrate, response)
         return replace(at, nodes=nodes)
 
     @property
@@ -122,13 +125,14 @@ class Evaluation:
             for one, values in zip(self.record.inputs, self.numbers, strict=True)
         ]
 
-    def labels(self, obj: Any) -> Labels:
+    def labels(self, obj: Any, beside: Mapping[Hashable, xr.DataArray]) -> Labels:
         """What names may stand for, over the dims of the values."""
         known = plain(obj)
         variables = {n: known[n] for n in known.variables} if isinstance(known, xr.Dataset) else {}
         variables = {n: c for array in self.inputs for n, c in array.coords.items()} | variables
         if isinstance(known, xr.DataArray):
             variables = {**known.coords} | variables
+        variables = dict(beside) | variables
         first = self.parameters[0]
         sizes = {**first.sizes, **self.new}
         kept = {d: i for d, i in [*first.indexes.items()] if d in sizes}
@@ -200,8 +204,8 @@ class Evaluation:
         part = Part("", self.template, tuple(range(len(self.parameters)))) if part is None else part
         if not part.additive and self.nodes is not None:  # a factor has no mean of its own
             return replace(self, nodes=None).values(part)
-        block = _EvaluateBlock(
-            self.problem(part.model), part.parameters, len(self.parameters), self.core, self.new_dims
+        block = EvaluateBlock(
+            self.problem(part.model), part.parameters, len(self.parameters), self.core, self.new_dims, self.spreads
         )
         values = self.apply(block)
         return values if part.sign == 1 else -values
@@ -213,10 +217,18 @@ class Evaluation:
 
     @property
     def core(self) -> tuple[tuple[Hashable, ...], ...]:
-        """New dims of each coordinate, or that of nodes and weights."""
+        """New dims of each coordinate; those of edges, nodes and weights."""
         if self.nodes is not None:
-            return tuple((v.dims[-1],) for v in self.read)
+            return tuple((*self.new, EDGE) if EDGE in v.dims else (v.dims[-1],) for v in self.read)
         return tuple(tuple(d for d in self.new if d in v.dims) for v in self.numbers)
+
+    @property
+    def spreads(self) -> tuple[Spread | Products | None, ...]:
+        """By what each array of `read` is made to nodes or weights of these, None for those that are not."""
+        nodes = self.nodes
+        if nodes is None:
+            return (None,) * len(self.read)
+        return (*(nodes.spreads.get(name) for name in nodes.inputs), nodes.products)
 
     @property
     def new_dims(self) -> tuple[tuple[Hashable, int], ...]:
@@ -232,66 +244,6 @@ class Evaluation:
 def evaluate(at: Evaluation) -> xr.DataArray:
     """Model values of every fit; see `xr_modelfit.result_methods.ResultMethods.evaluate`."""
     return at.labelled(in_units_of_data(at.values(), at.record.units), model_name(at.record))
-
-
-@dataclass(frozen=True)
-class _EvaluateBlock:
-    """Block function: parameters (...) and inputs (..., some new dims) to values (..., all new dims)."""
-
-    problem: Problem
-    which: tuple[int, ...]
-    n_parameters: int
-    core: tuple[tuple[Hashable, ...], ...]
-    new: tuple[tuple[Hashable, int], ...]
-
-    __name__ = "evaluate"
-
-    def __call__(self, *arrays: np.ndarray) -> np.ndarray:
-        parameters, inputs, shape = flattened(arrays, self.n_parameters, self.core, self.new)
-        own = parameters[np.array(self.which, dtype=int)]
-        problem = self.problem.private()
-        n, b = math.prod(size for _, size in self.new), parameters.shape[1]
-        out = np.full((n, b), np.nan)
-        for ids in batches(~np.any(np.isnan(parameters), axis=0), n):
-            given = [x if x.shape[1] == 1 else x[:, ids] for x in inputs]
-            with np.errstate(all="ignore"):
-                out[:, ids] = problem.evaluate(given, own[:, ids])
-        return np.ascontiguousarray(out.T).reshape((*shape, *(size for _, size in self.new)))
-
-
-def flattened(
-    arrays: Sequence[np.ndarray],
-    n_parameters: int,
-    core: Sequence[Sequence[Hashable]],
-    new: Sequence[tuple[Hashable, int]],
-) -> tuple[np.ndarray, list[np.ndarray], tuple[int, ...]]:
-    """Arrays of a block as parameters (K, b) and inputs (n, 1) or (n, b), and the shape of the fits.
-
-    Dims of ``core`` that are not among the ``new`` ones are those of nodes and their weights, which stay as they are.
-    """
-    sizes = dict(new)
-    n = int(np.prod([*sizes.values()]))
-    given = arrays[len(arrays) - len(core) :]
-    leads = [a.shape[: a.ndim - len(c)] for a, c in zip(given, core, strict=True)]
-    shape = np.broadcast_shapes(*(a.shape for a in arrays[:n_parameters]), *leads)
-    b = int(np.prod(shape))
-    parameters = np.array([np.broadcast_to(a, shape).reshape(b) for a in arrays[:n_parameters]], dtype=float)
-    inputs = []
-    for array, dims, lead in zip(given, core, leads, strict=True):
-        rows = shape if int(np.prod(lead)) > 1 else (1,) * len(lead)
-        if set(dims) <= set(sizes):
-            aligned = np.asarray(array, dtype=float).reshape((*lead, *(sizes[d] if d in dims else 1 for d in sizes)))
-            full = np.broadcast_to(aligned, (*rows, *sizes.values())).reshape(math.prod(rows), n)
-        else:
-            full = np.broadcast_to(array, (*rows, array.shape[-1])).reshape(math.prod(rows), array.shape[-1])
-        inputs.append(np.ascontiguousarray(full.T, dtype=float))
-    return parameters.reshape(n_parameters, b), inputs, shape
-
-
-def batches(good: np.ndarray, n: int) -> list[np.ndarray]:
-    """Fits that have parameters, as many at a time as stay in cache."""
-    ids, most = np.flatnonzero(good), most_fits(n)
-    return [ids[i : i + most] for i in range(0, ids.size, most)] if n else []
 
 
 def _some(numbers: xr.Variable) -> np.ndarray | None:

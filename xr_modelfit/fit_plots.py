@@ -48,6 +48,8 @@ def plot_fit(
     residuals: bool = True,
     sigma: Any = None,
     where: Any = None,
+    integrate: Any = None,
+    response: Any = None,
     ax: Any = None,
     figsize: tuple[float, float] | None = None,
 ) -> Picture:
@@ -56,7 +58,10 @@ def plot_fit(
     check_size(ax, figsize)
     if not isinstance(fit, xr.Dataset):
         raise TypeError(f"fit is {a(fit)}; pass the Dataset that fitting this data returned.")
-    one = one_fit_of(obj, fit, one_fit(fit, data), position, sigma=sigma, where=where, model=model)
+    one = one_fit_of(
+        obj, fit, one_fit(fit, data), position,
+        sigma=sigma, where=where, model=model, integrate=integrate, response=response,
+    )  # fmt: skip
     if ax is None:
         size = (4.0 * (2 + residuals), 4.8) if one.is_image else (7.0, 5.6 if residuals else 4.4)
         layout = "compressed" if one.is_image else "constrained"

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from astropy.units import Quantity
 
-from xr_modelfit.bins import BETWEEN
+from xr_modelfit.beside_samples import Beside, is_own
 from xr_modelfit.components import components, in_unit_of
 from xr_modelfit.coords import Labels
 from xr_modelfit.evaluation import Evaluation, evaluate
@@ -24,13 +24,13 @@ from xr_modelfit.times import holds_times
 from xr_modelfit.unit_record import coordinate_numbers
 from xr_modelfit.units import measure_of, plain
 
-__all__ = ["Curve", "OneFit", "data_of", "one_fit_of"]
+__all__ = ["Curve", "OneFit", "data_of", "labels_beside", "one_fit_of"]
 
 _FINE = 500  # points of a curve, at least
 _FINEST = 200_000
 _STEP = 5  # points of a curve for each sample: a season in a long series is seen
 _CURVE = "_modelfit_curve"
-_DATA, _SIGMA, _WHERE, _EDGE = "_modelfit_data", "_modelfit_sigma", "_modelfit_where", "_modelfit_edge"
+_DATA, _SIGMA, _WHERE = "_modelfit_data", "_modelfit_sigma", "_modelfit_where"
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class OneFit:
         Samples that took part, as far as is known.
     template : Model, callable or None
         The model, where the record alone cannot give it.
+    beside : Beside
+        Bins and response, as the call has them.
     """
 
     data: xr.DataArray
@@ -61,7 +63,7 @@ class OneFit:
     sigma: xr.DataArray | None
     used: np.ndarray
     template: ModelArg | None
-    bounds: Mapping[str, xr.DataArray] = field(default_factory=dict)
+    beside: Beside = field(default_factory=Beside)
 
     @property
     def status(self) -> float:
@@ -74,11 +76,11 @@ class OneFit:
         return self.data.ndim == 2 and len(self.record.inputs) > 1
 
     def _at(self, data: xr.DataArray | None, coords: Mapping[str, Any]) -> Evaluation:
-        named = _bins_of(self.record)
-        bins = {key: BETWEEN if name is None else self.bounds.get(name) for key, name in named.items()}
-        known = bins and all(one is not None for one in bins.values())
-        integrate = bins if known else None  # what is missing is told as `evaluate` tells it
-        return Evaluation.resolve(self.result, self.record, data, coords, self.template, integrate=integrate)
+        asked = self.beside
+        return Evaluation.resolve(
+            self.result, self.record, data, coords, self.template,
+            integrate=asked.integrate, response=asked.response, beside=asked.variables,
+        )  # fmt: skip
 
     def model(self) -> xr.DataArray:
         """The fitted model at the samples; NaN where the fit failed."""
@@ -101,7 +103,8 @@ class OneFit:
         inside = samples[self.used] if self.used.any() else samples[np.isfinite(samples)]  # no extrapolation
         if inside.size == 0:
             return None
-        if self.record.grid_dims is None and self.record.sampled is None:
+        of_samples = self._at(self.data, {})
+        if self.record.grid_dims is None and of_samples.nodes is None:
             n = int(np.clip(_STEP * inside.size, _FINE, _FINEST))
             fine = np.union1d(np.linspace(inside.min(), inside.max(), n), inside)
             attrs = {} if holds_times(coordinate) else coordinate.attrs
@@ -109,8 +112,7 @@ class OneFit:
             between = self._at(None, {one["coordinate"]: at})
             model, parts = evaluate(between), components(between)
         else:  # the model has values on the grid of the fit alone
-            between = self._at(self.data, {})
-            fine, model, parts = self._in_order(samples, evaluate(between), components(between))
+            fine, model, parts = self._in_order(samples, evaluate(of_samples), components(of_samples))
         # Factors of a product have other units and sizes than the data.
         total = np.sum([part.values for part in parts.values()], axis=0)
         sums = len(parts) > 1 and np.allclose(total, model.values, equal_nan=True)
@@ -162,27 +164,28 @@ def one_fit_of(
     sigma: Any = None,
     where: Any = None,
     model: ModelArg | None = None,
+    integrate: Any = None,
+    response: Any = None,
 ) -> OneFit:
     """Select the fit and its samples by labels, and read them.
 
     Raises
     ------
+    RecordError
+        Bounds, or a response, are needed and not there.
     ValueError, TypeError
         A label is not there, or an argument does not match the data.
     """
     data = data_of(obj, record)
-    beside = {str(n): v for n, v in plain(obj).data_vars.items()} if isinstance(obj, xr.Dataset) else {}
-    labels = Labels(data, {**data.coords, **beside})
+    labels = labels_beside(obj, data)
+    beside = Beside.of(labels, record, integrate, response)
     held = data.to_dataset(name=_DATA, promote_attrs=False)
     if sigma is not None:
         held = _beside(held, "sigma", _SIGMA, _sigma(labels, sigma))
     if where is not None:
         held = _beside(held, "where", _WHERE, labels.find("where", where))
-    bounds = _bounds_of(obj, data, record)
-    held = held.assign(
-        {f"{_EDGE}{k}{n}": b.isel({b.dims[-1]: k}, drop=True) for n, b in bounds.items() for k in (0, 1)}
-    )
-    held, result, at = one_position(held, fit, record, position)
+    held = beside.put_into(held, data.dims)
+    held, result, at = one_position(held, fit, record, position, [d for d in held.dims if is_own(d)])
     held, result = held.compute(), _computed(result, record)
     samples = held[_DATA].rename(data.name)
     if samples.ndim > 2 and len(record.inputs) > 1:
@@ -198,24 +201,13 @@ def one_fit_of(
         used &= np.isfinite(error.values) & (error.values > 0)
     if _WHERE in held:
         used &= held[_WHERE].broadcast_like(samples).transpose(*samples.dims).values.astype(bool)
-    bounds = {n: xr.concat([held[f"{_EDGE}{k}{n}"] for k in (0, 1)], _EDGE).rename(n) for n in bounds}
-    return OneFit(samples, result, record, at, error, used, model, bounds)
+    return OneFit(samples, result, record, at, error, used, model, beside.selected(held, data.dims))
 
 
-def _bins_of(record: FitRecord) -> dict[str, str | None]:
-    """The names of bounds by model input, as the record has them."""
-    return (record.sampled or {}).get("bins", {})
-
-
-def _bounds_of(obj: xr.DataArray | xr.Dataset, data: xr.DataArray, record: FitRecord) -> dict[str, xr.DataArray]:
-    """The bounds of bins that a Dataset has beside the data, by name; the dim of the two edges is last."""
-    known = plain(obj) if isinstance(obj, xr.Dataset) else xr.Dataset()
-    found = {}
-    for name in filter(None, _bins_of(record).values()):
-        extra = [d for d in known[name].dims if d not in data.dims] if name in known.variables else []
-        if len(extra) == 1 and known.sizes[extra[0]] == 2:
-            found[name] = known[name].transpose(..., extra[0])
-    return found
+def labels_beside(obj: Any, data: xr.DataArray) -> Labels:
+    """What names in a call may stand for: coordinates of the data, and variables of its Dataset."""
+    beside = {str(n): v for n, v in plain(obj).data_vars.items()} if isinstance(obj, xr.Dataset) else {}
+    return Labels(data, {**data.coords, **beside})
 
 
 def data_of(obj: Any, record: FitRecord) -> xr.DataArray:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xr_modelfit.beside_samples import Beside
 from xr_modelfit.fit_plots import draw_fit, fit_axes
-from xr_modelfit.fit_samples import OneFit, data_of, one_fit_of
+from xr_modelfit.fit_samples import OneFit, data_of, labels_beside, one_fit_of
 from xr_modelfit.function_models import ModelArg
 from xr_modelfit.map_drawing import draw_variable
 from xr_modelfit.map_plots import chosen_variables, select_variables
@@ -37,11 +38,14 @@ def inspect(
     model: ModelArg | None = None,
     sigma: Any = None,
     where: Any = None,
+    integrate: Any = None,
+    response: Any = None,
     figsize: tuple[float, float] | None = None,
 ) -> Inspector:
     """Open a map of the fits of ``record``; see `xr_modelfit.picture_methods.PictureMethods.inspect`."""
     plt = pyplot("inspect()")
-    data_of(obj, record)  # a wrong argument is told now, not at the first click
+    # A wrong argument is told now, not at the first click.
+    Beside.of(labels_beside(obj, data_of(obj, record)), record, integrate, response)
     (name,) = chosen_variables(result, record, record.names[0] if param is None else param)
     beside = [record.variable("reduced_chi2")] if record.variable("reduced_chi2") in result else []
     loaded = select_variables(result, record, [name, *beside])
@@ -53,7 +57,8 @@ def inspect(
         )
     height = 7.0 if len(record.content["fitted_dims"]) > 1 else 5.4  # images need more room than a series
     figure = plt.figure(figsize=figsize or (12.0, height), layout="constrained")
-    return Inspector(figure, loaded, obj, record, name, {"model": model, "sigma": sigma, "where": where})
+    options = {"model": model, "sigma": sigma, "where": where, "integrate": integrate, "response": response}
+    return Inspector(figure, loaded, obj, record, name, options)
 
 
 class Inspector:

@@ -70,7 +70,7 @@ class Job:
         samples = 0
         for v in self.request.variables:
             if set(v.dims) & set(self.loop):
-                samples += v.dtype.itemsize * math.prod(v.sizes[d] for d in self.request.fitted if d in v.dims)
+                samples += v.dtype.itemsize * math.prod(n for d, n in v.sizes.items() if d not in self.loop)
         return samples + 8 * self.request.layout.width
 
     def packed(self, variables: Sequence[xr.Variable] | None = None, most_fits: int | None = None) -> xr.Variable:

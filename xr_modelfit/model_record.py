@@ -30,7 +30,7 @@ from xr_modelfit.record_limits import are_sizes_right
 from xr_modelfit.remembered import digest_by_value, find, key_of, path_of
 from xr_modelfit.tables import inner_of, own_tables
 
-__all__ = ["RecordError", "build_model", "describe_model", "plain_value", "state_by_value"]
+__all__ = ["RecordError", "build_model", "describe_model", "own_state", "plain_value", "state_by_value"]
 
 _OPERATORS = ("+", "-", "*", "/", "**", "&", "|")
 _ASTROPY = "astropy.modeling."
@@ -231,12 +231,12 @@ def _arguments_of(cls: Any) -> list[str]:
 
 def _beyond_parameters(model: Model, tree: Mapping[str, Any]) -> dict[str, Any]:
     """What the model holds besides its parameters and arguments: plain values, or the word that it is lost."""
-    mine, state, lost = _own_state(model), {}, []
+    mine, state, lost = own_state(model), {}, []
     try:
         made = _build_simple(dict(tree, tied={}), type(model), None)
     except Exception:
         return {"lost": "arguments of its constructor"}
-    theirs = _own_state(made)
+    theirs = own_state(made)
     for name, value in mine.items():
         if name in theirs and _same(value, theirs[name]):
             continue
@@ -273,7 +273,7 @@ def state_by_value(model: Model) -> list[str]:
     cls = type(model)
     if not _is_astropy(cls):
         made_of = function_of(cls)
-        things.append((f"the model {cls.__name__!r}", cls if made_of is None else made_of, _own_state(model)))
+        things.append((f"the model {cls.__name__!r}", cls if made_of is None else made_of, own_state(model)))
     for name in model.param_names:
         if tie := getattr(model, name).tied:
             things.append((f"the tie of {name!r}", inspect.unwrap(tie), None))
@@ -286,7 +286,8 @@ def state_by_value(model: Model) -> list[str]:
     return found
 
 
-def _own_state(model: Model) -> dict[str, Any]:
+def own_state(model: Model) -> dict[str, Any]:
+    """What a model that is no compound holds beside what all models do."""
     own = vars(model).keys() - _held_by_all() - _SCRATCH - set(model.param_names)
     return {name: vars(model)[name] for name in own}
 

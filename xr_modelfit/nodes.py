@@ -16,14 +16,15 @@ import xarray as xr
 from xr_modelfit.bin_points import UNKNOWN, gathered, points_needed, rule
 from xr_modelfit.bins import Bins, Edges, at_hand
 from xr_modelfit.coords import ModelInput
+from xr_modelfit.own_nodes import EDGE, NODE, OFFSET, POINT, OwnNodes, flat, in_bins, repeated
 from xr_modelfit.problem import Problem
 from xr_modelfit.responses import Response, step_of
 from xr_modelfit.sampling import Sampling
+from xr_modelfit.spreads import Products, Spread
 
-__all__ = ["NODE", "UNKNOWN", "WEIGHT", "Nodes", "nodes_of", "refuse_between", "sampled", "shared_at_hand"]
+__all__ = ["EDGE", "NODE", "UNKNOWN", "WEIGHT", "Nodes", "nodes_of", "refuse_between", "sampled", "shared_at_hand"]
 
-NODE, WEIGHT = "_modelfit_node", "_modelfit_weight"
-_POINT, _OFFSET = "_modelfit_point", "_modelfit_offset"
+WEIGHT = "_modelfit_weight"
 _UNIFORM = 1e-6  # of a step: offsets that are on the grid of the samples
 _KEPT = 10_000  # numbers of a response that a record holds
 
@@ -36,14 +37,23 @@ class Nodes:
     ----------
     sampling : Sampling
     inputs : mapping of str to Variable
-        Coordinates of the nodes by model input, dims end with `NODE`.
+        Coordinates of the nodes by model input, dims end with `NODE`. Where there is a spread for it, those of samples
+        or edges of their bins, from which the nodes are made: dims end with the fitted ones and `EDGE`.
     weights : Variable
-        Dims end with `WEIGHT`.
+        Dims end with `WEIGHT`; those of the response alone where there are products.
+    spreads : mapping of str to Spread
+        Of the inputs that vary along the fitted dims and from fit to fit.
+    products : Products or None
+        Of a response that varies from fit to fit, in front of bins.
+    described : mapping
+        What the record says of it.
     """
 
     sampling: Sampling
     inputs: Mapping[str, xr.Variable]
     weights: xr.Variable
+    spreads: Mapping[str, Spread] = field(default_factory=dict)
+    products: Products | None = None
     described: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -160,15 +170,6 @@ def nodes_of(
     return _nodes_apart(bins, inputs, fitted, dims, n_points, response, along)
 
 
-def _in_bins(one: ModelInput, bins: Bins, points: Mapping[str, np.ndarray], n: int) -> xr.Variable:
-    """Coordinates inside the bins of an input, (..., `_POINT`)."""
-    if one.name not in bins.edges:
-        return one.values.set_dims({_POINT: n, **one.values.sizes})
-    low, high = bins.edges[one.name]
-    at = xr.Variable([_POINT], points[one.name])
-    return (0.5 * low + 0.5 * high) + (0.5 * high - 0.5 * low) * at
-
-
 def _nodes_apart(
     bins: Bins,
     inputs: Sequence[ModelInput],
@@ -182,20 +183,12 @@ def _nodes_apart(
     points, weights = rule(gathered(bins, fitted), n_points)
     q, n = weights.size, math.prod(dims.values())
     offsets = np.zeros(1) if response is None or response.offsets is None else response.offsets
-    shift = xr.Variable([_OFFSET], offsets)
-    found = {}
-    for one in inputs:
-        at = _in_bins(one, bins, points, q)
-        at = (
-            at - shift
-            if response is not None and one.name in along
-            else at.set_dims({_OFFSET: offsets.size, **at.sizes})
-        )
-        absent = {d: size for d, size in dims.items() if d not in at.dims}
-        found[one.name] = _flat(at.set_dims({**absent, **at.sizes}), [*fitted, _OFFSET, _POINT], NODE)
-    kernel = xr.Variable([_OFFSET], np.ones(1)) if response is None else _over_offsets(response)
+    moved = () if response is None else along
+    found, spreads = OwnNodes(bins, dims, points, q, offsets, moved).of(inputs)
+    kernel = xr.Variable([OFFSET], np.ones(1)) if response is None else _over_offsets(response)
     span = q * offsets.size
-    return Nodes(Sampling(n, span, span, 1), found, _weights(kernel, weights))
+    own, products = _weights(kernel, weights)
+    return Nodes(Sampling(n, span, span, 1), found, own, spreads, products)
 
 
 @dataclass(frozen=True)
@@ -263,15 +256,19 @@ def _nodes_on_grid(bins: Bins, response: Response, inputs: Sequence[ModelInput],
     q = weights.size
     found = {}
     for i in inputs:
+        if i.name != grid.name and i.values.dims and grid.dim not in i.values.dims:
+            found[i.name] = repeated(i.values, grid.x.size * q)
+            continue
         values = xr.Variable([grid.dim], grid.x) if i.name == grid.name else i.values
-        at = _in_bins(ModelInput(i.name, i.coordinate, values), bins, points, q)
+        at = in_bins(ModelInput(i.name, i.coordinate, values), bins, points, q)
         absent = {} if grid.dim in at.dims else {grid.dim: grid.x.size}
-        found[i.name] = _flat(at.set_dims({**absent, **at.sizes}), [grid.dim, _POINT], NODE)
+        found[i.name] = flat(at.set_dims({**absent, **at.sizes}), [grid.dim, POINT], NODE)
     kernel = _over_offsets(response)
     if not np.array_equal(grid.order, np.arange(grid.order.size)):
-        picked = kernel.isel({_OFFSET: np.maximum(grid.order, 0)})
-        kernel = picked * xr.Variable([_OFFSET], (grid.order >= 0).astype(float))
-    return Nodes(Sampling(n, q, grid.order.size * q, 1), found, _weights(kernel, weights))
+        picked = kernel.isel({OFFSET: np.maximum(grid.order, 0)})
+        kernel = picked * xr.Variable([OFFSET], (grid.order >= 0).astype(float))
+    own, products = _weights(kernel, weights)
+    return Nodes(Sampling(n, q, grid.order.size * q, 1), found, own, products=products)
 
 
 def _nodes_of_matrix(
@@ -285,28 +282,22 @@ def _nodes_of_matrix(
     (dim,) = fitted
     points, weights = rule(gathered(bins, fitted), n_points)
     q, n = weights.size, dims[dim]
-    found = {}
-    for one in inputs:
-        at = _in_bins(one, bins, points, q)
-        absent = {} if dim in at.dims else {dim: n}
-        found[one.name] = _flat(at.set_dims({**absent, **at.sizes}), [dim, _POINT], NODE)
-    out = response.values.dims[-1]
-    matrix = response.values * xr.Variable([_POINT], weights)
-    return Nodes(Sampling(n, 0, n * q, n), found, _flat(matrix, [dim, _POINT, out], WEIGHT))
+    found, spreads = OwnNodes(bins, dims, points, q, np.zeros(1), ()).of(inputs)
+    matrix, out = response.values, response.values.dims[-1]
+    if matrix.ndim > 2:
+        own, products = flat(matrix, [dim, out], WEIGHT), Products(weights, n)
+    else:
+        own, products = flat(matrix * xr.Variable([POINT], weights), [dim, POINT, out], WEIGHT), None
+    return Nodes(Sampling(n, 0, n * q, n), found, own, spreads, products)
 
 
 def _over_offsets(response: Response) -> xr.Variable:
     values = response.values
-    return xr.Variable((*values.dims[:-1], _OFFSET), values.data)
+    return xr.Variable((*values.dims[:-1], OFFSET), values.data)
 
 
-def _weights(kernel: xr.Variable, weights: np.ndarray) -> xr.Variable:
-    return _flat(kernel * xr.Variable([_POINT], weights), [_OFFSET, _POINT], WEIGHT)
-
-
-def _flat(values: xr.Variable, dims: Sequence[Hashable], name: str) -> xr.Variable:
-    """With some dims as one, the last."""
-    ordered = values.transpose(..., *dims)
-    kept = ordered.dims[: ordered.ndim - len(dims)]
-    size = math.prod(ordered.sizes[d] for d in dims)
-    return xr.Variable((*kept, name), ordered.data.reshape((*(ordered.sizes[d] for d in kept), size)))
+def _weights(kernel: xr.Variable, weights: np.ndarray) -> tuple[xr.Variable, Products | None]:
+    """Weights of nodes, or those of a kernel that varies from fit to fit and what they are multiplied by."""
+    if kernel.ndim > 1:
+        return flat(kernel, [OFFSET], WEIGHT), Products(weights, 1)
+    return flat(kernel * xr.Variable([POINT], weights), [OFFSET, POINT], WEIGHT), None

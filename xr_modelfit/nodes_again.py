@@ -17,7 +17,7 @@ from xr_modelfit.times import holds_times
 from xr_modelfit.unit_record import coordinate_numbers
 from xr_modelfit.units import Measure, measure_of
 
-__all__ = ["nodes_again"]
+__all__ = ["bins_asked", "nodes_again", "refuse_lost"]
 
 _SAMPLE = "_modelfit_sample"
 
@@ -52,7 +52,7 @@ def nodes_again(
         They do not match.
     """
     told = record.sampled or {"points": None, "bins": {}, "response": None}
-    asked = _bins_asked(told["bins"], labels) if integrate is None else integrate
+    asked = bins_asked(told["bins"], labels) if integrate is None else integrate
     bins = bins_of(labels, inputs, new, asked, _numbers_as_recorded(record, inputs, labels))
     found = _response(told["response"], inputs, labels, new) if response is None else None
     if response is not None:
@@ -68,8 +68,14 @@ def nodes_again(
     return nodes_of(bins, found, inputs, new, labels.data.sizes, n_points, along)
 
 
-def _bins_asked(named: Mapping[str, str | None], labels: Labels) -> dict[str, Any] | None:
-    """The bins of the fit as an argument of `bins_of`."""
+def bins_asked(named: Mapping[str, str | None], labels: Labels) -> dict[str, Any] | None:
+    """The bins of the fit as an argument of `bins_of`; ``named`` are bounds by model input, as the record has them.
+
+    Raises
+    ------
+    RecordError
+        The bounds are not there.
+    """
     if not named:
         return None
     for name in named.values():
@@ -113,11 +119,7 @@ def _response(told: Any, inputs: Sequence[ModelInput], labels: Labels, new: tupl
     """The response of the fit."""
     if told is None:
         return None
-    if told == "lost":
-        raise RecordError(
-            "The fit had a response that its record could not hold. Pass it, response=..., or response=False for the "
-            "model itself."
-        )
+    refuse_lost(told)
     values = np.asarray(told["values"], dtype=float)
     if told["offsets"] is not None:
         return Response(xr.Variable([_SAMPLE], values), np.asarray(told["offsets"], dtype=float))
@@ -128,3 +130,17 @@ def _response(told: Any, inputs: Sequence[ModelInput], labels: Labels, new: tupl
             "the coordinates of the data, or pass response=False for the model itself."
         )
     return Response(xr.Variable([new[0], _SAMPLE], values), None)
+
+
+def refuse_lost(told: Any) -> None:
+    """Refuse to go on without a response that a record says there was, but could not hold.
+
+    Raises
+    ------
+    RecordError
+    """
+    if told == "lost":
+        raise RecordError(
+            "The fit had a response that its record could not hold. Pass it, response=..., or response=False for the "
+            "model itself."
+        )

@@ -173,6 +173,8 @@ class PictureMethods:
         model: ModelArg | None = None,
         sigma: Any = None,
         where: Any = None,
+        integrate: Any = None,
+        response: Any = None,
         figsize: tuple[float, float] | None = None,
     ) -> inspector.Inspector:
         """Open a map of the fits; a click on it draws that fit beside it, arrow keys move on.
@@ -190,7 +192,7 @@ class PictureMethods:
             Which fit of a result of several: the name of the variable that was fitted.
         model : astropy.modeling.Model or callable, optional
             The model or function that was fitted, where the record alone cannot give it.
-        sigma, where : optional
+        sigma, where, integrate, response : optional
             As in ``plot_fit``.
         figsize : tuple of float, optional
             Width and height of the figure in inches.
@@ -203,6 +205,8 @@ class PictureMethods:
 
         Raises
         ------
+        RecordError
+            The fit had bins or a response that the record does not hold and that were not passed.
         ValueError, TypeError
             An argument does not match, or none or more than two dims remain.
         ImportError
@@ -228,5 +232,7 @@ class PictureMethods:
             model=model,
             sigma=sigma,
             where=where,
+            integrate=integrate,
+            response=response,
             figsize=figsize,
         )

@@ -18,6 +18,7 @@ from xr_modelfit.execution import loaded, n_sources, read_block
 from xr_modelfit.fitters.quiet import caught_warnings
 from xr_modelfit.fitters.tasks import Role
 from xr_modelfit.jobs import Job
+from xr_modelfit.nodes import EDGE, NODE, WEIGHT
 from xr_modelfit.probing import about
 from xr_modelfit.request import Request
 from xr_modelfit.tiles import Tiling
@@ -214,15 +215,9 @@ def _simulated(
     """Samples in place of those that would have cost too much to read."""
     sizes = {d: request.data.sizes[d] for d in request.fitted}
     shape, problem = tuple(sizes.values()), request.problem.private()
-    made: Pool = {}
-    inputs = []
-    for role, array in request.arrays.items():
-        if role.kind == "input":
-            if role in roles:
-                made[role] = xr.Variable(tuple(sizes), about(problem.start, math.prod(shape)).reshape(shape))
-            one = made.get(role, pool.get(role, array))
-            one = one.isel({POSITION: 0}, missing_dims="ignore").transpose(*sizes)
-            inputs.append(np.ascontiguousarray(one.values, dtype=float).reshape(-1, 1))
+    read = {role: array for role, array in request.arrays.items() if role.kind in ("input", "response")}
+    made: Pool = {role: _stand_in(request, role) for role in roles if role.kind in ("input", "response", "place")}
+    inputs = [_numbers(request, role, made.get(role, pool.get(role, array))) for role, array in read.items()]
     n = next((v.sizes[POSITION] for v in pool.values() if POSITION in v.dims), n)
     for role in roles:
         if role.kind == "data":
@@ -234,9 +229,35 @@ def _simulated(
             made[role] = xr.Variable((POSITION, *sizes), samples)
         elif role.kind in ("weights", "where"):
             made[role] = xr.Variable((POSITION, *sizes), np.ones((n, *shape), dtype=request.arrays[role].dtype))
-        elif role.kind != "input":  # maps, and positions
+        elif role not in made:  # maps, and positions
             made[role] = xr.Variable((POSITION,), np.full(n, _scalar(request, role)))
     return made
+
+
+def _stand_in(request: Request, role: Role) -> xr.Variable:
+    """Coordinates about the start of the model, or a response of equal weights, in the shape of one fit."""
+    problem, sampling = request.problem, request.problem.sampling
+    array = request.arrays[role]
+    if role.kind == "response" and sampling is not None:
+        return xr.Variable((WEIGHT,), np.full(array.sizes[WEIGHT], sampling.rows / array.sizes[WEIGHT]))
+    if NODE in array.dims:
+        return xr.Variable((NODE,), about(problem.start, array.sizes[NODE]))
+    sizes = {d: request.data.sizes[d] for d in request.fitted}
+    n = math.prod(sizes.values())
+    at = about(problem.start, n)
+    if EDGE not in array.dims:
+        return xr.Variable(tuple(sizes), at.reshape(tuple(sizes.values())))
+    sides = np.linspace(-1.0, 1.0, array.sizes[EDGE]) if array.sizes[EDGE] > 1 else np.zeros(1)
+    edges = at[:, None] + 0.5 * np.ptp(at) / n * sides
+    return xr.Variable((*sizes, EDGE), edges.reshape((*sizes.values(), sides.size)))
+
+
+def _numbers(request: Request, role: Role, array: xr.Variable) -> np.ndarray:
+    """What a model reads of one input, or the weights of its values, (N, 1)."""
+    one = array.isel({POSITION: 0}, missing_dims="ignore")
+    values = np.ascontiguousarray(one.transpose(*[d for d in (*request.fitted, ...) if d in (*one.dims, ...)]), float)
+    spread = request.spreads.get(role)
+    return (values if spread is None else spread.over(values.reshape(1, -1))).reshape(-1, 1)
 
 
 def _looks(seen: list[tuple[int, np.ndarray]], clean: np.ndarray) -> tuple[np.ndarray, float, float]:

@@ -22,14 +22,22 @@ from xr_modelfit.problem import Problem
 
 __all__ = ["is_pointwise", "same_on_grid"]
 
-_SAME = 1e-9  # of the largest value: code that sees one sample gives the same but for rounding
-_ROUNDING = 1e-13  # of the largest value of all: what is small beside it may still depend on its neighbours
+_SAME = 1e-9  # of the value: code that sees one sample gives the same but for rounding
+_ROUNDING = 1e-13  # of the usual size of values: what is small beside it may still depend on its neighbours
+_CANCELS = 1e-7  # of the largest value at a sample with any parameters
 _FEW = 8  # parameters far from the start
 _SINGLE = 3  # samples that are tried alone
 _SOME = 64  # samples among which those are looked for that a model takes
 
 Inputs = Sequence[np.ndarray]
 Known = tuple[np.ndarray, np.ndarray]  # parameters (K,), and the values that they give
+
+
+class _Values(NamedTuple):
+    """Values of a model on its samples with some parameters, and how much of each may be rounding (n,)."""
+
+    known: list[Known]
+    rounding: np.ndarray
 
 
 class _Trial(NamedTuple):
@@ -66,24 +74,24 @@ def is_pointwise(problem: Problem, grid: Grid, inputs: Inputs) -> bool | None:
     varied = False
     for P, trials in ((near, _every_trial), (few, _quick_trials)):
         for number, (at, form) in enumerate(places):
-            known = _known(problem, form, at, P)
-            if not _stays(problem, known, trials(form, at)):
+            values = _known(problem, form, at, P)
+            if not _stays(problem, values, trials(form, at)):
                 return False
-            if number == 0 and P is near and not known:
+            if number == 0 and P is near and not values.known:
                 return None
-            varied = varied or any(np.ptp(values[np.isfinite(values)]) > 0 for _, values in known)
+            varied = varied or any(np.ptp(v[np.isfinite(v)]) > 0 for _, v in values.known)
     return True if varied else None
 
 
 def same_on_grid(problem: Problem, grid: Grid, inputs: Inputs) -> bool:
     """Whether the model gives on the grid of a fit what it gives on its samples in a row; arguments as there."""
     try:
-        P = beside_start(problem)[:, 1]
-        on_grid = _evaluated(problem, [grid.shaped(x) for x in inputs], P)
-        in_row = _evaluated(problem, [grid.shaped(x).reshape(-1) for x in inputs], P)
+        P = beside_start(problem)
+        on_grid = [(p, _evaluated(problem, [grid.shaped(x) for x in inputs], p)) for p in P.T]
+        in_row = _evaluated(problem, [grid.shaped(x).reshape(-1) for x in inputs], P[:, 1])
     except Exception:  # it takes one of the two only
         return False
-    return _same(in_row, on_grid, on_grid)
+    return _same(in_row, on_grid[1][1], _rounding(on_grid))
 
 
 def _accepted(
@@ -123,9 +131,9 @@ def _raises(problem: Problem, shape: tuple[int, ...], inputs: Inputs, P: np.ndar
     return True
 
 
-def _known(problem: Problem, shape: tuple[int, ...], inputs: Inputs, P: np.ndarray) -> list[Known]:
+def _known(problem: Problem, shape: tuple[int, ...], inputs: Inputs, P: np.ndarray) -> _Values:
     """Values on the coordinates (n,) of a fit in the shape that they have there, where the model gives any."""
-    known = []
+    known: list[Known] = []
     for p in P.T:
         try:
             values = _evaluated(problem, [x.reshape(shape) for x in inputs], p)
@@ -133,18 +141,18 @@ def _known(problem: Problem, shape: tuple[int, ...], inputs: Inputs, P: np.ndarr
             continue
         if np.any(np.isfinite(values)):
             known.append((p, values))
-    return known
+    return _Values(known, _rounding(known) if known else np.zeros(0))
 
 
-def _stays(problem: Problem, known: Sequence[Known], trials: Iterator[_Trial]) -> bool:
+def _stays(problem: Problem, values: _Values, trials: Iterator[_Trial]) -> bool:
     """Whether the value at a sample is the same, whatever the other samples are."""
     for trial in trials:
-        for p, values in known:
+        for p, known in values.known:
             try:
                 found = _evaluated(problem, trial.inputs, p)
             except Exception:  # it needs its samples as they are
                 return False
-            if not _same(found[trial.at], values[trial.known], values):
+            if not _same(found[trial.at], known[trial.known], values.rounding[trial.known]):
                 return False
     return True
 
@@ -178,7 +186,19 @@ def _evaluated(problem: Problem, inputs: Inputs, parameters: np.ndarray) -> np.n
     return np.array(np.broadcast_to(values, inputs[0].shape)).reshape(-1)  # it may give the same memory again
 
 
-def _same(a: np.ndarray, b: np.ndarray, all_values: np.ndarray) -> bool:
+def _rounding(known: Sequence[Known]) -> np.ndarray:
+    """How much of a value may be rounding (n,).
+
+    A value may be small because large terms cancel: their size shows at the same sample with other parameters, and at
+    most other samples. The largest value of all tells nothing of them: it may be far larger, and would hide whatever
+    happens to the others.
+    """
+    sizes = np.max([np.where(np.isfinite(values), np.abs(values), 0.0) for _, values in known], axis=0)
+    usual = np.quantile(sizes[sizes > 0.0], 0.25) if np.any(sizes > 0.0) else 0.0
+    return np.maximum(_CANCELS * sizes, _ROUNDING * usual)
+
+
+def _same(a: np.ndarray, b: np.ndarray, rounding: np.ndarray) -> bool:
     with np.errstate(all="ignore"):
-        most = np.max(np.where(np.isfinite(all_values), np.abs(all_values), 0.0), initial=0.0)
-        return bool(np.allclose(a, b, rtol=_SAME, atol=_ROUNDING * most, equal_nan=True))
+        near = np.abs(a - b) <= _SAME * np.abs(b) + rounding
+        return bool(np.all(near | (a == b) | (np.isnan(a) & np.isnan(b))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,16 @@ _NEAR = 1e-6  # of the step between labels: as good as the label itself
 
 
 def one_position(
-    data: xr.Dataset, result: xr.Dataset, record: FitRecord, position: Mapping[str, Any]
+    data: xr.Dataset,
+    result: xr.Dataset,
+    record: FitRecord,
+    position: Mapping[str, Any],
+    kept: Collection[Hashable] = (),
 ) -> tuple[xr.Dataset, xr.Dataset, dict[Hashable, str]]:
     """The samples and the fit at one position, and its labels.
 
     A dim that ``position`` leaves out is taken from what was selected before, of the data or of the result, or has one
-    position.
+    position. Dims that are ``kept`` have no positions.
 
     Raises
     ------
@@ -32,7 +36,7 @@ def one_position(
     """
     fitted = record.content["fitted_dims"]
     remaining = list(result[record.variable("fit_status")].dims)
-    others = [d for d in data.dims if str(d) not in fitted and d not in remaining]
+    others = [d for d in data.dims if str(d) not in fitted and d not in remaining and d not in kept]
     dims: list[Hashable] = [*remaining, *others]
     names = {str(d): d for d in dims}
     chosen: dict[Hashable, Any] = {}

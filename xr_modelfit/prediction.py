@@ -5,17 +5,21 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import xarray as xr
 
 from xr_modelfit.derivatives import jacobian
 from xr_modelfit.derived import at_bound_of, covariance_of
-from xr_modelfit.evaluation import Evaluation, batches, flattened, model_name
+from xr_modelfit.evaluation import Evaluation, model_name
+from xr_modelfit.evaluation_blocks import batches, flattened, of_fits, told
 from xr_modelfit.fitters.propagation import flat_covariance, variance
+from xr_modelfit.model_tokens import token_of
 from xr_modelfit.points import at_positions
 from xr_modelfit.problem import Problem
 from xr_modelfit.results import COV_DIMS
+from xr_modelfit.spreads import Products, Spread
 from xr_modelfit.unit_record import in_units_of_data
 
 __all__ = ["predict"]
@@ -29,7 +33,7 @@ def predict(result: xr.Dataset, at: Evaluation) -> xr.Dataset:
     inward = np.ones(len(record.names)) if record.units is None else np.array(record.units["inward"])
     C = covariance_of(result, record) * xr.Variable(COV_DIMS, np.outer(inward, inward))
     extra = [_placed(result, v, at) for v in (at_bound_of(result, record), C)]
-    block = _PredictBlock(at.problem(at.template, derivatives=True), at.core, at.new_dims)
+    block = _PredictBlock(at.problem(at.template, derivatives=True), at.core, at.new_dims, at.spreads)
     packed = at.apply(block, extra, {_FIELD: 2})
     name = model_name(record)
     value = at.labelled(in_units_of_data(packed.isel({_FIELD: 0}), record.units), name)
@@ -56,8 +60,16 @@ class _PredictBlock:
     problem: Problem
     core: tuple[tuple[Hashable, ...], ...]
     new: tuple[tuple[Hashable, int], ...]
+    spreads: tuple[Spread | Products | None, ...]
 
     __name__ = "predict"
+
+    @cached_property
+    def _token(self) -> str:
+        return token_of(self, self.problem, self.core, self.new, told(self.spreads))
+
+    def __dask_tokenize__(self) -> str:
+        return self._token
 
     def __call__(self, *arrays: np.ndarray) -> np.ndarray:
         K = self.problem.n_parameters
@@ -66,8 +78,8 @@ class _PredictBlock:
         C = flat_covariance(arrays[K + 1], arrays[K], shape)
         problem = self.problem.private()
         out = np.full((2, n, b), np.nan)
-        for ids in batches(~np.any(np.isnan(P), axis=0), n):
-            given = [x if x.shape[1] == 1 else x[:, ids] for x in inputs]
+        for ids in batches(~np.any(np.isnan(P), axis=0), n, problem):
+            given = of_fits(ids, inputs, self.spreads)
             infinite = np.full((K, ids.size), np.inf)
             with np.errstate(all="ignore"):
                 out[0][:, ids] = problem.evaluate(given, P[:, ids])

@@ -31,7 +31,7 @@ from xr_modelfit.fitters.tasks import BlockTask, Layout, Role
 from xr_modelfit.function_models import function_of
 from xr_modelfit.input_names import input_names, keyed_by_input
 from xr_modelfit.metadata import Metadata, dataset_attrs, frame_of, grid_mapping_of
-from xr_modelfit.nodes import NODE, WEIGHT, Nodes, sampled
+from xr_modelfit.nodes import EDGE, NODE, WEIGHT, Nodes, sampled
 from xr_modelfit.parameter_units import ParameterUnit, UnitSystem
 from xr_modelfit.parameter_values import given_units
 from xr_modelfit.problem import Problem
@@ -39,6 +39,7 @@ from xr_modelfit.record import write_record
 from xr_modelfit.responses import response_of
 from xr_modelfit.results import FIELD, check_names, output_names
 from xr_modelfit.solver import choose_fitter, grid_of, probe_inputs, refuse_gaps, whole_inputs
+from xr_modelfit.spreads import Products, Spread
 from xr_modelfit.starts import Starts, check_model, resolve_starts
 from xr_modelfit.trial import refuse_broken
 from xr_modelfit.unit_record import describe_units
@@ -72,8 +73,8 @@ class Request:
     options : mapping
         Those of `xr_modelfit.fit`.
     diagnosis : Diagnosis or None
-    sampled : mapping or None
-        What the record says of bins and response.
+    nodes : Nodes or None
+        Where the model is evaluated instead of at the samples.
     """
 
     data: xr.DataArray
@@ -88,7 +89,7 @@ class Request:
     arrays: dict[Role, xr.Variable]
     options: Mapping[str, Any]
     diagnosis: Diagnosis | None = None
-    sampled: Mapping[str, Any] | None = None
+    nodes: Nodes | None = None
 
     @property
     def variables(self) -> list[xr.Variable]:
@@ -96,8 +97,8 @@ class Request:
 
     @property
     def core_dims(self) -> list[tuple[Hashable, ...]]:
-        """Fitted dims of each array, or that of its nodes or weights; maps and positions have none."""
-        kinds: list[tuple[Hashable, ...]] = [self.fitted, (NODE,), (WEIGHT,)]
+        """Fitted dims of each array, those of edges, or that of nodes or weights; maps and positions have none."""
+        kinds: list[tuple[Hashable, ...]] = [(*self.fitted, EDGE), self.fitted, (NODE,), (WEIGHT,)]
         return [next((dims for dims in kinds if set(dims) <= set(v.dims)), ()) for v in self.variables]
 
     @cached_property
@@ -113,6 +114,14 @@ class Request:
         ways = self.problem.ways
         long = (ways.dear or ways.traced is None) and not ways.linear and ways.broadcasts
         return Habit.for_arrays(n_samples, release=long or self.problem.source is not None)
+
+    @property
+    def spreads(self) -> dict[Role, Spread | Products]:
+        """By what blocks make nodes, and weights of these, from the arrays of a role."""
+        if self.nodes is None:
+            return {}
+        made: dict[Role, Spread | Products] = {Role("input", name): s for name, s in self.nodes.spreads.items()}
+        return made if self.nodes.products is None else made | {Role("response"): self.nodes.products}
 
     @property
     def chi2_units(self) -> str | None:
@@ -149,6 +158,7 @@ class Request:
                 keep_failed=o["keep_failed"],
                 raising=replayed or (self.lazy and o["errors"] == "raise"),
                 diagnosis=None if replayed else self.diagnosis,
+                spreads=self.spreads,
             )
         )
 
@@ -189,7 +199,7 @@ class Request:
             fitted=self.fitted,
             grid_dims=None if grid is None else [self.fitted[a] for a in grid.axes],
             **describe_units(self.system, self.units),
-            sampled=self.sampled,
+            sampled=None if self.nodes is None else self.nodes.described,
             prefix=prefix,
             data=self.data.name,
             **self.fitter.described(self.problem),
@@ -249,7 +259,7 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
     arrays = _in_inner_units(arrays, system, companions)
     return Request(
         data, fitted, system, starts.units, companions, problem, fitter, layout, frame, arrays, options, diagnosis,
-        None if nodes is None else nodes.described,
+        nodes,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ __all__ = ["Response", "response_of", "step_of"]
 
 _UNIFORM = 1e-6  # of a step: samples that are on a grid
 _COUNTED = 1e-3  # of a step: samples by which a kernel without a coordinate may be counted
+_NOTHING = 1e-12  # of the sum of absolute values: a sum that is 0 but for rounding
 _RESOLVED = 0.1  # of a step: how well the numbers of a coordinate tell its samples apart
 
 Converted = Mapping[str, tuple[Any, Measure]]  # what coordinates were before they were converted, by model input
@@ -94,6 +95,12 @@ def _matrix(labels: Labels, array: xr.DataArray, dim: Hashable, out: Hashable) -
             f"response is a matrix of {array.sizes[dim]} places along {dim!r} by {array.sizes[out]} along {out!r}; the "
             f"data has {n} samples, and each of them needs its column: {n} along {out!r}."
         )
+    ours, theirs = labels.data.indexes.get(dim), array.indexes.get(out)
+    if ours is not None and theirs is not None and not theirs.equals(ours) and np.all(theirs.isin(ours)):
+        raise ValueError(
+            f"response is a matrix with the labels of {dim!r} along {out!r}, in another order than the data has them. "
+            f"Put them in order: response.sel({out}=data[{str(dim)!r}].values)."
+        )
     measure = measure_of(array)
     pure = None if measure.unit is None else factor(measure.unit, dimensionless_unscaled)
     times = 1.0 if measure.text is None else pure
@@ -136,11 +143,15 @@ def _kernel(
 
 
 def _divided_by_sum(values: np.ndarray) -> np.ndarray:
-    """Kernels (..., n_offsets) of sum 1; the sum is taken one by one, so that it is the same however they lie."""
-    total = np.zeros(values.shape[:-1])
-    for k in range(values.shape[-1]):
-        total = total + values[..., k]
+    """Kernels (..., n_offsets) of sum 1, NaN where there is none.
+
+    The sum is taken one by one, so that it is the same however they lie.
+    """
+    total, size = np.zeros(values.shape[:-1]), np.zeros(values.shape[:-1])
     with np.errstate(all="ignore"):  # of no use at one position: that fit alone fails
+        for k in range(values.shape[-1]):
+            total, size = total + values[..., k], size + np.abs(values[..., k])
+        total = np.where(np.abs(total) > _NOTHING * size, total, np.nan)
         return np.asarray(values / total[..., None])
 
 
@@ -159,7 +170,7 @@ def _require_weight(array: xr.DataArray, own: tuple[Hashable, ...]) -> None:
     with np.errstate(all="ignore"):
         size = np.sum(np.abs(array.values), axis=axes)
         total = size if len(own) > 1 else np.abs(np.sum(array.values, axis=axes))
-        nothing = total <= 1e-12 * size if len(own) == 1 else size == 0.0
+        nothing = total <= _NOTHING * size if len(own) == 1 else size == 0.0
     if np.all(nothing | ~finite):
         raise ValueError(
             "response has the sum 0, so that nothing is left of a model behind it: a kernel is divided by its sum, and "

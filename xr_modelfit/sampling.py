@@ -49,7 +49,7 @@ class Sampling:
     @property
     def n_nodes(self) -> int:
         """How many nodes there are."""
-        return self.step * (self.n - 1) + self.span
+        return self.step * (self.n - 1) + self.span if self.n else 0
 
     @property
     def n_weights(self) -> int:

@@ -53,7 +53,9 @@ _SENTENCES = {
     FitStatus.DEGENERATE: "The samples do not determine all free parameters; fix or tie some.",
     FitStatus.TOO_FEW_POINTS: "There are fewer valid samples than free parameters (or than min_points).",
     FitStatus.NO_DATA: "There is no valid sample.",
-    FitStatus.NONFINITE_DATA: "A sample is not finite and skipna=False, or a coordinate that the whole model needs.",
+    FitStatus.NONFINITE_DATA: (
+        "A sample is not finite and skipna=False, or a coordinate or response that the whole fit needs."
+    ),
     FitStatus.INVALID_START: "The start is not finite, or outside its bounds.",
     FitStatus.NONFINITE_MODEL: "The model is not finite at the start or at the samples; start elsewhere or set bounds.",
     FitStatus.FITTER_ERROR: "The fitter raised an error.",

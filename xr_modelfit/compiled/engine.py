@@ -109,12 +109,16 @@ def _arrays(samples: Samples) -> Sequence[np.ndarray]:
     y = samples.y
     nothing, none = np.zeros((0, y.shape[1])), np.zeros((1, 0))
     if samples.sampling is not None:
-        inputs, y, w = samples.in_rows()
+        valid, inputs, y, w = nothing.astype(bool), samples.inputs, y, samples.weights
+        if samples.sampling.apart and not samples.all_valid:
+            valid = np.array(samples.valid, order="C")  # samples that are left out are then as if they were not there
+        else:
+            inputs, y, w = samples.in_rows()
         rows = max(x.shape[0] for x in inputs[:-1])
         x = np.stack([np.broadcast_to(x, (rows, x.shape[1])) for x in inputs[:-1]])
         # Copies: what cannot be written to has another type, for which the loop would be compiled anew.
         w = nothing if w is None else np.array(w, order="C")
-        return np.array(y, order="C"), x, w, nothing.astype(bool), np.array(inputs[-1], order="C")
+        return np.array(y, order="C"), x, w, valid, np.array(inputs[-1], order="C")
     rows = max(x.shape[0] for x in samples.inputs)
     x = np.stack([np.broadcast_to(x, (rows, y.shape[1])) for x in samples.inputs])
     weights = nothing if samples.weights is None else np.ascontiguousarray(samples.weights)

@@ -4,7 +4,8 @@ The last axis of every array has the `LANES` fits.
 
 ``D`` (n_inputs + 2, n, LANES)
     Inputs, data and weights, the valid samples of each fit only; what follows them has weight 0. Where samples are made
-    of values at nodes: all samples, with weight 0 where they are not valid, and more rows.
+    of values at nodes, there are more rows; where samples share nodes, all samples are there, with weight 0 where they
+    are not valid.
 ``P`` (3, K, LANES)
     All parameters, where the fits are, where they try to go, and a place beside.
 ``J`` (2, PIECE, 1 + k, LANES)
@@ -169,6 +170,8 @@ def gather(i, lane, y, x, weights, valid, response, own, D):
     own_x = i if x.shape[1] > 1 else 0
     total, n = 0.0, 0
     if response.shape[1] > 0:
+        _fill_response(response, own_row(i, response), lane, n_inputs + 2, D)
+    if response.shape[1] > 0 and valid.shape[0] == 0:
         for s in range(x.shape[2]):
             for m in range(n_inputs):
                 D[m, s, lane] = x[m, own_x, s]
@@ -177,18 +180,21 @@ def gather(i, lane, y, x, weights, valid, response, own, D):
             D[n_inputs, s, lane], D[n_inputs + 1, s, lane] = y[i, s], w
             total += (y[i, s] * w) * (y[i, s] * w)
             n += w != 0.0
-        _fill_response(response, own_row(i, response), lane, n_inputs + 2, D)
         return y.shape[1], n, total
+    span = x.shape[2] // y.shape[1]  # nodes of a sample, which no other has
     for s in range(y.shape[1]):
         if valid.shape[0] == 0 or valid[i, s]:
             w = weights[own_w, s] if weights.shape[0] > 0 else 1.0
             for m in range(n_inputs):
-                D[m, n, lane] = x[m, own_x, s]
+                for q in range(span):
+                    D[m, n * span + q, lane] = x[m, own_x, s * span + q]
             D[n_inputs, n, lane], D[n_inputs + 1, n, lane] = y[i, s], w
             total += (y[i, s] * w) * (y[i, s] * w)
             n += 1
     for s in range(n, y.shape[1]):  # a valid sample again, without weight
-        for m in range(n_inputs + 1):
-            D[m, s, lane] = D[m, 0, lane]
+        for m in range(n_inputs):
+            for q in range(span):
+                D[m, s * span + q, lane] = D[m, q, lane]
+        D[n_inputs, s, lane] = D[n_inputs, 0, lane]
         D[n_inputs + 1, s, lane] = 0.0
     return n, n, total

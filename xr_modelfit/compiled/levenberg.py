@@ -335,7 +335,8 @@ def solve_all(
     ids : ndarray of int
     y : ndarray, shape (b, n)
     x : ndarray, shape (n_inputs, 1 or b, n)
-        At the nodes, where samples are made of values there; then there are no ``valid``, and weights of 0.
+        At the nodes, where samples are made of values there; where samples share nodes, there are no ``valid``, and
+        weights of 0.
     weights, valid : ndarray, shape (0, 1 or b, n), (0 or b, n)
         Without rows: all are 1, all are valid.
     response : ndarray, shape (1 or b, m)

@@ -85,7 +85,7 @@ def rows_of_nodes(sampling: Sampling | None, rows: int) -> tuple[int, int]:
     """Rows of D that weights of nodes take, and those for values and Jacobian (``rows`` of them) at the nodes."""
     if sampling is None:
         return 0, 0
-    return -(-sampling.n_weights // sampling.n_nodes), 2 * rows
+    return -(-sampling.n_weights // max(sampling.n_nodes, 1)), 2 * rows
 
 
 class _Nodes:
@@ -96,11 +96,18 @@ class _Nodes:
         self.first = n_inputs + 2  # row of D
         self.values = self.first + rows_of_nodes(sampling, rows)[0]
 
-    def evaluated(self, graph: Graph, roots: Sequence[Symbol], inside: list[str], region: str) -> list[str]:
-        """Values and Jacobian at all nodes, put into a region of D."""
+    def evaluated(
+        self, graph: Graph, roots: Sequence[Symbol], inside: list[str], region: str, n: str = "stride"
+    ) -> list[str]:
+        """Values and Jacobian at all nodes, or at the first ``n``, put into a region of D."""
         place = f"({self.values} + {region} * {self.rows} + {{}}) * stride + at"
         saved = [f"        save_to(pD, {place.format(m)}, {_name(graph, root.number)})" for m, root in enumerate(roots)]
-        return ["    for at in range(stride):", *inside, *saved]
+        return [f"    for at in range({n}):", *inside, *saved]
+
+    @property
+    def of_samples(self) -> str:
+        """The number of nodes that ``n`` samples have."""
+        return f"n * {self.sampling.span}" if self.sampling.apart else "stride"
 
     def summed(self, region: str) -> list[str]:
         """Sums ``c0``, ``c1``, ... over the nodes of a sample."""
@@ -138,7 +145,7 @@ def _sums(graph: Graph, roots: Sequence[Symbol], n_inputs: int, nodes: _Nodes | 
             for first in range(0, len(pairs), _IN_REGISTERS)
             for line in _products(pairs[first : first + _IN_REGISTERS], rows)
         ]
-    at_nodes = [] if nodes is None else nodes.evaluated(graph, roots, inside, "0")
+    at_nodes = [] if nodes is None else nodes.evaluated(graph, roots, inside, "0", nodes.of_samples)
     inside = inside if nodes is None else nodes.summed("0")
     return [
         "def sums(n, stride, pD, pP, pS):",

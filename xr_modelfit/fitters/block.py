@@ -140,9 +140,8 @@ def _before(
     status = np.full(n_points.shape, FitStatus.CONVERGED, dtype=np.int8)
     status[n_points < least] = FitStatus.TOO_FEW_POINTS
     status[np.broadcast_to(any_in_row(bad_start), status.shape)] = FitStatus.INVALID_START
-    if samples.whole:
-        for x in samples.inputs:
-            status[np.broadcast_to(~np.all(np.isfinite(x), axis=1), status.shape)] = FitStatus.NONFINITE_DATA
+    for x in samples.needed_whole:
+        status[np.broadcast_to(~np.all(np.isfinite(x), axis=1), status.shape)] = FitStatus.NONFINITE_DATA
     status[n_points == 0] = FitStatus.NO_DATA
     if not task.skipna:
         status[np.any(admitted & ~finite, axis=1)] = FitStatus.NONFINITE_DATA

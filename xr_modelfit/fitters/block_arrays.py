@@ -52,14 +52,14 @@ class Block:
         y = self._sampled(Role("data"), every=True)
         sampling = task.problem.sampling
         whole = task.problem.ways.grid is not None or (sampling is not None and not sampling.apart)
-        inputs = [self._sampled(r) for r in task.roles if r.kind == "input"]
+        inputs = [self._spread(r) for r in task.roles if r.kind == "input"]
         finite = np.isfinite(y)
         for x in inputs if sampling is None or sampling.apart else ():
             usable = np.isfinite(x)
             if sampling is not None:
                 usable = np.all(usable.reshape(len(x), self.n, sampling.span), axis=2)
             finite = finite if usable.all() else finite & usable
-        inputs += [self._sampled(r) for r in task.roles if r.kind == "response"]
+        inputs += [self._spread(r) for r in task.roles if r.kind == "response"]
         admitted = np.ones((1, 1), dtype=bool)
         if Role("where") in self.given:
             admitted = self._sampled(Role("where"), dtype=bool)
@@ -112,6 +112,11 @@ class Block:
     def position(self, i: int) -> str:
         """Position of fit ``i`` in words."""
         return ", ".join(f"{dim}={at[i]}" for dim, at in self.positions.items())
+
+    def _spread(self, role: Role) -> np.ndarray:
+        """Coordinates of samples, or of nodes, or weights of these, in rows as `_sampled` has them."""
+        given, spread = self._sampled(role), self.task.spreads.get(role)
+        return given if spread is None else spread.over(given)
 
     def _sampled(self, role: Role, *, every: bool = False, dtype: type = float) -> np.ndarray:
         """An array of samples as (b, n), or (1, n) where it does not vary; native and contiguous. So are nodes."""

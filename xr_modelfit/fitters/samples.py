@@ -91,6 +91,13 @@ class Samples:
         return [np.ascontiguousarray(x.T) for x in inputs], y, w
 
     @property
+    def needed_whole(self) -> Sequence[np.ndarray]:
+        """Inputs without which there is no fit, whatever samples are left out: all, none, or the weights of nodes."""
+        if self.whole:
+            return self.inputs
+        return self.inputs[-1:] if self.sampling is not None else ()
+
+    @property
     def n_values(self) -> int:
         """How many values of the model a fit takes."""
         return self.y.shape[1] if self.sampling is None else self.sampling.n_nodes

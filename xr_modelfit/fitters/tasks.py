@@ -12,6 +12,7 @@ from xr_modelfit.fitters.diagnosis import Diagnosis
 from xr_modelfit.fitters.quiet import innermost
 from xr_modelfit.fitters.samples import Fitter
 from xr_modelfit.problem import Problem
+from xr_modelfit.spreads import Products, Spread
 
 __all__ = ["BlockTask", "Layout", "Role"]
 
@@ -70,7 +71,8 @@ class BlockTask:
     """Everything that a task needs beside its arrays; picklable, shared by all blocks of a call.
 
     ``label`` makes the task unlike any other: results of two calls never share a dask key.
-    ``place`` is the user's function that the call was made in, if any (`fitters.quiet`).
+    ``place`` is the user's function that the call was made in, if any (`fitters.quiet`). ``spreads`` make nodes, and
+    their weights, of the arrays that they are for.
     """
 
     problem: Problem
@@ -88,9 +90,12 @@ class BlockTask:
     diagnosis: Diagnosis | None = None
     label: str = field(default_factory=lambda: uuid.uuid4().hex)
     place: str | None = field(default_factory=innermost)
+    spreads: Mapping[Role, Spread | Products] = field(default_factory=dict)
 
     def n_core(self, role: Role) -> int:
         """How many of the last axes of an array belong to the samples of a fit."""
+        if role.kind == "input" and role in self.spreads:
+            return self.n_fitted_dims + 1  # coordinate or edges of each sample
         if role.kind == "response" or (role.kind == "input" and self.problem.sampling is not None):
             return 1  # weights of nodes, and nodes
         return self.n_fitted_dims if role.kind in _SAMPLED else 0
