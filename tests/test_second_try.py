@@ -317,3 +317,23 @@ def test_a_slow_fit_is_tried_again() -> None:
     assert (once["fit_status"] == FitStatus.MAX_ITERATIONS).any()
     fit = fitted(model, x, y, sigma=1e3, fitter=BatchLSQFitter(maxiter=15))
     assert (fit["fit_status"] == FitStatus.CONVERGED).all()
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+def test_a_lower_minimum_past_a_kink_is_found(engine: str) -> None:
+    """Where a trend bends: for each place the others follow by linear algebra, so the lowest chi-square is known."""
+    if engine == "numba":
+        pytest.importorskip("numba")
+    rng, t = np.random.default_rng(4), np.arange(100.0)
+    place = rng.uniform(30, 75, 60)
+    y = np.stack([hinge.evaluate(t, -1.0, -0.02, -0.06, p) for p in place]) + rng.normal(0, 0.3, (60, 100))
+    fit = fitted(hinge(), t, y, sigma=0.3, fitter=BatchLSQFitter(engine=engine))
+    assert (fit["fit_status"] > 0).all()
+    reached = 0
+    for i in range(60):
+        lowest = np.inf
+        for p in np.linspace(5, 95, 3601):
+            columns = np.stack([np.ones(100), t, np.maximum(t - p, 0)], axis=1)
+            lowest = min(lowest, np.linalg.lstsq(columns, y[i], rcond=None)[1][0] / 0.09)
+        reached += float(fit["chi2"][i]) <= lowest * (1 + 1e-6)
+    assert reached >= 57  # the search goes three standard errors far

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from xr_modelfit.fitters.covariance import Judgement
 from xr_modelfit.fitters.flat_places import rest_on_flat
+from xr_modelfit.fitters.kinks import past_kinks
 from xr_modelfit.fitters.pieces import apart, pieces
 from xr_modelfit.fitters.quiet import caught_warnings
 from xr_modelfit.fitters.runaways import run_away
@@ -32,21 +34,34 @@ def retry(verdicts: Verdicts, starts: np.ndarray) -> None:
         Written to, where a fit is good now.
     starts : ndarray, shape (b, K)
     """
-    enough = verdicts.samples.n_points >= np.count_nonzero(verdicts.free, axis=1)
-    failed = np.flatnonzero(np.isin(verdicts.status, _FAILED) & enough)
-    if verdicts.task.fitter.second_try is None or not failed.size:
+    which = np.isin(verdicts.status, _FAILED)
+    if has_kinks := verdicts.problem.ways.traced is not None and not verdicts.problem.ways.smooth:
+        which |= verdicts.status > 0  # chi-square has a minimum between any two kinks
+    ids = np.flatnonzero(which & (verdicts.samples.n_points >= np.count_nonzero(verdicts.free, axis=1)))
+    if verdicts.task.fitter.second_try is None or not ids.size:
         return
-    part, starts = verdicts.part(failed), starts[failed]
-    for _ in apart(lambda ids: _try(part, starts, np.unique(ids)), np.arange(failed.size)):
-        pass  # a fit whose model raises stays as it was
-    verdicts.take(part, failed)
+    part, starts = verdicts.part(ids), starts[ids]
+    for way in (_try, _past_kinks) if has_kinks else (_try,):
+        for _ in apart(partial(way, part, starts), np.arange(ids.size)):
+            pass  # a fit whose model raises stays as it was
+    verdicts.take(part, ids)
 
 
 def _try(verdicts: Verdicts, starts: np.ndarray, ids: np.ndarray) -> None:
+    ids = np.unique(ids)
     ids = ids[np.isin(verdicts.status[ids], _FAILED)]
     if ids.size:
         with np.errstate(all="ignore"), caught_warnings():
             _SecondTry(verdicts, starts, ids).run()
+
+
+def _past_kinks(verdicts: Verdicts, starts: np.ndarray, ids: np.ndarray) -> None:
+    """Go on with fits that are good, where a lower minimum lies on the other side of a kink."""
+    ids = np.unique(ids)
+    ids = ids[verdicts.status[ids] > 0]
+    if ids.size:
+        with np.errstate(all="ignore"), caught_warnings():
+            _SecondTry(verdicts, starts, ids).go_lower()
 
 
 class _SecondTry:
@@ -79,6 +94,10 @@ class _SecondTry:
             self._take(from_beside(self.problem, self.samples, lost, self.starts, self.bounds, self.options))
         lower.good[:] = (self.verdicts.status[lower.ids] <= 0) & flat.any(axis=1)
         self._take(lower, flat)
+
+    def go_lower(self) -> None:
+        """From where they have converged."""
+        self._take(past_kinks(self.problem, self.samples, self.stopped, self.bounds, self.options))
 
     @property
     def _bad(self) -> np.ndarray:

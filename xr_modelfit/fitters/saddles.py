@@ -25,7 +25,7 @@ from xr_modelfit.fitters.steps import Options
 from xr_modelfit.fitters.sums import norm2
 from xr_modelfit.problem import Problem
 
-__all__ = ["from_lower"]
+__all__ = ["from_lower", "lowest_of"]
 
 _ROUNDS = 20
 _PAIRS = (-4.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 4.0)  # the same for two parameters without slope
@@ -89,40 +89,54 @@ def without_slope(problem: Problem, samples: Samples, at: Again, bounds: Bounds)
 
 def _lowest(problem: Problem, samples: Samples, at: Again, bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
     """The lowest chi-square (b,) beside fits, and the parameters (b, K) there."""
-    best, place = np.full(at.ids.size, np.inf), at.P.copy()
     curved = np.flatnonzero(problem.free & ~problem.partly_linear)
-    if not curved.size:
-        return best, place
-
-    def look(fits: np.ndarray, way: np.ndarray, sizes: Sequence[float]) -> None:
-        for piece in pieces(np.arange(fits.size), samples.n_values):
-            which = fits[piece]
-            some = part_of_fits(at, which)
-            for chi2, Q in _along(problem, samples, some, bounds, np.ascontiguousarray(way[:, piece]), sizes):
-                for c in np.flatnonzero(chi2 < best[which]).tolist():
-                    if chi2[c] < best[which[c]]:
-                        best[which[c]], place[which[c]] = chi2[c], Q[:, c]
-
     # Each fit and each of its parameters, to both sides at once.
     fits, along = np.tile(np.arange(at.ids.size), curved.size), np.repeat(curved, at.ids.size)
     far = visible(problem, samples, part_of_fits(at, fits), along, 1.0, 1.0)
-    way = np.where(np.arange(at.P.shape[1])[:, None] == along, np.where(np.isfinite(far), far, 0.0), 0.0)
-    look(np.tile(fits, 2), np.concatenate([-way, way], axis=1), _SIZES)
+    far = np.where(np.isfinite(far), far, 0.0)
+    way = np.where(np.arange(at.P.shape[1])[:, None] == along, far, 0.0)
+    ways = np.concatenate([-way, way], axis=1)
+    best, place = lowest_of(problem, samples, at, bounds, np.tile(fits, 2), ways, _SIZES, _STEPS)
     flat = without_slope(problem, samples, at, bounds)
     several = np.flatnonzero(np.count_nonzero(flat, axis=1) > 1)
     if several.size:
-        far = np.where(np.isfinite(far), far, 0.0).reshape(curved.size, -1)[:, several]
+        far = far.reshape(curved.size, -1)[:, several]
         for one, other in combinations(range(curved.size), 2):
             both = flat[several, curved[one]] & flat[several, curved[other]]
             for p, q in product(_PAIRS, _PAIRS):
                 way = np.zeros((at.P.shape[1], several.size))
                 way[curved[one]], way[curved[other]] = p * far[one], q * far[other]
-                look(several[both], way[:, both], (1.0,))
+                some = part_of_fits(at, several)
+                chi2, P = lowest_of(problem, samples, some, bounds, np.flatnonzero(both), way[:, both], (1.0,), 1)
+                lower = chi2 < best[several]
+                best[several[lower]], place[several[lower]] = chi2[lower], P[lower]
+    return best, place
+
+
+def lowest_of(
+    problem: Problem,
+    samples: Samples,
+    at: Again,
+    bounds: Bounds,
+    fits: np.ndarray,
+    ways: np.ndarray,
+    sizes: Sequence[float],
+    steps: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest chi-square (b,) along ways (K, m) that start at the fits (m,), and the parameters (b, K) there."""
+    best, place = np.full(at.ids.size, np.inf), at.P.copy()
+    for piece in pieces(np.arange(fits.size), samples.n_values):
+        which = fits[piece]
+        way = np.ascontiguousarray(ways[:, piece])
+        for chi2, Q in _along(problem, samples, part_of_fits(at, which), bounds, way, sizes, steps):
+            lower = np.flatnonzero(chi2 < best[which])
+            lower = lower[np.argsort(-chi2[lower], kind="stable")]  # of one fit the lowest is written last
+            best[which[lower]], place[which[lower]] = chi2[lower], Q[:, lower].T
     return best, place
 
 
 def _along(
-    problem: Problem, samples: Samples, at: Again, bounds: Bounds, way: np.ndarray, sizes: Sequence[float]
+    problem: Problem, samples: Samples, at: Again, bounds: Bounds, way: np.ndarray, sizes: Sequence[float], steps: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Chi-square (b,) and parameters (K, b) along a way (K, b); those that it leaves alone follow by linear steps."""
     inputs, y, w = samples.columns(at.ids)
@@ -131,7 +145,7 @@ def _along(
     Q = P.copy()
     for size in sizes:
         Q = np.where(led, np.clip(P + size * way, low, high), Q)
-        for _ in range(_STEPS):
+        for _ in range(steps):
             Q = problem.with_ties(Q)
             r = weighted(problem, y - problem.evaluate(inputs, Q), w)
             J = jacobian(problem, inputs, Q, low, high, w=w)
