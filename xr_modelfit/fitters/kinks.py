@@ -1,8 +1,8 @@
 """Lower minima on the other side of a kink.
 
 Where a model has kinks, chi-square may have a minimum between any two samples that a kink lies between. So it is looked
-at beside a fit that has converged: some standard errors along each parameter in which the model is not linear. The others
-follow.
+at beside a fit that has converged: some standard errors along each parameter in which the model is not linear, the
+others following.
 
 Shapes: ``K`` parameters, ``b`` fits.
 """
