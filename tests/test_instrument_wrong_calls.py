@@ -198,7 +198,7 @@ BINS = {
     ),
     "in another kind of unit": Wrong(
         lambda s: s.labelled.modelfit(KELVINS, "velocity", integrate=bounds(units="K")),
-        ValueError, "in 'K'", "'velocity' in 'm s-1'", "bounds",
+        ValueError, "in 'K'", "'m s-1', the unit of the coordinate 'velocity'", "bounds", "attrs['units']",
     ),
     "times for velocities": Wrong(
         lambda s: s.fit(integrate=bounds(dtype="M8[s]")), ValueError, "hold times", "'velocity' holds none", "bounds"

@@ -258,7 +258,7 @@ def required_conversion(
             now, then = (replace(one, temperature=True) for one in (now, then))
             how = conversion(now.read(), then.read(), equivalencies, difference)
     except UnknownUnitError as unknown:
-        raise error(f"{what} in {now.text!r}, {of} in {then.text!r}: {unknown}") from None
+        raise error(f"{what} in {now.text!r}, {of} in {then.text!r}: {unknown} Correct its attrs['units'].") from None
     if how is None:
         raise error(
             f"{what} in {now.text!r}, which cannot be converted to {then.text!r}, the unit of {of}. Correct its "

@@ -96,7 +96,9 @@ def _fitted(block: Block, task: BlockTask, problem: Problem) -> np.ndarray:
     if all_fixed.any():
         with caught_warnings():
             parameters[all_fixed] = problem.with_ties(starts[all_fixed].T).T
-    verdicts = Verdicts(packed, task, problem, samples, status, parameters, (lower, upper), free)
+    verdicts = Verdicts(
+        packed, task, problem, samples, status, parameters, (lower, upper), free, np.zeros(block.b, dtype=bool)
+    )
     verdicts.judge(solved.judged, notes)
     retry(verdicts, starts)
     dof = (n_points - n_free).astype(float)

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from xr_modelfit.fitters.covariance import Judgement
+from xr_modelfit.fitters.covariance import AT_MINIMUM, Judgement
 from xr_modelfit.fitters.flat_places import rest_on_flat
 from xr_modelfit.fitters.kinks import past_kinks
 from xr_modelfit.fitters.pieces import apart, pieces
@@ -34,14 +34,20 @@ def retry(verdicts: Verdicts, starts: np.ndarray) -> None:
         Written to, where a fit is good now.
     starts : ndarray, shape (b, K)
     """
+    options = verdicts.task.fitter.second_try
+    if options is None:
+        return
+    good = verdicts.status > 0
     which = np.isin(verdicts.status, _FAILED)
+    if options.xtol < AT_MINIMUM:
+        which |= good & ~verdicts.at_minimum
     if has_kinks := verdicts.problem.ways.traced is not None and not verdicts.problem.ways.smooth:
-        which |= verdicts.status > 0  # chi-square has a minimum between any two kinks
+        which |= good  # chi-square has a minimum between any two kinks
     ids = np.flatnonzero(which & (verdicts.samples.n_points >= np.count_nonzero(verdicts.free, axis=1)))
-    if verdicts.task.fitter.second_try is None or not ids.size:
+    if not ids.size:
         return
     part, starts = verdicts.part(ids), starts[ids]
-    for way in (_try, _past_kinks) if has_kinks else (_try,):
+    for way in (_try, _to_the_minimum, _past_kinks) if has_kinks else (_try, _to_the_minimum):
         for _ in apart(partial(way, part, starts), np.arange(ids.size)):
             pass  # a fit whose model raises stays as it was
     verdicts.take(part, ids)
@@ -53,6 +59,15 @@ def _try(verdicts: Verdicts, starts: np.ndarray, ids: np.ndarray) -> None:
     if ids.size:
         with np.errstate(all="ignore"), caught_warnings():
             _SecondTry(verdicts, starts, ids).run()
+
+
+def _to_the_minimum(verdicts: Verdicts, starts: np.ndarray, ids: np.ndarray) -> None:
+    """Go on with fits that are good but for a small step, in directions that are hardly told apart."""
+    ids = np.unique(ids)
+    ids = ids[(verdicts.status[ids] > 0) & ~verdicts.at_minimum[ids]]
+    if ids.size:
+        with np.errstate(all="ignore"), caught_warnings():
+            _SecondTry(verdicts, starts, ids).go_on()
 
 
 def _past_kinks(verdicts: Verdicts, starts: np.ndarray, ids: np.ndarray) -> None:
@@ -94,6 +109,14 @@ class _SecondTry:
             self._take(from_beside(self.problem, self.samples, lost, self.starts, self.bounds, self.options))
         lower.good[:] = (self.verdicts.status[lower.ids] <= 0) & flat.any(axis=1)
         self._take(lower, flat)
+
+    def go_on(self) -> None:
+        """From where they have stopped, with linear parameters in a basis of each fit."""
+        starts = np.array(self.starts)
+        starts[self.ids] = self.stopped.P
+        again = try_again(self.problem, self.samples, self.ids, starts, self.bounds, self.options)
+        again.good[:] &= again.chi2 <= self.stopped.chi2
+        self._take(again)
 
     def go_lower(self) -> None:
         """From where they have converged."""

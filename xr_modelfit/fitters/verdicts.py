@@ -36,6 +36,8 @@ class Verdicts:
         Written to by a second try.
     bounds : pair of ndarray, shape (b, K)
     free : ndarray of bool, shape (b, K)
+    at_minimum : ndarray of bool, shape (b,)
+        Written to: whether nobody could tell the parameters from the minimum.
     """
 
     packed: np.ndarray
@@ -46,13 +48,14 @@ class Verdicts:
     parameters: np.ndarray
     bounds: tuple[np.ndarray, np.ndarray]
     free: np.ndarray
+    at_minimum: np.ndarray
 
     def part(self, ids: np.ndarray) -> Verdicts:
         """A copy for the fits ``ids`` alone."""
         low, high = self.bounds
         return Verdicts(
             self.packed[ids], self.task, self.problem, self.samples.part(ids), self.status[ids], self.parameters[ids],
-            (low[ids], high[ids]), self.free[ids],
+            (low[ids], high[ids]), self.free[ids], self.at_minimum[ids],
         )  # fmt: skip
 
     def take(self, part: Verdicts, ids: np.ndarray) -> None:
@@ -93,7 +96,7 @@ class Verdicts:
     def settle(self, ids: np.ndarray, said: np.ndarray, found: Judgement, times: np.ndarray | float = 1.0) -> None:
         """Write down what was found of the fits ``ids``; ``times``: what variances are multiplied by."""
         fields, at = self.task.layout.fields, together(ids)
-        self.status[at] = status_after(said, found)
+        self.status[at], self.at_minimum[at] = status_after(said, found), found.at_minimum
         self.packed[at, fields["chi2"]] = found.chi2[:, None]
         good = (self.status[at] > 0)[:, None]
         self.packed[at, fields["stderr"]] = np.where(good, np.sqrt(found.variance * times).T, np.nan)
