@@ -12,7 +12,7 @@ import xarray as xr
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from xr_modelfit.compiled import choice
+from xr_modelfit.fitters.compiled import choice
 
 SHARED = Path(os.environ.get("XR_MODELFIT_SHARED", Path(__file__).parents[2] / "shared"))
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xr_modelfit import request
-from xr_modelfit.compiled.choice import compiled_source
+from xr_modelfit.call import request
 from xr_modelfit.fitters import block
-from xr_modelfit.fitters.tasks import BlockTask
+from xr_modelfit.fitters.block_task import BlockTask
+from xr_modelfit.fitters.compiled.choice import compiled_source
 
 TOLERANCE = 1e-6  # of a standard error
 # Rounding hides the minimum by more than the tolerance, as the test means it to.

@@ -9,15 +9,22 @@ from pathlib import Path
 import pytest
 
 import xr_modelfit
-from xr_modelfit import fitting
+from xr_modelfit.call import fitting
 
 PACKAGE = Path(xr_modelfit.__file__).parent
-NUMERIC = {
-    "comparison", "compiled", "derivatives", "differences", "dimensions", "evaluation_blocks", "expression", "fitters",
-    "grid", "linear_forms", "messages", "pointwise", "probing", "problem", "questions", "sampling", "spreads", "status",
-    "unit_algebra", "unit_shifts", "ways",
+PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
+NUMERIC = {"models", "tracing", "analysis", "fitters"}
+NUMERIC_MODULES = {
+    "messages", "status", "parameter_units.algebra", "parameter_units.dimensions", "parameter_units.linear_forms",
+    "parameter_units.shifts", "results.evaluation_blocks",
 }  # fmt: skip
-MAY_IMPORT_DASK = {"computing", "execution", "stores"}
+MAY_IMPORT_DASK = {"execution.computing", "execution.execution", "stores.stores"}
+
+
+def rooms() -> list[str]:
+    """The rooms from the top, as the page has them."""
+    table = PAGE.read_text().partition("## The rooms")[2].partition("##")[0]
+    return [row.split("`")[1] for row in table.splitlines() if row.startswith("| `")]
 
 
 def modules() -> dict[str, ast.Module]:
@@ -41,7 +48,7 @@ def imports(tree: ast.Module) -> set[str]:
 
 def test_the_numeric_side_knows_no_labels() -> None:
     for name, tree in modules().items():
-        if name.split(".")[0] in NUMERIC:
+        if name.split(".")[0] in NUMERIC or name in NUMERIC_MODULES:
             roots = {i.split(".")[0] for i in imports(tree)}
             assert not roots & {"xarray", "dask", "pandas", "distributed"}, name
 
@@ -69,6 +76,34 @@ def test_imports_have_no_cycle() -> None:
 
     for name in graph:
         visit(name, ())
+
+
+def test_rooms_are_those_of_the_page() -> None:
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders == set(rooms())
+    for room in folders:
+        assert ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text())), room
+
+
+def test_rooms_import_only_rooms_below() -> None:
+    order = rooms()
+    for name, tree in modules().items():
+        if name in ("__init__", "__main__"):
+            continue
+        room = name.split(".")[0] if "." in name else ""
+        for imported in imports(tree):
+            parts = imported.split(".")
+            if parts[0] != "xr_modelfit" or len(parts) < 2:
+                continue
+            if parts[1] in order:
+                assert room, f"{name}, which every room may use, imports {imported}"
+                assert order.index(parts[1]) >= order.index(room), f"{name} imports {imported}, which is above it"
+
+
+def test_the_page_names_files_that_are_there() -> None:
+    named = {word for word in PAGE.read_text().split("`")[1::2] if word.endswith(".py")}
+    missing = [word for word in sorted(named) if not (PACKAGE / word).exists() and not list(PACKAGE.rglob(word))]
+    assert not missing
 
 
 def test_public_names_are_sorted_and_there() -> None:
@@ -106,8 +141,8 @@ def test_importing_brings_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {
         "astropy.units.cds", "concurrent.futures.process", "dask", "distributed", "matplotlib", "multiprocessing.pool",
-        "netCDF4", "numba", "pint", "scipy.optimize", "scipy.special", "tqdm", "xr_modelfit.fits",
-        "xr_modelfit.to_fits", "zarr",
+        "netCDF4", "numba", "pint", "scipy.optimize", "scipy.special", "tqdm", "xr_modelfit.fits_io.fits",
+        "xr_modelfit.fits_io.to_fits", "zarr",
     }  # fmt: skip
     assert not heavy & set(done.stdout.split())
 

@@ -6,23 +6,23 @@ Importing registers the accessor ``.modelfit`` on DataArray and Dataset.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from xr_modelfit.accessor import ModelfitDataArray, ModelfitDataset
+from xr_modelfit.accessor.accessor import ModelfitDataArray, ModelfitDataset
+from xr_modelfit.call.fitting import FitError, FitWarning, fit
 from xr_modelfit.fitters.batch import BatchLSQFitter
-from xr_modelfit.fitting import FitError, FitWarning, fit
-from xr_modelfit.metadata import own_version
-from xr_modelfit.plan import FitPlan
-from xr_modelfit.record import RecordError
-from xr_modelfit.report import FitReport
+from xr_modelfit.planning.plan import FitPlan
+from xr_modelfit.records.metadata import own_version
+from xr_modelfit.records.record import RecordError
+from xr_modelfit.results.report import FitReport
 from xr_modelfit.status import FitStatus
-from xr_modelfit.store_log import StoreError
-from xr_modelfit.times import CalendarError
-from xr_modelfit.unit_text import UnknownUnitError
+from xr_modelfit.stores.log import StoreError
+from xr_modelfit.units.text import UnknownUnitError
+from xr_modelfit.units.times import CalendarError
 
 if TYPE_CHECKING:
-    from xr_modelfit.fits import from_fits
-    from xr_modelfit.nddata import from_nddata
-    from xr_modelfit.to_fits import to_hdulist
-    from xr_modelfit.wcs import coords_from_wcs
+    from xr_modelfit.fits_io.fits import from_fits
+    from xr_modelfit.fits_io.nddata import from_nddata
+    from xr_modelfit.fits_io.to_fits import to_hdulist
+    from xr_modelfit.fits_io.wcs import coords_from_wcs
 
 __all__ = [
     "BatchLSQFitter",
@@ -48,10 +48,10 @@ __version__ = own_version()
 
 # Most users have no FITS files: what reads and writes them is imported when it is first named.
 _WHEN_NAMED = {
-    "coords_from_wcs": "xr_modelfit.wcs",
-    "from_fits": "xr_modelfit.fits",
-    "from_nddata": "xr_modelfit.nddata",
-    "to_hdulist": "xr_modelfit.to_fits",
+    "coords_from_wcs": "xr_modelfit.fits_io.wcs",
+    "from_fits": "xr_modelfit.fits_io.fits",
+    "from_nddata": "xr_modelfit.fits_io.nddata",
+    "to_hdulist": "xr_modelfit.fits_io.to_fits",
 }
 
 

@@ -16,8 +16,8 @@ from astropy.modeling.models import Gaussian1D
 
 import xr_modelfit
 from xr_modelfit import tutorial
-from xr_modelfit.colour_limits import SIGNIFICANT
 from xr_modelfit.extras import needed
+from xr_modelfit.plotting.colour_limits import SIGNIFICANT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

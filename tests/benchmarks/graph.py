@@ -16,7 +16,7 @@ import xarray as xr
 from astropy.modeling.models import Gaussian1D, Linear1D
 
 from xr_modelfit import fit
-from xr_modelfit.jobs import jobs_of
+from xr_modelfit.call.jobs import jobs_of
 
 N = 8
 

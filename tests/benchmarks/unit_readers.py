@@ -19,7 +19,7 @@ from pathlib import Path
 from astropy import units as u
 from astropy.units import imperial
 
-from xr_modelfit.unit_text import UnknownUnitError, parse_unit
+from xr_modelfit.units.text import UnknownUnitError, parse_unit
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from unit_corpus import CORPUS, NO_UNITS

@@ -1,7 +1,7 @@
 """Levenberg-Marquardt over many fits at once, with box bounds: the fitter of blocks.
 
-Fits live in columns (`fitters.slots`) and take their steps together (`fitters.steps`); those that are done leave,
-others take their place, and the temporaries stay in cache.
+Fits live in columns (`fitters.active_fits`) and take their steps together (`fitters.levenberg_marquardt`). Those that
+are done leave, others take their place, and the temporaries stay in cache.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from xr_modelfit.compiled.engine import solve_fits
 from xr_modelfit.extras import needed
-from xr_modelfit.fitters.clear import LastStep, judge_clear
+from xr_modelfit.fitters.acceptance import LastStep, judge_clear
+from xr_modelfit.fitters.active_fits import Slots
+from xr_modelfit.fitters.chunking import apart, most_fits
+from xr_modelfit.fitters.compiled.engine import solve_fits
+from xr_modelfit.fitters.levenberg_marquardt import step
 from xr_modelfit.fitters.linear import solve_directly
-from xr_modelfit.fitters.pieces import apart, most_fits
 from xr_modelfit.fitters.samples import FitArrays, Notes, Samples
-from xr_modelfit.fitters.slots import Slots
-from xr_modelfit.fitters.steps import step
 from xr_modelfit.fitters.sums import columns
-from xr_modelfit.problem import Problem
+from xr_modelfit.models.problem import Problem
 from xr_modelfit.status import FitStatus
 
 __all__ = ["BatchLSQFitter"]
@@ -100,7 +100,7 @@ class BatchLSQFitter:
         bounds: tuple[np.ndarray, np.ndarray],
         notes: Notes | None = None,
     ) -> FitArrays:
-        """See `xr_modelfit.fitters.samples.Fitter`."""
+        """See `fitters.samples.Fitter`."""
         out = FitArrays.unknown(samples, problem.n_parameters)
 
         def solved(ids: np.ndarray) -> None:

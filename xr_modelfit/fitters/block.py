@@ -10,14 +10,14 @@ from dataclasses import replace
 import numpy as np
 
 from xr_modelfit.fitters.block_arrays import Block
+from xr_modelfit.fitters.block_task import BlockTask, Role
 from xr_modelfit.fitters.diagnosis import Ended
-from xr_modelfit.fitters.quiet import caught_warnings, within
-from xr_modelfit.fitters.retries import retry
 from xr_modelfit.fitters.rows import any_in_row
 from xr_modelfit.fitters.samples import Notes, Samples
-from xr_modelfit.fitters.tasks import BlockTask, Role
+from xr_modelfit.fitters.second_try.retries import retry
 from xr_modelfit.fitters.verdicts import Verdicts
-from xr_modelfit.problem import Problem
+from xr_modelfit.models.problem import Problem
+from xr_modelfit.quiet import caught_warnings, within
 from xr_modelfit.status import FitStatus
 
 __all__ = ["FitError", "fit_block"]

@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
+from xr_modelfit.fitters.block_task import BlockTask, Role
 from xr_modelfit.fitters.samples import Samples
-from xr_modelfit.fitters.tasks import BlockTask, Role
 
 __all__ = ["Block", "part_of"]
 

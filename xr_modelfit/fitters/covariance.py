@@ -4,7 +4,7 @@ For a fit with weighted residual ``r = w (y - f(p))`` and weighted Jacobian ``J 
 its ``k`` free parameters that are not on a bound (``n`` samples, weight zero where one is left
 out):
 
-*Covariance.* With ``J = Q R S`` (`fitters.orthogonal`), ``C = S^-1 R^-1 R^-T S^-1``. It is
+*Covariance.* With ``J = Q R S`` (`fitters.gram_schmidt`), ``C = S^-1 R^-1 R^-T S^-1``. It is
 multiplied by ``chi2 / (n - k_free)`` unless the weights are one over absolute standard errors.
 
 *Rank.* Where the smallest singular value of ``R`` is at its rounding level, the samples do not
@@ -30,12 +30,12 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from xr_modelfit.derivatives import OF_DIFFERENCES, accuracy, jacobian, mended, tie_derivatives, weighted
-from xr_modelfit.fitters.orthogonal import factorise
-from xr_modelfit.fitters.pieces import at_least_two
+from xr_modelfit.analysis.derivatives import OF_DIFFERENCES, accuracy, jacobian, mended, tie_derivatives, weighted
+from xr_modelfit.fitters.chunking import at_least_two
+from xr_modelfit.fitters.gram_schmidt import factorise
 from xr_modelfit.fitters.saddle_test import FALLS, HARDLY, falls_beside
 from xr_modelfit.fitters.sums import columns, dot, norm2
-from xr_modelfit.problem import Problem
+from xr_modelfit.models.problem import Problem
 
 __all__ = ["Judgement", "judge", "of_all_parameters", "slopes_of_ties"]
 

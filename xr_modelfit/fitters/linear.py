@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xr_modelfit.derivatives import accuracy, jacobian, weighted
+from xr_modelfit.analysis.derivatives import accuracy, jacobian, weighted
+from xr_modelfit.fitters.chunking import apart, pieces
+from xr_modelfit.fitters.gram_schmidt import factorise
 from xr_modelfit.fitters.normal import Design, design_of, solve_normal
-from xr_modelfit.fitters.orthogonal import factorise
-from xr_modelfit.fitters.pieces import apart, pieces
 from xr_modelfit.fitters.rows import all_in_row, any_in_row
 from xr_modelfit.fitters.samples import FitArrays, Samples
-from xr_modelfit.problem import Problem
+from xr_modelfit.models.problem import Problem
 from xr_modelfit.status import FitStatus
 
 __all__ = ["solve_directly", "solve_linear"]
@@ -32,7 +32,7 @@ def solve_directly(
 ) -> np.ndarray:
     """Solve the fits ``ids``, written to ``out``; returns those that bounds or overflow make iterate.
 
-    Arguments as in `xr_modelfit.fitters.samples.Fitter`.
+    Arguments as in `fitters.samples.Fitter`.
     """
     ids = _solve_clear(problem, samples, ids, starts, bounds, out)
     left = []

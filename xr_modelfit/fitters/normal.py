@@ -28,10 +28,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xr_modelfit.derivatives import jacobian
+from xr_modelfit.analysis.derivatives import jacobian
 from xr_modelfit.fitters.covariance import ON_BOUND, Judgement, of_all_parameters, slopes_of_ties
 from xr_modelfit.fitters.sums import along, dot
-from xr_modelfit.problem import Problem
+from xr_modelfit.models.problem import Problem
 
 __all__ = ["SQUARES", "WORST", "Design", "Verdict", "design_of", "inverse_of", "solve_normal"]
 

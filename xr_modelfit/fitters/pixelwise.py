@@ -30,9 +30,9 @@ from astropy.modeling.fitting import (
 )
 
 from xr_modelfit.fitters.position_model import position_model, sample_model_of
-from xr_modelfit.fitters.quiet import caught_warnings
 from xr_modelfit.fitters.samples import FitArrays, Notes, Samples
-from xr_modelfit.problem import Problem
+from xr_modelfit.models.problem import Problem
+from xr_modelfit.quiet import caught_warnings
 from xr_modelfit.status import FitStatus
 
 __all__ = ["PixelwiseFitter", "WrongKeywordsError"]
@@ -83,7 +83,7 @@ class PixelwiseFitter:
         bounds: tuple[np.ndarray, np.ndarray],
         notes: Notes | None = None,
     ) -> FitArrays:
-        """See `xr_modelfit.fitters.samples.Fitter`."""
+        """See `fitters.samples.Fitter`."""
         out = FitArrays.unknown(samples, problem.n_parameters, self.info_names)
         out.valid = samples.valid.copy()  # the fitter may reject some
         fitter, keywords = copy.deepcopy(self.fitter), self._call_keywords(problem)

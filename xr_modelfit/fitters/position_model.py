@@ -9,8 +9,8 @@ import numpy as np
 from astropy.modeling import CompoundModel, Fittable1DModel, Model, Parameter
 from astropy.modeling.convolution import Convolution
 
-from xr_modelfit.expression import evaluate_tree
-from xr_modelfit.problem import Problem
+from xr_modelfit.models.expression import evaluate_tree
+from xr_modelfit.models.problem import Problem
 
 __all__ = ["position_model", "sample_model_of"]
 

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xr_modelfit.derivatives import weighted
-from xr_modelfit.fitters.orthogonal import factorise
+from xr_modelfit.analysis.derivatives import weighted
+from xr_modelfit.fitters.gram_schmidt import factorise
 from xr_modelfit.fitters.sums import norm2
-from xr_modelfit.problem import Problem
+from xr_modelfit.models.problem import Problem
 
 __all__ = ["FALLS", "HARDLY", "falls_beside"]
 

@@ -15,8 +15,8 @@ import numpy as np
 from xr_modelfit.fitters.covariance import Judgement
 from xr_modelfit.fitters.rows import together
 from xr_modelfit.fitters.sums import columns
-from xr_modelfit.problem import Problem
-from xr_modelfit.sampling import Sampling
+from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.sampling import Sampling
 from xr_modelfit.status import FitStatus
 
 __all__ = ["FitArrays", "Fitter", "Notes", "Samples"]
@@ -201,7 +201,7 @@ class FitArrays:
     parameters : ndarray, shape (b, K)
         Last iterate; NaN where there is none.
     status : ndarray of int8, shape (b,)
-        What the fitter says; `xr_modelfit.fitters.block` has the last word.
+        What the fitter says; `fitters.block` has the last word.
     n_iter : ndarray, shape (b,)
         NaN where it is not known.
     valid : ndarray of bool, shape (b, n)
@@ -268,7 +268,7 @@ class Fitter(Protocol):
 
     @property
     def second_try(self) -> Any:
-        """When a second try is done, as `xr_modelfit.fitters.steps.Options` has it; None where there is none."""
+        """When a second try is done, as `fitters.levenberg_marquardt.Options` has it; None where there is none."""
         ...
 
     def solve(

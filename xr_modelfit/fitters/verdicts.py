@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xr_modelfit.fitters.block_task import BlockTask
+from xr_modelfit.fitters.chunking import apart, pieces
 from xr_modelfit.fitters.covariance import Judgement, judge
-from xr_modelfit.fitters.pieces import apart, pieces
-from xr_modelfit.fitters.quiet import caught_warnings
 from xr_modelfit.fitters.rows import all_in_row, together
 from xr_modelfit.fitters.samples import Notes, Samples
-from xr_modelfit.fitters.tasks import BlockTask
-from xr_modelfit.problem import Problem
+from xr_modelfit.models.problem import Problem
+from xr_modelfit.quiet import caught_warnings
 from xr_modelfit.status import FitStatus
 
 __all__ = ["Verdicts", "status_after"]

@@ -1,0 +1,596 @@
+"""Units of parameters from the expression: equal to those worked out by hand, whatever the start values."""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from astropy import units as u
+from astropy.modeling import Model, custom_model, fix_inputs
+from astropy.modeling import models as M
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_every_model import CLASSES
+
+from xr_modelfit import BatchLSQFitter
+from xr_modelfit.models.expression import evaluate_tree
+from xr_modelfit.parameter_units.dimensions import Dimension, Dimensions, Units, dimensions
+
+F = Fraction
+KM = Units(u.K, (u.km,), (0,), (0,))
+KM_KM = Units(u.K, (u.km, u.km), (0, 0), (0, 0))
+KM_S = Units(u.K, (u.km, u.s), (0, 1), (0, 1))
+
+Powers = tuple[Fraction, ...]
+
+
+def powers(text: str | None) -> Powers | None:
+    """Exponents of output and inputs as they are written in the tables: ``Y X-1``, ``1``, ``Y1/2 Z``; None is open."""
+    if text is None:
+        return None
+    found = {symbol: F(power or 1) for symbol, power in re.findall(r"([YXZ])(-?\d+(?:/\d+)?)?", text)}
+    return tuple(found.get(symbol, F(0)) for symbol in "YXZ")
+
+
+def shown(one: Dimension | None) -> Powers | str | None:
+    if one is None:
+        return None
+    assert not one.given
+    if one.unit is not None and one.unit != u.rad:
+        return str(one.unit)
+    return (one.output, *one.inputs, F(0), F(0))[:3]
+
+
+def found(model: Model, units: Units = KM) -> list[Any]:
+    return [shown(one) for one in dimensions(model, units).each]
+
+
+def with_starts(model: Model, seed: int) -> Model:
+    """The same with other numbers, of all sizes and signs."""
+    rng = np.random.default_rng(seed)
+    other = model.copy()
+    for name in model.param_names:
+        value = rng.choice([-1, 1]) * 10.0 ** rng.uniform(-15, 15) if rng.uniform() < 0.9 else 0.0
+        getattr(other, name).value = value
+    return other
+
+
+# --- all models of astropy with one input or two
+
+LINE_2D = "Y X X X"
+OPEN = "no units: as a sum of powers of the input it has one, as astropy evaluates it, none"
+BY_HAND: dict[str, tuple[Callable[[], Model], Sequence[str | None]]] = {
+    "AiryDisk2D": (M.AiryDisk2D, ["Y", "X", "X", "X"]),
+    "ArcCosine1D": (M.ArcCosine1D, ["X", "Y-1", "1"]),
+    "ArcSine1D": (M.ArcSine1D, ["X", "Y-1", "1"]),
+    "ArcTangent1D": (M.ArcTangent1D, ["X", "Y-1", "1"]),
+    "Box1D": (M.Box1D, ["Y", "X", "X"]),
+    "Box2D": (M.Box2D, ["Y", "X", "X", "X", "X"]),
+    "BrokenPowerLaw1D": (M.BrokenPowerLaw1D, ["Y", "X", "1", "1"]),
+    "Chebyshev1D": (lambda: M.Chebyshev1D(2, domain=(0, 4)), ["Y"] * 3),
+    "Chebyshev2D": (lambda: M.Chebyshev2D(1, 1, x_domain=(0, 4), y_domain=(0, 4)), ["Y"] * 4),
+    "Const1D": (M.Const1D, ["Y"]),
+    "Const2D": (M.Const2D, ["Y"]),
+    "Cosine1D": (M.Cosine1D, ["Y", "X-1", "1"]),
+    "Disk2D": (M.Disk2D, ["Y", "X", "X", "X"]),
+    "Drude1D": (M.Drude1D, ["Y", "X", "X"]),
+    "Ellipse2D": (M.Ellipse2D, ["Y", "X", "X", "X", "X", "1"]),
+    "Exponential1D": (M.Exponential1D, ["Y", "X"]),
+    "ExponentialCutoffPowerLaw1D": (M.ExponentialCutoffPowerLaw1D, ["Y", "X", "1", "X"]),
+    "Gaussian1D": (M.Gaussian1D, ["Y", "X", "X"]),
+    "Gaussian2D": (M.Gaussian2D, ["Y", "X", "X", "X", "X", "1"]),
+    "GeneralSersic2D": (M.GeneralSersic2D, ["Y", "X", "1", "X", "X", "1", "1", "1"]),
+    "Hermite1D": (lambda: M.Hermite1D(2, domain=(0, 4)), ["Y"] * 3),
+    "Hermite2D": (lambda: M.Hermite2D(1, 1, x_domain=(0, 4), y_domain=(0, 4)), ["Y"] * 4),
+    "KingProjectedAnalytic1D": (M.KingProjectedAnalytic1D, ["Y", "X", "X"]),
+    "Legendre1D": (lambda: M.Legendre1D(2, domain=(0, 4)), ["Y"] * 3),
+    "Legendre2D": (lambda: M.Legendre2D(1, 1, x_domain=(0, 4), y_domain=(0, 4)), ["Y"] * 4),
+    "Linear1D": (M.Linear1D, ["Y X-1", "Y"]),
+    "LogParabola1D": (M.LogParabola1D, ["Y", "X", "1", "1"]),
+    "Logarithmic1D": (M.Logarithmic1D, ["Y", "X"]),
+    "Lorentz1D": (M.Lorentz1D, ["Y", "X", "X"]),
+    "Lorentz2D": (M.Lorentz2D, ["Y", "X", "X", "X"]),
+    "Moffat1D": (M.Moffat1D, ["Y", "X", "X", "1"]),
+    "Moffat2D": (M.Moffat2D, ["Y", "X", "X", "X", "1"]),
+    "Multiply": (M.Multiply, ["Y X-1"]),
+    "Planar2D": (M.Planar2D, ["Y X-1", "Y X-1", "Y"]),
+    "Plummer1D": (M.Plummer1D, ["Y X3", "X"]),
+    "Polynomial1D": (lambda: M.Polynomial1D(3), ["Y", "Y X-1", "Y X-2", "Y X-3"]),
+    "Polynomial2D": (lambda: M.Polynomial2D(2), ["Y", "Y X-1", "Y X-2", "Y X-1", "Y X-2", "Y X-2"]),
+    "PowerLaw1D": (M.PowerLaw1D, ["Y", "X", "1"]),
+    "RedshiftScaleFactor": (M.RedshiftScaleFactor, ["Y X-1"]),
+    "RickerWavelet1D": (M.RickerWavelet1D, ["Y", "X", "X"]),
+    "RickerWavelet2D": (M.RickerWavelet2D, ["Y", "X", "X", "X"]),
+    "Ring2D": (M.Ring2D, ["Y", "X", "X", "X", "X"]),
+    "Scale": (M.Scale, ["Y X-1"]),
+    "Schechter1D": (M.Schechter1D, ["Y", "X", "1"]),
+    "Sersic1D": (M.Sersic1D, ["Y", "X", "1"]),
+    "Sersic2D": (M.Sersic2D, ["Y", "X", "1", "X", "X", "1", "1"]),
+    "Shift": (M.Shift, ["Y"]),
+    "Sine1D": (M.Sine1D, ["Y", "X-1", "1"]),
+    "SmoothlyBrokenPowerLaw1D": (M.SmoothlyBrokenPowerLaw1D, ["Y", "X", "1", "1", "1"]),
+    "Tangent1D": (M.Tangent1D, ["Y", "X-1", "1"]),
+    "Trapezoid1D": (M.Trapezoid1D, ["Y", "X", "X", "Y X-1"]),
+    "TrapezoidDisk2D": (M.TrapezoidDisk2D, ["Y", "X", "X", "X", "Y X-1"]),
+    "Voigt1D": (M.Voigt1D, ["X", "Y", "X", "X"]),
+}
+OTHERS = {"BlackBody", "NFW"}  # which have units of their own
+WITHOUT = {"Identity", "Mapping", "Spline1D"}  # parameters, or values that follow from them
+
+
+def test_the_table_has_all_models_of_astropy() -> None:
+    def fits(cls: Any) -> bool:
+        inputs = cls.n_inputs if isinstance(cls.n_inputs, int) else len(inspect.signature(cls.evaluate).parameters)
+        return inputs in (1, 2) and cls.n_outputs == 1
+
+    names = {name for name, cls in CLASSES.items() if name in WITHOUT or fits(cls)}
+    assert names - OTHERS - WITHOUT == set(BY_HAND)
+
+
+@pytest.mark.parametrize("name", list(BY_HAND))
+def test_models_of_astropy(name: str) -> None:
+    make, right = BY_HAND[name]
+    model = make()
+    units = KM if model.n_inputs == 1 else KM_KM
+    expected = [powers(text) for text in right]
+    assert found(model, units) == expected
+    for seed in range(20):
+        assert found(with_starts(model, seed), units) == expected
+
+
+# --- custom expressions
+
+# The expression in parameters p0, p1, ... and constants k0, k1, ...; the parameters' units; the constants, with theirs.
+# After "or", for an open parameter, a unit that it may have.
+W = "2 * np.pi"
+LOGISTIC = "p0 + p1 * (1 / (1 + np.exp((p2 - x) / p3)) - 1 / (1 + np.exp((p4 - x) / p5)))"
+LINES = " + ".join(f"{w} * np.exp(-0.5 * ((x - p1 - k{i}) / p2) ** 2)" for i, w in enumerate((0.11, 0.19, 0.11, 0.26)))
+OFFSETS = {f"k{i}": (8.0 - i, "X") for i in range(4)}
+YEAR = {"k0": (3.65, "X")}
+CUSTOM: dict[str, tuple[str, Sequence[str], Mapping[str, tuple[float, str]]]] = {
+    "decay": ("p0 * np.exp(-x / p1) + p2", ["Y", "X", "Y"], {}),
+    "decay by its rate": ("p0 * np.exp(-p1 * x)", ["Y", "X-1"], {}),
+    "two decays": ("p0 * (p1 * np.exp(-x / p2) + (1 - p1) * np.exp(-x / p3))", ["Y", "1", "X", "X"], {}),
+    "stretched": ("p0 * np.exp(-((x / p1) ** p2))", ["Y", "X", "1"], {}),
+    "double logistic": (LOGISTIC, ["Y", "Y", "X", "X", "X", "X"], {}),
+    "Gaussian": ("p0 * np.exp(-0.5 * ((x - p1) / p2) ** 2)", ["Y", "X", "X"], {}),
+    "Gaussian by its area": ("p0 / p2 / np.sqrt(2 * np.pi) * np.exp(-((x - p1) / p2) ** 2 / 2)", ["Y X", "X", "X"], {}),
+    "Lorentzian": ("p0 / (1 + ((x - p1) / p2) ** 2)", ["Y", "X", "X"], {}),
+    "hyperfine lines": (f"p0 * ({LINES}) + p3", ["Y", "X", "X", "Y"], OFFSETS),
+    "saturated hyperfine lines": (f"p0 * (1 - np.exp(-p3 * ({LINES})))", ["Y", "X", "X", "1"], OFFSETS),
+    "wave": (f"p0 * np.sin({W} * (p1 * x + p2))", ["Y", "X-1", "1"], {}),
+    "wave by its period": (f"p0 * np.cos({W} * (x - p1) / p2) + p3", ["Y", "X", "X", "Y"], {}),
+    "wave in radians": ("p0 * np.sin(p1 * x + p2)", ["Y", "X-1", "1"], {}),
+    "annual wave": (f"p0 + p1 * x + p2 * np.sin({W} * x / k0) + p3 * np.cos(x / k0)", ["Y", "Y X-1", "Y", "Y"], YEAR),
+    "annual wave with a phase": (f"p0 * np.sin({W} * x / k0 + p1)", ["Y", "1"], YEAR),
+    "annual wave with a date": (f"p0 * np.sin({W} * (x - p1) / k0)", ["Y", "X"], YEAR),
+    "angle in degrees": ("p0 * np.sin(np.deg2rad((x - p1) * k0))", ["Y", "X"], {"k0": (57.0, "X-1")}),
+    "trend since": ("p0 + p1 * (x - k0)", ["Y", "Y X-1"], {"k0": (2.5, "X")}),
+    "step": ("p0 + p1 * (x >= k0)", ["Y", "Y"], {"k0": (2.5, "X")}),
+    "step and rate": ("p0 + p1 * (x - k0) + p2 * (x >= k1)", ["Y", "Y X-1", "Y"], {"k0": (1.5, "X"), "k1": (2.5, "X")}),
+    "hinge": ("p0 + p1 * x + p2 * np.maximum(x - p3, 0)", ["Y", "Y X-1", "Y X-1", "X"], {}),
+    "broken line": ("np.where(x < p0, p1 * (x - p0), p2 * (x - p0)) + p3", ["X", "Y X-1", "Y X-1", "Y"], {}),
+    "power law": ("p0 * (x / p1) ** p2", ["Y", "X", "1"], {}),
+    "fixed power": ("p0 * x ** 1.5 + p1", ["Y X-3/2", "Y"], {}),
+    "square": ("p0**2 * x + p1", ["Y1/2 X-1/2", "Y"], {}),
+    "root": ("np.sqrt((p0 * np.exp(-x / p1)) ** 2 + p2**2)", ["Y", "X", "Y"], {}),
+    "hypot": ("np.hypot(p0 * np.exp(-x / p1), p2)", ["Y", "X", "Y"], {}),
+    "Michaelis and Menten": ("p0 * x / (p1 + x)", ["Y", "X"], {}),
+    "Hill": ("p0 * x**p2 / (p1**p2 + x**p2)", ["Y", "X", "1"], {}),
+    "Arrhenius": ("p0 * np.exp(-p1 / x)", ["Y", "X"], {}),
+    "parabola by its top": ("p0 - p1 * (x - p2) ** 2", ["Y", "Y X-2", "X"], {}),
+    "polynomial by Horner": ("p0 + x * (p1 + x * (p2 + x * p3))", ["Y", "Y X-1", "Y X-2", "Y X-3"], {}),
+    "magnitude": ("p0 - 2.5 * p3 * np.log10(p1 + x / p2)", ["Y", "1", "X", "Y"], {}),
+    "logarithm": ("p0 * np.log(x / p1)", ["Y", "X"], {}),
+    "inversion recovery": ("np.abs(p0 * (1 - 2 * np.exp(-x / p1)))", ["Y", "X"], {}),
+    "gamma variate": ("p0 * ((x - p1) / p2) ** p3 * np.exp(-(x - p1) / p2)", ["Y", "X", "X", "1"], {}),
+    "sigmoid by tanh": ("p0 * np.tanh((x - p1) / p2) + p3", ["Y", "X", "X", "Y"], {}),
+    "arctan edge": ("p0 * (0.5 + np.arctan((x - p1) / p2) / np.pi)", ["Y", "X", "X"], {}),
+    "clipped": ("np.clip(p0 * x, p1, p2)", ["Y X-1", "Y", "Y"], {}),
+    "Butterworth": ("p0 / np.sqrt(1 + (x / p1) ** 4)", ["Y", "X"], {}),
+    "sinc": ("p0 * np.sinc((x - p1) / p2) ** 2", ["Y", "X", "X"], {}),
+    "two factors": ("p0 * p1 * np.exp(-x / p2)", [" or Y", " or 1", "X"], {}),
+    "quotient of two": ("p0 / p1 + p2", [" or Y", " or 1", "Y"], {}),
+    "hidden scale": ("p0 * x * np.exp(-x / k0)", [" or Y X-1"], {"k0": (10.0, "X")}),
+    "hidden scale of a saturation": ("p0 * (1 - np.exp(-x / k0)) + p1", [" or Y", "Y"], {"k0": (2.0, "X")}),
+    "logarithm of the input": ("p0 * np.log(x / k0) + p1", ["Y or Y", "Y"], {"k0": (1.5, "X")}),
+}  # fmt: skip
+
+
+def written(name: str, values: Sequence[float] | None = None, factors: Mapping[str, float] | None = None) -> Model:
+    """A model as a user writes it, its constants times factors."""
+    expression, units, constants = CUSTOM[name]
+    values = [1.0 + j / 8 for j in range(len(units))] if values is None else values
+    for constant, (number, _) in constants.items():
+        expression = re.sub(rf"\b{constant}\b", repr(float(number * (factors or {}).get(constant, 1.0))), expression)
+    arguments = ", ".join(f"p{j}={float(v)!r}" for j, v in enumerate(values))
+    return custom_model(eval(f"lambda x, {arguments}: {expression}", {"np": np}))()
+
+
+OPEN_HERE = {"logarithm of the input": [0]}
+
+
+def expected(name: str) -> list[Powers | None]:
+    """What is to be found; None where it is open."""
+    return [
+        None if text.startswith(" or") or j in OPEN_HERE.get(name, ()) else powers(text)
+        for j, text in enumerate(CUSTOM[name][1])
+    ]
+
+
+@pytest.mark.parametrize("name", list(CUSTOM))
+def test_custom_expressions(name: str) -> None:
+    assert found(written(name)) == expected(name)
+    for seed in range(20):
+        assert found(with_starts(written(name), seed)) == expected(name)
+
+
+def test_there_are_forty() -> None:
+    assert len(CUSTOM) >= 40
+
+
+# --- the law that makes sense of them
+
+
+def assert_same_physics(
+    model: Model, other: Model, each: Sequence[Powers], values: np.ndarray, inputs: Sequence[np.ndarray]
+) -> None:
+    """Values of ``other`` in kilo-units, on coordinates in milli-units, are those of ``model``."""
+    scaled = [v * 1e-3 ** float(y) * 1e3 ** float(x + z) for v, (y, x, z) in zip(values, each, strict=True)]
+    with np.errstate(all="ignore"):
+        before = np.asarray(evaluate_tree(model, inputs, list(values)))
+        after = np.asarray(evaluate_tree(other, [x * 1e3 for x in inputs], scaled))
+    assert np.isfinite(before).any()
+    np.testing.assert_allclose(after * 1e3, before, rtol=1e-9, atol=1e-11 * np.nanmax(np.abs(before)))
+
+
+@pytest.mark.parametrize("name", list(BY_HAND))
+def test_other_units_give_the_same_values_by_models_of_astropy(name: str) -> None:
+    if name in ("Shift", "RedshiftScaleFactor"):
+        pytest.skip("only where input and output have the same unit does it make sense")
+    if name == "Schechter1D":
+        pytest.skip("its input is a magnitude, which has no factor")
+    make, right = BY_HAND[name]
+    model = make()
+    each = [p for text in right if (p := powers(text)) is not None]
+    if "Chebyshev" in name or "Legendre" in name or "Hermite" in name:
+        pytest.skip("its domain has the unit of the input")
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        values = rng.uniform(0.3, 0.9, len(each))
+        if name in ("KingProjectedAnalytic1D", "Ring2D"):
+            values[-1] += 2.0
+        inputs = [rng.uniform(0.1, 1.0, 40) for _ in range(model.n_inputs)]
+        assert_same_physics(model, model, each, values, inputs)
+
+
+@pytest.mark.parametrize("name", list(CUSTOM))
+def test_other_units_give_the_same_values_by_custom_expressions(name: str) -> None:
+    _, units, constants = CUSTOM[name]
+    each = [p for text in units if (p := powers(text.rpartition(" or ")[2])) is not None]
+    factors = {k: 1e3 ** float(powers(text)[1]) for k, (_, text) in constants.items()}  # type: ignore[index]
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        values = rng.uniform(0.3, 0.9, len(each))
+        assert_same_physics(written(name), written(name, factors=factors), each, values, [rng.uniform(1.0, 3.0, 40)])
+
+
+# --- any homogeneous expression
+
+# Shapes of a pure number z.
+SHAPES = (
+    "np.exp(-{z})",
+    "np.exp(-0.5 * ({z}) ** 2)",
+    "1 / (1 + ({z}) ** 2)",
+    "np.sin({z})",
+    "np.log(1.5 + ({z}) ** 2)",
+)
+# How a parameter makes a pure number of x, and the power of x's dimension that it has.
+PURE = {
+    "x / {p}": F(1),
+    "x * {p}": F(-1),
+    "x / {p} ** 2": F(1, 2),
+    "x * np.sqrt({p})": F(-2),
+    "x ** 2 / {p}": F(2),
+    "x ** 2 * {p} ** 3": F(-2, 3),
+    "(x - {p}) / np.abs({p})": F(1),
+}
+# How a parameter is the height of a term, and the power of the term's dimension that it has.
+HEIGHTS = {"{p}": F(1), "{p} ** 2": F(1, 2), "np.sqrt({p})": F(2), "1 / {p}": F(-1), "3 * {p}": F(1)}
+
+
+@st.composite
+def terms(draw: Any, hidden: bool = False) -> tuple[str, list[Powers]]:
+    """A sum of terms, and for each parameter its exponents."""
+    parts, known = [], []
+
+    def parameter(*e: Fraction) -> str:
+        known.append((*e, F(0)))
+        return f"p{len(known) - 1}"
+
+    for _ in range(draw(st.integers(1, 3))):
+        power = draw(st.sampled_from([0, 0, 1, 2]))
+        height, of_term = draw(st.sampled_from(list(HEIGHTS.items())))
+        term = [height.format(p=parameter(of_term, -of_term * power))]
+        if power:
+            term.append(f"x ** {power}")
+        if draw(st.booleans()):
+            pure, of_x = draw(st.sampled_from(list(PURE.items())))
+            z = "x / 1.75" if hidden else pure.format(p=parameter(F(0), of_x))
+            term.append(draw(st.sampled_from(SHAPES)).format(z=z))
+        parts.append(" * ".join(term))
+    return " + ".join(parts), known
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@given(st.data())
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+def test_any_homogeneous_expression(hidden: bool, data: Any) -> None:
+    """Right; with a scale of its own in a shape, right or open, never wrong."""
+    expression, right = data.draw(terms(hidden))
+    arguments = ", ".join(f"p{j}=1.0" for j in range(len(right)))
+    got = found(custom_model(eval(f"lambda x, {arguments}: {expression}", {"np": np}))())
+    for j, (one, expected) in enumerate(zip(got, right, strict=True)):
+        assert one == expected or (hidden and one is None), (expression, j, one)
+
+
+# --- compounds, two inputs, ties
+
+
+def test_compounds() -> None:
+    """The trace sees through them."""
+    line = M.Gaussian1D(2, 1, 0.3)
+    Y, X, none = powers("Y"), powers("X"), None
+    cases: dict[str, tuple[Model, list[Any]]] = {
+        "sum": (line + M.Linear1D(), [Y, X, X, powers("Y X-1"), Y]),
+        "difference": (line - M.Const1D(), [Y, X, X, Y]),
+        "product": (M.Const1D(2) * line, [none, none, X, X]),
+        "quotient": (line / M.Exponential1D(1, 2), [none, X, X, none, X]),
+        "shifted": (M.Shift(0.1) | line, [X, Y, X, X]),
+        "scaled after": (line | M.Scale(2), [none, X, X, none]),
+        "scaled before": (M.Multiply(2) | line, [none, Y, none, none]),
+        "behind a redshift": (M.RedshiftScaleFactor(0.1) | (line + M.Const1D()), [powers("1"), Y, X, X, Y]),
+        "a held input": (fix_inputs(M.Planar2D(1, 2, 3), {"y": 1.5}), [powers("Y X-1"), Y, Y]),
+        "seven lines": (sum((M.Gaussian1D() for _ in range(6)), M.Gaussian1D()), [Y, X, X] * 7),
+    }
+    for name, (model, right) in cases.items():
+        assert found(model) == right, name
+
+
+def test_two_inputs() -> None:
+    """A turned ellipse mixes its axes; in two units its widths have none, and the expression says where."""
+    turned = M.Gaussian2D(2, 2, 3, 1, 0.5, theta=0.4)
+    answer = dimensions(turned, KM_S)
+    assert [shown(one) for one in answer.each[:3]] == [powers("Y"), powers("X"), powers("Z")]
+    assert answer.each[3:5] == (None, None)
+    assert "'km'" in answer.contradictions[0]
+    assert "'s'" in answer.contradictions[0]
+    surface = M.Polynomial2D(2)
+    right = ["Y", "Y X-1", "Y X-2", "Y Z-1", "Y Z-2", "Y X-1 Z-1"]
+    assert found(surface, KM_S) == [powers(text) for text in right]
+
+
+def test_relations_between_units_are_no_contradictions() -> None:
+    """Data in km2 over km: a square is data."""
+    model = custom_model(lambda x, a=1.0: a + x**2)()
+    assert dimensions(model, Units(u.km**2, (u.km,), (0,), (0,))).contradictions == ()
+    wrong = dimensions(model, Units(u.m**2, (u.km,), (0,), (0,)))
+    assert wrong.each == (None,)
+    assert "'km' to the power 2" in wrong.contradictions[0]
+    assert "'m2'" in wrong.contradictions[0]
+
+
+def test_ties_are_equations() -> None:
+    """What a factor hides, a tie may tell."""
+    model = M.Const1D(2) * M.Gaussian1D(2, 1, 0.3)
+    assert found(model)[0] is None
+    model.amplitude_1.tied = lambda m: 2 * m.stddev_1
+    assert found(model)[:2] == [powers("Y X-1"), powers("X")]
+    model.amplitude_1.tied = lambda m: float(m.stddev_1.value)  # which symbols do not suit
+    assert found(model)[0] is None
+
+
+def test_models_that_cannot_be_traced() -> None:
+    """What astropy says of the class, alone or in a sum; else nothing."""
+
+    def decided(x: Any, a: float = 1.0) -> Any:
+        return a * x if float(np.max(x)) > 0 else 0 * x
+
+    both = dimensions(custom_model(decided)() + M.Const1D(), KM)
+    assert both.by_rules
+    assert both.each[0] is None
+    assert shown(both.each[1]) == powers("Y")
+    assert dimensions(M.AiryDisk2D() + M.Const2D(), KM_KM).each[3] == Dimension(F(0), (F(1),))
+
+
+# --- places, widths, levels
+
+
+def movements(model: Model, units: Units = KM) -> list[str]:
+    kinds = []
+    for one in dimensions(model, units).each:
+        assert one is not None
+        kinds.append("place" if one.place is not None else "width" if one.width else "level" if one.level else "")
+    return kinds
+
+
+def test_what_is_a_place_and_what_a_width() -> None:
+    cases = {
+        M.Gaussian1D: ["", "place", "width"],
+        M.Voigt1D: ["place", "", "width", "width"],
+        M.Box1D: ["", "place", "width"],
+        M.Trapezoid1D: ["", "place", "width", ""],
+        M.Linear1D: ["", "level"],
+        M.PowerLaw1D: ["", "", ""],
+        M.Exponential1D: ["", ""],
+        M.Schechter1D: ["", "place", ""],
+    }
+    for cls, right in cases.items():
+        assert movements(cls()) == right, cls
+    both = M.Gaussian1D() + M.Gaussian1D() + M.Const1D()
+    assert movements(both) == [*["", "place", "width"] * 2, "level"]
+    assert movements(M.Const1D() + M.Linear1D()) == ["", "", ""]  # neither is the level
+    assert movements(M.Gaussian1D() - M.Const1D())[-1] == ""  # its opposite
+    assert movements(M.Gaussian2D(), KM_KM) == ["", "place", "place", "width", "width", ""]
+    assert [one and one.place for one in dimensions(M.Gaussian2D(), KM_KM).each][1:3] == [0, 1]
+
+
+# --- a unit that is given
+
+
+X = np.linspace(0.0, 10.0, 50)
+
+
+def labelled(values: Any, units: str = "K", x: str = "km") -> xr.DataArray:
+    return xr.DataArray(values, dims="x", coords={"x": ("x", X, {"units": x})}, attrs={"units": units})
+
+
+def units_of(result: xr.Dataset) -> dict[str, str | None]:
+    return {str(n): result[n].attrs.get("units") for n in result.modelfit.params}
+
+
+HELD = {"fixed": {"amplitude": True}}
+
+
+def test_a_given_unit_sets_what_is_open_and_follows_through() -> None:
+    data = labelled(np.exp(-0.5 * (X - 5) ** 2))
+    model = M.Const1D(2, **HELD) * M.Gaussian1D(0.4, 5.1, 1.1)
+    assert units_of(data.modelfit(model, dim="x"))["amplitude_1"] is None
+    for p0, right, value in (
+        ({"amplitude_0": 2 * u.s}, ("s", "K s-1"), 0.5),
+        ({"amplitude_0": 2 * u.s, "amplitude_1": 300 * u.mK / u.s}, ("s", "mK s-1"), 500),
+        ({"amplitude_1": 0.4 * u.one}, ("K", "1"), 0.5),
+        ({"amplitude_0": xr.DataArray(2.0, attrs={"units": "s"})}, ("s", "K s-1"), 0.5),
+    ):
+        result = data.modelfit(model, dim="x", p0=p0)
+        got = units_of(result)
+        assert u.Unit(got["amplitude_0"]) == u.Unit(right[0])
+        assert u.Unit(got["amplitude_1"]) == u.Unit(right[1])
+        np.testing.assert_allclose(result["amplitude_1"], value, rtol=1e-6)
+        np.testing.assert_allclose(result.modelfit.evaluate(data), data, atol=1e-6)
+    bounded = data.modelfit(model, dim="x", bounds={"amplitude_1": (0 * u.mK, 900 * u.mK)})
+    assert units_of(bounded)["amplitude_1"] == "mK"
+
+
+@pytest.mark.parametrize("formula", ["a * np.exp(-x / 10)", "a * np.log((x + 1) / 2)", "a * (1 - np.exp(-x / 3)) + b"])
+def test_a_given_unit_that_can_be_converted_is_converted(formula: str) -> None:
+    """Where a constant hides what a parameter is, a start in kilokelvins over data in kelvins sets no other scale."""
+    model = custom_model(eval(f"lambda x, a=1.0{', b=0.5' * formula.count('b')}: {formula}", {"np": np}))
+    data = labelled(model(a=3000.0)(X))
+    result = data.modelfit(model(), dim="x", p0={"a": 2.5 * u.kK})
+    assert result["a"].attrs["units"] == "kK"
+    np.testing.assert_allclose(result["a"], 3.0, rtol=1e-6)
+    other = data.modelfit(model(), dim="x", p0={"a": 2500 * u.s}, errors="ignore")  # as the expression allows
+    assert other["a"].attrs["units"] == "s"
+    for start in (20 * u.ABmag, 1 * u.dex(u.cm / u.s**2)):
+        with pytest.raises(ValueError, match=r"p0\['a'\] is in"):
+            data.modelfit(model(), dim="x", p0={"a": start})
+
+
+def test_a_given_unit_that_the_expression_forbids() -> None:
+    data = labelled(np.exp(-0.5 * (X - 5) ** 2))
+    model = M.Const1D(2, **HELD) * M.Gaussian1D(0.4, 5.1, 1.1)
+    with pytest.raises(ValueError, match=r"p0\['amplitude_1'\] is in 'mK', which cannot be converted to 'K s-1'"):
+        data.modelfit(model, dim="x", p0={"amplitude_0": 2 * u.s, "amplitude_1": 300 * u.mK})
+
+
+def test_a_rate_with_the_length_of_a_year_in_the_formula() -> None:
+    """Nobody told whether 365.25 makes years of days, so the rate has no unit until it is given one; then, that one."""
+    time = xr.date_range("2015-01-03", periods=60, freq="24D")
+    days = ((time - np.datetime64("1970-01-01")) / np.timedelta64(1, "D")).values
+    values = 3 * (days - 17000) / 365.25 + 20 * (days >= 17655)
+    data = xr.DataArray(values, dims="time", coords={"time": time}, attrs={"units": "mm"})
+
+    def motion(t, offset=0.0, rate=0.0, step=0.0):
+        return offset + rate * (t - 17000) / 365.25 + step * (t >= 17655.0)
+
+    assert units_of(data.modelfit(motion, dim="time")) == {"offset": "mm", "rate": None, "step": "mm"}
+    result = data.modelfit(motion, dim="time", p0={"rate": 0 * u.mm / u.yr})
+    assert units_of(result) == {"offset": "mm", "rate": "mm yr-1", "step": "mm"}
+    np.testing.assert_allclose(result["rate"], 3.0, rtol=1e-9)
+    limits = {"rate": (-1 * u.cm / u.yr, 0.2 * u.cm / u.yr)}
+    bounded = data.modelfit(motion, dim="time", p0={"rate": 0 * u.mm / u.yr}, bounds=limits)
+    np.testing.assert_allclose(bounded["rate"], 2.0, rtol=1e-9)
+    with pytest.raises(ValueError, match=r"'rate' is in 'kg'.*like 'mm d-1'"):
+        data.modelfit(motion, dim="time", p0={"rate": 0 * u.kg})
+
+
+def test_an_angle_may_be_given_in_degrees() -> None:
+    """Where a wave takes it; astropy's phases are in cycles."""
+    data = labelled(np.sin(2 * X + 0.3), x="s")
+    wave = custom_model(lambda t, a=1.0, w=2.1, p=0.2: a * np.sin(w * t + p))()
+    plain = data.modelfit(wave, dim="x")
+    assert units_of(plain) == {"a": "K", "w": "s-1", "p": "1"}
+    result = data.modelfit(wave, dim="x", p0={"w": 120 * u.deg / u.s, "p": 10 * u.deg})
+    np.testing.assert_allclose([result["w"], result["p"]], np.rad2deg([2.0, 0.3]), rtol=1e-6)
+    assert units_of(result) == {"a": "K", "w": "degree s-1", "p": "degree"}
+    np.testing.assert_allclose(result.modelfit.evaluate(data), data, atol=1e-6)
+    with pytest.raises(ValueError, match=r"'degree', which cannot be converted to '1'"):
+        data.modelfit(M.Sine1D(1, 0.3, 0.0), dim="x", p0={"phase": 20 * u.deg})
+
+
+def test_a_sine_over_degrees() -> None:
+    degrees = np.linspace(0.0, 350.0, 50)
+    coords = {"x": ("x", degrees, {"units": "degrees_east"})}
+    data = xr.DataArray(2 * np.sin(np.deg2rad(degrees - 20)), dims="x", coords=coords, attrs={"units": "K"})
+
+    def wave(x, a=1.5, place=15.0):
+        return a * np.sin(np.deg2rad(x - place))
+
+    result = data.modelfit(wave, dim="x")
+    assert units_of(result) == {"a": "K", "place": "degrees_east"}
+    np.testing.assert_allclose([result["a"], result["place"]], [2.0, 20.0], rtol=1e-6)
+
+
+def test_magnitudes_are_logarithms_of_pure_numbers() -> None:
+    mag = np.linspace(14.0, 20.0, 50)
+    data = xr.DataArray(
+        3 * 10 ** (-0.4 * (mag - 16)), dims="m", coords={"m": ("m", mag, {"units": "mag"})}, attrs={"units": "Jy"}
+    )
+
+    def flux(m, f0=2.0, zero=16.0):
+        return f0 * 10 ** (-0.4 * (m - zero))
+
+    result = data.modelfit(flux, dim="m", bounds={"zero": (16, 16)})
+    assert units_of(result) == {"f0": "Jy", "zero": "mag"}
+    np.testing.assert_allclose(result["f0"], 3.0, rtol=1e-6)
+
+
+# --- arithmetic keeps units that are wrong
+
+
+def test_units_that_arithmetic_kept_are_told() -> None:
+    data = labelled(2 + 0.1 * X, units="s mm-2")
+    with pytest.raises(ValueError, match=r"assign_attrs\(units='mm2 s-1'\)") as caught:
+        data.modelfit(M.Linear1D(0.1, 2), dim="x", p0={"intercept": 1 * u.mm**2 / u.s})
+    assert "arithmetic" in str(caught.value)
+    right = data.assign_attrs(units="mm2 s-1")
+    assert right.modelfit(M.Linear1D(0.1, 2), dim="x", p0={"intercept": 1 * u.mm**2 / u.s})["fit_status"] == 1
+    with pytest.raises(ValueError, match=r"assign_attrs\(units='mm2 s-1'\)"):
+        data.modelfit(M.Linear1D(0.1, 2), dim="x", p0={"slope": 1 * u.mm**2 / u.s / u.km})
+
+
+# --- the whole way
+
+
+def test_units_do_not_depend_on_starts() -> None:
+    """Through the call: a width behind a redshift, from starts of any kind."""
+    data = labelled(M.Gaussian1D(5, 5, 1)(X), "mJy", "Angstrom")
+    for seed in range(5):
+        model = with_starts(M.RedshiftScaleFactor(0.1) | (M.Gaussian1D(1, 5, 1) + M.Const1D(1)), seed)
+        model.stddev_1 = abs(model.stddev_1.value) + 1e-9  # which has a bound
+        result = data.modelfit(model, dim="x", fitter=BatchLSQFitter(maxiter=1), errors="ignore")
+        assert list(units_of(result).values()) == ["1", "mJy", "Angstrom", "Angstrom", "mJy"]
+
+
+def test_the_answer_is_that_of_the_last_call() -> None:
+    """Kept answers are those of the same expression and the same units."""
+    answers: list[Dimensions] = [dimensions(M.Linear1D(), units) for units in (KM, KM, Units(u.K, (u.s,), (0,), (0,)))]
+    assert answers[0] is answers[1]
+    assert answers[2].each == answers[0].each

@@ -1,0 +1,1 @@
+"""`.modelfit` on DataArray and Dataset: it forwards, nothing else."""

@@ -1,0 +1,27 @@
+"""``.modelfit`` on DataArray and Dataset: puts together what forwards, and holds nothing else."""
+
+import xarray as xr
+
+from xr_modelfit.accessor.data_methods import DataMethods
+from xr_modelfit.accessor.picture_methods import PictureMethods
+from xr_modelfit.accessor.result_methods import ResultMethods
+
+__all__ = ["ModelfitDataArray", "ModelfitDataset"]
+
+
+@xr.register_dataarray_accessor("modelfit")
+class ModelfitDataArray(DataMethods):
+    """Fit astropy models along named dims; see `xr_modelfit.fit`."""
+
+    def __init__(self, obj: xr.DataArray) -> None:
+        self._obj = obj
+
+
+@xr.register_dataset_accessor("modelfit")
+class ModelfitDataset(DataMethods, ResultMethods, PictureMethods):
+    """Fit astropy models along named dims, and question the results; see `xr_modelfit.fit`."""
+
+    _obj: xr.Dataset
+
+    def __init__(self, obj: xr.Dataset) -> None:
+        self._obj = obj

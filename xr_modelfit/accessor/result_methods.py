@@ -1,0 +1,407 @@
+"""What ``.modelfit`` answers of a result: forwards, nothing else."""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import xarray as xr
+from astropy.modeling import Model
+
+from xr_modelfit.models.function_models import ModelArg
+from xr_modelfit.results import components, derived, evaluation, fitted_model, prediction
+from xr_modelfit.results.evaluation import Evaluation
+from xr_modelfit.results.report import FitReport
+from xr_modelfit.results.selection import all_fits, one_fit, parameters_of, succeeded
+from xr_modelfit.stores import stores
+
+__all__ = ["ResultMethods"]
+
+
+class ResultMethods:
+    """Question a result, evaluate it, write it piece by piece."""
+
+    _obj: xr.Dataset
+
+    @property
+    def ok(self) -> xr.DataArray | xr.Dataset:
+        """Where the fit succeeded: bool, over the remaining dims.
+
+        A result of several fits gives a Dataset, one variable for each.
+        """
+        return succeeded(self._obj)
+
+    @property
+    def params(self) -> xr.Dataset:
+        """The parameters alone, without errors and statistics."""
+        return parameters_of(self._obj)
+
+    def report(self, n_worst: int = 5) -> FitReport:
+        """Count how the fits ended, how many are on a bound, and name the worst.
+
+        Computes what is lazy.
+
+        Parameters
+        ----------
+        n_worst : int
+            How many of the successful fits with the largest ``reduced_chi2`` to name.
+
+        Returns
+        -------
+        FitReport
+            Its ``str`` is a short text, in notebooks it is a table.
+
+        Examples
+        --------
+        >>> import numpy as np, xarray as xr, xr_modelfit
+        >>> from astropy.modeling.models import Linear1D
+        >>> data = xr.DataArray([[0.0, 1.0, 4.0], [np.nan] * 3], dims=("y", "t"))
+        >>> print(data.modelfit(Linear1D(), dim="t").modelfit.report())
+        2 fits, 1 successful (50.0 %)
+          1  converged           The fit converged.
+          1  no_data             There is no valid sample.
+        Largest reduced_chi2: 0.667 (y=0).
+        """
+        return all_fits(self._obj, n_worst)
+
+    def evaluate(
+        self,
+        obj: xr.DataArray | xr.Dataset | None = None,
+        *,
+        data: str | None = None,
+        model: ModelArg | None = None,
+        equivalencies: Any = None,
+        integrate: Any = None,
+        response: Any = None,
+        **coords: Any,
+    ) -> xr.DataArray:
+        """The fitted model at the coordinates of ``obj``, or at coordinates given by name.
+
+        Parameters
+        ----------
+        obj : DataArray or Dataset, optional
+            Something with the coordinates that the fit read; positions are matched by label.
+        data : str, optional
+            Which fit of a result of several: the name of the variable that was fitted.
+        model : astropy.modeling.Model or callable, optional
+            The model or function that was fitted, where the record alone cannot give it (functions
+            and custom classes, read from a file).
+        equivalencies : mapping, optional
+            As in the fit, where the record could not keep them.
+        integrate, response
+            As in the fit, which is what counts by default; False: the model itself.
+        **coords : DataArray, Quantity, sequence, number or date
+            Coordinates by name, ``velocity=[1, 2, 3]``; each by its own name or its input's. Plain
+            numbers are in the unit that the fit read; other units are converted.
+
+        Returns
+        -------
+        xarray.DataArray
+            Over the remaining dims and those of the coordinates; in the order of ``obj`` where it
+            is given. NaN where the fit failed. Lazy where the result or the coordinates are.
+
+        Raises
+        ------
+        RecordError
+            The Dataset does not say enough about its fit.
+        ValueError, TypeError
+            Coordinates are missing or do not match.
+
+        Notes
+        -----
+        A model that sees all its samples, such as a convolution, takes the coordinates that it gets for
+        its whole grid: on other coordinates than those of the fit it is another model.
+
+        Examples
+        --------
+        >>> import xarray as xr, xr_modelfit
+        >>> from astropy.modeling.models import Linear1D
+        >>> data = xr.DataArray([1.0, 3.0, 5.0], dims="t", coords={"t": [0.0, 1.0, 2.0]})
+        >>> fit = data.modelfit(Linear1D(), dim="t")
+        >>> fit.modelfit.evaluate(t=[10.0]).round(6).values.tolist()
+        [21.0]
+        """
+        return evaluation.evaluate(self._at(obj, data, coords, model, equivalencies, integrate, response))
+
+    def residuals(
+        self,
+        obj: xr.DataArray | xr.Dataset,
+        *,
+        data: str | None = None,
+        model: ModelArg | None = None,
+        equivalencies: Any = None,
+        integrate: Any = None,
+        response: Any = None,
+    ) -> xr.DataArray:
+        """The data less the fitted model.
+
+        Parameters
+        ----------
+        obj : DataArray or Dataset
+            The data that was fitted, or a part of it; positions are matched by label.
+        data, model, equivalencies, integrate, response
+            As in `evaluate`.
+
+        Returns
+        -------
+        xarray.DataArray
+            As the data: its dims, order and unit. NaN where the fit failed. Lazy where the result
+            or the data is.
+
+        Raises
+        ------
+        RecordError
+            The Dataset does not say enough about its fit.
+        ValueError, TypeError
+            Coordinates or units do not match, or there is no data.
+
+        Examples
+        --------
+        >>> import xarray as xr, xr_modelfit
+        >>> from astropy.modeling.models import Const1D
+        >>> data = xr.DataArray([1.0, 3.0, 5.0], dims="t")
+        >>> data.modelfit(Const1D(), dim="t").modelfit.residuals(data).round(6).values.tolist()
+        [-2.0, 0.0, 2.0]
+        """
+        return components.residuals(self._obj, one_fit(self._obj, data), obj, model, equivalencies, integrate, response)
+
+    def components(
+        self,
+        obj: xr.DataArray | xr.Dataset | None = None,
+        *,
+        data: str | None = None,
+        model: ModelArg | None = None,
+        equivalencies: Any = None,
+        integrate: Any = None,
+        response: Any = None,
+        **coords: Any,
+    ) -> xr.Dataset:
+        """The parts of a fitted compound model, each as a variable of its own.
+
+        Parameters
+        ----------
+        obj, data, model, equivalencies, integrate, response, **coords
+            As in `evaluate`.
+
+        Returns
+        -------
+        xarray.Dataset
+            The terms of the sum, which add up to what `evaluate` gives (one that is subtracted
+            is negative), or the factors of a product. A part is called by the name of its model,
+            ``Gaussian1D(name="halpha")``, or by its class and number, ``Gaussian1D_0``.
+
+        Raises
+        ------
+        RecordError, ValueError, TypeError
+            As in `evaluate`.
+
+        Examples
+        --------
+        >>> import xarray as xr, xr_modelfit
+        >>> from astropy.modeling.models import Const1D, Linear1D
+        >>> data = xr.DataArray([1.0, 3.0, 5.0], dims="t", coords={"t": [0.0, 1.0, 2.0]})
+        >>> model = Linear1D(name="trend", fixed={"intercept": True}) + Const1D(name="offset")
+        >>> parts = data.modelfit(model, dim="t").modelfit.components(data)
+        >>> parts["trend"].round(6).values.tolist()
+        [0.0, 2.0, 4.0]
+        """
+        return components.components(self._at(obj, data, coords, model, equivalencies, integrate, response))
+
+    def predict(
+        self,
+        obj: xr.DataArray | xr.Dataset | None = None,
+        *,
+        data: str | None = None,
+        model: ModelArg | None = None,
+        equivalencies: Any = None,
+        integrate: Any = None,
+        response: Any = None,
+        **coords: Any,
+    ) -> xr.Dataset:
+        """The fitted model with its standard error, from the covariance of the parameters.
+
+        The error is that of the fitted curve, to first order. A new sample scatters about the
+        curve with its own error as well: ``np.hypot(stderr, sigma)``.
+
+        Parameters
+        ----------
+        obj, data, model, equivalencies, integrate, response, **coords
+            As in `evaluate`. The fit must have been made with ``covariance=True``.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``model``, as `evaluate` gives it, and ``model_stderr``, both in the unit of the data,
+            with the name of the data before them. A parameter on its bound counts as held there.
+
+        Raises
+        ------
+        RecordError
+            The result has no covariance, or does not say enough about its fit.
+        ValueError, TypeError
+            As in `evaluate`.
+
+        Examples
+        --------
+        >>> import xarray as xr, xr_modelfit
+        >>> from astropy.modeling.models import Const1D
+        >>> data = xr.DataArray([1.0, 3.0, 5.0, 3.0], dims="t")
+        >>> fit = data.modelfit(Const1D(), dim="t", sigma=2.0, covariance=True)
+        >>> fit.modelfit.predict(t=[9.0])["model_stderr"].round(6).values.tolist()
+        [1.0]
+        """
+        return prediction.predict(self._obj, self._at(obj, data, coords, model, equivalencies, integrate, response))
+
+    def derived(
+        self, *names: str, data: str | None = None, model: ModelArg | None = None, **functions: Callable[..., Any]
+    ) -> xr.Dataset:
+        """Quantities computed from the parameters, with errors through their covariance.
+
+        Errors are propagated to first order, correlations included.
+
+        Parameters
+        ----------
+        *names : str
+            Quantities with a known formula: ``flux`` and ``fwhm`` of lines, ``x_fwhm``, ``y_fwhm``
+            and ``flux`` of sources, ``half_life``, ``period``. Of a compound, in the pattern of its
+            parameters: ``halpha_flux``, ``flux_0``. Without names and functions: all.
+        data, model
+            As in `evaluate`.
+        **functions : callable
+            New quantities, each by a function whose arguments are called like parameters. It gets
+            arrays, as Quantities where units are known and the function takes them.
+
+        Returns
+        -------
+        xarray.Dataset
+            Over the remaining dims: each quantity and its ``_stderr``, with ``units`` where they
+            follow. NaN where the fit failed. Lazy where the result is.
+
+        Raises
+        ------
+        RecordError
+            The result has no covariance where a quantity takes several parameters (fit with
+            ``covariance=True``), or does not say enough about its fit.
+        ValueError, TypeError
+            A name is not known, or a function takes something that is no parameter.
+
+        Examples
+        --------
+        >>> import numpy as np, xarray as xr, xr_modelfit
+        >>> from astropy.modeling.models import Linear1D
+        >>> data = xr.DataArray([-2.0, 0.1, 1.9, 4.1], dims="t")
+        >>> fit = data.modelfit(Linear1D(), dim="t", sigma=0.1, covariance=True)
+        >>> zero = fit.modelfit.derived(crossing=lambda slope, intercept: -intercept / slope)
+        >>> round(zero["crossing"].item(), 3), round(zero["crossing_stderr"].item(), 3)
+        (0.99, 0.027)
+        """
+        return derived.derived(self._obj, one_fit(self._obj, data), names, functions, model)
+
+    def to_zarr(
+        self,
+        store: Any,
+        *,
+        resume: bool = False,
+        verify: bool = True,
+        progress: bool = False,
+        memory: str | int = "1 GiB",
+        scheduler: Any = None,
+        encoding: Mapping[str, Mapping[str, Any]] | None = None,
+        **options: Any,
+    ) -> xr.Dataset:
+        """Fit a lazy result piece by piece into a zarr store; it may be larger than memory, and be interrupted.
+
+        Parameters
+        ----------
+        store : str, path or zarr store
+            It must not exist yet, unless with ``resume``.
+        resume : bool
+            Go on with what an interrupted or killed run of the same call left; begin where there is
+            nothing yet. A store that was begun by another fit is refused.
+        verify : bool
+            When going on, read the samples of what is done, and refuse the store if they have changed.
+            False: trust that data, and state of the model that cannot be compared, are the same.
+        progress : bool
+            Show a bar that counts fits. Needs tqdm.
+        memory : str or int
+            About how much to use for the samples and results under way, "2 GiB" or a number of
+            bytes. The less, the more often chunks are read that are larger than a piece.
+        scheduler : str or dask client, optional
+            As in `xr_modelfit.fit`.
+        encoding : mapping, optional
+            ``{variable: {key: value}}``, as for `xarray.Dataset.to_zarr`.
+        **options
+            ``zarr_format`` and ``storage_options`` of `xarray.Dataset.to_zarr`.
+
+        Returns
+        -------
+        xarray.Dataset
+            The store, opened.
+
+        Raises
+        ------
+        ValueError
+            This is no lazy result, or was changed since the fit.
+        FileExistsError
+            The store exists.
+        StoreError
+            It was begun by another fit (model, data, coordinates, options or versions differ), or
+            another process writes it.
+
+        Examples
+        --------
+        >>> import tempfile, xarray as xr, xr_modelfit
+        >>> from astropy.modeling.models import Linear1D
+        >>> data = xr.DataArray([[1.0, 3.0, 5.0], [0.0, 2.0, 4.0]], dims=("y", "t")).chunk(t=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     fit = data.modelfit(Linear1D(), dim="t").modelfit.to_zarr(f"{folder}/fit.zarr", resume=True)
+        ...     fit["slope"].round(6).values.tolist()
+        [2.0, 2.0]
+        """
+        return stores.to_zarr(
+            self._obj,
+            store,
+            resume=resume,
+            verify=verify,
+            progress=progress,
+            memory=memory,
+            scheduler=scheduler,
+            encoding=encoding,
+            **options,
+        )
+
+    def to_model(self, *, data: str | None = None, model: ModelArg | None = None) -> Model:
+        """The fitted astropy model; parameters are arrays over the remaining dims, in order.
+
+        For one position, select it first: ``result.isel(y=3, x=5).modelfit.to_model()``.
+
+        Parameters
+        ----------
+        data : str, optional
+            Which fit of a result of several: the name of the variable that was fitted.
+        model : astropy.modeling.Model or callable, optional
+            The model or function that was fitted, where the record alone cannot give it.
+
+        Returns
+        -------
+        astropy.modeling.Model
+            With constraints, domain and window; ties only where their code is found again.
+
+        Raises
+        ------
+        RecordError
+            The Dataset does not say enough about its fit.
+
+        Examples
+        --------
+        >>> import xarray as xr, xr_modelfit
+        >>> from astropy.modeling.models import Linear1D
+        >>> data = xr.DataArray([1.0, 3.0, 5.0], dims="t")
+        >>> line = data.modelfit(Linear1D(), dim="t").modelfit.to_model()
+        >>> round(float(line(10.0)), 6)
+        21.0
+        """
+        return fitted_model.to_model(self._obj, one_fit(self._obj, data), model)
+
+    def _at(self, obj: Any, data: str | None, coords: Mapping[str, Any], *options: Any) -> Evaluation:
+        return Evaluation.resolve(self._obj, one_fit(self._obj, data), obj, coords, *options)

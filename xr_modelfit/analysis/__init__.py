@@ -1,0 +1,1 @@
+"""What is found out about a model: derivatives, linearity, whether it sees one sample alone."""

@@ -1,0 +1,1 @@
+"""`fit()`: names, units and starts resolved, blocks run, the result labelled."""

@@ -1,0 +1,234 @@
+"""The fitter of a call, and how its model behaves: found out before any sample is read."""
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy.modeling.fitting import Fitter
+
+from xr_modelfit.analysis.probing import about
+from xr_modelfit.fitters.batch import BatchLSQFitter
+from xr_modelfit.fitters.block_task import Role
+from xr_modelfit.fitters.pixelwise import PixelwiseFitter, WrongKeywordsError
+from xr_modelfit.labels.coords import ModelInput
+from xr_modelfit.messages import a, listed, sentence, suggestion
+from xr_modelfit.models.expression import has_fixed_inputs
+from xr_modelfit.models.grid import Grid
+from xr_modelfit.models.problem import Problem
+
+__all__ = ["choose_fitter", "grid_of", "probe_inputs", "refuse_gaps", "whole_inputs"]
+
+_PROBE = 200  # samples on which derivatives and fitter are tried
+
+
+def probe_inputs(
+    inputs: list[ModelInput],
+    fitted: tuple[Hashable, ...],
+    data: xr.DataArray,
+    start: np.ndarray,
+    most: int = _PROBE,
+    *,
+    indexes: bool = False,
+) -> list[np.ndarray]:
+    """Coordinates to try the model on, ``most`` of them: those in memory, and numbers about its start for the others.
+
+    Where the model says nothing (a line far from the coordinates), nothing can be learnt of it. With
+    ``indexes``, only of those that are always in memory: a result must not depend on what was computed before.
+    """
+    shape = tuple(data.sizes[d] for d in fitted)
+    size = int(np.prod(shape))
+    n = min(max(size, 2), most)
+    positions = np.unravel_index(np.linspace(0, size - 1, n).astype(int), shape) if size else ()
+    probe = []
+    for number, one in enumerate(inputs):
+        usable = size and (not indexes or one.coordinate in data.indexes)
+        values = _first_position(one.values, fitted) if usable else None
+        if values is None:
+            probe.append(np.roll(about(start, n), 7 * number))
+        else:
+            at = tuple(positions[fitted.index(d)] for d in values.dims)
+            probe.append(np.broadcast_to(np.asarray(values.values, dtype=float)[at], (n,)).copy())
+    finite = np.all([np.isfinite(p) for p in probe], axis=0)
+    if np.count_nonzero(finite) < 2:
+        return [np.roll(about(start, n), 7 * number) for number in range(len(inputs))]
+    return [p[finite] for p in probe]
+
+
+def whole_inputs(
+    inputs: list[ModelInput], fitted: tuple[Hashable, ...], data: xr.DataArray, start: np.ndarray
+) -> list[np.ndarray]:
+    """All coordinates of a fit, (n,) each: of the first position, or else numbers about the start."""
+    shape = tuple(data.sizes[d] for d in fitted)
+    whole = []
+    for number, one in enumerate(inputs):
+        values = _first_position(one.values, fitted)
+        if values is None:
+            whole.append(np.roll(about(start, math.prod(shape)), 7 * number))
+        else:
+            absent = {d: data.sizes[d] for d in fitted if d not in values.dims}
+            array = values.set_dims({**absent, **values.sizes}).transpose(*fitted).values
+            whole.append(np.array(array, dtype=float).reshape(-1))
+    return whole
+
+
+def grid_of(inputs: list[ModelInput], fitted: tuple[Hashable, ...], data: xr.DataArray) -> Grid:
+    """The samples of a fit as a model that sees all of them needs them."""
+    read = {d for one in inputs for d in one.values.dims}
+    axes = tuple(fitted.index(d) for d in data.dims if d in fitted and d in read)
+    return Grid(tuple(data.sizes[d] for d in fitted), axes)
+
+
+def refuse_gaps(inputs: list[ModelInput], fitted: tuple[Hashable, ...]) -> None:
+    """Refuse coordinates that are no numbers everywhere, for a model that needs the whole grid.
+
+    Raises
+    ------
+    ValueError
+        One that all fits share has such a place; of others, only the fits concerned get a status.
+    """
+    for one in inputs:
+        if one.values._in_memory and set(one.values.dims) <= set(fitted):
+            bad = np.count_nonzero(~np.isfinite(np.asarray(one.values.values, dtype=float)))
+            if bad:
+                raise ValueError(
+                    f"The coordinate {one.coordinate!r} is not finite at {bad} of {one.values.size} places, and the "
+                    "model sees all its samples, so that it needs a coordinate at each. Fill the coordinate, or pass "
+                    "pointwise=True if the model's value at a sample depends on that sample alone."
+                )
+
+
+def _first_position(values: xr.Variable, fitted: tuple[Hashable, ...]) -> xr.Variable | None:
+    """A coordinate along the fitted dims, at the first position; None unless it is in memory."""
+    if (
+        not values._in_memory or values.size == 0
+    ):  # neither dask nor a file is read before the call is known to be right
+        return None
+    first = {d: 0 for d in values.dims if d not in fitted}
+    return values.isel(first) if first else values
+
+
+def choose_fitter(
+    problem: Problem,
+    maps: Mapping[Role, Any],
+    probe: list[np.ndarray],
+    weighted: bool,
+    fitter: Any,
+    keywords: Mapping[str, Any] | None,
+    info: Any,
+) -> BatchLSQFitter | PixelwiseFitter:
+    """The fitter of the call, tried once on the model's own values at ``probe``.
+
+    Raises
+    ------
+    TypeError
+        ``fitter`` is no fitter instance, or does not know a keyword.
+    ValueError
+        It cannot do this model or its constraints, or does not give a number of ``info``.
+    """
+    fitter = BatchLSQFitter() if fitter is None else fitter
+    if keywords is not None and not isinstance(keywords, Mapping):
+        raise TypeError(f"fitter_kwargs is {a(keywords)}; pass a mapping, {{'maxiter': 500}} for one.")
+    if not isinstance(info, str | bool | list | tuple | None):
+        raise TypeError(f"fit_info is {info!r}; pass names of numbers in the fitter's fit_info, or True for all.")
+    if isinstance(fitter, BatchLSQFitter):
+        return _batch(fitter, keywords, info)
+    if isinstance(fitter, type):
+        raise TypeError(f"fitter is the class {fitter.__name__}; pass an instance, {fitter.__name__}().")
+    if not callable(fitter) or not (isinstance(fitter, Fitter) or hasattr(fitter, "fit_info")):
+        raise TypeError(f"fitter is {a(fitter)}; pass an instance of an astropy fitter, TRFLSQFitter() for one.")
+    name = type(fitter).__name__
+    if isinstance(getattr(fitter, "fitter", None), BatchLSQFitter):
+        raise TypeError(
+            f"fitter is {name} around BatchLSQFitter, which fits many positions at once and cannot be called for one. "
+            f"Give it an astropy fitter, {name}(TRFLSQFitter(), ...); or leave outliers out by where= and fit again."
+        )
+    _check_inputs(problem)
+    found = PixelwiseFitter(fitter, dict(keywords or {}))
+    unknown, known = found.unknown_keywords()
+    own = [k for k in ("weights", "inplace", "equivalencies") if k in found.keywords]
+    if own:
+        raise TypeError(f"fitter_kwargs has {own[0]!r}, which the fit sets itself. Use the argument of fit instead.")
+    if unknown:
+        raise TypeError(
+            f"fitter_kwargs has {unknown[0]!r}, which {name} does not know; it knows {listed(known)}."
+            f"{suggestion(unknown[0], known)}"
+        )
+    try:
+        left = found.try_out(_with_bounds_of_maps(problem, maps), probe, weighted)
+    except WrongKeywordsError as error:
+        raise TypeError(
+            f"fitter_kwargs is {dict(found.keywords)!r}, with which {name} cannot work: {sentence(error)} "
+            "Correct or remove the option."
+        ) from error
+    except Exception as error:
+        raise ValueError(
+            f"fitter is {name}, which cannot do this fit: {sentence(error)} Take another one, TRFLSQFitter() for one, "
+            "or change the model's constraints."
+        ) from error
+    return PixelwiseFitter(fitter, found.keywords, _info_names(info, left, name))
+
+
+def _batch(fitter: BatchLSQFitter, keywords: Mapping[str, Any] | None, info: Any) -> BatchLSQFitter:
+    if keywords:
+        raise TypeError(
+            f"fitter_kwargs is {dict(keywords)!r}, but BatchLSQFitter has its options on the instance: "
+            f"fitter=BatchLSQFitter({next(iter(keywords))}=...)."
+        )
+    if info is not None and info is not False:
+        raise ValueError(
+            f"fit_info is {info!r}, but the result holds all that BatchLSQFitter knows of a fit already. Leave it out, "
+            "or name an astropy fitter."
+        )
+    return fitter
+
+
+def _check_inputs(problem: Problem) -> None:
+    inputs = problem.model.inputs
+    if problem.sees_others:  # the fitter gets numbers of samples
+        return
+    if len(inputs) > 2:
+        raise ValueError(
+            f"model has {len(inputs)} inputs {listed(inputs)}, but astropy's fitters take one or two. Leave fitter "
+            "out, or write it as a custom_model of fewer inputs."
+        )
+    if has_fixed_inputs(problem.model):
+        raise ValueError(
+            "model holds some inputs by fix_inputs, which astropy's fitters cannot fit. Leave fitter out, or write it "
+            "as a custom_model of fewer inputs."
+        )
+
+
+def _with_bounds_of_maps(problem: Problem, maps: Mapping[Role, Any]) -> Problem:
+    """The problem with a bound wherever a map will bring one, so that the fitter can refuse it."""
+    if not any(role.kind in ("lower", "upper") for role in maps):
+        return problem
+    lower, upper, model = problem.lower.copy(), problem.upper.copy(), problem.model.copy()
+    for role in maps:
+        if role.kind in ("lower", "upper"):
+            j = int(role.name)
+            span = 1.0 + abs(problem.start[j])
+            lower[j], upper[j] = problem.start[j] - span, problem.start[j] + span
+            getattr(model, model.param_names[j]).bounds = (lower[j], upper[j])
+    return replace(problem, model=model, lower=lower, upper=upper)
+
+
+def _info_names(asked: Any, info: Mapping[str, Any], fitter: str) -> tuple[str, ...]:
+    if asked is None or asked is False:
+        return ()
+    if not info and asked is not True:  # the fitter could not be tried; what it does not give is NaN
+        return (asked,) if isinstance(asked, str) else tuple(asked)
+    numbers = [n for n, v in info.items() if isinstance(v, int | float | bool | np.number | np.bool_)]
+    if asked is True:
+        return tuple(numbers)
+    names = (asked,) if isinstance(asked, str) else tuple(asked)
+    for name in names:
+        if name not in numbers:
+            what = "is no single number" if name in info else "is not there"
+            raise ValueError(
+                f"fit_info names {name!r}, which {what} in the fit_info of {fitter}; numbers there are "
+                f"{listed(numbers)}.{suggestion(name, numbers)}"
+            )
+    return names

@@ -1,0 +1,360 @@
+"""The call itself: resolve it, fit the blocks, label the result."""
+
+import os
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from types import EllipsisType
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+import xarray as xr
+from astropy.modeling import Model
+from astropy.units import Quantity
+
+from xr_modelfit.call.diagnostics import folders_of_variables, make_folder
+from xr_modelfit.call.failures import FitWarning, tell_failures, tell_unwritten
+from xr_modelfit.call.jobs import Job, remember
+from xr_modelfit.call.request import check_options, resolve_request
+from xr_modelfit.call.starts import model_to_fit
+from xr_modelfit.execution.progress import fits_bar
+from xr_modelfit.fitters.block import FitError
+from xr_modelfit.foreign_words import knows_its_words
+from xr_modelfit.labels import coords as coordinates
+from xr_modelfit.labels.auxiliary import auxiliary_variables
+from xr_modelfit.labels.coords import Labels, fitted_dims
+from xr_modelfit.messages import a, listed, suggestion
+from xr_modelfit.models.function_models import ModelArg
+from xr_modelfit.records.metadata import joined_history
+from xr_modelfit.units.units import plain
+
+__all__ = ["FitError", "FitOptions", "FitWarning", "fit", "jobs_of_call"]
+
+
+class FitOptions(TypedDict, total=False):
+    """The keyword arguments of `fit`, for type checkers."""
+
+    data: Hashable | None
+    coords: coordinates.CoordsArg
+    where: Hashable | xr.DataArray | None
+    sigma: Hashable | xr.DataArray | float | Quantity | None
+    weights: Hashable | xr.DataArray | float | None
+    absolute_sigma: bool | None
+    p0: Mapping[str, Any] | xr.Dataset | None
+    bounds: Mapping[str, tuple[Any, Any]] | None
+    fitter: Any
+    fitter_kwargs: Mapping[str, Any] | None
+    fit_info: bool | Sequence[str] | None
+    skipna: bool
+    min_points: int | None
+    covariance: bool
+    keep_failed: bool
+    equivalencies: Any
+    time_units: str | None
+    pointwise: bool | None
+    integrate: Any
+    response: Hashable | xr.DataArray | None
+    errors: Literal["warn", "ignore", "raise"]
+    prefix: str
+    scheduler: Any
+    fits_per_chunk: int | None
+    progress: bool
+    diagnostics: Literal["error", "error+warn", "all"] | None
+    diagnostics_path: str | os.PathLike[str] | None
+    diagnostics_callable: Callable[..., Any] | None
+    keep_attrs: bool
+
+
+@knows_its_words
+def fit(
+    obj: xr.DataArray | xr.Dataset,
+    model: ModelArg,
+    dim: Hashable | Iterable[Hashable] | EllipsisType | None = None,
+    *,
+    data: Hashable | None = None,
+    coords: coordinates.CoordsArg = None,
+    where: Hashable | xr.DataArray | None = None,
+    sigma: Hashable | xr.DataArray | float | Quantity | None = None,
+    weights: Hashable | xr.DataArray | float | None = None,
+    absolute_sigma: bool | None = None,
+    p0: Mapping[str, Any] | xr.Dataset | None = None,
+    bounds: Mapping[str, tuple[Any, Any]] | None = None,
+    fitter: Any = None,
+    fitter_kwargs: Mapping[str, Any] | None = None,
+    fit_info: bool | Sequence[str] | None = None,
+    skipna: bool = True,
+    min_points: int | None = None,
+    equivalencies: Any = None,
+    time_units: str | None = None,
+    pointwise: bool | None = None,
+    integrate: Any = None,
+    response: Hashable | xr.DataArray | None = None,
+    covariance: bool = False,
+    keep_failed: bool = False,
+    errors: Literal["warn", "ignore", "raise"] = "warn",
+    prefix: str = "",
+    scheduler: Any = None,
+    fits_per_chunk: int | None = None,
+    progress: bool = False,
+    diagnostics: Literal["error", "error+warn", "all"] | None = None,
+    diagnostics_path: str | os.PathLike[str] | None = None,
+    diagnostics_callable: Callable[..., Any] | None = None,
+    keep_attrs: bool = True,
+) -> xr.Dataset:
+    """Fit an astropy model or a function at every position of a labelled array.
+
+    Also as ``obj.modelfit(model, dim, ...)``.
+
+    Parameters
+    ----------
+    obj : xarray.DataArray or xarray.Dataset
+        Data of real numbers. Of a Dataset, ``data`` names the variable to fit; without it, every
+        numeric variable that has the fitted dims is fitted, and its name is put before its outputs.
+        Units are those of ``attrs["units"]``, of pint or of astropy.
+    model : astropy.modeling.Model or callable
+        One output, any number of inputs that the fitter takes; carries start values, ``fixed``,
+        ``tied`` and ``bounds``. It is not changed. A parameter with an array of values is a map
+        over the remaining dims, in the data's order. Units that it carries are kept; the data and
+        its coordinates then need units that can be converted to them.
+        Or a function of arrays, ``decay(t, a=1.0, tau=2.0)``: arguments with a number as default are
+        parameters, the default is the start; those without a default are inputs, unless ``p0`` or
+        ``bounds`` names them. Keyword-only arguments and other defaults (None, str, bool) are kept
+        as they are.
+    dim : Hashable, sequence of Hashable, or ...
+        Dims that each fit consumes, in any order; ``...`` for all. May be left out where
+        ``coords`` names 1-D coordinates.
+    data : Hashable, optional
+        Variable of a Dataset to fit.
+    coords : mapping, Hashable or DataArray, optional
+        What each input of the model reads: ``{input: coordinate name or DataArray}``; with one
+        input also just the name. Inputs of a function, also after ``custom_model``, are called like
+        its arguments. By default one input reads the index of the one fitted dim, and several read
+        what bears their name. A dim without coordinate counts 0, 1, 2, ...
+        Dates and durations are read as numbers; see ``time_units``.
+    where : DataArray of bool, or name
+        True where a sample is used.
+    sigma : DataArray, name, number or Quantity, optional
+        Standard errors of the data. Plain numbers are in its unit; others are converted.
+    weights : DataArray, name or number, optional
+        Factors of the residuals, relative. Exclusive with ``sigma``.
+    absolute_sigma : bool, optional
+        False: parameter errors are rescaled by the residuals. Default: True exactly when
+        ``sigma`` is given.
+    p0 : mapping or Dataset, optional
+        ``{parameter: number, Quantity, date or DataArray}``, or an earlier result; instead of the
+        model's values. Plain numbers are in the unit of the model's parameter or, where it has
+        none, in the unit that data and coordinates give it. A parameter keeps the unit given here.
+    bounds : mapping, optional
+        ``{parameter: (low, high)}``, each as in ``p0`` or None; instead of the model's, which are
+        in the unit of the model's parameter.
+        Equal bounds fix a parameter.
+    fitter : BatchLSQFitter or astropy fitter, optional
+        Used exactly as given, one fit at a time. Default: `BatchLSQFitter`, many fits at once.
+    fitter_kwargs : mapping, optional
+        Passed to the fitter's call, ``{"maxiter": 500}`` for one.
+    fit_info : True or sequence of str, optional
+        Names of numbers in the fitter's ``fit_info`` that become variables; True for all.
+    skipna : bool
+        Leave samples out that are not finite. False: their fit gets ``nonfinite_data``.
+    min_points : int, optional
+        Fewest valid samples for a fit; default: its number of free parameters.
+    equivalencies : mapping, optional
+        ``{input or coordinate: equivalencies of astropy.units}``, for a coordinate in another kind
+        of unit than the model: a frequency for a velocity. The data is not converted; multiply a
+        density by the Jacobian before the fit.
+    time_units : str, optional
+        What dates are counted in, as CF writes it: "hours since 2015-03-01"; a unit alone for
+        durations. Default: "days since 1970-01-01" in the coordinate's calendar.
+    pointwise : bool, optional
+        Whether the model's value at a sample depends on that sample alone. False for a convolution, or
+        a model that centres or normalises itself: it then sees the whole grid of each fit, with the
+        fitted dims as axes in the data's order, and samples that are left out have no weight.
+        Default: it is tried, and recorded.
+    integrate : bool, name, DataArray or mapping, optional
+        Compare samples with means of the model over their bins. True: the bins are CF bounds of the
+        coordinates or, where there are none, end in the middle between neighbours. Or the name of the
+        bounds, a list of names, or ``{coordinate: bounds}``.
+    response : DataArray or name, optional
+        What the instrument makes of the model along the one fitted dim. A kernel over a dim of offsets,
+        whose coordinate is in the unit of the fitted one (positive offsets move the model up the
+        coordinate; without a coordinate, offsets count samples from the middle): it is divided by its
+        sum. Or a matrix over the fitted dim and one more of the same size, for the sample that sees it:
+        taken as it is. May vary from fit to fit.
+    covariance : bool
+        Add ``covariance`` with the dims ``cov_i`` and ``cov_j``.
+    keep_failed : bool
+        Keep the last iterate of fits that did not succeed, instead of NaN.
+    errors : {"warn", "ignore", "raise"}
+        Failures of computed input: one summary warning, nothing, or an error for the first; what the
+        model or fitter raised is its ``__cause__``.
+    prefix : str
+        Put before every output name.
+    scheduler : str or dask client, optional
+        For computed input: "synchronous", "threads", "processes", "distributed", or "default"
+        for dask's active one. By default an active one, else threads for `BatchLSQFitter` (one
+        below two million samples, 200 000 for compiled or special functions) and processes for
+        astropy's fitters (above a thousand fits).
+    fits_per_chunk : int, optional
+        At most this many fits in a block.
+    progress : bool
+        For computed input, show a bar that counts fits. A lazy result has one in ``to_zarr``.
+    diagnostics : {"error", "error+warn", "all"}, optional
+        Write about fits that failed, those and fits that warned, or all but those without data.
+        Each gets a folder named by its position, ``y=0_x=3``, with ``error.log`` and ``warn.log``
+        where there is something to tell. Of a Dataset, ``variable/y=0_x=3``.
+    diagnostics_path : str or path, optional
+        The folder for these, which every worker must see.
+    diagnostics_callable : callable, optional
+        ``f(path, world, data, weights, model, fitter_kwargs)``, called for each fit that is
+        written about, one at a time in a process. It gets the fit's folder, the samples of each
+        input, the data and the weights (0 for samples left out; None without weights and
+        ``where``) as plain arrays over the fitted dims, and the fitted model without units, None
+        where there is none. What it raises or warns of is in ``callable.log``.
+    keep_attrs : bool
+        Put the input's attrs that do not speak of one variable on the result, beside its own
+        ``Conventions`` and ``history``.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over the dims that are not fitted, in the data's order: each parameter, its ``_stderr``,
+        ``chi2``, ``reduced_chi2``, ``dof``, ``n_points``, ``n_iter`` and ``fit_status``
+        (`xr_modelfit.FitStatus`; positive means success). ``attrs["units"]`` where they are
+        known. Lazy if any input is dask-backed.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The call is wrong, or a tie or the model fails at the start values; nothing has been read.
+    FitError
+        A fit failed and ``errors="raise"``.
+
+    Warns
+    -----
+    FitWarning
+        Some fits failed, other than for want of data.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, xr_modelfit
+    >>> from astropy.modeling.models import Linear1D
+    >>> t = np.arange(5.0)
+    >>> series = xr.DataArray([2 * t + 1, 3 * t], dims=("station", "t"), coords={"t": t})
+    >>> trend = xr_modelfit.fit(series, Linear1D(), dim="t")
+    >>> trend["slope"].round(6).values.tolist()
+    [2.0, 3.0]
+    >>> growth = xr_modelfit.fit(series, lambda t, rate=1.0, level=0.0: rate * t + level, dim="t")
+    >>> growth["rate"].round(6).values.tolist()
+    [2.0, 3.0]
+    """
+    options: dict[str, Any] = {
+        "coords": coords, "where": where, "sigma": sigma, "weights": weights, "absolute_sigma": absolute_sigma,
+        "p0": p0, "bounds": bounds, "fitter": fitter, "fitter_kwargs": fitter_kwargs, "fit_info": fit_info,
+        "skipna": skipna, "min_points": min_points, "covariance": covariance, "keep_failed": keep_failed,
+        "equivalencies": equivalencies, "time_units": time_units, "pointwise": pointwise,
+        "integrate": integrate, "response": response,
+        "errors": errors, "scheduler": scheduler, "fits_per_chunk": fits_per_chunk, "keep_attrs": keep_attrs,
+        "progress": progress,
+        "diagnostics": diagnostics, "diagnostics_path": diagnostics_path, "diagnostics_callable": diagnostics_callable,
+    }  # fmt: skip
+    jobs = jobs_of_call(obj, model, dim, data=data, prefix=prefix, options=options)
+    results = [_run(job) for job in jobs]
+    if data is not None or not isinstance(obj, xr.Dataset):
+        return remember(results[0], jobs)
+    if not results:
+        return xr.Dataset()
+    # All coordinates are those of the Dataset, so there is nothing to compare (or to compute).
+    merged = xr.merge(results, compat="override", join="exact", combine_attrs="override")
+    return remember(merged.assign_attrs(history=joined_history(results)), jobs)
+
+
+def jobs_of_call(
+    obj: Any, model: Any, dim: Any, *, data: Hashable | None, prefix: str, options: dict[str, Any]
+) -> list[Job]:
+    """The fits of a call, resolved; of a Dataset without ``data``, as many as there are variables to fit.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The call is wrong; nothing has been read.
+    """
+    obj = plain(obj)
+    if isinstance(obj, xr.DataArray | xr.Dataset):
+        model = model_to_fit(model, dim, options, obj.dims)
+    if isinstance(obj, xr.DataArray):
+        if data is not None:
+            raise ValueError(
+                f"data is {data!r}, but the object is a DataArray, which is the data itself. Leave it out."
+            )
+        variables = {name: obj.coords[name] for name in obj.coords}
+        return [_job(Labels(obj, variables), model, dim, prefix, obj.attrs, options)]
+    if not isinstance(obj, xr.Dataset):
+        raise TypeError(f"fit takes a DataArray or a Dataset, not a {type(obj).__name__}. Wrap it: xr.DataArray(...).")
+    variables = {name: obj[name] for name in obj.variables}
+    if data is not None:
+        if not isinstance(data, Hashable):
+            raise TypeError(f"data is {a(data)}; name one variable, of {listed(obj.data_vars)}.")
+        if data not in obj.data_vars:
+            raise ValueError(
+                f"data is {data!r}, but the Dataset's variables are {listed(obj.data_vars)}."
+                f"{suggestion(data, obj.data_vars)}"
+            )
+        return [_job(Labels(obj[data], variables), model, dim, prefix, obj.attrs, options)]
+    check_options(prefix, options)
+    names = _variables_to_fit(obj, variables, dim, options)
+    return [
+        _job(Labels(obj[name], variables), model, dim, f"{prefix}{name}_", obj.attrs, own)
+        for name, own in zip(names, folders_of_variables(names, options), strict=True)
+    ]
+
+
+def _variables_to_fit(
+    ds: xr.Dataset, variables: Mapping[Any, xr.DataArray], dim: Any, options: Mapping[str, Any]
+) -> list[Hashable]:
+    """Numeric variables with all fitted dims, less those that the call names and CF's auxiliary ones."""
+    fitted: tuple[Hashable, ...] = ()
+    if not isinstance(dim, EllipsisType):
+        if not ds.sizes or _lacks(ds, dim):
+            return []  # a node of a tree without these dims has nothing to fit
+        shape = np.broadcast_to(0.0, tuple(ds.sizes.values()))  # a view: the dims alone matter
+        skeleton = Labels(xr.DataArray(shape, dims=list(ds.sizes), coords=ds.coords), variables)
+        fitted = fitted_dims(skeleton, dim, options["coords"])
+    given = [options["where"], options["sigma"], options["weights"], options["response"]]
+    for one in (options["coords"], options["integrate"]):
+        given += list(one.values() if isinstance(one, Mapping) else one if isinstance(one, list | tuple) else [one])
+    named = {v.name if isinstance(v, xr.DataArray) else v for v in given if isinstance(v, xr.DataArray | str)}
+    named |= auxiliary_variables(ds)
+    return [
+        name
+        for name, v in ds.data_vars.items()
+        if v.dtype.kind in "iufc" and v.dims and set(fitted) <= set(v.dims) and name not in named
+    ]
+
+
+def _lacks(ds: xr.Dataset, dim: Any) -> bool:
+    """Whether the Dataset lacks one of the named dims altogether; a misspelt one is told, not passed over."""
+    names = [dim] if isinstance(dim, str) else list(dim) if isinstance(dim, list | tuple) and dim not in ds.dims else []
+    return any(
+        isinstance(name, str) and name not in ds.dims and name not in ds.coords and not suggestion(name, ds.dims)
+        for name in names
+    )
+
+
+def _job(
+    labels: Labels, model: Model, dim: Any, prefix: str, attrs: Mapping[Any, Any], options: Mapping[str, Any]
+) -> Job:
+    """The fit of one DataArray; ``options`` are those of `fit`."""
+    request = resolve_request(labels, model, dim, prefix, options)
+    return Job(request, prefix, request.dataset_attrs(attrs))
+
+
+def _run(job: Job) -> xr.Dataset:
+    """The result of one fit, and what is told of its failures."""
+    request, options = job.request, job.request.options
+    make_folder(request.diagnosis)
+    with fits_bar(options["progress"], job.n_fits) as tell:
+        fields = job.fields(scheduler=options["scheduler"], tell=tell)
+    result = job.labelled(fields)
+    if not request.lazy:
+        if request.diagnosis is not None:
+            tell_unwritten(fields["unwritten"][0], request.diagnosis.path)
+        tell_failures(result[f"{job.prefix}fit_status"], options["errors"], request.cause)
+    return result

@@ -1,0 +1,1 @@
+"""Blocks, schedulers, processes and progress."""

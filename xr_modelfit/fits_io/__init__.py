@@ -1,0 +1,1 @@
+"""FITS files, WCS and NDData: in and out."""

@@ -1,0 +1,332 @@
+"""Tables that hold spectra: which columns are the coordinate, the data, errors and flags.
+
+That is told by the user, or else by ``TUTYP``, ``TUCD`` or by name; nothing is read but headers. The columns of a
+spectrum have one shape: a value for each row, or a vector in each row.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from astropy.io import fits
+
+from xr_modelfit.fits_io.column_words import COORDINATES, FLUXES, LOGARITHMS, ROLE_WORDS, by_utype
+from xr_modelfit.fits_io.hdus import Role, table_of
+from xr_modelfit.fits_io.table_columns import Column, columns_of
+from xr_modelfit.messages import a, listed, suggestion
+
+__all__ = ["SpectrumTable", "selected_table"]
+
+_KEYS = ("data", "coordinate", "log10_coordinate", "sigma", "variance", "ivar", "flags", "good")
+_KEY_ROLES = {
+    "sigma": Role.SIGMA,
+    "variance": Role.VARIANCE,
+    "ivar": Role.INVERSE_VARIANCE,
+    "flags": Role.FLAGS,
+    "good": Role.GOOD,
+}
+
+
+@dataclass(frozen=True)
+class SpectrumTable:
+    """A table, and what its columns are.
+
+    Parameters
+    ----------
+    index : int
+        Number of the HDU in its file.
+    hdu : astropy BinTableHDU
+    coordinate : Column or None
+        None: pixel numbers, as the user wants.
+    quantity : str
+        What the coordinate is called.
+    logarithmic : bool
+        It holds decimal logarithms.
+    data : tuple of Column
+        The main one first.
+    companions : mapping of str to (Column, Role, Column)
+        By name: the column, and what it is to which data column.
+    others : tuple of Column
+        One value for each row of vectors, and text.
+    flags : tuple of Column
+        Data that are a second kind of flags.
+    """
+
+    index: int
+    hdu: Any
+    coordinate: Column | None
+    quantity: str
+    logarithmic: bool
+    data: tuple[Column, ...]
+    companions: Mapping[str, tuple[Column, Role, Column]]
+    others: tuple[Column, ...]
+    flags: tuple[Column, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        name = str(self.hdu.header.get("EXTNAME", "")).strip()
+        return f"HDU {self.index}" + (f" ({name!r})" if name else "")
+
+    @property
+    def rows(self) -> int:
+        return int(self.hdu.header["NAXIS2"])
+
+
+def selected_table(source: Any, asked: Any, names: Any) -> SpectrumTable | None:
+    """The table to read; None where images are to be read.
+
+    Without ``hdu``, a table is read only of files without an image.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A table is asked for whose columns cannot be told, or there is more than one.
+    """
+    if _is_table(source):
+        return _understood(0, source, names)
+    if not isinstance(source, fits.HDUList):
+        return None
+    tables = {i: hdu for i, hdu in enumerate(source) if _is_table(hdu)}
+    if asked is not None:
+        several = isinstance(asked, list) or (isinstance(asked, tuple) and [type(v) for v in asked] != [str, int])
+        picked = [i for i in map(_finder(source), asked if several else [asked]) if i in tables]
+        if len(picked) > 1 or (picked and several and len(asked) > 1):
+            raise ValueError(
+                f"hdu is {asked!r}; name one table, and nothing beside it. The file has {table_of(source)}."
+            )
+        return _understood(picked[0], tables[picked[0]], names) if picked else None
+    if not tables or any(isinstance(hdu, _IMAGES) and hdu.shape and 0 not in hdu.shape for hdu in source):
+        return None
+    if len(tables) == 1:
+        return _understood(*next(iter(tables.items())), names)
+    found, faults = [], []
+    for i, hdu in tables.items():
+        try:
+            found.append(_understood(i, hdu, names))
+        except ValueError as error:
+            faults.append(str(error))
+    if len(found) > 1:
+        shown = ", ".join(one.shown for one in found)
+        raise ValueError(f"Several tables hold spectra: {shown}. Say which to read, hdu={found[0].index}.")
+    if not found:
+        raise ValueError(f"No table of the file is told to be a spectrum. {' '.join(faults)}")
+    return found[0]
+
+
+_IMAGES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
+
+
+def _is_table(hdu: Any) -> bool:
+    return isinstance(hdu, fits.BinTableHDU) and not isinstance(hdu, fits.CompImageHDU)
+
+
+def _finder(hdus: fits.HDUList) -> Any:
+    def find(key: Any) -> int | None:
+        try:
+            index = hdus.index_of(key)
+            hdus[index]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return None  # said where images are looked for
+        return int(index) % len(hdus)
+
+    return find
+
+
+def _understood(index: int, hdu: Any, names: Any) -> SpectrumTable:
+    """What the columns of a table are."""
+    columns = columns_of(hdu)
+    told = _told(names, columns)
+    fault = _Fault(index, hdu, columns)
+    if not hdu.header["NAXIS2"]:
+        raise fault("it has no rows", "")
+    coordinate, quantity, logarithmic = _coordinate(columns, told, fault)
+    samples = _samples(columns, coordinate, told, fault)
+    roles = {c.name: _role(c, samples) for c in samples}
+    for key, role in _KEY_ROLES.items():
+        roles |= {c.name: role for c in told.get(key, ())}
+    given = told.get("data", ())
+    plain = [c for c in samples if c.is_number and roles[c.name] is Role.DATA and c not in given]
+    main = given or _main(plain, fault)
+    data = (*main, *(c for c in plain if c not in main))
+    companions: dict[str, tuple[Column, Role, Column]] = {}
+    second = []
+    for c in sorted((c for c in samples if roles[c.name] is not Role.DATA and c not in given), key=_preference):
+        owner = _owner(c, data)
+        taken = [(role.suffix, of) for _, role, of in companions.values()]
+        if (roles[c.name].suffix, owner) in taken:
+            second.append(c)  # a second kind of error or flags is kept as it is
+        else:
+            companions[c.name] = (c, roles[c.name], owner)
+    used = [c for c in (coordinate, *data, *companions, *second) if c is not None]
+    data = (*data, *(c for c in second if c.is_number))
+    flags = tuple(c for c in second if c.is_number and roles[c.name] is Role.FLAGS)
+    others = tuple(c for c in columns if c.kind and c not in used and c.name not in companions and c.shape == ())
+    return SpectrumTable(index, hdu, coordinate, quantity, logarithmic, data, companions, others, flags)
+
+
+class _Fault:
+    """Makes the error of a table whose columns cannot be told."""
+
+    def __init__(self, index: int, hdu: Any, columns: Sequence[Column]) -> None:
+        name = str(hdu.header.get("EXTNAME", "")).strip()
+        self.shown = f"HDU {index}" + (f" ({name!r})" if name else "")
+        self.found = ", ".join(c.shown for c in columns[:40]) + (", ..." if len(columns) > 40 else "")
+
+    def __call__(self, what: str, example: str) -> ValueError:
+        help_ = f" Name them: columns={example}, with any of {listed(_KEYS)}." if example else ""
+        return ValueError(f"{self.shown} cannot be read as a spectrum: {what}. Its columns are {self.found}.{help_}")
+
+
+def _told(names: Any, columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
+    """Columns by what the user says that they are. The coordinate may be None."""
+    if names is None:
+        return {}
+    if not isinstance(names, Mapping):
+        raise TypeError(f"columns is {a(names)}; pass {{what: name of a column}}, as {{'data': 'S', 'sigma': 'DS'}}.")
+    told: dict[str, tuple[Column, ...]] = {}
+    for key, value in names.items():
+        if key not in _KEYS:
+            raise ValueError(f"columns has the key {key!r}; keys are {listed(_KEYS)}.{suggestion(key, _KEYS)}")
+        wanted = [] if value is None and key == "coordinate" else [value] if isinstance(value, str) else list(value)
+        told[key] = tuple(_named(name, columns, key) for name in wanted)
+    return told
+
+
+def _named(name: Any, columns: Sequence[Column], key: str) -> Column:
+    found = [c for c in columns if c.name.upper() == str(name).strip().upper()]
+    if not found:
+        known = [c.name for c in columns]
+        raise ValueError(
+            f"columns[{key!r}] is {name!r}, but the table has the columns {listed(known)}.{suggestion(name, known)}"
+        )
+    if not found[0].kind or found[0].kind == "A":
+        raise ValueError(f"columns[{key!r}] is {name!r}, which cannot be read as numbers: {found[0].shown}.")
+    return found[0]
+
+
+def _coordinate(
+    columns: Sequence[Column], told: Mapping[str, tuple[Column, ...]], fault: _Fault
+) -> tuple[Column | None, str, bool]:
+    """The coordinate, what it is called, and whether it holds logarithms."""
+    for key in ("coordinate", "log10_coordinate"):
+        if key in told:
+            chosen = told[key][0] if told[key] else None
+            quantity, logarithmic = _quantity(chosen) if chosen is not None else ("", False)
+            return chosen, quantity, logarithmic or key.startswith("log10")
+    known = [(c, *found) for c in columns if c.is_number and len(c.shape) < 2 and (found := _quantity(c))[0]]
+    shared = [one for one in known if sum(c.shape == one[0].shape and c.is_number for c in columns) > 1]
+    vectors = [one for one in shared if one[0].shape] or shared
+    by_type = [one for one in vectors if by_utype(one[0].utype) == "coordinate"] or vectors
+    plain = [one for one in by_type if not one[2]] or by_type  # rather the wavelength than its logarithm
+    if len(plain) == 1:
+        return plain[0]
+    example = "{'coordinate': ..., 'data': ...}"
+    if not plain:
+        raise fault("no column is known to be its coordinate, such as a wavelength", example)
+    exact = [one for one in plain if one[0].key in (one[1].upper(), "WAVE")]
+    if len(exact) == 1 and len({one[1] for one in plain}) == 1:
+        return exact[0]
+    names = ", ".join(repr(one[0].name) for one in plain)
+    raise fault(f"each of {names} could be its coordinate", f"{{'coordinate': {plain[0][0].name!r}}}")
+
+
+def _quantity(column: Column) -> tuple[str, bool]:
+    """What a coordinate is called, and whether it holds logarithms; no name where it is no coordinate."""
+    logarithmic = column.key in LOGARITHMS
+    for word, quantity in COORDINATES.items():
+        if column.key == word:
+            return quantity, False
+    if logarithmic:
+        return "wavelength", True
+    return next(((name, False) for ucd, name in _UCDS.items() if column.ucd.startswith(ucd)), ("", False))
+
+
+_UCDS = {
+    "em.wl": "wavelength",
+    "em.freq": "frequency",
+    "em.energy": "energy",
+    "em.wavenumber": "wavenumber",
+    "spect.dopplerveloc": "velocity",
+}
+
+
+def _samples(
+    columns: Sequence[Column], coordinate: Column | None, told: Mapping[str, tuple[Column, ...]], fault: _Fault
+) -> list[Column]:
+    """The columns with a value for each sample."""
+    given = [c for key, some in told.items() if not key.endswith("coordinate") for c in some]
+    if coordinate is None and not given:
+        raise fault("its coordinate is None, and no data are named", "{'coordinate': None, 'data': 'FLUX'}")
+    shape = coordinate.shape if coordinate is not None else given[0].shape
+    if len(shape) > 1:
+        raise fault(f"rows of {(coordinate or given[0]).name!r} have the shape {shape}, not one dimension", "")
+    misfit = [c for c in given if c.shape != shape]
+    if misfit:
+        raise fault(f"{misfit[0].name!r} has another shape than the coordinate, {list(shape)}", "")
+    return [c for c in columns if c.shape == shape and c != coordinate and c.kind and c.kind != "A"]
+
+
+def _role(column: Column, samples: Sequence[Column]) -> Role:
+    """What a column is, by TUTYP and TUCD, or else by a word of its name beside that of another column."""
+    typed = by_utype(column.utype) or by_utype(column.ucd)
+    if isinstance(typed, Role):
+        return typed
+    others = [
+        c for c in samples if c is not column
+    ]  # the coordinate is not among them: its errors are none of the data
+    for role, left in _words(column.key):
+        if not left or left in FLUXES or _of(left, others) is not None:
+            return role
+    return Role.DATA
+
+
+def _of(left: str, columns: Sequence[Column]) -> Column | None:
+    """The column that a part of a name means: ``FLUX``, or ``REDUCED`` for ``FLUX_REDUCED``."""
+    exact = [c for c in columns if c.key == left]
+    near = [c for c in columns if c.key.endswith(f"_{left}") or c.key.startswith(f"{left}_")]
+    return next(iter([*exact, *near]), None)
+
+
+def _words(key: str) -> Iterator[tuple[Role, str]]:
+    """The words of a name that tell errors or flags, each with what is left of the name."""
+    for word, role in ROLE_WORDS.items():
+        for left in (
+            "" if key == word and len(word) > 1 else None,
+            key.removesuffix(f"_{word}") if key.endswith(f"_{word}") else None,
+            key.removeprefix(f"{word}_") if key.startswith(f"{word}_") else None,
+            key.removesuffix(word) if key.endswith(word) and key.removesuffix(word) in FLUXES else None,
+            key.removeprefix(word) if key.startswith(word) and key.removeprefix(word) in FLUXES else None,
+        ):
+            if left is not None:
+                yield role, left
+
+
+def _main(plain: Sequence[Column], fault: _Fault) -> tuple[Column, ...]:
+    """The data that errors and flags belong to: by type, by name, or the only ones."""
+    if not plain:
+        raise fault("no column beside the coordinate has numbers for each sample that are no errors and no flags", "")
+    by_type = [c for c in plain if by_utype(c.utype) is Role.DATA or c.ucd.startswith("phot.flux")]
+    by_name = [c for word in FLUXES for c in plain if c.key == word]
+    if by_name:
+        return (by_name[0],)
+    alike = [c for c in plain if any(word in FLUXES[:5] for word in c.key.split("_"))]
+    for found in (by_type, alike, list(plain)):
+        if len(found) == 1:
+            return (found[0],)
+    if alike:
+        return tuple(alike)
+    names = ", ".join(repr(c.name) for c in plain)
+    raise fault(f"each of {names} could be the data", f"{{'data': {plain[0].name!r}}}")
+
+
+def _preference(column: Column) -> int:
+    """What is bad in all exposures goes before what is bad in one (SDSS)."""
+    return 1 if column.key.startswith("OR_") else 0
+
+
+def _owner(column: Column, data: Sequence[Column]) -> Column:
+    """The data that errors or flags belong to: what is left of the name, else the main one."""
+    for _, left in _words(column.key):
+        if left and (found := _of(left, data)) is not None:
+            return found
+    return data[0]

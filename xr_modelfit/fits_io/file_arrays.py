@@ -1,0 +1,148 @@
+"""Numbers of image HDUs, read where and when they are asked for."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from xr_modelfit.fits_io.hdus import Image, Role
+
+__all__ = ["FileArray", "Scale", "is_plain", "memory_array", "transformed", "transformed_dtype"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How stored numbers become physical ones: BSCALE, BZERO, BLANK."""
+
+    scale: float
+    zero: float
+    blank: int | None
+    stored: np.dtype[Any]
+    narrow: bool = True  # images of small integers become float32, columns float64
+
+    @classmethod
+    def of(cls, header: fits.Header) -> "Scale":
+        bits = int(header["BITPIX"])
+        stored = np.dtype({8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[bits])
+        blank = header.get("BLANK") if bits > 0 else None
+        scale, zero = float(header.get("BSCALE", 1)), header.get("BZERO", 0)
+        return cls(scale, zero, None if blank is None else int(blank), stored)
+
+    @property
+    def trivial(self) -> bool:
+        return self.scale == 1 and self.zero == 0 and self.blank is None
+
+    @property
+    def whole(self) -> np.dtype[Any] | None:
+        """The integer type that FITS stores with an offset: unsigned, or one signed byte."""
+        size = self.stored.itemsize
+        if self.stored.kind == "f" or self.scale != 1 or self.blank is not None:
+            return None
+        if size == 1:
+            return np.dtype("i1") if self.zero == -128 else None
+        return np.dtype(f"u{size}") if self.zero == 2 ** (8 * size - 1) else None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the physical numbers, as astropy has it."""
+        if self.trivial:
+            return self.stored
+        if self.whole is not None:
+            return self.whole
+        if self.stored.kind == "f":
+            return self.stored.newbyteorder("=")
+        return np.dtype("f4" if self.narrow and self.stored.itemsize <= 2 else "f8")
+
+    def apply(self, raw: np.ndarray) -> np.ndarray:
+        if self.trivial:
+            return raw
+        if self.whole is not None:  # adding the offset is turning the highest bit over
+            top = self.whole.type if self.whole.kind == "u" else np.uint8
+            bits = raw.astype(raw.dtype.newbyteorder("=")).view(top) ^ top(2 ** (8 * raw.itemsize - 1))
+            return np.asarray(bits).view(self.whole)
+        values = raw.astype(self.dtype)
+        values *= self.scale
+        values += self.zero
+        if self.blank is not None:
+            values[raw == self.blank] = np.nan
+        return values
+
+
+def transformed(values: Any, role: Role, ignored: int = 0) -> Any:
+    """Standard deviations instead of variances, True where good instead of flags; ``ignored`` ones do not count."""
+    if role in (Role.DATA, Role.SIGMA):
+        return values
+    if role is Role.FLAGS:
+        return values == 0 if not ignored else values & ~np.uint64(ignored).astype(values.dtype) == 0
+    if role is Role.GOOD:
+        return values != 0
+    if role is Role.LOGARITHM:
+        return 10.0 ** np.asarray(values, dtype=float)
+    if role is Role.INVERSE_VARIANCE:
+        usable = values > 0  # no weight: not known
+        values = 1 / np.where(usable, values, np.nan)
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(values)
+
+
+def transformed_dtype(dtype: np.dtype[Any], role: Role) -> np.dtype[Any]:
+    if role in (Role.DATA, Role.SIGMA):
+        return dtype
+    return np.asarray(transformed(np.ones(1, dtype), role)).dtype
+
+
+def is_plain(path: str) -> bool:
+    """Whether a file is FITS as it stands, not compressed."""
+    with open(path, "rb") as file:
+        return file.read(6) == b"SIMPLE"
+
+
+class FileArray(BackendArray):
+    """The numbers of an image HDU of a file, opened anew for each reading, so that it travels as a path.
+
+    Of a plain file the numbers are mapped into memory, not copied. Of a compressed image, the tiles
+    that are asked for are read; of a compressed file, all of it. ``dtype`` is that of the file where none is given.
+    """
+
+    def __init__(self, path: str, image: Image, dtype: np.dtype[Any] | None = None) -> None:
+        info = image.hdu.fileinfo()
+        plain = is_plain(path) and not isinstance(image.hdu, fits.CompImageHDU)
+        status = os.stat(path)
+        self.path = path
+        self.age = (status.st_mtime_ns, status.st_size)  # tells dask one state of the file from another
+        self.index = image.index
+        self.offset = int(info["datLoc"]) if plain else None
+        self.scale = Scale.of(image.header)
+        self.role = image.role
+        self.ignored = image.ignored
+        self.shape = image.shape
+        own = transformed_dtype(self.scale.dtype, image.role)
+        self.dtype = dtype if dtype is not None else own if plain else own.newbyteorder("=")
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> Any:
+        if self.offset is not None:
+            # copy-on-write: the user may assign, the file stays as it is
+            raw = np.memmap(self.path, self.scale.stored, "c", self.offset, self.shape).view(np.ndarray)[key]
+        else:
+            with fits.open(self.path, memmap=False, do_not_scale_image_data=True) as hdus:
+                hdu = hdus[self.index]
+                raw = hdu.section[key] if isinstance(hdu, fits.CompImageHDU) else hdu.data[key]
+        values = transformed(self.scale.apply(np.asarray(raw)), self.role, self.ignored)
+        return np.asarray(values, dtype=self.dtype)
+
+
+def memory_array(image: Image) -> Any:
+    """The numbers of an HDU that astropy has opened or that is in memory."""
+    blank = image.header.get("BLANK")
+    scaled = any(key in image.header for key in ("BSCALE", "BZERO"))
+    values = image.hdu.data
+    if values.dtype.kind in "iu" and blank is not None and not scaled:
+        values = np.where(values == blank, np.nan, values)
+    return transformed(values, image.role, image.ignored)

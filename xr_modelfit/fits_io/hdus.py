@@ -1,0 +1,212 @@
+"""Image HDUs: which ones to read, what each one is, and what it is called.
+
+Which extension holds errors or flags is told by ``HDUCLAS*`` keywords, by ``UTYPE`` as CCDData
+writes it, or by EXTNAME, alone (``ERR``) or after the name of the data (``FLUX_ERR``).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from numbers import Integral
+from typing import Any
+
+from astropy.io import fits
+
+from xr_modelfit.fits_io.world_axes import identifier, unique
+from xr_modelfit.messages import suggestion
+
+__all__ = ["Image", "Role", "image_of", "named_images", "selected_images", "table_of"]
+
+
+class Role(Enum):
+    """What the numbers of an image are to the data."""
+
+    DATA = "data"
+    SIGMA = "standard deviation"
+    VARIANCE = "variance"
+    INVERSE_VARIANCE = "inverse variance"
+    FLAGS = "flags, 0 where good"
+    GOOD = "flags, 0 where bad"
+    LOGARITHM = "decimal logarithm of a coordinate"
+
+    @property
+    def suffix(self) -> str:
+        """What is put after the name of the data."""
+        return "" if self in (Role.DATA, Role.LOGARITHM) else "_good" if self in (Role.FLAGS, Role.GOOD) else "_sigma"
+
+
+_NAMES = {
+    Role.SIGMA: ("ERR", "ERROR", "ERRORS", "STDDEV", "STD", "SIGMA", "UNCERT", "UNCERTAINTY", "NOISE", "RMS"),
+    Role.VARIANCE: ("STAT", "VAR", "VARIANCE"),
+    Role.INVERSE_VARIANCE: ("IVAR", "INVVAR"),
+    Role.FLAGS: ("DQ", "MASK", "FLAGS", "FLAG", "QUALITY", "BADPIX", "QUAL"),
+    Role.GOOD: ("GOOD",),
+}
+_BY_NAME = {name: role for role, names in _NAMES.items() for name in names}
+_BY_CLASS = {"MSE": Role.VARIANCE, "RMSE": Role.SIGMA, "INVMSE": Role.INVERSE_VARIANCE, "MASKONE": Role.GOOD}
+_BY_UTYPE = {
+    "STD": Role.SIGMA,
+    "STDDEVUNCERTAINTY": Role.SIGMA,
+    "VAR": Role.VARIANCE,
+    "VARIANCEUNCERTAINTY": Role.VARIANCE,
+    "IVAR": Role.INVERSE_VARIANCE,
+    "INVERSEVARIANCE": Role.INVERSE_VARIANCE,
+}
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image HDU, as its header tells.
+
+    Parameters
+    ----------
+    index : int
+        Its number in the file.
+    hdu : astropy HDU
+    role : Role
+    parent : str or None
+        Upper-case name of the data that it belongs to, where it says so.
+    ignored : int
+        Of flags: those that leave the data usable.
+    """
+
+    index: int
+    hdu: Any
+    role: Role
+    parent: str | None
+    ignored: int = 0
+
+    @property
+    def header(self) -> fits.Header:
+        return self.hdu.header
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(int(n) for n in self.hdu.shape)
+
+    @property
+    def extname(self) -> str:
+        """EXTNAME in capitals; empty where there is none that says anything."""
+        name = str(self.header.get("EXTNAME", "")).strip().upper()
+        return "" if name in ("PRIMARY", "COMPRESSED_IMAGE") else name
+
+    @property
+    def extver(self) -> int:
+        return int(self.header.get("EXTVER", 1))
+
+    @property
+    def shown(self) -> str:
+        """Its name in a message."""
+        return f"HDU {self.index}" + (f" ({self.extname!r})" if self.extname else "")
+
+
+def image_of(index: int, hdu: Any) -> Image:
+    """What an image HDU is."""
+    header = hdu.header
+    name = str(header.get("EXTNAME", "")).strip().upper()
+    classes = [str(header.get(f"HDUCLAS{n}", "")).strip().upper() for n in (2, 3)]
+    parent, _, last = name.rpartition("_")
+    if classes[0] == "DATA":
+        return Image(index, hdu, Role.DATA, None)
+    if classes[0] == "ERROR":
+        role = _BY_CLASS.get(classes[1], Role.SIGMA)
+    elif classes[0] == "QUALITY":
+        role = _BY_CLASS.get(classes[1], Role.FLAGS)
+    elif name in _BY_NAME:
+        role, parent = _BY_NAME[name], ""
+    elif parent and last in _BY_NAME:
+        role = _BY_NAME[last]
+    else:
+        return Image(index, hdu, Role.DATA, None)
+    role = _BY_UTYPE.get(str(header.get("UTYPE", "")).strip().upper(), role)
+    told = str(header.get("SCIDATA", "")).strip().upper()
+    return Image(index, hdu, role, told or (parent if last in _BY_NAME else "") or None)
+
+
+def _images_of(hdus: fits.HDUList) -> list[Image]:
+    """All HDUs that hold an image, in their order."""
+    return [image_of(i, hdu) for i, hdu in enumerate(hdus) if _is_image(hdu)]
+
+
+def _is_image(hdu: Any) -> bool:
+    kinds = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
+    return isinstance(hdu, kinds) and not isinstance(hdu, fits.GroupsHDU) and bool(hdu.shape) and 0 not in hdu.shape
+
+
+def table_of(hdus: fits.HDUList) -> str:
+    """The HDUs of a file for a message: number, name, kind and shape."""
+    rows = []
+    for i, hdu in enumerate(hdus):
+        name = str(hdu.header.get("EXTNAME", "")).strip()
+        what = f"image {tuple(hdu.shape)}" if _is_image(hdu) else type(hdu).__name__
+        rows.append(f"{i}{f' {name!r}' if name else ''}: {what}")
+    return "; ".join(rows)
+
+
+def _no_image(hdus: fits.HDUList) -> ValueError:
+    return ValueError(
+        f"There is no image in the file, only {table_of(hdus)}. Pass a file with an image, or with a table of spectra; "
+        "other tables are read by astropy.table.Table.read."
+    )
+
+
+def selected_images(hdus: fits.HDUList, asked: Any) -> list[Image]:
+    """The images to read. Errors and flags without their data are data themselves."""
+    if asked is None:
+        images = _images_of(hdus)
+        if not images:
+            raise _no_image(hdus)
+    else:
+        one = isinstance(asked, Integral | str) or (isinstance(asked, tuple) and [type(v) for v in asked] == [str, int])
+        images = [_image(hdus, key) for key in ([asked] if one else asked)]
+        if not images or len({image.index for image in images}) < len(images):
+            raise ValueError(f"hdu is {asked!r}; name at least one HDU, and each once. The file has {table_of(hdus)}.")
+    if any(image.role is Role.DATA for image in images):
+        return images
+    return [replace(image, role=Role.DATA, parent=None) for image in images]
+
+
+def _image(hdus: fits.HDUList, key: Any) -> Image:
+    try:
+        index = hdus.index_of(key)
+        hdu = hdus[index]
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        known = [str(one.header["EXTNAME"]) for one in hdus if "EXTNAME" in one.header]
+        raise KeyError(
+            f"hdu is {key!r}, and there is no such HDU.{suggestion(str(key).upper(), known)} The file has "
+            f"{table_of(hdus)}."
+        ) from error
+    found = [image for image in _images_of(hdus) if image.hdu is hdu]
+    if not found:
+        raise ValueError(f"hdu is {key!r}, which is no image. The file has {table_of(hdus)}.")
+    return found[0]
+
+
+def named_images(images: list[Image]) -> dict[str, tuple[Image, Image | None]]:
+    """Names of the variables, each with its image and, of errors and flags, the image that they belong to."""
+    data: dict[str, Image] = {}
+    for image in images:
+        if image.role is Role.DATA:
+            name = identifier(image.extname) or identifier(str(image.header.get("BTYPE", ""))) or "data"
+            data[unique(name if name not in data else f"{name}_{image.extver}", data)] = image
+    named: dict[str, tuple[Image, Image | None]] = {}
+    for image in images:
+        if image.role is Role.DATA:
+            named[next(name for name, one in data.items() if one is image)] = (image, None)
+            continue
+        owner = _owner(image, data)
+        name = f"{owner}{image.role.suffix}"
+        if name not in named and name not in data:
+            named[name] = (image, data[owner])
+        else:  # a second kind of error is kept as it is
+            taken = [*data, *named]
+            named[unique(identifier(image.extname) or name, taken)] = (replace(image, role=Role.DATA), None)
+    return named
+
+
+def _owner(image: Image, data: Mapping[str, Image]) -> str:
+    """Name of the data that errors or flags belong to: the one they name, else the last one before them."""
+    like = {n: one for n, one in data.items() if one.extname == image.parent} or dict(data)
+    like = {n: one for n, one in like.items() if one.extver == image.extver} or like
+    before = [n for n, one in like.items() if one.index < image.index]
+    return before[-1] if before else next(iter(like))

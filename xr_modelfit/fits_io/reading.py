@@ -1,0 +1,90 @@
+"""What images and tables of FITS files have in common when they are read: the options, and attrs of the whole."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import xarray as xr
+from astropy.io import fits
+from xarray.backends import BackendArray
+
+from xr_modelfit.execution.lazy_arrays import LazyArray, kept
+from xr_modelfit.messages import a, suggestion
+
+__all__ = ["ABOUT_ERRORS", "ABOUT_GOOD", "FITS_COLUMN", "OBSERVATION", "Reading", "observation"]
+
+FITS_COLUMN = "fits_column"  # attr of a coordinate: the column of a table that it is from
+ABOUT_ERRORS = {"long_name": "standard error of the data"}
+ABOUT_GOOD = {"long_name": "True where the data can be used"}
+
+# Keywords that become attrs of the whole, and the other way round; all others stay in the header.
+OBSERVATION = {
+    "OBJECT": "object",
+    "TELESCOP": "telescope",
+    "INSTRUME": "instrument",
+    "OBSERVER": "observer",
+    "DATE-OBS": "date_obs",
+    "ORIGIN": "origin",
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a file is to be read.
+
+    Parameters
+    ----------
+    path : str or None
+        None: what astropy has opened, or has in memory.
+    chunks : dict, int, "auto" or None
+    ignore_bits : int, str, sequence of them, or None
+    flag_names : mapping of str to int
+    columns : mapping or None
+    """
+
+    path: str | None = None
+    chunks: Any = None
+    ignore_bits: Any = None
+    flag_names: Mapping[str, int] = field(default_factory=dict)
+    columns: Any = None
+
+    def variable(self, dims: tuple[Hashable, ...], data: Any, attrs: Mapping[str, Any]) -> xr.Variable:
+        """A variable of numbers in memory, or of a `BackendArray` that reads them."""
+        variable = xr.Variable(dims, self.lazy(data) if isinstance(data, BackendArray) else data, dict(attrs))
+        if self.chunks is None:
+            return variable
+        own = {d: n for d, n in self.chunks.items() if d in dims} if isinstance(self.chunks, Mapping) else self.chunks
+        return variable.chunk(own)
+
+    def lazy(self, array: BackendArray) -> Any:
+        """An array that is read when it is used; dask reads each chunk once, and must not get a copy of others."""
+        return kept(array) if self.chunks is None else LazyArray(array)
+
+    def require_plain(self, what: str) -> None:
+        """Raise where options are given that ``what`` does not have."""
+        for name in ("ignore_bits", "columns"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is given, but the file holds {what}, which has none. Leave it out.")
+
+    def require_chunks_of(self, dims: tuple[Hashable, ...]) -> None:
+        """Raise unless ``chunks`` are such, of these dims."""
+        chunks = self.chunks
+        if chunks is None or chunks == "auto" or (isinstance(chunks, int) and not isinstance(chunks, bool)):
+            return
+        if not isinstance(chunks, Mapping):
+            raise TypeError(f"chunks is {a(chunks)}; pass {{dim: size}} with dims of {dims}, a number, 'auto' or None.")
+        unknown = [dim for dim in chunks if dim not in dims]
+        if unknown:
+            raise ValueError(
+                f"chunks names the dim {unknown[0]!r}, but the image has {dims}.{suggestion(unknown[0], dims)}"
+            )
+
+
+def observation(header: fits.Header, primary: fits.Header | None = None) -> dict[str, Any]:
+    """The few keywords that tell what was observed, of the image's header or else of the primary one."""
+    attrs: dict[str, Any] = {}
+    for key, name in OBSERVATION.items():
+        value = header.get(key) or (primary.get(key) if primary is not None else None)
+        if isinstance(value, str | int | float) and str(value).strip():
+            attrs[name] = value.strip() if isinstance(value, str) else value
+    return attrs

@@ -1,0 +1,137 @@
+"""A table of spectra as a Dataset: data with their errors and flags, and the coordinate.
+
+A value in each row: the dim is the coordinate. A vector in a single row: the same. Vectors in several rows: the dims
+are ``row`` and ``pixel``, and the coordinate is over both, since it may differ from row to row.
+"""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import xarray as xr
+from astropy.io import fits
+
+from xr_modelfit.fits_io.column_arrays import ColumnArray, column_dtype, memory_column
+from xr_modelfit.fits_io.columns import SpectrumTable
+from xr_modelfit.fits_io.flags import Flags
+from xr_modelfit.fits_io.hdus import Role
+from xr_modelfit.fits_io.log_axes import ANGSTROM
+from xr_modelfit.fits_io.reading import ABOUT_ERRORS, ABOUT_GOOD, FITS_COLUMN, Reading, observation
+from xr_modelfit.fits_io.table_columns import Column
+from xr_modelfit.fits_io.units import error_units, logarithm_of, spelled
+from xr_modelfit.fits_io.world_axes import identifier, unique
+
+__all__ = ["spectrum"]
+
+_STANDARD_NAMES = {"wavelength": "radiation_wavelength", "frequency": "radiation_frequency"}
+
+
+def spectrum(table: SpectrumTable, hdus: fits.HDUList | None, reading: Reading) -> xr.Dataset:
+    """The Dataset of a table whose columns are told."""
+    name = table.quantity or (identifier(table.coordinate.name) if table.coordinate is not None else None)
+    grid = bool(table.data[0].shape) and table.rows > 1
+    along = "pixel" if grid or name is None else name
+    dims: tuple[Hashable, ...] = ("row", along) if grid else (along,)
+    reading.require_chunks_of(dims)
+    reader = _Reader(table, hdus, reading)
+    coords: dict[Hashable, xr.Variable] = {}
+    if table.coordinate is not None and name is not None:
+        coords[name] = reader.coordinate(dims, name)
+    variables: dict[Hashable, xr.Variable] = {}
+    for c in table.data:
+        own = unique(identifier(c.name) or "data", [*map(str, coords), *map(str, dims), *map(str, variables)])
+        variables |= reader.data(c, own, dims)
+    if reading.ignore_bits is not None and not any(role is Role.FLAGS for _, role, _ in table.companions.values()):
+        raise ValueError(
+            f"ignore_bits is given, but no column of {table.shown} holds flags. Leave it out, or name it: "
+            "columns={'flags': ...}."
+        )
+    per = dims[:1] if grid or not table.data[0].shape else ()
+    for c in table.others:
+        own = unique(identifier(c.name) or "column", [*map(str, coords), *map(str, dims), *map(str, variables)])
+        coords[own] = reader.variable(per, c, _unit_attrs(spelled(c.unit)))
+    return xr.Dataset(variables, coords, observation(table.hdu.header, reader.primary))
+
+
+class _Reader:
+    """Makes variables of the columns of a table."""
+
+    def __init__(self, table: SpectrumTable, hdus: fits.HDUList | None, reading: Reading) -> None:
+        self.table, self.hdus, self.reading = table, hdus, reading
+        self.primary = hdus[0].header if hdus is not None else None
+
+    def variable(
+        self, dims: Any, column: Column, attrs: Mapping[str, Any], role: Role = Role.DATA, ignored: int = 0
+    ) -> xr.Variable:
+        """A column as it is, or as ``role`` says."""
+        path, table = self.reading.path, self.table
+        if path is None:
+            return self.reading.variable(dims, memory_column(table.hdu, column, role, ignored), attrs)
+        return self.reading.variable(dims, ColumnArray(path, table.index, table.hdu, column, role, ignored), attrs)
+
+    def coordinate(self, dims: tuple[Hashable, ...], name: str) -> xr.Variable:
+        """The coordinate, with its unit; of logarithms, what they are the logarithms of."""
+        column = self.table.coordinate
+        assert column is not None
+        inner = logarithm_of(column.unit)
+        logarithmic = self.table.logarithmic or inner is not None
+        units = spelled(column.unit if inner is None else inner, wavelength=name == "wavelength")
+        if logarithmic and (not units or units.lower() in ("dex", "1")):
+            units = ANGSTROM  # as SDSS has it, who says nothing
+        attrs = _unit_attrs(units) | _about(name, column, self.table.hdu.header, self.primary)
+        attrs[FITS_COLUMN] = column.name
+        variable = self.variable(dims, column, attrs, Role.LOGARITHM if logarithmic else Role.DATA)
+        return variable.load() if len(dims) == 1 else variable  # an index is read
+
+    def data(self, column: Column, name: str, dims: tuple[Hashable, ...]) -> dict[Hashable, xr.Variable]:
+        """The variables of a data column: itself, its errors, and where it is good."""
+        units = self._units(column)
+        found: dict[Hashable, xr.Variable] = {}
+        for companion, role, owner in self.table.companions.values():
+            if owner != column:
+                continue
+            key = f"{name}{role.suffix}"
+            if role.suffix == "_sigma":
+                own = error_units(spelled(companion.unit, wavelength=self._is_of_wavelength), units, role)
+                found[key] = self.variable(dims, companion, _unit_attrs(own) | ABOUT_ERRORS, role)
+            elif role is Role.GOOD:
+                found[key] = self.variable(dims, companion, ABOUT_GOOD, role)
+            else:
+                flags = self._flags(companion)
+                found[key] = self.variable(dims, companion, ABOUT_GOOD | flags.said(), role, flags.ignored)
+                if flags.are_kept:
+                    found[f"{name}_flags"] = self.variable(dims, companion, flags.attrs())
+        told = self._flags(column).attrs() if column in self.table.flags else {}  # a second kind, as it is
+        attrs = _unit_attrs(units) | told | ({"ancillary_variables": " ".join(map(str, found))} if found else {})
+        return {name: self.variable(dims, column, attrs), **found}
+
+    def _flags(self, column: Column) -> Flags:
+        shown = f"the column {column.name!r}"
+        return Flags.of(self.reading, shown, self.table.hdu.header, self.hdus, column_dtype(column))
+
+    @property
+    def _is_of_wavelength(self) -> bool:
+        return self.table.quantity == "wavelength"
+
+    def _units(self, column: Column) -> str:
+        """TUNIT; of the main data, else BUNIT of the table or of the whole file (SDSS)."""
+        text = column.unit
+        if not text and column is self.table.data[0]:
+            headers = [self.table.hdu.header, *([self.primary] if self.primary is not None else [])]
+            text = next((str(h["BUNIT"]) for h in headers if str(h.get("BUNIT", "")).strip()), "")
+        return spelled(text, wavelength=self._is_of_wavelength)
+
+
+def _unit_attrs(units: str) -> dict[str, Any]:
+    return {"units": units} if units else {}
+
+
+def _about(name: str, column: Column, header: fits.Header, primary: fits.Header | None) -> dict[str, Any]:
+    """What the coordinate is, in vacuum or in air where something tells it."""
+    attrs = {"standard_name": _STANDARD_NAMES[name]} if name in _STANDARD_NAMES else {}
+    vacuum = next((h["VACUUM"] for h in (header, primary) if h is not None and "VACUUM" in h), None)
+    where = ""
+    if "AIR" in column.key or column.ucd.startswith("em.wl;obs.atmos"):
+        where = " in air"
+    elif "VAC" in column.key or vacuum in (True, 1):
+        where = " in vacuum"
+    return {"long_name": f"{name}{where if name == 'wavelength' else ''}", **attrs}

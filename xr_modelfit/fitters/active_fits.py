@@ -1,0 +1,211 @@
+"""Fits in flight: where each is, what it has seen, and its linear system.
+
+No operation mixes columns (`fitters.sums`), so that a fit's bits depend on nothing but the fit.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from xr_modelfit.analysis.derivatives import jacobian, mended, values, weighted
+from xr_modelfit.fitters.chunking import at_least_two
+from xr_modelfit.fitters.samples import Samples
+from xr_modelfit.fitters.sums import columns, dot, norm2
+from xr_modelfit.models.problem import Problem
+
+__all__ = ["Slots"]
+
+Shared = list[np.ndarray] | None
+
+FIRST_DAMPING = 1e-1
+_SUDDEN = 1e8  # growth of the square of a column from one step to the next that is looked into
+
+_STATE = (
+    "ids",
+    "P",
+    "low",
+    "high",
+    "free",
+    "damping",
+    "growth",
+    "n_iter",
+    "n_flat",
+    "dof",
+    "chi2",
+    "size2",
+    "H",
+    "g",
+    "D",
+    "before",
+    "stretch",
+)
+
+
+class Slots:
+    """Fits in flight, one column each.
+
+    ``y``, ``r``, ``w`` have shape (n, b), inputs (n, 1) or (n, b), ``P`` and bounds (K, b),
+    ``g`` and ``free`` (k, b), ``H`` (k, k, b), the others (b,).
+    """
+
+    ids: np.ndarray
+    P: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    free: np.ndarray
+    damping: np.ndarray
+    growth: np.ndarray
+    n_iter: np.ndarray
+    n_flat: np.ndarray
+    dof: np.ndarray
+    chi2: np.ndarray
+    size2: np.ndarray
+    H: np.ndarray
+    g: np.ndarray
+    D: np.ndarray
+    before: np.ndarray
+    stretch: np.ndarray
+    plain: np.ndarray  # whether the parameters may as well be those of the model
+    cautious = 0  # iterations that go at most nine tenths of the way to a bound
+
+    def __init__(self, problem: Problem, inputs: list[np.ndarray], y: np.ndarray, w: np.ndarray | None) -> None:
+        self.problem, self.inputs, self.y, self.w = problem, inputs, y, w
+        self.r = y
+        self.ours = np.flatnonzero(problem.free)
+
+    @classmethod
+    def filled(
+        cls,
+        problem: Problem,
+        samples: Samples,
+        ids: np.ndarray,
+        starts: np.ndarray,
+        bounds: tuple[np.ndarray, np.ndarray],
+    ) -> "Slots":
+        """New fits ``ids`` at their starts; never fewer than two columns, see `fitters.sums`."""
+        ids = at_least_two(ids)
+        inputs, y, w = samples.columns(ids)
+        self = cls(problem, inputs, y, w)
+        b, k = ids.size, self.ours.size
+        self.ids = ids
+        self.low, self.high = (np.ascontiguousarray(a[ids].T) for a in bounds)
+        self.free = ~(self.low == self.high)[self.ours]
+        self.P = problem.with_ties(np.ascontiguousarray(starts[ids].T))
+        self.damping, self.growth = np.full(b, FIRST_DAMPING), np.full(b, 2.0)
+        self.n_iter, self.n_flat = np.zeros(b), np.zeros(b)
+        self.dof = np.maximum(samples.n_points[ids] - np.count_nonzero(self.free, axis=0), 1.0)
+        self.size2 = norm2(self._weighed(y))
+        self.plain = np.ones(b, dtype=bool)
+        self.begin()
+        self.r, shared = self.residual(self.P)
+        self.chi2 = norm2(self.r)
+        self.H, self.g = np.zeros((k, k, b)), np.zeros((k, b))
+        self.D, self.before, self.stretch = np.zeros((k, b)), np.zeros((k, b)), np.ones(b)
+        self._linearise(np.arange(b), shared)
+        return self
+
+    def begin(self) -> None:
+        """What is to be done at the starts, before the first residual."""
+
+    def model_parameters(self, P: np.ndarray, which: np.ndarray | None = None) -> np.ndarray:
+        """Parameters of the model (K, b), ties applied, from rows as in ``P``; ``which`` are the columns."""
+        return P
+
+    def tied(self, P: np.ndarray) -> np.ndarray:
+        """``P`` after a step, with what follows from it."""
+        return self.problem.with_ties(P)
+
+    def kept(self, which: np.ndarray) -> "Slots":
+        """The fits in the columns ``which``."""
+        which = at_least_two(which)
+        w = None if self.w is None else columns(self.w, which)
+        inputs = [x if x.shape[1] == 1 else columns(x, which) for x in self.inputs]
+        new = Slots(self.problem, inputs, columns(self.y, which), w)
+        new.r = columns(self.r, which)
+        for name in _STATE:
+            setattr(new, name, columns(getattr(self, name), which))
+        return new
+
+    def joined(self, other: "Slots") -> "Slots":
+        """These fits and others."""
+
+        def beside(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            return np.concatenate([a, b], axis=-1)
+
+        inputs = [x if x is z else beside(x, z) for x, z in zip(self.inputs, other.inputs, strict=True)]
+        w = None if self.w is None or other.w is None else beside(self.w, other.w)
+        new = Slots(self.problem, inputs, beside(self.y, other.y), w)
+        new.r = beside(self.r, other.r)
+        for name in _STATE:
+            setattr(new, name, beside(getattr(self, name), getattr(other, name)))
+        return new
+
+    def residual(self, P: np.ndarray) -> tuple[np.ndarray, Shared]:
+        """Weighted residual, and what the Jacobian there shares with the model's values."""
+        found, shared = values(self.problem, self.inputs, self.model_parameters(P))
+        r = self.y - found
+        return weighted(self.problem, r, self.w, out=r), shared
+
+    def _weighed(self, values: np.ndarray) -> np.ndarray:
+        return values if self.w is None else values * self.w
+
+    def move(self, P: np.ndarray, r: np.ndarray, chi2: np.ndarray, taken: np.ndarray, shared: Shared) -> None:
+        """Go to ``P`` where the step is taken; ``r`` and ``shared`` are those of `residual` there."""
+        which, back = np.flatnonzero(taken), np.flatnonzero(~taken)
+        if back.size < which.size:  # copy the fewer columns
+            P[:, back], r[:, back], chi2[back] = self.P[:, back], self.r[:, back], self.chi2[back]
+            self.P, self.r, self.chi2 = P, r, chi2
+        elif which.size:
+            self.P[:, which], self.r[:, which], self.chi2[which] = P[:, which], r[:, which], chi2[which]
+        self._linearise(which, shared)
+
+    def jacobian(
+        self, which: np.ndarray, shared: Shared = None
+    ) -> tuple[list[np.ndarray], np.ndarray | None, list[np.ndarray]]:
+        """Inputs, weights and weighted Jacobian of the columns ``which``."""
+        every = np.array_equal(which, np.arange(self.ids.size))
+
+        def picked(a: np.ndarray) -> np.ndarray:
+            return a if every or a.shape[1] == 1 else columns(a, which)
+
+        w = None if self.w is None else picked(self.w)
+        inputs = [picked(x) for x in self.inputs]
+        known = None if shared is None else [picked(a) for a in shared]
+        P = self.model_parameters(picked(self.P), None if every else which)
+        J = jacobian(self.problem, inputs, P, picked(self.low), picked(self.high), known, w)
+        return inputs, w, [np.ascontiguousarray(c) for c in J]
+
+    def _linearise(self, which: np.ndarray, shared: Shared) -> None:
+        """``H`` and ``g`` anew in the columns ``which``."""
+        if not which.size:
+            return
+        others = np.ones(self.ids.size, dtype=bool)
+        others[which] = False
+        back = np.flatnonzero(others)
+        if which.size <= 0.7 * self.ids.size:
+            at, back = which, back[:0]
+        else:  # copying columns out would cost more than to compute the others too
+            at = np.arange(self.ids.size)
+        H, g = columns(self.H, back), columns(self.g, back)
+        every = at.size == self.ids.size
+        inputs, w, J = self.jacobian(at, shared)
+        self._products(J, slice(None) if every else at)
+        # A column that is no number, or a complex one that is suddenly long: at a cusp, perhaps.
+        P = self.model_parameters(self.P[:, at], None if every else at)
+        most = _SUDDEN * self.D[:, at] ** 2 if self.problem.ways.complex else np.finfo(float).max
+        doubtful = ~np.all(np.einsum("iib->ib", self.H)[:, at] <= most, axis=0) & np.isfinite(self.chi2[at])
+        doubtful[back] = False
+        if doubtful.any():
+            bounds = (self.low[:, at], self.high[:, at])
+            if mended(self.problem, inputs, w, P, bounds, J, doubtful).any():
+                self._products(J, slice(None) if every else at)
+        if back.size:
+            self.H[..., back], self.g[..., back] = H, g
+
+    def _products(self, J: list[np.ndarray], at: Any) -> None:
+        """``H`` and ``g`` from the weighted Jacobian of the columns ``at``."""
+        r = self.r if isinstance(at, slice) else columns(self.r, at)
+        for i, a in enumerate(J):
+            self.g[i, at] = dot(a, r)
+            for j in range(i + 1):
+                self.H[i, j, at] = self.H[j, i, at] = dot(a, J[j])

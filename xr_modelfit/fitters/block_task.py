@@ -1,0 +1,104 @@
+"""What a task of a call needs to know beside its arrays, and what its packed array holds."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from xr_modelfit.fitters.diagnosis import Diagnosis
+from xr_modelfit.fitters.samples import Fitter
+from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.spreads import Products, Spread
+from xr_modelfit.quiet import innermost
+
+__all__ = ["BlockTask", "Layout", "Role"]
+
+
+_SAMPLED = {"data", "input", "where", "weights", "place"}
+
+
+class Role(NamedTuple):
+    """What an array of a block is: its kind, and the parameter, input or dim that it belongs to."""
+
+    kind: str
+    name: str | int = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each field lies in the trailing axis of the packed array.
+
+    Parameters
+    ----------
+    n_parameters : int
+    info_names : tuple of str
+    covariance : bool
+    diagnosed : bool
+        Whether each fit says if its diagnostics could not be written.
+    """
+
+    n_parameters: int
+    info_names: tuple[str, ...] = ()
+    covariance: bool = False
+    diagnosed: bool = False
+
+    @cached_property
+    def fields(self) -> Mapping[str, slice]:
+        """Name to slice: ``parameters``, ``stderr``, each scalar, each info, ``covariance``, ``unwritten``."""
+        K = self.n_parameters
+        widths = {"parameters": K, "stderr": K}
+        widths |= dict.fromkeys(("chi2", "reduced_chi2", "dof", "n_points", "n_iter", "fit_status"), 1)
+        widths |= {f"info:{name}": 1 for name in self.info_names}
+        if self.covariance:
+            widths["covariance"] = K * K
+        if self.diagnosed:
+            widths["unwritten"] = 1
+        stops = np.cumsum(list(widths.values()))
+        return {
+            name: slice(int(stop) - width, int(stop)) for (name, width), stop in zip(widths.items(), stops, strict=True)
+        }
+
+    @property
+    def width(self) -> int:
+        return max(s.stop for s in self.fields.values())
+
+
+@dataclass(frozen=True, eq=False)
+class BlockTask:
+    """Everything that a task needs beside its arrays; picklable, shared by all blocks of a call.
+
+    ``label`` makes the task unlike any other: results of two calls never share a dask key.
+    ``place`` is the user's function that the call was made in, if any (`quiet`). ``spreads`` make nodes, and
+    their weights, of the arrays that they are for.
+    """
+
+    problem: Problem
+    fitter: Fitter
+    layout: Layout
+    roles: tuple[Role, ...]
+    n_fitted_dims: int
+    sigma: bool = False
+    scalar_weight: float | None = None
+    absolute: bool = False
+    skipna: bool = True
+    min_points: int | None = None
+    keep_failed: bool = False
+    raising: bool = False
+    diagnosis: Diagnosis | None = None
+    label: str = field(default_factory=lambda: uuid.uuid4().hex)
+    place: str | None = field(default_factory=innermost)
+    spreads: Mapping[Role, Spread | Products] = field(default_factory=dict)
+
+    def n_core(self, role: Role) -> int:
+        """How many of the last axes of an array belong to the samples of a fit."""
+        if role.kind == "input" and role in self.spreads:
+            return self.n_fitted_dims + 1  # coordinate or edges of each sample
+        if role.kind == "response" or (role.kind == "input" and self.problem.sampling is not None):
+            return 1  # weights of nodes, and nodes
+        return self.n_fitted_dims if role.kind in _SAMPLED else 0
+
+    def __dask_tokenize__(self) -> str:
+        return self.label

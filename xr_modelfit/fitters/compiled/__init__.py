@@ -1,0 +1,1 @@
+"""The numba engine: the same steps as the NumPy engine, compiled."""

@@ -1,0 +1,118 @@
+"""Small systems of equations of the fits that are side by side, for compiled loops.
+
+``V`` (ROWS, k, LANES) and ``Q`` (3, k, k, LANES) hold the vectors and matrices of the free parameters; their rows have
+the names that stand below. Numbers lie in few arrays, since each array more costs the compiler time. What holds or
+not is 1 or 0.
+"""
+
+import numpy as np
+
+from xr_modelfit.fitters.compiled.lanes import helper, rows
+from xr_modelfit.fitters.compiled.vectors import anywhere, choose, load, save, zero
+from xr_modelfit.tracing.source import ROWS
+
+__all__ = ["clip", "normalise", "solve", "step_inside"]
+
+(
+    PLACE, SLOPE, SCALED, INVERSE, LARGEST, SHIFT, X, STEP, BEFORE, LOW, HIGH, PUSH, REST, CUT, Z, BENT, PIVOT, USED,
+    OVER,
+) = rows(ROWS)  # fmt: skip
+NORMAL, MATRIX, LOWER = rows(3)  # J'J, the same of columns of length 1, its factor
+
+
+@helper
+def clip(value, low, high):
+    value = choose(value < low, low, value)
+    return choose(value > high, high, value)
+
+
+@helper
+def solve(Q, V, right, by, singular):
+    """``(M + by * diag(shift)) x = V[right]`` by factors L D L'; directions without pivot, or not used, are left out.
+
+    Returns ``x' V[right]``.
+    """
+    k = V.shape[1]
+    for j in range(k):
+        pivot = load(Q, (MATRIX, j, j)) + by * load(V, (SHIFT, j))
+        total = load(V, (right, j))
+        for m in range(j):
+            below = load(Q, (LOWER, j, m))
+            pivot -= below * below * load(V, (PIVOT, m))
+            total -= below * load(V, (Z, m))
+        good = (load(V, (USED, j)) != 0.0) & (pivot > singular)
+        inverse = choose(good, 1.0 / pivot, 0.0)
+        save(V, (PIVOT, j), choose(good, pivot, 0.0))
+        save(V, (Z, j), total)
+        save(V, (X, j), total * inverse)
+        for i in range(j + 1, k):
+            total = load(Q, (MATRIX, i, j))
+            for m in range(j):
+                total -= load(Q, (LOWER, i, m)) * load(Q, (LOWER, j, m)) * load(V, (PIVOT, m))
+            save(Q, (LOWER, i, j), total * inverse)
+    gain = zero()
+    for j in range(k - 1, -1, -1):
+        total = load(V, (X, j))
+        for i in range(j + 1, k):
+            total -= load(Q, (LOWER, i, j)) * load(V, (X, i))
+        save(V, (X, j), total)
+        gain += total * load(V, (right, j))
+    return gain
+
+
+@helper
+def _crosses(V, j):
+    there = load(V, (PLACE, j)) + load(V, (STEP, j))
+    return (load(V, (USED, j)) != 0.0) & ((there < load(V, (LOW, j))) | (there > load(V, (HIGH, j))))
+
+
+@helper
+def step_inside(Q, V, by, singular):
+    """The step, solved again with those parameters on their bounds that it would carry across."""
+    k = V.shape[1]
+    more = _crosses(V, np.int64(0))
+    for j in range(k):
+        over = _crosses(V, j)
+        save(V, (OVER, j), choose(over, 1.0, 0.0))
+        more |= over
+    rounds = 0
+    while rounds < k and anywhere(more):
+        rounds += 1
+        for j in range(k):
+            place = load(V, (PLACE, j))
+            there = clip(place + load(V, (STEP, j)), load(V, (LOW, j)), load(V, (HIGH, j)))
+            over = load(V, (OVER, j)) != 0.0
+            save(V, (CUT, j), choose(over, (there - place) / load(V, (INVERSE, j)), 0.0))
+        for i in range(k):
+            rest = load(V, (SCALED, i))
+            for j in range(k):
+                rest -= load(Q, (MATRIX, i, j)) * load(V, (CUT, j))
+            save(V, (REST, i), choose(load(V, (OVER, i)) != 0.0, 0.0, rest))
+        for i in range(k):
+            for j in range(k):
+                either = (load(V, (OVER, i)) != 0.0) | (load(V, (OVER, j)) != 0.0)
+                save(Q, (MATRIX, i, j), choose(either, 0.0, load(Q, (MATRIX, i, j))))
+        solve(Q, V, REST, by, singular)
+        again = more & False
+        for j in range(k):
+            over = load(V, (OVER, j)) != 0.0
+            step = choose(over, load(V, (CUT, j)), load(V, (X, j))) * load(V, (INVERSE, j))
+            save(V, (STEP, j), choose(more, step, load(V, (STEP, j))))
+            across = more & _crosses(V, j) & (load(V, (OVER, j)) == 0.0)
+            save(V, (OVER, j), choose(across, 1.0, load(V, (OVER, j))))
+            again |= across
+        more = again
+        normalise(Q, V)
+
+
+@helper
+def normalise(Q, V):
+    """``M``: the matrix ``H`` of the parameters in use, with columns of length 1."""
+    k = V.shape[1]
+    for a in range(k):
+        for b in range(a + 1):
+            both = (load(V, (USED, a)) != 0.0) & (load(V, (USED, b)) != 0.0)
+            scaled = load(Q, (NORMAL, a, b)) * load(V, (INVERSE, a)) * load(V, (INVERSE, b))
+            scaled = choose(both, scaled, 0.0)
+            save(Q, (MATRIX, a, b), scaled)
+            save(Q, (MATRIX, b, a), scaled)

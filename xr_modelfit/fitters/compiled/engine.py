@@ -1,0 +1,132 @@
+"""The compiled engine: arrays of a block in, what became of its fits out.
+
+It does all fits in one call that holds no lock of the interpreter (`fitters.compiled.levenberg`),
+and leaves to the NumPy engine those that need more than derivatives: where a sample lies on a cusp of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from xr_modelfit.fitters import active_fits as slots
+from xr_modelfit.fitters import levenberg_marquardt as steps
+from xr_modelfit.fitters.compiled.kernels import kernels, loop
+from xr_modelfit.fitters.covariance import AT_MINIMUM, ON_BOUND, Judgement, of_all_parameters, slopes_of_ties
+from xr_modelfit.fitters.normal import SQUARES, WORST
+from xr_modelfit.fitters.samples import FitArrays, Samples
+from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.sampling import Sampling
+from xr_modelfit.tracing.source import LANES, LEFT, PIECE, ROWS, SCALARS, rows_of_nodes
+
+__all__ = ["solve_fits"]
+
+Bounds = tuple[np.ndarray, np.ndarray]
+
+_AT_ONCE = 2**18  # numbers that are kept of fits until they are judged
+
+
+def solve_fits(
+    problem: Problem,
+    samples: Samples,
+    ids: np.ndarray,
+    starts: np.ndarray,
+    bounds: Bounds,
+    options: steps.Options,
+    out: FitArrays,
+    cautious: int = 0,
+) -> np.ndarray:
+    """Fit ``ids``, written to ``out``; returns those that are left to the other engine.
+
+    Arguments as in `fitters.samples.Fitter`, and of `fitters.active_fits.Slots`.
+    """
+    functions = kernels(_source(problem))
+    k, K, n = int(np.count_nonzero(problem.free)), problem.n_parameters, samples.y.shape[1]
+    rules = (
+        options.maxiter, options.ftol, options.xtol, options.gtol, slots.FIRST_DAMPING, steps.SLOW, steps.ALONG,
+        steps.ALPHA, steps.FORGET, steps.ROUNDING, steps.STUCK, steps.NEAR, steps.ALIGNED, steps.FLAT, steps.SINGULAR,
+        steps.EARLY, steps.POOR, steps.GAINS, cautious, steps.LONGER,
+    )  # fmt: skip
+    limits = (ON_BOUND, AT_MINIMUM, WORST, *SQUARES)
+    arrays = _arrays(samples)
+    given = (*arrays, *_tables(starts, *bounds), np.flatnonzero(problem.free))
+    work = _work(arrays[1].shape[0], n, k, K, problem.sampling)
+    left = []
+    most = max(_AT_ONCE // (1 + k) ** 2, 1)
+    for start in range(0, ids.size, most):
+        some = ids[start : start + most]
+        sums = np.empty((some.size, 2 + k, 1 + k))
+        loop()(
+            *functions.addresses, some, *given, tuple(float(rule) for rule in rules), limits, out.parameters,
+            out.status, out.n_iter, sums, *work, np.empty((some.size, 2 * k + SCALARS)), np.empty(LANES, np.int64),
+            np.empty(some.size, np.int64), np.empty((2, k, k)), np.empty(k), np.empty(k),
+        )  # fmt: skip
+        undone = out.status[some] == LEFT
+        out.parameters[some[undone]], out.n_iter[some[undone]] = np.nan, np.nan
+        left.append(some[undone])
+        _judge(problem, some, sums, bounds, out)
+    return np.concatenate(left) if left else ids
+
+
+def _judge(problem: Problem, ids: np.ndarray, sums: np.ndarray, bounds: Bounds, out: FitArrays) -> None:
+    """Take the judgement on those of the fits ``ids`` that are clear cases from what `solve_all` writes of them."""
+    clear = (sums[:, 0, 1] == 1.0) & (out.status[ids] != LEFT)
+    if not clear.all():  # to pick them copies all
+        ids, sums = ids[clear], sums[clear]
+    if not ids.size:
+        return
+    held = np.stack([column == 1.0 for column in sums[:, -1, 1:].T])  # at once, NumPy would go along the short axis
+    inverse = np.moveaxis(sums[:, 1:-1, 1:], 0, 2)
+    T, known, active = None, np.ones(1, dtype=bool), held  # without ties, nobody asks what is active
+    if problem.tied.any():
+        T, known = slopes_of_ties(problem, np.ascontiguousarray(out.parameters[ids].T))
+        low, high = (np.broadcast_to(a, out.parameters.shape)[ids][:, problem.free].T for a in bounds)
+        active = (low != high) & ~held
+    covariance = of_all_parameters(problem, inverse, T, active, held)
+    good = np.broadcast_to(known, ids.shape)
+    found = Judgement(covariance, sums[:, 0, 0], good, good, good, good, np.any(held, axis=0))
+    out.judged.append((ids[good], found.only(good)))
+
+
+def _work(n_inputs: int, n: int, k: int, K: int, sampling: Sampling | None) -> tuple[np.ndarray, ...]:
+    """Work arrays of the fits side by side; see `fitters.compiled.lanes` and `fitters.compiled.levenberg`."""
+    rows, n = n_inputs + 2 + sum(rows_of_nodes(sampling, 1 + k)), n if sampling is None else sampling.n_nodes
+    shapes = (rows, n), (2, PIECE, 1 + k), (3, K), (3, k, k), (ROWS, k), (SCALARS,), (1 + k + PIECE, 1 + k)
+    return tuple(np.zeros((*shape, LANES)) for shape in shapes)
+
+
+def _source(problem: Problem) -> str:
+    if problem.source is None:
+        raise ValueError("the problem has no source of compiled functions")
+    return problem.source
+
+
+def _arrays(samples: Samples) -> Sequence[np.ndarray]:
+    """Data (b, n), inputs (n_inputs, 1 or b, n), weights and which samples are valid, without rows where all are.
+
+    And the weights of nodes, without columns where there are none.
+    """
+    y = samples.y
+    nothing, none = np.zeros((0, y.shape[1])), np.zeros((1, 0))
+    if samples.sampling is not None:
+        valid, inputs, y, w = nothing.astype(bool), samples.inputs, y, samples.weights
+        if samples.sampling.apart and not samples.all_valid:
+            valid = np.array(samples.valid, order="C")  # samples that are left out are then as if they were not there
+        else:
+            inputs, y, w = samples.in_rows()
+        rows = max(x.shape[0] for x in inputs[:-1])
+        x = np.stack([np.broadcast_to(x, (rows, x.shape[1])) for x in inputs[:-1]])
+        # Copies: what cannot be written to has another type, for which the loop would be compiled anew.
+        w = nothing if w is None else np.array(w, order="C")
+        return np.array(y, order="C"), x, w, valid, np.array(inputs[-1], order="C")
+    rows = max(x.shape[0] for x in samples.inputs)
+    x = np.stack([np.broadcast_to(x, (rows, y.shape[1])) for x in samples.inputs])
+    weights = nothing if samples.weights is None else np.ascontiguousarray(samples.weights)
+    valid = nothing.astype(bool) if samples.all_valid else np.ascontiguousarray(samples.valid)
+    return np.ascontiguousarray(y), x, weights, valid, none
+
+
+def _tables(*tables: np.ndarray) -> list[np.ndarray]:
+    """Tables of parameters, (b, K) each, or (1, K) where all fits share a row of memory."""
+    return [np.ascontiguousarray(t if t.strides[0] else t[:1], dtype=float) for t in tables]

@@ -1,0 +1,1 @@
+"""What is done with fits that failed: other starts, saddles, plateaus, kinks."""

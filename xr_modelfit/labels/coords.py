@@ -1,0 +1,358 @@
+"""Dims and coordinates by name: what each fit consumes, and what each model input reads.
+
+Companions of the data (masks, errors, weights, start and bound maps, coordinates) are checked
+and stripped of their own labels here, so that only the data's labels reach the result.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import EllipsisType
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xr_modelfit.messages import a, listed, suggestion
+from xr_modelfit.units.time_units import check_time_units
+from xr_modelfit.units.times import CalendarError, TimeAxis, holds_times, undecoded_axis
+from xr_modelfit.units.units import Measure, measure_of, plain
+
+__all__ = ["Labels", "ModelInput", "bare", "fitted_dims", "model_inputs", "require_same_index"]
+
+DimArg = Hashable | Iterable[Hashable] | EllipsisType | None
+CoordsArg = Hashable | xr.DataArray | Mapping[str, Hashable | xr.DataArray] | None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The data to fit, and what names in a call may stand for.
+
+    Parameters
+    ----------
+    data : xarray.DataArray
+    variables : mapping of Hashable to DataArray
+        Coordinates of the data, and the variables of its Dataset where there is one.
+    """
+
+    data: xr.DataArray
+    variables: Mapping[Any, xr.DataArray]
+
+    def find(self, argument: str, value: Any) -> xr.DataArray:
+        """The array that ``value``, a name or an array, stands for."""
+        if isinstance(value, xr.DataArray):
+            return plain(value)
+        if isinstance(value, xr.Dataset):
+            raise TypeError(f"{argument} is a Dataset; pick one of its variables, {listed(value.data_vars)}.")
+        if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
+            raise ValueError(
+                f"{argument} names {len(value)} coordinates, {listed(value)}; it is one. Name {value[0]!r}, for one."
+            )
+        if isinstance(value, xr.Variable | np.ndarray | list | tuple) and not _is_name(value):
+            raise TypeError(
+                f"{argument} is {a(value)}; it must be a DataArray or a name, so that it can be matched by the names "
+                f"of its dims. Wrap it: xr.DataArray(values, dims={self._dims_for(np.shape(value))})."
+            )
+        if _is_name(value) and value in self.variables:
+            return self.variables[value]
+        no_name = isinstance(value, bool | float | complex | np.bool_ | np.inexact)
+        if not isinstance(value, str) and (no_name or callable(value) or not _is_name(value)):
+            shown = repr(value) if no_name else a(value)
+            raise TypeError(f"{argument} is {shown}; pass a DataArray or the name of one.")
+        raise ValueError(
+            f"{argument} names {value!r}, which is not there; known names are {listed(self.variables)}."
+            f"{suggestion(value, self.variables)}"
+        )
+
+    def _dims_for(self, shape: tuple[int, ...]) -> str:
+        """Dims that an array of this shape may have had, as a message shows them."""
+        fits = [d for d, n in self.data.sizes.items() if n in shape]
+        return repr(fits) if tuple(self.data.sizes[d] for d in fits) == shape else "[...]"
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """One input of the model and the coordinate that it reads.
+
+    ``values`` are numbers without labels; ``coordinate`` is the name, ``measure`` what they mean.
+    """
+
+    name: str
+    coordinate: Hashable
+    values: xr.Variable
+    measure: Measure = field(default_factory=Measure)
+
+
+def _is_name(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return not isinstance(value, list | np.ndarray | xr.Variable | xr.Dataset)
+
+
+def fitted_dims(labels: Labels, dim: DimArg, coords: CoordsArg) -> tuple[Hashable, ...]:
+    """The dims that each fit consumes, in the order of their names.
+
+    Neither the order of the data's dims nor that in the call decides in which order the samples
+    of a fit are summed.
+
+    Raises
+    ------
+    ValueError
+        A dim is unknown or given twice, or ``dim`` is missing and ``coords`` does not tell.
+    """
+    data = labels.data
+    if isinstance(dim, xr.DataArray | xr.Variable | Mapping):
+        raise TypeError(f"dim is {a(dim)}; pass the name of a dim, one of {tuple(data.dims)}.")
+    if dim is None:
+        asked = _dims_of_coords(labels, coords)
+    elif isinstance(dim, EllipsisType):
+        asked = list(data.dims)
+    elif _is_name(dim) and (dim in data.dims or isinstance(dim, str) or not isinstance(dim, Iterable)):
+        asked = [dim]
+    else:
+        asked = list(dim)  # type: ignore[arg-type]
+    unknown = [d for d in asked if d not in data.dims]
+    if unknown:
+        hint = suggestion(unknown[0], data.dims)
+        if unknown[0] in data.coords and data.coords[unknown[0]].ndim:
+            on = data.coords[unknown[0]].dims[0]
+            hint = f" {unknown[0]!r} is a coordinate on {on!r}: dim={on!r}, coords={unknown[0]!r}."
+        elif isinstance(unknown[0], int):
+            hint = f" Dims are named, not numbered: dim={data.dims[0] if data.dims else None!r}, for one."
+        raise ValueError(f"dim is {dim!r}, but the data has dims {tuple(data.dims)}: no dim {unknown[0]!r}.{hint}")
+    if len(set(asked)) != len(asked):
+        raise ValueError(f"dim is {dim!r}: each dim can be given once only.")
+    if not asked:
+        raise ValueError(f"dim is {dim!r}: name at least one of the data's dims {tuple(data.dims)}.")
+    return tuple(sorted(asked, key=str))
+
+
+def _dims_of_coords(labels: Labels, coords: CoordsArg) -> list[Hashable]:
+    data = labels.data
+    ask = (
+        f"Say which dims each fit consumes: dim={data.dims[-1]!r}, for one, of {tuple(data.dims)}." if data.dims else ""
+    )
+    if coords is None:
+        raise ValueError(f"dim is missing. {ask}")
+    given = list(coords.values()) if isinstance(coords, Mapping) else [coords]
+    asked: list[Hashable] = []
+    for value in given:
+        array = _coordinate(labels, "coords", value)
+        if array.ndim != 1:
+            name = value if _is_name(value) else array.name
+            raise ValueError(
+                f"dim is missing, and the coordinate {name!r} has dims {array.dims}: only 1-D ones tell the dim. {ask}"
+            )
+        asked += [d for d in array.dims if d not in asked]
+    return asked
+
+
+def model_inputs(
+    labels: Labels,
+    fitted: tuple[Hashable, ...],
+    coords: CoordsArg,
+    inputs: tuple[str, ...],
+    time_units: str | None = None,
+    function: bool = False,
+) -> list[ModelInput]:
+    """What each input of the model reads; dates and durations as numbers.
+
+    ``function``: the inputs are arguments of a function that have no default, so that they may be meant as parameters.
+
+    Raises
+    ------
+    ValueError
+        An input is left without a coordinate, or a coordinate does not match the data.
+    TypeError
+        A coordinate holds neither real numbers nor times.
+    """
+    check_time_units(time_units)
+    given = _given_coords(labels, coords, inputs)
+    if function:
+        _require_coordinates(labels.data, fitted, given, inputs)
+    found = [_model_input(labels, fitted, name, given.get(name), inputs, time_units) for name in inputs]
+    _check_times(found, time_units)
+    if not any(set(one.values.dims) & set(fitted) for one in found):
+        one = found[0]
+        raise ValueError(
+            f"The coordinate {one.coordinate!r} has dims {one.values.dims}, none of which is fitted ({fitted}): it is "
+            f"constant in each fit. Name a coordinate on {fitted}: coords={{{one.name!r}: ...}}."
+        )
+    return found
+
+
+def _given_coords(labels: Labels, coords: CoordsArg, inputs: tuple[str, ...]) -> dict[str, Any]:
+    if coords is None:
+        return {}
+    if not isinstance(coords, Mapping):
+        if len(inputs) != 1:
+            raise ValueError(
+                f"coords is {coords if _is_name(coords) else 'an array'!r}, but the model has {len(inputs)} inputs. "
+                f"Say which input reads what: coords={{{', '.join(f'{i!r}: ...' for i in inputs)}}}."
+            )
+        return {inputs[0]: coords}
+    unknown = [name for name in coords if name not in inputs]
+    if unknown:
+        known = unknown[0] in labels.variables or unknown[0] in labels.data.dims
+        read = f" Keys are inputs, values coordinates: coords={{{inputs[0]!r}: {unknown[0]!r}}}." if known else ""
+        raise ValueError(f"coords has the key {unknown[0]!r}, but the model's inputs are {listed(inputs)}.{read}")
+    return dict(coords)
+
+
+def _check_times(inputs: list[ModelInput], time_units: str | None) -> None:
+    counted = [one for one in inputs if one.measure.time is not None]
+    if time_units is not None and not counted:
+        raise ValueError(
+            f"time_units is {time_units!r}, but the coordinates {listed(i.coordinate for i in inputs)} hold no times. "
+            "Leave it out."
+        )
+    calendars = {one.measure.time.calendar: one.coordinate for one in counted if one.measure.time}
+    if len(calendars) > 1:
+        told = " and ".join(f"{name!r} ({calendar})" for calendar, name in calendars.items())
+        raise CalendarError(f"The coordinates {told} are of different calendars. Convert one: .convert_calendar(...).")
+
+
+def _model_input(
+    labels: Labels,
+    fitted: tuple[Hashable, ...],
+    name: str,
+    value: Any,
+    inputs: tuple[str, ...],
+    time_units: str | None,
+) -> ModelInput:
+    data = labels.data
+    if value is None:
+        value = _by_name(data, fitted, name, inputs)
+        if value is None:
+            on_dims = [*fitted, *(c for c in data.coords if c not in fitted and _on_fitted(data, c, fitted))]
+            raise ValueError(
+                f"The model's input {name!r} has no coordinate: the fitted dims are {tuple(fitted)}, and none is taken "
+                f"by guess. Say what it reads: coords={{{name!r}: ...}}, with one of {listed(on_dims)}."
+            )
+    argument = f"The coordinate of the model's input {name!r}"
+    array = _coordinate(labels, argument, value)
+    shown = array.name if array.name is not None else name
+    title = argument if array.name is None else f"The coordinate {shown!r}"
+    _require_numbers(array, fitted, name, value)
+    values, measure = _measured(array, bare(labels.data, array, title, array.dims), title, time_units)
+    return ModelInput(name, shown if not _is_name(value) else value, values, measure)
+
+
+def _by_name(data: xr.DataArray, fitted: tuple[Hashable, ...], name: str, inputs: tuple[str, ...]) -> Hashable | None:
+    """What an input reads where the call does not say: the one fitted dim, or what bears its name."""
+    if len(inputs) == 1:
+        return fitted[0] if len(fitted) == 1 else None
+    return name if name in fitted or _on_fitted(data, name, fitted) else None
+
+
+def _require_coordinates(
+    data: xr.DataArray, fitted: tuple[Hashable, ...], given: Mapping[str, Any], inputs: tuple[str, ...]
+) -> None:
+    """Refuse arguments of a function beside the first that are neither parameters nor read a coordinate."""
+    lost = [n for n in inputs if given.get(n) is None and _by_name(data, fitted, n, inputs) is None]
+    others = [n for n in lost if n != inputs[0]]
+    if others:
+        starts, reads = (", ".join(f"{n!r}: ..." for n in names) for names in (others, lost))
+        raise ValueError(
+            f"Arguments of the model without a default, and without a coordinate: {listed(others)}. To fit them, give "
+            f"them a start: p0={{{starts}}}. To read them as inputs, name their coordinates: coords={{{reads}}}."
+        )
+
+
+def _measured(
+    array: xr.DataArray, values: xr.Variable, title: str, time_units: str | None
+) -> tuple[xr.Variable, Measure]:
+    """Values of a coordinate as numbers, and what these mean."""
+    if holds_times(array):
+        axis = TimeAxis.of(values, time_units)
+        return axis.numbers(values, title), Measure(axis.symbol, time=axis)
+    counted = undecoded_axis(array)
+    if counted is None:
+        return values, measure_of(array)
+    if time_units is not None:
+        raise ValueError(
+            f"time_units is {time_units!r}, but {title[0].lower()}{title[1:]} holds numbers that count "
+            f"{counted.units}. Decode them first, xr.decode_cf(dataset), or leave time_units out."
+        )
+    return values, Measure(counted.symbol, time=counted)
+
+
+def _on_fitted(data: xr.DataArray, name: Hashable, fitted: tuple[Hashable, ...]) -> bool:
+    return name in data.coords and any(d in fitted for d in data.coords[name].dims)
+
+
+def _coordinate(labels: Labels, argument: str, value: Any) -> xr.DataArray:
+    data = labels.data
+    if not isinstance(value, xr.DataArray) and _is_name(value) and value in data.dims and value not in data.coords:
+        return xr.DataArray(np.arange(data.sizes[value], dtype=float), dims=[value], name=value)
+    return labels.find(argument, value)
+
+
+def _require_numbers(array: xr.DataArray, fitted: tuple[Hashable, ...], name: str, value: Any) -> None:
+    shown = value if _is_name(value) else array.name
+    if not isinstance(array.dtype, np.dtype) and array.dtype.kind == "M":
+        raise TypeError(
+            f"The coordinate {shown!r} holds dates of a time zone ({array.dtype}); numpy's have none. Convert them: "
+            f".assign_coords({{{shown!r}: index.tz_convert('UTC').tz_localize(None)}})."
+        )
+    if array.dtype.kind in "iufmM":
+        return
+    dim = array.dims[0] if array.dims else None
+    index = array.indexes.get(dim) if dim is not None else None
+    if index is not None and index.nlevels > 1:
+        levels = [str(level) for level in index.names]
+        raise TypeError(
+            f"The coordinate {shown!r} is a MultiIndex with levels {listed(levels)}; the model's input {name!r} reads "
+            f"numbers. Take one level: coords={{{name!r}: {levels[0]!r}}}."
+        )
+    if holds_times(array):
+        return
+    raise TypeError(
+        f"The coordinate {shown!r} holds {array.dtype}, neither real numbers nor times, which the model's input "
+        f"{name!r} reads. Name a numeric coordinate on {tuple(fitted)}: coords={{{name!r}: ...}}."
+    )
+
+
+def bare(data: xr.DataArray, companion: xr.DataArray, argument: str, allowed: Iterable[Hashable]) -> xr.Variable:
+    """A companion of the data without labels, after its dims and indexes were found to match.
+
+    Raises
+    ------
+    ValueError
+        It has a dim that the data lacks or that is not allowed, another size, or another index.
+    """
+    allowed = tuple(allowed)
+    for dim in companion.dims:
+        if dim not in data.dims:
+            raise ValueError(
+                f"{argument} has dims {companion.dims}, the data {tuple(data.dims)}: no dim {dim!r}."
+                f"{suggestion(dim, data.dims)} Rename it, or select one position of it."
+            )
+        if dim not in allowed:
+            raise ValueError(
+                f"{argument} has the dim {dim!r}, which each fit consumes; it can vary from fit to fit only, over "
+                f"{allowed}. Reduce it over {dim!r} first."
+            )
+        if companion.sizes[dim] != data.sizes[dim]:
+            raise ValueError(
+                f"{argument} has {companion.sizes[dim]} positions along {dim!r}, the data {data.sizes[dim]}. "
+                f"Select the same positions of both."
+            )
+        if dim in companion.indexes and dim in data.indexes:
+            require_same_index(companion.indexes[dim], data.indexes[dim], argument, dim)
+    return companion.variable
+
+
+def require_same_index(theirs: Any, ours: Any, argument: str, dim: Hashable, other: str = "data") -> None:
+    """Raise a ValueError that tells how two indexes along ``dim`` differ, if they do."""
+    if ours.equals(theirs):
+        return
+    try:
+        difference = f" by up to {np.max(np.abs(np.asarray(theirs) - np.asarray(ours)))}"
+    except (TypeError, ValueError):
+        difference = ""
+    raise ValueError(
+        f"{argument} has another index along {dim!r} than the {other}: they differ{difference}. "
+        f"Where they mean the same positions, use .reindex_like({other}, method='nearest', tolerance=...) first."
+    )

@@ -1,0 +1,236 @@
+"""The response of an instrument, by name: a kernel over offsets, or a matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy.units import dimensionless_unscaled
+
+from xr_modelfit.labels.bins import at_hand
+from xr_modelfit.labels.coords import Labels, ModelInput, bare
+from xr_modelfit.messages import listed
+from xr_modelfit.units.times import TimeAxis
+from xr_modelfit.units.units import Measure, factor, measure_of, required_conversion
+
+__all__ = ["Response", "response_of", "step_of"]
+
+_UNIFORM = 1e-6  # of a step: samples that are on a grid
+_COUNTED = 1e-3  # of a step: samples by which a kernel without a coordinate may be counted
+_NOTHING = 1e-12  # of the sum of absolute values: a sum that is 0 but for rounding
+_RESOLVED = 0.1  # of a step: how well the numbers of a coordinate tell its samples apart
+
+Converted = Mapping[str, tuple[Any, Measure]]  # what coordinates were before they were converted, by model input
+
+
+@dataclass(frozen=True)
+class Response:
+    """What an instrument makes of a model along the fitted dim.
+
+    Parameters
+    ----------
+    values : Variable
+        Over the dims along which it varies from fit to fit and, last, the offset; of a matrix the fitted dim and the
+        sample that sees it.
+    offsets : ndarray, shape (n_offsets,), or None
+        As numbers inside the fit; None for a matrix.
+    """
+
+    values: xr.Variable
+    offsets: np.ndarray | None
+
+
+def response_of(
+    labels: Labels, inputs: Sequence[ModelInput], fitted: tuple[Hashable, ...], response: Any, converted: Converted
+) -> Response | None:
+    """The response that a call names; None where there is none. Arguments as in `bins_of`.
+
+    Raises
+    ------
+    ValueError
+        Its dims, its length or its unit do not match, or it is zero, or not finite.
+    TypeError
+        It holds no real numbers.
+    """
+    if response is None or response is False:
+        return None
+    array = labels.find("response", response)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"response holds {array.dtype}; real numbers are needed.")
+    read = [d for d in fitted if any(d in one.values.dims for one in inputs)]  # others are pooled
+    if len(read) != 1:
+        raise ValueError(
+            f"response is given, and {len(read)} dims are fitted, {tuple(read)}: a response runs along one. Write a "
+            "model that is convolved inside (scipy.signal.fftconvolve, for example)."
+        )
+    (dim,) = read
+    own = [d for d in array.dims if d not in labels.data.dims]
+    if any(array.sizes[d] == 0 for d in (*own, *fitted) if d in array.dims):
+        raise ValueError(f"response is empty, with the dims {dict(array.sizes)}. Give the values of a response.")
+    if len(own) != 1:
+        raise ValueError(
+            f"response has dims {array.dims}; a kernel has one dim of offsets that the data does not have, a matrix "
+            f"{dim!r} and one more. Rename the dim of a kernel: response.rename({{{dim!r}: 'offset'}})."
+        )
+    if set(array.dims) <= {*own, *fitted}:
+        array = array.compute()
+    if dim not in array.dims:
+        return _kernel(labels, inputs, dim, array, own[0], converted)
+    if len(fitted) > 1:
+        raise ValueError(
+            f"response is a matrix along {dim!r}, and each fit pools the samples of {len(fitted)} dims, {fitted}. Give "
+            "a kernel over offsets, or take the mean over the other dims before."
+        )
+    return _matrix(labels, array, dim, own[0])
+
+
+def _matrix(labels: Labels, array: xr.DataArray, dim: Hashable, out: Hashable) -> Response:
+    bare(labels.data, array.isel({out: 0}, drop=True), "response", labels.data.dims)
+    n = labels.data.sizes[dim]
+    if array.sizes[out] != n:
+        raise ValueError(
+            f"response is a matrix of {array.sizes[dim]} places along {dim!r} by {array.sizes[out]} along {out!r}; the "
+            f"data has {n} samples, and each of them needs its column: {n} along {out!r}."
+        )
+    ours, theirs = labels.data.indexes.get(dim), array.indexes.get(out)
+    if ours is not None and theirs is not None and not theirs.equals(ours) and np.all(theirs.isin(ours)):
+        raise ValueError(
+            f"response is a matrix with the labels of {dim!r} along {out!r}, in another order than the data has them. "
+            f"Put them in order: response.sel({out}=data[{str(dim)!r}].values)."
+        )
+    measure = measure_of(array)
+    pure = None if measure.unit is None else factor(measure.unit, dimensionless_unscaled)
+    times = 1.0 if measure.text is None else pure
+    if times is None:
+        raise ValueError(
+            f"response has the unit {measure.text!r}; a matrix has none, since the model's values are in the unit of "
+            "the data. Divide it by its unit."
+        )
+    _require_weight(array, (dim, out))
+    return Response(array.transpose(..., dim, out).variable.astype(float) * times, None)
+
+
+def _kernel(
+    labels: Labels,
+    inputs: Sequence[ModelInput],
+    dim: Hashable,
+    array: xr.DataArray,
+    own: Hashable,
+    converted: Converted,
+) -> Response:
+    bare(labels.data, array.isel({own: 0}, drop=True), "response", labels.data.dims)
+    along = [one for one in inputs if dim in one.values.dims]
+    if len(along) != 1:
+        raise ValueError(
+            f"response is a kernel along {dim!r}, where {len(along)} inputs of the model read coordinates, "
+            f"{listed(one.name for one in along)}: it shifts one. Give a matrix, over {dim!r} and one more dim."
+        )
+    _require_weight(array, (own,))
+    offsets = _offsets(array, own, along[0], dim, converted)
+    values: xr.Variable = xr.apply_ufunc(
+        _divided_by_sum,
+        array.transpose(..., own).variable.astype(float),
+        input_core_dims=[[own]],
+        output_core_dims=[[own]],
+        dask="parallelized",
+        output_dtypes=[float],
+        dask_gufunc_kwargs={"allow_rechunk": True},
+    )
+    return Response(values, offsets)
+
+
+def _divided_by_sum(values: np.ndarray) -> np.ndarray:
+    """Kernels (..., n_offsets) of sum 1, NaN where there is none.
+
+    The sum is taken one by one, so that it is the same however they lie.
+    """
+    total, size = np.zeros(values.shape[:-1]), np.zeros(values.shape[:-1])
+    with np.errstate(all="ignore"):  # of no use at one position: that fit alone fails
+        for k in range(values.shape[-1]):
+            total, size = total + values[..., k], size + np.abs(values[..., k])
+        total = np.where(np.abs(total) > _NOTHING * size, total, np.nan)
+        return np.asarray(values / total[..., None])
+
+
+def _require_weight(array: xr.DataArray, own: tuple[Hashable, ...]) -> None:
+    """Refuse a response, in memory, that is of no use to any fit; of several, the others give their fits a status."""
+    if not array.variable._in_memory or not array.size:
+        return
+    axes = tuple(array.dims.index(d) for d in own)
+    finite = np.all(np.isfinite(array.values), axis=axes)
+    if not finite.any():
+        raise ValueError(
+            f"response is not finite everywhere: {np.count_nonzero(~np.isfinite(array.values))} of {array.size} values "
+            "are NaN or infinite. Fill it, with 0 where there is no response."
+        )
+    # A matrix may take away what it adds, a kernel is divided by its sum.
+    with np.errstate(all="ignore"):
+        size = np.sum(np.abs(array.values), axis=axes)
+        total = size if len(own) > 1 else np.abs(np.sum(array.values, axis=axes))
+        nothing = total <= _NOTHING * size if len(own) == 1 else size == 0.0
+    if np.all(nothing | ~finite):
+        raise ValueError(
+            "response has the sum 0, so that nothing is left of a model behind it: a kernel is divided by its sum, and "
+            "a matrix multiplies the model. Check its values."
+        )
+
+
+def _offsets(array: xr.DataArray, own: Hashable, one: ModelInput, dim: Hashable, converted: Converted) -> np.ndarray:
+    """Offsets of a kernel along a coordinate, as numbers inside the fit."""
+    if own not in array.coords:
+        n = array.sizes[own]
+        step = step_of(at_hand(one.values, (dim,)), dim, _COUNTED)
+        if step is None or n % 2 == 0:
+            why = "is even" if n % 2 == 0 else f"counts samples, which are not equally spaced along {dim!r}"
+            raise ValueError(
+                f"response has {n} offsets along {own!r} and no coordinate there, so that it is centred on its middle, "
+                f"but its number {why}. Give it one: response.assign_coords({own}=offsets in the unit of "
+                f"{one.coordinate!r})."
+            )
+        return step * (np.arange(n) - n // 2)
+    coordinate = array.coords[own]
+    if coordinate.dtype.kind == "m":
+        if one.measure.time is None:
+            raise ValueError(
+                f"response has durations along {own!r}, but the coordinate {one.coordinate!r} holds no times. "
+                "Give numbers in its unit."
+            )
+        axis = TimeAxis.durations(one.measure.time.symbol)
+        offsets = axis.numbers(coordinate.variable, "The offsets of the response").values
+    elif coordinate.dtype.kind in "iuf":
+        _, was = converted.get(one.name, (None, one.measure))
+        inner, now = one.measure.text, coordinate.attrs.get("units", was.text)
+        offsets = np.asarray(coordinate.values, dtype=float)
+        if now is not None and inner is not None and now != inner:
+            what, of = f"The offsets of the response, along {own!r}, are", f"{one.coordinate!r} in the fit"
+            how = required_conversion(Measure(str(now)), Measure(inner), what, of, difference=True)
+            offsets = offsets * how.factor
+    else:
+        raise TypeError(f"The offsets of the response, along {own!r}, hold {coordinate.dtype}; numbers are needed.")
+    if not np.all(np.isfinite(offsets)):
+        raise ValueError(f"The offsets of the response, along {own!r}, are not finite everywhere.")
+    return np.asarray(offsets, dtype=float)
+
+
+def step_of(values: xr.Variable, dim: Hashable, tolerance: float = _UNIFORM) -> float | None:
+    """The step of a coordinate that all fits share and that is equally spaced, else None.
+
+    Parameters
+    ----------
+    values : Variable
+    dim : Hashable
+    tolerance : float
+        How far, in steps, a sample may be from where it would be. What rounding does to the coordinate is no distance.
+    """
+    if values.dims != (dim,) or not values._in_memory or values.size < 2:
+        return None
+    x = np.asarray(values.values, dtype=float)
+    step = float((x[-1] - x[0]) / (x.size - 1))
+    if not np.isfinite(step) or step == 0.0:
+        return None
+    resolution = np.finfo(values.dtype if values.dtype.kind == "f" else float).eps * np.max(np.abs(x))
+    apart = np.abs(x - (x[0] + step * np.arange(x.size)))
+    return step if resolution <= _RESOLVED * abs(step) and np.all(apart <= tolerance * abs(step) + resolution) else None

@@ -1,0 +1,1 @@
+"""An astropy model as a function of arrays: its expression, ties, grid and samples."""

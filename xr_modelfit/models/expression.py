@@ -1,0 +1,343 @@
+"""Expressions of astropy models: their parts, names, values and evaluation on plain arrays.
+
+Expression trees are evaluated here rather than by `astropy.modeling.CompoundModel.evaluate`,
+which counts the inputs of ``fix_inputs`` wrongly.
+"""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from inspect import getattr_static
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from astropy.modeling import CompoundModel, Model
+from astropy.modeling.convolution import Convolution
+from astropy.modeling.models import Voigt1D
+
+from xr_modelfit.models.convolution import compound_like, on_own_grid, operator_of
+
+__all__ = [
+    "Part",
+    "evaluate_tree",
+    "expression_text",
+    "forgetful",
+    "has_fixed_inputs",
+    "held_inputs",
+    "inner_inputs",
+    "keeps_nothing",
+    "leaves",
+    "locked",
+    "parameter_titles",
+    "parts_of",
+    "representatives",
+    "result_names",
+    "scalar_model",
+    "with_values",
+]
+
+_KNOWN = {"+", "-", "*", "/", "**", "&", "|", "fix_inputs"}
+_SETTERS: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
+
+
+def leaves(model: Model) -> Iterator[Model]:
+    """The simple models of an expression, in the order of their parameters."""
+    if isinstance(model, CompoundModel):
+        yield from leaves(model.left)
+        if isinstance(model.right, Model):
+            yield from leaves(model.right)
+    else:
+        yield model
+
+
+def has_fixed_inputs(model: Model) -> bool:
+    """Whether ``fix_inputs`` occurs anywhere in the expression."""
+    if not isinstance(model, CompoundModel):
+        return False
+    return model.op == "fix_inputs" or has_fixed_inputs(model.left) or has_fixed_inputs(model.right)
+
+
+def held_inputs(model: Model) -> dict[Any, Any]:
+    """What ``fix_inputs`` holds anywhere in the expression."""
+    if not isinstance(model, CompoundModel):
+        return {}
+    right = held_inputs(model.right) if isinstance(model.right, Model) else dict(model.right)
+    return held_inputs(model.left) | right
+
+
+def result_names(model: Model) -> tuple[str, ...]:
+    """Names of the parameters in a result: ``halpha_mean`` for a named sub-model, else astropy's.
+
+    A name that two sub-models share, or that is no identifier, is not used.
+    """
+    if not isinstance(model, CompoundModel):
+        return tuple(model.param_names)
+    parts = list(leaves(model))
+    taken = [part.name for part in parts]
+    names: list[str] = []
+    for part in parts:
+        named = isinstance(part.name, str) and part.name.isidentifier() and taken.count(part.name) == 1
+        for parameter in part.param_names:
+            astropy_name = model.param_names[len(names)]
+            names.append(f"{part.name}_{parameter}" if named else astropy_name)
+    # A label such as Const1D(name="amplitude_0") may collide with another's astropy name.
+    return tuple(names) if len(set(names)) == len(names) else tuple(model.param_names)
+
+
+def parameter_titles(model: Model) -> list[str]:
+    """For each parameter, what it is in words: ``mean of halpha (Gaussian1D)``."""
+    titles = []
+    parts = list(leaves(model))
+    for number, part in enumerate(parts):
+        kind = type(part).__name__
+        which = f"{part.name} ({kind})" if part.name else f"{kind} {number}" if len(parts) > 1 else kind
+        titles += [f"{parameter} of {which}" for parameter in part.param_names]
+    return titles
+
+
+def expression_text(model: Model) -> str:
+    """The expression in the names of its parts or their classes: ``Linear1D + 2 * Sine1D`` without the numbers."""
+    if not isinstance(model, CompoundModel):
+        return str(model.name or type(model).__name__)
+    left = _operand(model.left, model.op, ("+", "*", "&", "|"))
+    if not isinstance(model.right, Model):
+        return f"{left} with {', '.join(map(str, model.right))} held"
+    return f"{left} {model.op} {_operand(model.right, model.op, ())}"
+
+
+def _operand(part: Model, op: str, same: tuple[str, ...]) -> str:
+    text = expression_text(part)
+    plain = not isinstance(part, CompoundModel) or (part.op == op and op in same)
+    return text if plain else f"({text})"
+
+
+def with_values(model: Model, values: Sequence[Any]) -> Model:
+    """A copy of ``model`` with new parameter values, in astropy's order: numbers, arrays or Quantities.
+
+    A number takes away the unit that the parameter had.
+
+    The expression is built anew: a compound remembers the sizes of its parameters.
+    Names, constraints, domain and window are kept.
+    """
+    if not isinstance(model, CompoundModel):
+        copied = model.copy()
+        for name in model.param_names:  # a parameter that has a unit takes no plain number
+            getattr(copied, name)._set_unit(None, force=True)
+        copied._reset_parameters(**dict(zip(model.param_names, values, strict=True)))
+        for name in model.param_names:
+            old, new = getattr(model, name), getattr(copied, name)
+            new.fixed, new.tied, new.bounds = old.fixed, old.tied, old.bounds
+        return copied
+    n_left = len(model.left.param_names)
+    left = with_values(model.left, values[:n_left])
+    right = with_values(model.right, values[n_left:]) if isinstance(model.right, Model) else dict(model.right)
+    built = compound_like(model, left, right)
+    built.inputs, built.outputs = model.inputs, model.outputs
+    built.meta.update(model.meta)
+    return built
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of an expression.
+
+    Parameters
+    ----------
+    name : str
+    model : astropy.modeling.Model
+    parameters : tuple of int
+        Which of the parameters of the whole are its own.
+    title : str
+        What it is, in words.
+    additive : bool
+        The whole is the sum of such parts; otherwise their product or quotient.
+    sign : int
+        Of the part in the sum.
+    """
+
+    name: str
+    model: Model
+    parameters: tuple[int, ...]
+    title: str = ""
+    additive: bool = True
+    sign: int = 1
+
+
+def parts_of(model: Model) -> list[Part]:
+    """The terms of a sum or, where there is none, the factors of a product, in order.
+
+    Shifts before a sum, as in ``RedshiftScaleFactor() | (a + b)``, and ``fix_inputs`` around it belong to each term.
+    """
+    simple = list(leaves(model))
+    taken = [leaf.name for leaf in simple]
+    names = [
+        leaf.name
+        if isinstance(leaf.name, str) and leaf.name.isidentifier() and taken.count(leaf.name) == 1
+        else f"{type(leaf).__name__}_{number}" if len(simple) > 1 else type(leaf).__name__
+        for number, leaf in enumerate(simple)
+    ]  # fmt: skip
+    parts = _split(model, ("+", "-"), 0, 0)
+    additive = len(parts) > 1
+    if not additive:
+        parts = _split(model, ("*", "/"), 0, 0)
+        additive = len(parts) == 1
+    found = []
+    for part, numbers in parts:
+        kinds = " and ".join(dict.fromkeys(type(simple[n]).__name__ for n in numbers))
+        name = "_".join(names[n] for n in numbers)
+        found.append(replace(part, name=name, title=f"{kinds} in the fitted model", additive=additive))
+    return found
+
+
+def _split(model: Model, operators: Sequence[str], parameter: int, number: int) -> list[tuple[Part, tuple[int, ...]]]:
+    """Parts with the numbers of their simple models; ``parameter`` and ``number`` are the first of ``model``."""
+    n_left = len(model.left.param_names) if isinstance(model, CompoundModel) else 0
+    if isinstance(model, CompoundModel) and model.op == "fix_inputs":
+        inner = _split(model.left, operators, parameter, number)
+        return [(replace(p, model=CompoundModel("fix_inputs", p.model, model.right)), n) for p, n in inner]
+    if isinstance(model, CompoundModel) and model.op in (*operators, "|"):
+        right = _split(model.right, operators, parameter + n_left, number + len(list(leaves(model.left))))
+        if model.op == "-":
+            right = [(replace(p, sign=-p.sign), n) for p, n in right]
+        if model.op in operators:
+            return _split(model.left, operators, parameter, number) + right
+        if len(right) > 1:
+            before = tuple(range(parameter, parameter + n_left))
+            return [
+                (replace(p, model=CompoundModel("|", model.left, p.model), parameters=before + p.parameters), n)
+                for p, n in right
+            ]
+    own = tuple(range(parameter, parameter + len(model.param_names)))
+    return [(Part("", model, own), tuple(range(number, number + len(list(leaves(model))))))]
+
+
+def scalar_model(model: Model, values: Sequence[Any] | None = None) -> Model:
+    """A copy of ``model`` with one plain number for each parameter; constraints, domain and names kept.
+
+    They are its own `representatives`, or those of ``values``.
+    """
+    return with_values(model, representatives(model) if values is None else [_representative(v) for v in values])
+
+
+def representatives(model: Model) -> list[float]:
+    """One plain number for each parameter: of one with an array of values, the first finite one stands for all."""
+    return [_representative(getattr(model, name).value) for name in model.param_names]
+
+
+def _representative(value: Any) -> float:
+    flat = np.ravel(np.asarray(value, dtype=float))
+    finite = flat[np.isfinite(flat)]
+    return float(finite[0]) if finite.size else float(flat[0]) if flat.size else 1.0
+
+
+def evaluate_tree(
+    model: Model, inputs: Sequence[np.ndarray], parameters: Sequence[Any], *, careless: bool = False
+) -> Any:
+    """Evaluate ``model`` by its expression tree on plain arrays, one value per parameter.
+
+    With ``careless``, every part gets copies of its inputs, since it may write into them.
+    """
+    operator = None
+    if isinstance(model, CompoundModel) and model.op not in _KNOWN:
+        operator = operator_of(model)
+    if not isinstance(model, CompoundModel) or (model.op not in _KNOWN and operator is None):
+        given = [np.array(x) if careless else locked(x) for x in inputs]
+        return model.evaluate(*given, *_inner_values(model, parameters))
+    n_left = len(model.left.param_names)
+    left, right = parameters[:n_left], parameters[n_left:]
+    if model.op == "fix_inputs":
+        return evaluate_tree(model.left, inner_inputs(model, inputs), left, careless=careless)
+    if model.op == "|":
+        between = evaluate_tree(model.left, inputs, left, careless=careless)
+        outputs = between if isinstance(between, tuple) else (between,)
+        return evaluate_tree(model.right, outputs, right, careless=careless)
+    if operator is not None:
+
+        def both(at: Sequence[Any]) -> tuple[Any, Any]:
+            parts = (model.left, left), (model.right, right)
+            return tuple(evaluate_tree(part, at, own, careless=careless) for part, own in parts)
+
+        return on_own_grid(model, inputs, operator, both) if isinstance(model, Convolution) else operator(*both(inputs))
+    n_inputs = model.left.n_inputs if model.op == "&" else 0
+    a = evaluate_tree(model.left, inputs[: n_inputs or None], left, careless=careless)
+    b = evaluate_tree(model.right, inputs[n_inputs:], right, careless=careless)
+    if model.op == "&":
+        return tuple(v for out in (a, b) for v in (out if isinstance(out, tuple) else (out,)))
+    return _binary(model.op, a, b)
+
+
+def forgetful(model: Model) -> Model:
+    """``model``, which from now on remembers no earlier evaluation; changed in place.
+
+    `Voigt1D` gives its last values again where the new arguments are almost the same everywhere: what
+    a fit gets would depend on the others, and on who else evaluates at that moment.
+    """
+    for part in leaves(model):
+        if isinstance(part, Voigt1D):
+            part._wrap_wofz = part._faddeeva
+    return model
+
+
+def keeps_nothing(model: Model) -> bool:
+    """Whether tasks can share ``model``, as the functions that evaluate it do not even get it.
+
+    Others may write to it: `NFW` puts there what it has worked out, and reads it again. An operator that is not known
+    here, as that of a convolution, may too.
+    """
+    if isinstance(model, CompoundModel):
+        parts = [part for part in (model.left, model.right) if isinstance(part, Model)]
+        return model.op in _KNOWN and all(map(keeps_nothing, parts))
+    return all(_is_static(model, name) for name in ("evaluate", "fit_deriv"))
+
+
+def _is_static(model: Model, name: str) -> bool:
+    """Whether the model has a function of this name that does not get the model, or none."""
+    function = getattr_static(model, name, None)
+    return function is None or isinstance(function, staticmethod)
+
+
+def _inner_values(model: Model, parameters: Sequence[Any]) -> Sequence[Any]:
+    """Parameters as ``evaluate`` takes them: some models keep them otherwise inside, as Rotation2D does its angle."""
+    if not _with_setters(type(model)):
+        return parameters
+    setters = [getattr(model, name)._setter for name in model.param_names]
+    return [p if setter is None else setter(p) for p, setter in zip(parameters, setters, strict=True)]
+
+
+def _with_setters(cls: Any) -> bool:
+    if cls not in _SETTERS:
+        names = cls.param_names if isinstance(getattr(cls, "param_names", None), tuple) else ()
+        _SETTERS[cls] = any(getattr(getattr(cls, name, None), "_setter", None) is not None for name in names)
+    return _SETTERS[cls]
+
+
+def locked(values: Any) -> Any:
+    """A view that cannot be written to: a model that does so raises, and spoils no coordinate."""
+    if not isinstance(values, np.ndarray) or not values.flags.writeable:
+        return values
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
+def inner_inputs(model: CompoundModel, inputs: Sequence[np.ndarray]) -> list[Any]:
+    """All inputs of the model inside ``fix_inputs``: those held, and the others in order."""
+    held = {
+        model.left.inputs.index(key) if isinstance(key, str) else int(key): value for key, value in model.right.items()
+    }
+    rest = iter(inputs)
+    return [held[i] if i in held else next(rest) for i in range(model.left.n_inputs)]
+
+
+def _binary(op: str, left: Any, right: Any) -> Any:
+    if isinstance(left, tuple):
+        return tuple(_binary(op, a, b) for a, b in zip(left, right, strict=True))
+    if op == "+":
+        return left + right
+    if op == "-":
+        return left - right
+    if op == "*":
+        return left * right
+    return left / right if op == "/" else left**right

@@ -1,0 +1,280 @@
+"""The numeric view of an astropy model: what is free, what is tied, and what the model says.
+
+A `Problem` holds no label, no unit and no sample. Shapes here: ``K`` parameters of the model in
+astropy's order, ``n`` samples of a fit, ``b`` fits. Samples come first, fits last: a sum over
+the samples of a fit is then a sum of rows, in which a sample of weight zero changes no bit, and
+nothing depends on what else is in the batch.
+"""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from astropy.modeling import Model
+
+from xr_modelfit.models.expression import evaluate_tree, forgetful, keeps_nothing
+from xr_modelfit.models.grid import Grid
+from xr_modelfit.models.sampling import Sampling
+
+__all__ = ["Numbers", "Problem", "Stand", "Ways", "as_rows", "column"]
+
+Tie = Callable[[Model], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Ways:
+    """How the model can be computed, found out once a call; see `analysis.capabilities`.
+
+    Parameters
+    ----------
+    broadcasts : bool
+        ``evaluate`` takes inputs (n, 1) and parameters (b,); otherwise fits go one by one.
+    ties_broadcast : bool
+        Ties take parameters (b,).
+    tie_matrix : ndarray, shape (K, k), or None
+        Derivatives of all parameters with respect to the free ones, where the ties are linear.
+    atoms : tuple of str
+        Way of the derivative of each atom of the expression.
+    linear : bool
+        The model is linear in its free parameters.
+    wrong_derivative : bool
+        A ``fit_deriv`` disagrees with differences.
+    careless : bool
+        The model writes into its inputs, or refuses those that cannot be written to.
+    traced : tuple of str, optional
+        Sources of the values, and of the derivatives with respect to the free parameters, from the model's expression;
+        in place of ``atoms``. See `tracing.arrays`.
+    compilable : str, optional
+        Source of functions to compile, from the model's expression; see `tracing.source`.
+    partly_linear : ndarray of bool, shape (K,)
+        Free parameters in which, all together, the model is seen to be linear whatever the others are.
+    smooth : bool
+        The model is seen to have no kinks and no jumps.
+    grid : Grid, optional
+        The samples of a fit as the model needs them, where it sees all of them; None where it is pointwise.
+    """
+
+    broadcasts: bool = False
+    ties_broadcast: bool = False
+    tie_matrix: np.ndarray | None = None
+    atoms: tuple[str, ...] = ()
+    linear: bool = False
+    wrong_derivative: bool = False
+    careless: bool = False
+    traced: tuple[str, str] | None = None
+    compilable: str | None = None
+    partly_linear: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    smooth: bool = False
+    grid: Grid | None = None
+
+    @property
+    def dear(self) -> bool:
+        """Whether a value takes NumPy ten times as long as others, as scipy computes the complex error function."""
+        return self.compilable is not None and " wofz(" in self.compilable
+
+    @property
+    def complex(self) -> bool:
+        """Whether any derivative is taken by a complex step."""
+        return "complex" in self.atoms and self.traced is None
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """An astropy model as the fitters see it.
+
+    Parameters
+    ----------
+    model : astropy.modeling.Model
+        Template with scalar parameters and no units; constraints are those of the call.
+    names : tuple of str
+        Parameter names in the result, ``K`` of them, in astropy's order.
+    start, lower, upper : ndarray, shape (K,)
+        Scalar start values and bounds; infinite where there is no bound.
+    fixed : ndarray of bool, shape (K,)
+    ties : tuple of callable or None, length K
+    ways : Ways
+    source : str, optional
+        Source of the model's compiled functions, where the compiled engine does the work.
+    sampling : Sampling, optional
+        How samples are made of the model's values at nodes. Inputs are then those of the nodes (N, 1) or (N, b), and
+        one more has the weights. None: a sample is the model's value there.
+    """
+
+    model: Model
+    names: tuple[str, ...]
+    start: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    fixed: np.ndarray
+    ties: tuple[Tie | None, ...]
+    ways: Ways = field(default_factory=Ways)
+    source: str | None = None
+    sampling: Sampling | None = None
+
+    @cached_property
+    def partly_linear(self) -> np.ndarray:
+        """Free parameters (K,) in which, all together, the model is linear, as far as that is known."""
+        known = self.ways.partly_linear
+        return known if known.size else np.zeros(self.n_parameters, dtype=bool)
+
+    @property
+    def sees_others(self) -> bool:
+        """Whether the value at a sample depends on more than the inputs at that sample."""
+        return self.ways.grid is not None or self.sampling is not None
+
+    @cached_property
+    def at_nodes(self) -> Problem:
+        """The problem of the model itself, whose samples are the nodes."""
+        return replace(self, sampling=None)
+
+    @property
+    def n_parameters(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def tied(self) -> np.ndarray:
+        """Which parameters are tied, shape (K,)."""
+        return np.array([tie is not None for tie in self.ties], dtype=bool)
+
+    @cached_property
+    def free(self) -> np.ndarray:
+        """Which parameters are neither fixed nor tied, shape (K,)."""
+        return ~self.fixed & ~self.tied
+
+    def private(self) -> Problem:
+        """A copy whose model belongs to one task, as ties write to it; this one, where none do."""
+        if not self.tied.any() and keeps_nothing(self.model):
+            return self
+        return replace(self, model=forgetful(copy.deepcopy(self.model)))
+
+    def evaluate(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray:
+        """Model values, shape (n, b), of inputs (n, 1) or (n, b) and parameters (K, b).
+
+        Complex parameters give complex values, for derivatives.
+        """
+        if self.sampling is not None:
+            *nodes, weights = inputs
+            return self.sampling.mixed(self.at_nodes.evaluate(nodes, parameters), weights)
+        shape = (inputs[0].shape[0], parameters.shape[1])
+        if self.ways.broadcasts:
+            values = np.asarray(evaluate_tree(self.model, inputs, as_rows(parameters), careless=self.ways.careless))
+            return values if values.shape == shape else np.broadcast_to(values, shape)
+        out = np.empty(shape, dtype=parameters.dtype if parameters.dtype.kind == "c" else float)
+        for i in range(shape[1]):
+            out[:, i] = self.evaluate_one(column(inputs, i), parameters[:, i])
+        return out
+
+    def evaluate_one(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray:
+        """Model values of one fit, shape (n,), from inputs (n,) and parameters (K,)."""
+        if self.sampling is not None:
+            *nodes, weights = inputs
+            return self.sampling.mixed(self.at_nodes.evaluate_one(nodes, parameters)[:, None], weights[:, None])[:, 0]
+        grid = self.ways.grid
+        if grid is not None:
+            shaped = [grid.shaped(x) for x in inputs]
+            return grid.counted(evaluate_tree(self.model, shaped, list(parameters), careless=self.ways.careless))
+        values = np.asarray(evaluate_tree(self.model, inputs, list(parameters), careless=self.ways.careless))
+        return values if values.shape == inputs[0].shape else np.broadcast_to(values, inputs[0].shape)
+
+    def with_ties(self, parameters: np.ndarray) -> np.ndarray:
+        """Parameters (K,) or (K, b) with the tied ones computed from the others.
+
+        astropy goes through the ties once, in the order of the parameters; a tie to a tied
+        parameter that comes later would lag behind, so it is repeated until nothing changes.
+        """
+        if not self.tied.any():
+            return parameters
+        values = np.array(parameters, dtype=float, order="C")
+        if values.ndim == 1:
+            self._tie(values)
+        elif self.ways.ties_broadcast:
+            names = self.model.param_names
+            stand = Stand(names, lambda name: values[names.index(name)].view(Numbers))
+            self._tie(values, lambda _: stand)
+        else:
+            for i in range(values.shape[1]):
+                one = values[:, i].copy()
+                self._tie(one)
+                values[:, i] = one
+        return values
+
+    def read_by_ties(self, parameters: np.ndarray) -> np.ndarray:
+        """Which parameters each tie looks at (K, K), itself or through other ties, with the parameters (K, b).
+
+        What a tie does not look at cannot move it. Where it is not seen, it may be all of them.
+        """
+        K, names = self.n_parameters, self.model.param_names
+        if not self.ways.ties_broadcast:
+            return np.ones((K, K), dtype=bool)
+        reads, values = np.zeros((K, K), dtype=bool), np.array(parameters, dtype=float, order="C")
+
+        def watched(tie: int) -> Stand:
+            def seen(name: str) -> Numbers:
+                reads[tie, names.index(name)] = True
+                return values[names.index(name)].view(Numbers)
+
+            return Stand(names, seen)
+
+        try:
+            self._tie(values, watched)
+        except Exception:  # it fails for some of the values
+            return np.ones((K, K), dtype=bool)
+        for t in np.flatnonzero(self.tied).tolist():
+            reads |= np.outer(reads[:, t], reads[t])
+        return reads
+
+    def _tie(self, values: np.ndarray, stand: Callable[[int], Stand] | None = None) -> None:
+        ties = [(j, tie) for j, tie in enumerate(self.ties) if tie is not None]
+        for _ in range(len(ties)):
+            before = values.copy()
+            for j, tie in ties:
+                if stand is None:
+                    self.model.parameters = values
+                    values[j] = float(np.squeeze(np.asarray(tie(self.model))))
+                else:
+                    values[j] = tie(stand(j))
+            if np.array_equal(before, values, equal_nan=True):
+                break
+
+
+def as_rows(parameters: np.ndarray) -> list[np.ndarray]:
+    """Rows of (K, b) as models get them: contiguous.
+
+    For a strided array numpy chooses between two kinds of ``power``, which differ in the last bit, by whether the
+    memory that it spans touches that of the result: by chance.
+    """
+    return list(np.ascontiguousarray(parameters))
+
+
+def column(inputs: Sequence[np.ndarray], i: int) -> list[np.ndarray]:
+    """Inputs of fit ``i``, shape (n,) each, contiguous."""
+    return [np.ascontiguousarray(x[:, i if x.shape[1] > 1 else 0]) for x in inputs]
+
+
+class Numbers(np.ndarray):
+    """Values of one parameter, of all fits at once, that answer as a parameter of astropy without unit does."""
+
+    @property
+    def value(self) -> np.ndarray:
+        return np.asarray(self)
+
+    @property
+    def unit(self) -> None:
+        return None
+
+
+class Stand:
+    """Stands in for the model where ties read it: what ``seen`` gives for a name."""
+
+    def __init__(self, names: Sequence[str], seen: Callable[[str], Any]) -> None:
+        self.param_names, self._seen = names, seen
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name not in self.param_names:
+            raise AttributeError(name)
+        return self._seen(name)

@@ -1,0 +1,1 @@
+"""Units of parameters: from the expression, the data, and what the user gives."""

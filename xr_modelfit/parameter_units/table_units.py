@@ -1,0 +1,190 @@
+"""The units of a model's lookup tables, brought together with those of the data and its coordinates."""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from astropy import units as u
+from astropy.modeling import CompoundModel, Model
+from astropy.modeling.models import Mapping as MappingModel
+from astropy.units import Quantity, UnitBase
+
+from xr_modelfit.labels.coords import ModelInput
+from xr_modelfit.models.expression import inner_inputs, leaves
+from xr_modelfit.parameter_units.tables import OUTPUT, Inner, has_units, plain_table, units_of_points, with_leaves
+from xr_modelfit.units.text import write_unit
+from xr_modelfit.units.units import Conversion, Measure, conversion, factor
+
+__all__ = ["TablePlan", "table_plans"]
+
+_PLAIN = "give the table plain numbers, in the units of the data and its coordinates"
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """A way to make the tables of a model plain.
+
+    Parameters
+    ----------
+    model : astropy.modeling.Model
+        With plain tables.
+    inputs : list of ModelInput
+        Converted by equivalencies, where a table needs that.
+    converted : dict of str to (Conversion, Measure)
+    """
+
+    model: Model
+    inputs: list[ModelInput]
+    converted: dict[str, tuple[Conversion, Measure]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What arrives at an input of a part: inputs of the model that it depends on, and whether it is one of them."""
+
+    of: frozenset[int] = frozenset()
+    direct: bool = False
+
+
+def table_plans(
+    model: Model, inputs: Sequence[ModelInput], measure: Measure, equivalencies: Mapping[str, Any]
+) -> list[TablePlan]:
+    """Ways to make tables with units plain: several where values could be in the unit of the data or of a coordinate.
+
+    Parameters
+    ----------
+    model : astropy.modeling.Model
+    inputs : sequence of ModelInput
+    measure : Measure
+        Of the data.
+    equivalencies : mapping
+        By name of the input.
+
+    Raises
+    ------
+    ValueError
+        Units are missing, or cannot be converted.
+    """
+    reads: list[tuple[_Read, ...]] = []
+    _follow(model, [_Read(frozenset([i]), True) for i in range(len(inputs))], reads)
+    converted: dict[str, tuple[Conversion, Measure]] = {}
+    own = list(inputs)
+    options: list[list[Inner | None]] = []
+    for leaf, arriving in zip(leaves(model), reads, strict=True):
+        if not has_units(leaf):
+            options.append([None])
+            continue
+        axes = [
+            (None, _as_read(read, own)) if unit is None else _axis(unit, read, own, equivalencies, converted)
+            for unit, read in zip(units_of_points(leaf), arriving, strict=True)
+        ]
+        values: Any = leaf.lookup_table
+        points, which = tuple(unit for unit, _ in axes), tuple(i for _, i in axes)
+        gives = _values(values.unit, own, measure) if isinstance(values, Quantity) else [(None, None)]
+        options.append([Inner(points, unit, which, i) for unit, i in gives])
+
+    def plan(chosen: Sequence[Inner | None]) -> TablePlan:
+        inners = iter(chosen)
+
+        def change(leaf: Model) -> Model:
+            inner = next(inners)
+            return leaf if inner is None else plain_table(leaf, inner)
+
+        return TablePlan(with_leaves(model, change), own, converted)
+
+    return [plan(chosen) for chosen in itertools.product(*options)]
+
+
+def _follow(model: Model, arriving: list[_Read], found: list[tuple[_Read, ...]]) -> list[_Read]:
+    """What each output depends on; what arrives at each simple model goes into ``found``, in order."""
+    if not isinstance(model, CompoundModel):
+        found.append(tuple(arriving))
+        if isinstance(model, MappingModel):
+            return [arriving[i] for i in model.mapping]
+        return [_Read(frozenset().union(*(one.of for one in arriving)))] * model.n_outputs
+    if model.op == "fix_inputs":
+        inner: list[Any] = inner_inputs(model, arriving)  # type: ignore[arg-type]
+        return _follow(model.left, [x if isinstance(x, _Read) else _Read() for x in inner], found)
+    if model.op == "|":
+        return _follow(model.right, _follow(model.left, arriving, found), found)
+    n = model.left.n_inputs if model.op == "&" else 0
+    left = _follow(model.left, arriving[: n or None], found)
+    right = _follow(model.right, arriving[n:], found)
+    if model.op == "&":
+        return left + right
+    return [_Read(a.of | b.of) for a, b in zip(left, right, strict=True)]
+
+
+def _axis(
+    unit: UnitBase,
+    read: _Read,
+    inputs: list[ModelInput],
+    equivalencies: Mapping[str, Any],
+    converted: dict[str, tuple[Conversion, Measure]],
+) -> tuple[UnitBase, int | None]:
+    """The unit of points inside the fit, and the input whose unit it is; converts that input where it must."""
+    if not read.of:  # the input is held, at a number in the unit of the table
+        return unit, None
+    known = {i: inputs[i].measure.unit for i in sorted(read.of)}
+    fit = {i: own for i, own in known.items() if own is not None and factor(unit, own) is not None}
+    if len({factor(unit, own) for own in fit.values()}) == 1:
+        i, own = next(iter(fit.items()))
+        return own, i
+    i = min(read.of)
+    one = inputs[i]
+    if fit:
+        raise ValueError(
+            f"model has a table with points in {write_unit(unit)!r}, which reads coordinates in "
+            f"{', '.join(repr(write_unit(own)) for own in fit.values())}. Convert them to one unit, or {_PLAIN}."
+        )
+    if one.measure.unit is None:
+        raise ValueError(f"model has a table with points in {write_unit(unit)!r}, but {_unlabelled(one, unit)}")
+    how = conversion(one.measure.unit, unit, equivalencies.get(one.name), one.measure.difference)
+    if not read.direct or how is None:
+        raise ValueError(
+            f"model has a table with points in {write_unit(unit)!r}, but it reads the coordinate {one.coordinate!r} in "
+            f"{one.measure.text!r}, which cannot be converted. Say by equivalencies={{{one.name!r}: ...}} how, or "
+            f"{_PLAIN}."
+        )
+    inputs[i] = replace(one, values=how.apply(one.values), measure=Measure(write_unit(unit)))
+    converted[one.name] = (how, one.measure)
+    return unit, i
+
+
+def _as_read(read: _Read, inputs: Sequence[ModelInput]) -> int | None:
+    """The input in whose unit plain points are; None where it could be one or another."""
+    units = {inputs[i].measure.text for i in read.of}
+    return min(read.of) if len(units) == 1 else None
+
+
+def _unlabelled(one: ModelInput, unit: UnitBase) -> str:
+    name = repr(one.coordinate)
+    if one.measure.text is not None:
+        return f"the coordinate {name} has units={one.measure.text!r}, which is no unit that is known. Correct it."
+    label = f"data.assign_coords({{{name}: data[{name}].assign_attrs(units={write_unit(unit)!r})}})"
+    return f"the coordinate {name} has no units. Label it: {label}, or {_PLAIN}."
+
+
+def _values(unit: UnitBase, inputs: Sequence[ModelInput], measure: Measure) -> list[tuple[UnitBase, int | None]]:
+    """What the values of a table may be in inside the fit, and the input whose unit that is."""
+    known = [(OUTPUT, measure.unit), *((i, one.measure.unit) for i, one in enumerate(inputs))]
+    found: list[tuple[UnitBase, int | None]] = [
+        (own, i) for i, own in known if own is not None and factor(unit, own) is not None
+    ]
+    if factor(unit, u.dimensionless_unscaled) is not None:
+        found.append((u.dimensionless_unscaled, None))
+    if found:
+        return [pair for n, pair in enumerate(found) if pair not in found[:n]]
+    if measure.unit is None:
+        why = "has no units" if measure.text is None else f"has units={measure.text!r}, which is no unit that is known"
+        raise ValueError(
+            f"model has a table with values in {write_unit(unit)!r}, but the data {why}. Label it: "
+            f"data.assign_attrs(units={write_unit(unit)!r}), or {_PLAIN}."
+        )
+    raise ValueError(
+        f"model has a table with values in {write_unit(unit)!r}, which cannot be converted to {measure.text!r}, the "
+        f"unit of the data, nor to that of a coordinate. Correct the units, or {_PLAIN}."
+    )

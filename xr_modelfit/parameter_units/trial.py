@@ -1,0 +1,122 @@
+"""A model that has no expression, beside astropy's Quantities: the units in which plain numbers give the same."""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from astropy import units as u
+from astropy.modeling import Model
+from astropy.units import Quantity, UnitBase
+
+from xr_modelfit.labels.coords import ModelInput
+from xr_modelfit.models.expression import evaluate_tree, scalar_model, with_values
+from xr_modelfit.units.text import write_unit
+from xr_modelfit.units.units import Conversion, Measure, conversion
+
+__all__ = ["Trial", "input_unit", "tried"]
+
+Probe = Callable[[], Sequence[np.ndarray]]
+
+
+class Trial(NamedTuple):
+    """Units with which plain numbers give what Quantities do."""
+
+    inner: list[UnitBase | None]  # of the parameters' numbers
+    inputs: list[ModelInput]  # converted where that is necessary
+    converted: dict[str, tuple[Conversion, Measure]]  # how they were, by name
+    data: Conversion | None  # of the samples
+
+
+def tried(
+    model: Model, inputs: Sequence[ModelInput], output: UnitBase, told: Sequence[Any], probe: Probe
+) -> Trial | None:
+    """The units that do; None where none are found.
+
+    Parameters
+    ----------
+    model : astropy.modeling.Model
+    inputs : sequence of ModelInput
+    output : astropy unit
+        Of the data.
+    told : sequence
+        Equivalencies of each input, or None.
+    probe : callable
+        Gives coordinates to try the model on.
+    """
+    ways = (_tried(model, inputs, output, told, probe, si) for si in (False, True))  # in their own units, or all in SI
+    return next((found for found in ways if found is not None), None)
+
+
+def input_unit(model: Model, i: int) -> UnitBase | None:
+    """What astropy says that the model takes for an input, which may be a Quantity of 1."""
+    try:
+        told = (model.input_units or {}).get(model.inputs[i])
+        return None if told is None else u.Unit(told)
+    except (KeyError, TypeError, ValueError):  # it takes any annotation of a function's argument for a unit
+        return None
+
+
+def _tried(
+    model: Model, inputs: Sequence[ModelInput], output: UnitBase, told: Sequence[Any], probe: Probe, si: bool
+) -> Trial | None:
+    carried = [getattr(model, name).unit for name in model.param_names]
+    inner = [_coherent(unit) if si and unit is not None else unit for unit in carried]
+    found = Trial(inner, list(inputs), {}, None)
+    at = []
+    for i, (one, x) in enumerate(zip(inputs, probe(), strict=True)):
+        old = one.measure.unit or u.dimensionless_unscaled
+        wanted = input_unit(model, i) or old
+        wanted = _coherent(wanted) if si else wanted
+        how = conversion(old, wanted, told[i], one.measure.difference)
+        if how is None:
+            return None
+        at.append(how.apply(xr.Variable(["n"], x)).values * wanted)
+        if not how.trivial:
+            found.inputs[i] = replace(one, values=how.apply(one.values), measure=Measure(write_unit(wanted)))
+            found.converted[one.name] = (how, one.measure)
+    ratio = _ratio(model, carried, at, inner, output)
+    if ratio is None:
+        return None
+    return found if ratio == 1.0 else found._replace(data=Conversion(output, output, 1.0 / ratio))
+
+
+def _ratio(
+    model: Model,
+    carried: Sequence[UnitBase | None],
+    at: Sequence[Quantity],
+    inner: Sequence[UnitBase | None],
+    output: UnitBase,
+) -> float | None:
+    """Values with units over plain ones, where that is one number."""
+    start = [np.ravel(getattr(model, name).value)[0] for name in model.param_names]
+    ratios = []
+    for nudge in (1.0, 1.125, 0.9375):
+        values = [v * (nudge + j / 64) for j, v in enumerate(start)]
+        quantities = [v if c is None else v * c for v, c in zip(values, carried, strict=True)]
+        try:
+            with np.errstate(all="ignore"):
+                full = Quantity(with_values(model, quantities)(*at)).to_value(output)
+                plain = [
+                    v if c is None or i is None else (v * c).to_value(i)
+                    for v, c, i in zip(values, carried, inner, strict=True)
+                ]
+                bare = scalar_model(model, plain)
+                here = evaluate_tree(bare, [np.array(x.value) for x in at], [np.float64(p) for p in plain])
+        except Exception:  # whatever a model says of units that it does not take
+            return None
+        both = np.isfinite(full) & np.isfinite(here) & (here != 0)
+        ratios.append(np.asarray(full / np.where(both, here, 1.0))[both])
+    ratio = np.concatenate(ratios)
+    if ratio.size < 3 or not np.allclose(ratio, np.median(ratio), rtol=1e-9, atol=0) or np.median(ratio) <= 0:
+        return None
+    return 1.0 if np.isclose(np.median(ratio), 1.0, rtol=1e-12) else float(np.median(ratio))
+
+
+def _coherent(unit: UnitBase) -> UnitBase:
+    """The unit of SI of the same dimension."""
+    parts = unit.si
+    return u.CompositeUnit(1.0, parts.bases, parts.powers)

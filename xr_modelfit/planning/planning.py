@@ -1,0 +1,260 @@
+"""Plan a fit: count its pieces, time a small sample, and look for what is bad about the layout."""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+import inspect
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import xarray as xr
+
+from xr_modelfit.call.fitting import fit, jobs_of_call
+from xr_modelfit.call.jobs import Job
+from xr_modelfit.execution.computing import Crew, crew_of, on_cluster, resolve_scheduler
+from xr_modelfit.fitters.block_task import Role
+from xr_modelfit.fitters.pixelwise import PixelwiseFitter
+from xr_modelfit.foreign_words import refuse_foreign
+from xr_modelfit.planning.advice import advice
+from xr_modelfit.planning.plan import FitPlan, PlannedFit
+from xr_modelfit.planning.samples import Timing, time_sample
+from xr_modelfit.stores.stores import BLOCKS_OF_TILE, bytes_of, tiling_of
+from xr_modelfit.stores.tiles import Tiling
+
+__all__ = ["plan"]
+
+# What threads do in turns, measured: two are 7 to 25 % faster than one with large blocks of the batch fitter, and
+# slower with small ones, where they pass the interpreter to and fro. astropy's fitters do all in turns.
+_SERIAL = 0.7
+_SERIAL_SMALL = 1.6
+_SMALL = 100_000  # samples of a block
+_START = 3.0  # seconds until processes are there
+_TASK = 2e-4  # seconds of dask for a task
+_OUTPUTS = 17  # tasks of a block: each variable of the result is cut out of it
+_TILE = 0.05  # seconds to write the variables of a tile
+_WRITING = 1e8  # bytes a second, compressed on the way
+# Bytes that fitting takes, measured: copies of a sample, and what is computed at once in a piece of a block.
+_PER_SAMPLE = 25
+_PIECE = 262_144
+
+
+def plan(obj: xr.DataArray | xr.Dataset, model: Any, dim: Any, memory: str | int, options: dict[str, Any]) -> FitPlan:
+    """See `accessor.data_methods.DataMethods.plan`."""
+    refuse_foreign(options, inspect.signature(fit).parameters)
+    given = inspect.signature(fit).bind(obj, model, dim, **options)
+    given.apply_defaults()
+    arguments = dict(given.arguments)
+    data, prefix = arguments.pop("data"), arguments.pop("prefix")
+    for name in ("obj", "model", "dim"):
+        arguments.pop(name)
+    budget = bytes_of(memory)
+    jobs = jobs_of_call(obj, model, dim, data=data, prefix=prefix, options=arguments)
+    found: dict[str, PlannedFit] = {}
+    warnings: list[str] = []
+    for job in jobs:
+        costs = _Costs(job, budget, time_sample(job))
+        planned = costs.planned()
+        found[planned.name] = planned
+        about = f"{planned.name}: " if len(jobs) > 1 else ""
+        warnings += [about + text for text in advice(job, planned, costs.timing, budget)]
+    return FitPlan(found, any(job.request.lazy for job in jobs), budget, tuple(warnings))
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """What a fit costs; parts of it."""
+
+    job: Job
+    budget: int
+    timing: Timing
+
+    @cached_property
+    def n_samples(self) -> int:
+        return math.prod(self.job.request.data.sizes[d] for d in self.job.request.fitted)
+
+    @cached_property
+    def blocks(self) -> dict[Hashable, tuple[int, ...]]:
+        return self.job.blocks()
+
+    @cached_property
+    def n_blocks(self) -> int:
+        return math.prod(map(len, self.blocks.values()))
+
+    @cached_property
+    def tiling(self) -> Tiling:
+        return tiling_of(self.job, self.budget)
+
+    @cached_property
+    def sources(self) -> dict[Role, xr.Variable]:
+        """Arrays that are not in memory yet."""
+        arrays = self.job.request.arrays
+        return {r: v for r, v in arrays.items() if v.chunks is not None or not v._in_memory}
+
+    @cached_property
+    def merged(self) -> dict[Hashable, int]:
+        found: dict[Hashable, int] = {}
+        for v in self.sources.values():
+            for d in self.job.request.fitted:
+                n = len(v.chunksizes.get(d, ()))
+                if n > 1:
+                    found[d] = max(n, found.get(d, 0))
+        return found
+
+    def planned(self) -> PlannedFit:
+        job, request = self.job, self.job.request
+        lazy, crew, tiles = request.lazy, self._crew(), self._tile_blocks() if request.lazy else (0, 0)
+        block_fits = _largest(self.blocks)
+        reading = self._reading(lambda v: 1.0) / (crew.processes if request.lazy else 1)
+        fitting = self._fitting(crew, self.n_blocks)
+        dask = _TASK * self.n_blocks * (_OUTPUTS + math.prod(self.merged.values())) if self.n_blocks > 1 else 0.0
+        title = job.prefix.removesuffix("_") or str("" if request.data.name is None else request.data.name)
+        return PlannedFit(
+            name=title,
+            fitter=self._fitter_name(),
+            workers=_described(crew),
+            n_fits=job.n_fits,
+            n_samples=self.n_samples,
+            n_blocks=self.n_blocks,
+            block_fits=block_fits,
+            n_tiles=len(self.tiling) if lazy else 0,
+            tile_fits=_most(self.tiling) if lazy else 0,
+            merged=self.merged,
+            source_bytes=sum(v.nbytes for v in self.sources.values()),
+            bytes_read=sum(v.nbytes for v in self.sources.values()),
+            tile_bytes_read=self._tile_bytes() if lazy else 0,
+            bytes_written=self._bytes_written(),
+            block_memory=block_fits * job.bytes_per_fit + self._working(block_fits),
+            compute_memory=self._memory(crew, block_fits),
+            tile_memory=self._tile_memory(*tiles) if lazy else 0,
+            seconds=fitting + reading + dask,
+            tile_seconds=self._tile_seconds(tiles[0]) if lazy else 0.0,
+            fit_seconds=fitting,
+            read_seconds=reading,
+            n_timed=self.timing.n_timed,
+            simulated=self.timing.simulated,
+        )
+
+    # --- who
+
+    def _fitter_name(self) -> str:
+        fitter = self.job.request.fitter
+        return type(fitter.fitter if isinstance(fitter, PixelwiseFitter) else fitter).__name__
+
+    def _crew(self) -> Crew:
+        """Who does the call, or ``compute()`` of its result, for which dask takes threads."""
+        request = self.job.request
+        if self.n_blocks <= 1 and not request.lazy:
+            return Crew()
+        habit = request.habit
+        if request.lazy:
+            return crew_of(*resolve_scheduler(None, type(habit).for_arrays(), None))
+        every = self.job.n_fits if request.options["fits_per_chunk"] is None else None
+        return crew_of(*resolve_scheduler(request.options["scheduler"], habit, every))
+
+    def _tile_blocks(self) -> tuple[int, int]:
+        """Blocks of a tile, and fits of the largest."""
+        if not self.job.n_fits:
+            return 0, 0
+        if on_cluster(None):
+            return BLOCKS_OF_TILE, -(-_most(self.tiling) // BLOCKS_OF_TILE)
+        blocks = self.job.blocks(self.tiling[0])
+        return math.prod(map(len, blocks.values())), _largest(blocks)
+
+    def _tile_crew(self) -> Crew:
+        request = self.job.request
+        every = _most(self.tiling) if request.options["fits_per_chunk"] is None else None
+        return crew_of(*resolve_scheduler(None, request.habit, every))
+
+    # --- seconds
+
+    def _fitting(self, crew: Crew, n_blocks: int, n_fits: int | None = None) -> float:
+        n_fits = self.job.n_fits if n_fits is None else n_fits
+        if not n_fits or not self.n_samples:
+            return 0.0
+        small = n_fits / n_blocks * self.n_samples < _SMALL
+        serial = _SERIAL_SMALL if small else _SERIAL
+        if isinstance(self.job.request.fitter, PixelwiseFitter):
+            serial = 1.0
+        start = 0.0 if crew.started or n_blocks <= 1 else _START
+        return start + n_blocks * self.timing.block(n_fits / n_blocks) / crew.gain(serial, n_blocks)
+
+    def _reading(self, readings: Callable[[xr.Variable], float]) -> float:
+        """Seconds for all chunks, each read so often."""
+        found = 0.0
+        for role, seconds in self.timing.reading.items():
+            v = self.sources[role]
+            found += seconds * readings(v) * (math.prod(v.data.numblocks) if v.chunks is not None else 1)
+        return found
+
+    def _tile_seconds(self, n_blocks: int) -> float:
+        tiles, crew = len(self.tiling), self._tile_crew()
+        if not self.job.n_fits:
+            return 0.0
+        fitting = tiles * self._fitting(crew, n_blocks, math.ceil(self.job.n_fits / tiles))
+        reading = self._reading(lambda v: self.tiling.readings(v.chunksizes)) / (crew.processes if crew.started else 1)
+        return fitting + reading + tiles * _TILE + self._bytes_written() / _WRITING
+
+    # --- bytes
+
+    def _tile_bytes(self) -> int:
+        return round(sum(v.nbytes * self.tiling.readings(v.chunksizes) for v in self.sources.values()))
+
+    def _bytes_written(self) -> int:
+        outline = self.job.outline()
+        extra = {d: n for d, n in outline.sizes.items() if d not in self.job.loop}
+        each = sum(v.dtype.itemsize * math.prod(extra.get(d, 1) for d in v.dims) for v in outline.data_vars.values())
+        return each * self.job.n_fits
+
+    def _working(self, n_fits: int) -> int:
+        """What fitting a block takes beside its samples."""
+        layout = self.job.request.layout
+        samples = n_fits * self.n_samples
+        piece = 8 * (2 * layout.n_parameters + 6) * min(samples, _PIECE)
+        return _PER_SAMPLE * samples + 3 * 8 * layout.width * n_fits + piece
+
+    def _column(self, chunks_alone: bool) -> int:
+        """Bytes of the chunks that a block needs; of one chunk of each array."""
+        found = 0
+        for v in self.sources.values():
+            sizes = [
+                max(c, default=0) if chunks_alone or d in self.job.loop else v.sizes[d] for d, c in v.chunksizes.items()
+            ]
+            found += v.dtype.itemsize * math.prod(sizes) if v.chunks is not None else 0
+        return found
+
+    def _memory(self, crew: Crew, block_fits: int) -> int:
+        request = self.job.request
+        result = 8 * request.layout.width * self.job.n_fits
+        at_once = min(crew.workers, max(self.n_blocks, 1))
+        working = at_once * self._working(block_fits)
+        if not request.lazy:
+            return sum(v.nbytes for v in self.sources.values()) + working + 2 * result
+        source = sum(v.nbytes for v in self.sources.values())
+        held = min(at_once * self._column(chunks_alone=False), source)
+        return (2 * held if self.merged else held) + working + result  # chunks, and blocks merged of them
+
+    def _tile_memory(self, n_blocks: int, block_fits: int) -> int:
+        crew = self._tile_crew()
+        samples = _most(self.tiling) * self.job.bytes_per_fit
+        at_once = min(crew.workers, max(n_blocks, 1))
+        return samples + at_once * self._working(block_fits) + crew.workers * self._column(chunks_alone=True)
+
+
+def _largest(blocks: dict[Hashable, tuple[int, ...]]) -> int:
+    return math.prod(max(sizes, default=0) for sizes in blocks.values())
+
+
+def _most(tiling: Tiling) -> int:
+    return math.prod(min(tiling.steps[d], n) for d, n in tiling.sizes.items())
+
+
+def _described(crew: Crew) -> str:
+    counts: Sequence[tuple[int, str, str]] = (
+        (crew.processes, "process", "processes"),
+        (crew.threads, "thread", "threads"),
+    )
+    if crew.workers == 1:
+        return "1 thread"
+    return " of ".join(f"{n} {one if n == 1 else many}" for n, one, many in counts if n > 1)

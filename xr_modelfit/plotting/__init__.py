@@ -1,0 +1,1 @@
+"""Maps, single fits, histograms and the inspector."""

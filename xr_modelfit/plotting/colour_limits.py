@@ -1,0 +1,83 @@
+"""Which values choose the colours of a map: those that a fit knows well, not what it makes of noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xr_modelfit.records.record import FitRecord
+
+__all__ = ["SIGNIFICANT", "colour_options", "well_known"]
+
+PERCENTILES = (2.0, 98.0)  # xarray's, for robust=True
+SIGNIFICANT = 5.0  # times its error: an amplitude that is no noise
+SPREAD = 5.0  # times the error of the best tenth: a value that is known about as well as others
+_CHOSEN = ("vmin", "vmax", "center", "norm", "levels")
+
+
+def colour_options(
+    loaded: xr.Dataset, record: FitRecord, name: str, robust: bool, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Options of xarray's map, with colour limits unless ``given`` says how colours are chosen."""
+    if any(given.get(key) is not None for key in _CHOSEN):
+        return {"robust": robust, **given}
+    values = loaded[name].values
+    shown = np.isfinite(values)
+    if not shown.any():
+        return dict(given)
+    if robust:
+        low, high = np.percentile(values[well_known(loaded, record, name)].astype(float), PERCENTILES)
+    else:
+        low, high = values[shown].min(), values[shown].max()
+    if not low < high:
+        return dict(given)
+    if low < 0 < high and min(-low, high) > 0.2 * max(-low, high):  # both signs, and not by noise alone
+        high = max(-low, high)
+        return {"vmin": -high, "vmax": high, "cmap": xr.get_options()["cmap_divergent"], **given}
+    return {"vmin": low, "vmax": high, **given}
+
+
+def well_known(loaded: xr.Dataset, record: FitRecord, name: str) -> np.ndarray:
+    """Where the value of a variable is to be trusted; everywhere if that can hardly be said of any.
+
+    The amplitude of its part of the model is at least five times its error, and its own error is at most five times
+    that of the best tenth.
+    """
+    finite = np.isfinite(loaded[name].values)
+    parameter = name.removeprefix(record.prefix).removesuffix("_stderr")
+    known = finite.copy()
+    amplitude = dict(_amplitudes(record)).get(parameter)
+    if amplitude is not None and (size := loaded.get(record.variable(amplitude))) is not None:
+        error = loaded.get(f"{size.name}_stderr")
+        if error is not None:
+            known &= np.abs(size.values) >= SIGNIFICANT * error.values
+    error = loaded.get(f"{name}_stderr")
+    if error is not None:
+        measured = known & (error.values > 0)
+        if measured.any():
+            known = measured & (error.values <= SPREAD * np.percentile(error.values[measured], 10))
+    return known if known.sum() >= max(3, 0.02 * finite.sum()) else finite
+
+
+def _amplitudes(record: FitRecord) -> Iterator[tuple[str, str]]:
+    """For each parameter the amplitude, if any, of the part of the model that it belongs to."""
+    names = iter(record.names)
+    for leaf in _leaves(record.content["model"]):
+        own = {parameter: next(names) for parameter in leaf}
+        amplitude = next((full for parameter, full in own.items() if parameter.startswith("amplitude")), None)
+        for full in own.values():
+            if amplitude is not None and full != amplitude:
+                yield full, amplitude
+
+
+def _leaves(tree: Mapping[str, Any]) -> Iterator[list[str]]:
+    """The parameters of each simple model in the expression."""
+    if "op" not in tree:
+        yield list(tree["values"])
+        return
+    yield from _leaves(tree["left"])
+    if isinstance(tree["right"], Mapping):
+        yield from _leaves(tree["right"])

@@ -1,0 +1,294 @@
+"""The attrs of a result, decided here and nowhere else: CF conventions, the record of the fit.
+
+What is said must be true by the conventions' own definitions, so a standard name is never guessed:
+a parameter has one where it is a value of the quantity of the data (a constant, an intercept) or of
+a coordinate (the place of a line). Nothing is said about time of day or machine: equal calls have
+equal results, lazy or computed.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xr_modelfit.parameter_units.parameters import ParameterUnit
+from xr_modelfit.status import FitStatus
+from xr_modelfit.units.units import involves_temperature
+
+__all__ = [
+    "RECORD",
+    "STATISTICS",
+    "Metadata",
+    "dataset_attrs",
+    "frame_of",
+    "grid_mapping_of",
+    "joined_history",
+    "own_version",
+]
+
+RECORD = "modelfit_record"
+STATISTICS = {
+    "chi2": "sum of squared weighted residuals",
+    "reduced_chi2": "sum of squared weighted residuals per degree of freedom",
+    "dof": "degrees of freedom: valid samples less free parameters",
+    "n_points": "number of valid samples",
+    "n_iter": "number of iterations or evaluations",
+}
+_SQUARES = {"chi2", "reduced_chi2"}
+
+_CF = (1, 11)  # the first with units_metadata
+_CF_NAME = re.compile(r"CF-(\d+)\.(\d+)")
+_OF_THE_WHOLE = re.compile(r"ACDD-[\d.]+")  # conventions on global attributes, which come along
+
+# Attrs that speak of one variable, or of a file's structure, not of what a Dataset is about.
+_VARIABLE_ATTRS = {
+    "units", "units_metadata", "long_name", "standard_name", "short_name", "cell_methods", "cell_measures",
+    "ancillary_variables", "axis", "positive", "coordinates", "grid_mapping", "bounds", "climatology", "calendar",
+    "compress", "flag_masks", "flag_meanings", "flag_values", "formula_terms", "scale_factor", "add_offset",
+    "missing_value", "valid_min", "valid_max", "valid_range", "actual_range", "featureType", "external_variables",
+}  # fmt: skip
+
+# Of a data variable such a name would make a coordinate, for programs that look for one.
+_AXIS = re.compile(r"(.*_)?(time|latitude|longitude|altitude|coordinate|height|depth)(_.*)?|projection_.*")
+_HORIZONTAL = re.compile(r"(.*_)?(latitude|longitude)|projection_[xy]_.*")
+_LINKS = ("bounds", "climatology", "formula_terms", "ancillary_variables", "cell_measures", "geometry", "nodes")
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What is said of the variables of one fit.
+
+    Parameters
+    ----------
+    units : sequence of ParameterUnit
+        Names and units of the parameters.
+    titles : sequence of str
+        What each parameter is, in words.
+    prefix : str
+    record : str
+        JSON text, kept in the attrs of ``fit_status``.
+    chi2_units : str or None
+    times : mapping
+        What numbers of time count, for ``fit_status``.
+    everywhere : mapping
+        Attrs of all maps.
+    """
+
+    units: Sequence[ParameterUnit]
+    titles: Sequence[str]
+    prefix: str = ""
+    record: str = ""
+    chi2_units: str | None = None
+    times: Mapping[str, str] = field(default_factory=dict)
+    everywhere: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters, without prefix."""
+        return tuple(one.name for one in self.units)
+
+    def parameter(self, j: int) -> dict[str, Any]:
+        """Attrs of a parameter."""
+        unit, p = self.units[j], self.prefix
+        name = _standard_name(unit)
+        return {
+            **_units(unit.text, _scale(unit)),
+            **({"standard_name": name} if name else {}),
+            "long_name": self.titles[j],
+            "ancillary_variables": f"{p}{unit.name}_stderr {p}fit_status {p}n_points",
+            **self.everywhere,
+        }
+
+    def stderr(self, j: int) -> dict[str, Any]:
+        """Attrs of a standard error. That of a temperature is a difference, which has no zero point."""
+        unit = self.units[j]
+        name = _standard_name(unit)
+        return {
+            **_units(unit.text, "difference"),
+            **({"standard_name": f"{name} standard_error"} if name else {}),
+            "long_name": f"standard error of {self.titles[j]}",
+            **self.everywhere,
+        }
+
+    def statistic(self, name: str) -> dict[str, Any]:
+        """Attrs of one of `STATISTICS`."""
+        return {
+            **_units(self.chi2_units if name in _SQUARES else "1", "difference"),
+            **({"standard_name": "number_of_observations"} if name == "n_points" else {}),
+            "long_name": STATISTICS[name],
+            **self.everywhere,
+        }
+
+    def info(self, name: str) -> dict[str, Any]:
+        """Attrs of a number that the fitter reports."""
+        return {"long_name": f"{name} of the fitter's fit_info", **self.everywhere}
+
+    def status(self) -> dict[str, Any]:
+        """Attrs of ``fit_status``."""
+        return {
+            "standard_name": "status_flag",
+            "long_name": "status of the fit; positive means success",
+            "flag_values": np.array([int(s) for s in FitStatus], dtype=np.int8),
+            "flag_meanings": " ".join(s.meaning for s in FitStatus),
+            **self.everywhere,
+            **self.times,
+            RECORD: self.record,
+        }
+
+    def covariance(self) -> dict[str, Any]:
+        """Attrs of the covariance; its elements have different units."""
+        return {"long_name": "covariance of the parameters", **self.everywhere}
+
+    def covariance_labels(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Attrs of the labels of its rows and of its columns."""
+        return {"long_name": "parameter of the row"}, {"long_name": "parameter of the column"}
+
+
+def _units(text: str | None, scale: str | None) -> dict[str, Any]:
+    """``units`` and, of a temperature, whether its zero point counts: without it, no program can convert them."""
+    if text is None:
+        return {}
+    tells = scale is not None and (text == "C" or involves_temperature(text))
+    return {"units": text} | ({"units_metadata": f"temperature: {scale}"} if tells else {})
+
+
+def _scale(unit: ParameterUnit) -> str | None:
+    if unit.level is False or unit.place is False:
+        return "difference"
+    if unit.parent is None:
+        return None
+    return next((s for s in ("on_scale", "difference") if s in str(unit.parent.scale)), "unknown")
+
+
+def _standard_name(unit: ParameterUnit) -> str | None:
+    name = None if unit.parent is None else unit.parent.standard_name
+    return None if name is None or (unit.place and _AXIS.fullmatch(name)) else name
+
+
+@functools.cache  # to look for it takes as long as a fit
+def own_version() -> str:
+    """The version of this package."""
+    return version("xr_modelfit")
+
+
+def dataset_attrs(source: Mapping[Any, Any], expression: str, data: Any, fitted: Sequence[Hashable]) -> dict[Any, Any]:
+    """Attrs of a result: what the source says of the whole, and what was done.
+
+    Parameters
+    ----------
+    source : mapping
+        Attrs of the input, empty if they are not to be kept.
+    expression : str
+        Of the model.
+    data : Hashable or None
+        Name of what was fitted.
+    fitted : sequence of Hashable
+        Its fitted dims.
+    """
+    kept = {k: v for k, v in source.items() if k not in _VARIABLE_ATTRS and not str(k).startswith("_")}
+    to = "" if data is None else f" to {data}"
+    line = f"xr_modelfit {own_version()}: {expression} fitted{to} along {', '.join(map(str, fitted))}"
+    before = _text(source.get("history"), "\n")  # the newest line stands first, as NCO and CDO have it
+    return kept | {
+        "Conventions": _conventions(_text(source.get("Conventions"), ", ")),
+        "history": f"{line}\n{before}" if before else line,
+    }
+
+
+def _text(value: Any, between: str) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, str) or np.ndim(value) == 0 else between.join(map(str, value))
+
+
+def _conventions(source: str) -> str:
+    """The version of CF that a result keeps to, or a newer one of the source, and what else stays true."""
+    versions = [(int(major), int(minor)) for major, minor in _CF_NAME.findall(source)]
+    return ", ".join(["CF-{}.{}".format(*max([*versions, _CF])), *_OF_THE_WHOLE.findall(source)])
+
+
+def joined_history(results: Sequence[xr.Dataset]) -> str:
+    """The history of fits of one source: a line of each, then that of the source."""
+    parts = [str(one.attrs["history"]).partition("\n") for one in results]
+    lines = [line for line, _, _ in parts]
+    return "".join(["\n".join(lines), *parts[0][1:]])
+
+
+def frame_of(data: xr.DataArray, variables: Mapping[Hashable, xr.DataArray], fitted: Sequence[Hashable]) -> xr.Dataset:
+    """The coordinates that stay, with what they and the data's grid mapping refer to.
+
+    Parameters
+    ----------
+    data : xarray.DataArray
+    variables : mapping of Hashable to DataArray
+        All that stands beside the data: variables of its Dataset, or its coordinates.
+    fitted : sequence of Hashable
+    """
+    coords = data.coords.to_dataset()
+    frame = coords.drop_dims([d for d in fitted if d in coords.dims])
+
+    def found(name: str) -> bool:
+        return name in frame.variables or (name in variables and set(fitted).isdisjoint(variables[name].dims))
+
+    links = {n: {k: t for k, t in _links(v) if all(map(found, _named(t)))} for n, v in frame.variables.items()}
+    wanted = {other for texts in links.values() for text in texts.values() for other in _named(text)}
+    mapping = [name for name in _mappings(data) if found(name)] if _is_horizontal(data, frame) else []
+    new = [name for name in [*sorted(wanted), *mapping] if name not in frame.variables]
+    frame = frame.assign_coords({name: variables[name].variable for name in new})
+    bounds = {text for texts in links.values() for key, text in texts.items() if key in ("bounds", "climatology")}
+    for name, variable in frame.variables.items():
+        old, attrs = variable.encoding, {k: v for k, v in variable.attrs.items() if k not in _LINKS}
+        variable.attrs = attrs | links.get(name, {})
+        if name in mapping and {"long_name", "standard_name"}.isdisjoint(attrs):
+            variable.attrs["long_name"] = "grid mapping"
+        variable.encoding = {}  # chunks of the source, for one, say nothing here
+        if name in bounds or links.get(name, {}).keys() & {"bounds", "climatology"}:  # counted alike
+            variable.encoding = {k: old[k] for k in ("units", "calendar", "dtype") if k in old and "units" in old}
+        dates = name in bounds or isinstance(frame.indexes.get(name), xr.CFTimeIndex)  # of objects; others are text
+        if (name in frame.dims or name in bounds) and (variable.dtype.kind in "fmM" or dates):
+            variable.encoding["_FillValue"] = None  # CF: no value of a coordinate is missing
+    return frame
+
+
+def _links(variable: xr.Variable) -> Iterator[tuple[str, str]]:
+    """Attrs that name other variables; xarray may have put them into the encoding."""
+    for key in _LINKS:
+        text = variable.attrs.get(key, variable.encoding.get(key))
+        if isinstance(text, str):
+            yield key, text
+
+
+def _named(text: str) -> list[str]:
+    """The variables that such a text names: ``area: areacella`` names one."""
+    return [word for word in text.split() if not word.endswith(":")]
+
+
+def _mappings(data: xr.DataArray) -> list[str]:
+    """Names of grid mappings: ``crs``, or ``crs: x y`` with the coordinates that each is for."""
+    text = str(data.attrs.get("grid_mapping", data.encoding.get("grid_mapping", "")))
+    return [word.rstrip(":") for word in text.split() if ":" not in text or word.endswith(":")]
+
+
+def _is_horizontal(data: xr.DataArray, frame: xr.Dataset) -> bool:
+    """Whether a horizontal coordinate stays, as far as coordinates say that they are."""
+    horizontal = [
+        name
+        for name, c in data.coords.items()
+        if c.ndim and (c.attrs.get("axis") in ("X", "Y") or _HORIZONTAL.fullmatch(str(c.attrs.get("standard_name"))))
+    ]
+    return not horizontal or any(name in frame.variables for name in horizontal)
+
+
+def grid_mapping_of(data: xr.DataArray, frame: xr.Dataset) -> dict[str, str]:
+    """The attr ``grid_mapping`` of maps, as the data has it, where all that it names is there."""
+    text = str(data.attrs.get("grid_mapping", data.encoding.get("grid_mapping", "")))
+    named = [word.rstrip(":") for word in text.split()]
+    stays = bool(named) and all(name in frame.variables for name in named) and _is_horizontal(data, frame)
+    return {"grid_mapping": text} if stays else {}

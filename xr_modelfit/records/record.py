@@ -1,0 +1,238 @@
+"""The record of a fit: what made a result, as JSON in the attrs of its ``fit_status``.
+
+It holds no pickle and no code; see `records.model_record` for the model in it.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import astropy
+import numpy as np
+import xarray as xr
+from astropy.modeling import Model
+
+from xr_modelfit.messages import listed, sentence
+from xr_modelfit.records.limits import is_within_limits
+from xr_modelfit.records.metadata import RECORD, own_version
+from xr_modelfit.records.model_record import RecordError, build_model, describe_model, plain_value
+from xr_modelfit.records.registry import path_of
+from xr_modelfit.units.times import CalendarError
+
+__all__ = ["FitRecord", "RecordError", "as_recorded", "build_model", "describe_model", "read_records", "write_record"]
+
+FORMAT = 1
+
+
+class OtherCalendarError(CalendarError, RecordError):
+    """Dates are not of the calendar that the record names."""
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """One fit of a result, as its record tells.
+
+    ``prefix`` is that of the variables as they are called now.
+    """
+
+    prefix: str
+    content: Mapping[str, Any]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the parameters, without prefix."""
+        return list(self.content["names"])
+
+    @property
+    def inputs(self) -> list[dict[str, Any]]:
+        """For each model input its ``name``, its ``coordinate``, the coordinate's ``dims``, its unit or time axis."""
+        return list(self.content["inputs"])
+
+    @property
+    def units(self) -> dict[str, Any] | None:
+        """Units of data and parameters; None in records that have none."""
+        return self.content.get("units")
+
+    @property
+    def grid_dims(self) -> list[str] | None:
+        """The fitted dims that the model got as axes, in their order; None where it is pointwise."""
+        return None if self.content.get("pointwise", True) else list(self.content["grid_dims"])
+
+    @property
+    def sampled(self) -> dict[str, Any] | None:
+        """Bins and response of the fit; see `labels.nodes.Nodes.described`."""
+        return self.content.get("sampled")
+
+    def variable(self, name: str) -> str:
+        """Name of a variable of this fit in the result."""
+        return self.prefix + name
+
+
+def write_record(
+    *,
+    model: Model,
+    names: Sequence[str],
+    fitted: Sequence[Any],
+    grid_dims: Sequence[Any] | None,
+    inputs: Sequence[Mapping[str, Any]],
+    units: Mapping[str, Any],
+    sampled: Mapping[str, Any] | None,
+    prefix: str,
+    data: Any,
+    fitter: Any,
+    keywords: Mapping[str, Any],
+    engine: str,
+    options: Mapping[str, Any],
+) -> str:
+    """The record as JSON text."""
+    content = {
+        "format": FORMAT,
+        "model": describe_model(model),
+        "names": list(names),
+        "fitted_dims": [str(d) for d in fitted],
+        "pointwise": grid_dims is None,
+        "inputs": [dict(one) for one in inputs],
+        "units": dict(units),
+        "prefix": prefix,
+        "data": None if data is None else str(data),
+        "fitter": {"class": path_of(type(fitter)), "keywords": plain_value(keywords)},
+        "engine": engine,
+        "options": plain_value(options),
+        "versions": _versions(engine),
+    }
+    if grid_dims is not None:
+        content["grid_dims"] = [str(d) for d in grid_dims]
+    if sampled is not None:
+        content["sampled"] = dict(sampled)
+    return json.dumps(content, allow_nan=False)
+
+
+def _versions(engine: str) -> dict[str, str]:
+    versions = {"xr_modelfit": own_version(), "astropy": astropy.__version__, "numpy": np.__version__}
+    return versions | ({"numba": import_module("numba").__version__} if engine == "numba" else {})
+
+
+def read_records(result: xr.Dataset) -> list[FitRecord]:
+    """The records in a result, one for each fit in it.
+
+    Raises
+    ------
+    RecordError
+        There is none, or one cannot be read.
+    """
+    found = []
+    for name, variable in result.data_vars.items():
+        text = variable.attrs.get(RECORD)
+        if text is None or not str(name).endswith("fit_status"):
+            continue
+        try:
+            content = json.loads(text)
+            known = is_within_limits(text, content) and content["format"] == FORMAT and _has_its_parts(content)
+        except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
+            known = False
+        if not known:
+            raise RecordError(
+                f"The record of the fit in the attrs of {name!r} cannot be read: it is damaged, or was written by a "
+                "newer version of xr_modelfit."
+            )
+        found.append(FitRecord(str(name).removesuffix("fit_status"), content))
+    if not found:
+        raise RecordError(_no_record(result))
+    return found
+
+
+@contextmanager
+def as_recorded() -> Iterator[None]:
+    """Inside, what cannot be read or does not match is the fault of the record, not of the call.
+
+    Raises
+    ------
+    RecordError
+        In place of another ValueError.
+    """
+    try:
+        yield
+    except RecordError:
+        raise
+    except CalendarError as error:
+        raise OtherCalendarError(str(error)) from error
+    except ValueError as error:
+        raise RecordError(f"The record of the fit does not match what is asked of it: {sentence(error)}") from error
+
+
+def _no_record(result: xr.Dataset) -> str:
+    bare = [name for name in result.data_vars if str(name).endswith("fit_status")]
+    if not bare:
+        return (
+            "This Dataset is no result of a fit: it has no variable ...fit_status with a record of the fit. Its "
+            f"variables are {listed(result.data_vars)}."
+        )
+    return (
+        f"{bare[0]!r} has no record of the fit: its attrs were lost, in arithmetic or where results were combined. "
+        f"Keep them by xarray.set_options(keep_attrs=True), or give them back: result[{bare[0]!r}].attrs = "
+        f"fit[{bare[0]!r}].attrs, of the result that the fit gave."
+    )
+
+
+def _has_its_parts(content: Mapping[str, Any]) -> bool:
+    """Whether all that is read of a record is there and of the right kind; the model is looked at when it is built."""
+    names, units = content["names"], content.get("units")
+    known = _are_texts(names) and len(names) > 0 and _are_texts(content["fitted_dims"])
+    known = known and isinstance(content["model"], dict) and isinstance(content["data"], str | None)
+    known = known and (content.get("pointwise", True) is True or _are_axes(content["grid_dims"], content))
+    known = known and ("sampled" not in content or _is_sampled(content["sampled"]))
+    return known and all(map(_is_input, content["inputs"])) and (units is None or _are_units(units, len(names)))
+
+
+def _are_axes(names: Any, content: Mapping[str, Any]) -> bool:
+    return _are_texts(names) and len(set(names)) == len(names) and set(names) <= set(content["fitted_dims"])
+
+
+def _is_input(one: Mapping[str, Any]) -> bool:
+    time = one.get("time")
+    known = isinstance(one["name"], str) and isinstance(one["coordinate"], str) and _are_texts(one["dims"])
+    known = known and isinstance(one.get("units"), str | None) and isinstance(one.get("from"), str | None)
+    timed = time is None or (isinstance(time["units"], str) and isinstance(time["calendar"], str | None))
+    return known and timed and ("from" not in one or {"named", "equivalencies"} <= one.keys())
+
+
+def _is_sampled(told: Mapping[str, Any]) -> bool:
+    points, bins, response = told["points"], told["bins"], told["response"]
+    known = points is None or (isinstance(points, int) and 1 <= points <= 64)
+    known = known and isinstance(bins, dict) and all(isinstance(name, str | None) for name in bins.values())
+    return known and (response is None or response == "lost" or _is_response(response))
+
+
+def _is_response(told: Mapping[str, Any]) -> bool:
+    """A kernel and its offsets, or a square matrix."""
+    values, offsets = told["values"], told["offsets"]
+    if not isinstance(values, list):
+        return False
+    if offsets is None:
+        return all(_are_numbers(row) and len(row) == len(values) for row in values)
+    return _are_numbers(values) and _are_numbers(offsets) and len(offsets) == len(values) > 0
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(map(_is_number, values))
+
+
+def _are_units(units: Mapping[str, Any], n: int) -> bool:
+    parts = [units["parameters"], units["own"], units["inward"]]
+    known = all(isinstance(part, list) and len(part) == n for part in parts) and isinstance(units["data"], str | None)
+    known = known and all(isinstance(text, str | None) for text in [*parts[0], *parts[1]])
+    scale = [0.0, 0.0] if units["scale"] is None else units["scale"]
+    numbers = [*parts[2], *scale]
+    known = known and isinstance(units["carried"], bool) and len(scale) == 2 and all(map(_is_number, numbers))
+    return known and 0 not in parts[2] and (units["scale"] is None or scale[0] != 0)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(v, str) for v in values)

@@ -1,0 +1,159 @@
+"""The output schema: from the packed arrays of a fit to a labelled Dataset."""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xr_modelfit.fitters.block_task import Layout
+from xr_modelfit.parameter_units.parameters import ParameterUnit
+from xr_modelfit.records.metadata import STATISTICS, Metadata
+
+__all__ = ["COV_DIMS", "FIELD", "Fields", "Maps", "check_names", "label", "lazy_fields", "output_names"]
+
+FIELD = "_modelfit_field"
+COV_DIMS = ("cov_i", "cov_j")
+
+_DTYPES: dict[str, Any] = {"dof": np.int64, "n_points": np.int64, "fit_status": np.int8}  # others are float64
+
+Fields = Mapping[str, Sequence[Any]]
+
+
+def output_names(names: Iterable[str], layout: Layout, prefix: str) -> list[str]:
+    """Every name that a fit puts on its result."""
+    parts = [*names, *(f"{n}_stderr" for n in names), *STATISTICS, "fit_status", *layout.info_names]
+    return [prefix + part for part in parts + (["covariance"] if layout.covariance else [])]
+
+
+def check_names(frame: xr.Dataset, data: xr.DataArray, names: list[str], layout: Layout) -> None:
+    """Refuse output names that a dim or coordinate of the data has already, or that occur twice.
+
+    Raises
+    ------
+    ValueError
+    """
+    taken = {str(n) for n in [*data.coords, *data.dims]}
+    clashes = [n for n in names if n in taken]
+    if clashes:
+        raise ValueError(
+            f"The result's variable {clashes[0]!r} would have the name of a dim or coordinate of the data. Put "
+            f"something before all names, prefix='fit_' for one, or rename it: .rename({{{clashes[0]!r}: ...}})."
+        )
+    if layout.covariance and any(d in taken for d in COV_DIMS):
+        raise ValueError(
+            f"covariance=True adds the dims {COV_DIMS}, and the data has one of that name. "
+            f"Rename it: .rename({{{COV_DIMS[0]!r}: ...}})."
+        )
+    twice = {n for n in names if names.count(n) > 1}
+    if twice:
+        raise ValueError(
+            f"The result would have two variables called {sorted(twice)[0]!r}. Rename the parameter, or leave the name "
+            "out of fit_info."
+        )
+
+
+class Maps:
+    """The fields of a result, each in an array of its own, filled block by block.
+
+    Parameters
+    ----------
+    layout : Layout
+    units : sequence of ParameterUnit
+    shape : tuple of int
+        Of the remaining dims.
+
+    Attributes
+    ----------
+    fields : dict of str to list of ndarray
+        As `label` takes them.
+    """
+
+    def __init__(self, layout: Layout, units: Sequence[ParameterUnit], shape: tuple[int, ...]) -> None:
+        self._columns, self._divisor = layout.fields, _divisor(layout, units)
+        self.fields: dict[str, list[np.ndarray]] = {}
+        for name, part in self._columns.items():
+            width = part.stop - part.start
+            if name == "covariance":
+                self.fields[name] = [np.empty((*shape, width))]
+            else:
+                self.fields[name] = [np.empty(shape, _DTYPES.get(name, np.float64)) for _ in range(width)]
+
+    def put(self, at: tuple[slice, ...], packed: np.ndarray) -> None:
+        """The packed array of a block to its place."""
+        for name, part in self._columns.items():
+            for i, array in enumerate(self.fields[name]):
+                columns = part if name == "covariance" else part.start + i
+                array[at] = packed[..., columns] / self._divisor[columns]
+
+
+def lazy_fields(packed: xr.Variable, layout: Layout, units: Sequence[ParameterUnit]) -> dict[str, list[Any]]:
+    """The fields of a lazy packed array, as `label` takes them."""
+    divisor = _divisor(layout, units)
+    if np.any(divisor != 1.0):
+        packed = packed / xr.Variable([FIELD], divisor)
+    fields: dict[str, list[Any]] = {}
+    for name, part in layout.fields.items():
+        columns = [part] if name == "covariance" else range(part.start, part.stop)
+        fields[name] = [packed.data[..., c].astype(_DTYPES.get(name, np.float64), copy=False) for c in columns]
+    return fields
+
+
+def label(
+    fields: Fields, dims: Sequence[Hashable], layout: Layout, frame: xr.Dataset, metadata: Metadata
+) -> xr.Dataset:
+    """The variables of the result.
+
+    Parameters
+    ----------
+    fields : mapping of str to sequence of array
+        Arrays over ``dims`` by name of the field, in the units of the result; of the covariance one, with an axis of
+        K * K behind.
+    dims : sequence of Hashable
+        The remaining ones.
+    layout : Layout
+    frame : xarray.Dataset
+        The coordinates of the result.
+    metadata : Metadata
+    """
+    prefix, names = metadata.prefix, metadata.names
+    variables: dict[str, xr.Variable] = {}
+
+    def put(name: str, attrs: dict[str, Any], field: str, which: int = 0) -> None:
+        variables[prefix + name] = xr.Variable(dims, fields[field][which], attrs)
+
+    for j, name in enumerate(names):
+        put(name, metadata.parameter(j), "parameters", j)
+    for j, name in enumerate(names):
+        put(f"{name}_stderr", metadata.stderr(j), "stderr", j)
+    for name in STATISTICS:
+        put(name, metadata.statistic(name), name)
+    for name in layout.info_names:
+        put(name, metadata.info(name), f"info:{name}")
+    put("fit_status", metadata.status(), "fit_status")
+    result = xr.Dataset({**frame.data_vars, **variables}, frame.coords, frame.attrs)
+    if layout.covariance:
+        result = result.assign({f"{prefix}covariance": _covariance(fields["covariance"][0], dims, metadata)})
+    return result
+
+
+def _divisor(layout: Layout, units: Sequence[ParameterUnit]) -> np.ndarray:
+    """What the packed array is divided by: parameters, their errors and covariance get the units of the result."""
+    fields, inward = layout.fields, np.array([one.inward for one in units])
+    divisor = np.ones(layout.width)
+    divisor[fields["parameters"]] = divisor[fields["stderr"]] = inward
+    if "covariance" in fields:
+        divisor[fields["covariance"]] = np.outer(inward, inward).ravel()
+    return divisor
+
+
+def _covariance(flat: Any, dims: Sequence[Hashable], metadata: Metadata) -> xr.DataArray:
+    K = len(metadata.names)
+    labels = np.array(metadata.names, dtype=object)  # zarr has no settled type for text of fixed width
+    about = zip(COV_DIMS, metadata.covariance_labels(), strict=True)
+    return xr.DataArray(
+        flat.reshape(*flat.shape[:-1], K, K),
+        dims=(*dims, *COV_DIMS),
+        coords={dim: (dim, labels, attrs) for dim, attrs in about},
+        attrs=metadata.covariance(),
+    )

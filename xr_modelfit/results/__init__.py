@@ -1,0 +1,1 @@
+"""Questions to a result: evaluate, components, derived quantities, predictions, report."""

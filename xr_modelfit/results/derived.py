@@ -1,0 +1,261 @@
+"""Quantities computed from fitted parameters, and the fitted model, with errors through the covariance."""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+import inspect
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy.modeling import Model
+from astropy.units import Quantity, UnitBase
+
+from xr_modelfit.execution.execution import map_blocks
+from xr_modelfit.fitters.propagation import flat_covariance, propagated
+from xr_modelfit.messages import a, listed, suggestion
+from xr_modelfit.models.expression import leaves
+from xr_modelfit.models.function_models import ModelArg
+from xr_modelfit.models.known_quantities import formulas_of
+from xr_modelfit.records.record import FitRecord, RecordError, build_model
+from xr_modelfit.records.schema import COV_DIMS
+from xr_modelfit.records.units import parameter_numbers
+from xr_modelfit.results.evaluation import matching, parameter_of
+from xr_modelfit.status import FitStatus
+from xr_modelfit.units.text import UnknownUnitError, parse_unit, write_unit
+
+__all__ = ["at_bound_of", "covariance_of", "derived"]
+
+_FIELD = "_modelfit_derived"
+
+
+@dataclass(frozen=True)
+class _Quantity:
+    """A quantity to compute: which parameters its function takes, and their units where all are known."""
+
+    name: str
+    title: str
+    function: Callable[..., Any]
+    parameters: tuple[int, ...]
+    units: tuple[UnitBase, ...] | None = None
+    unit: UnitBase | None = None
+
+    def __call__(self, P: np.ndarray) -> np.ndarray:
+        """Plain numbers (b,) of parameters (k, b)."""
+        if self.units is None:
+            given: list[Any] = list(P)
+        else:
+            given = [Quantity(p, unit) for p, unit in zip(P, self.units, strict=True)]
+        value = self.function(*given)
+        if self.unit is not None:
+            value = Quantity(value).to_value(self.unit)
+        return np.broadcast_to(np.asarray(value, dtype=float), P.shape[1:])
+
+    def with_units(self) -> _Quantity:
+        """With the unit of its value, if the function takes units and all are known; otherwise on plain numbers."""
+        if self.units is None:
+            return self
+        trial = np.array([[1.25 + 0.5 * j / len(self.parameters)] * 2 for j in range(len(self.parameters))])
+        try:
+            with np.errstate(all="ignore"):
+                found = self.function(*(Quantity(p, unit) for p, unit in zip(trial, self.units, strict=True)))
+            return replace(self, unit=Quantity(found).unit)
+        except Exception:  # whatever a function says of units that it does not take
+            return replace(self, units=None)
+
+
+def derived(
+    result: xr.Dataset,
+    record: FitRecord,
+    names: Sequence[str],
+    functions: Mapping[str, Callable[..., Any]],
+    model: ModelArg | None = None,
+) -> xr.Dataset:
+    """See `accessor.result_methods.ResultMethods.derived`."""
+    template = matching(build_model(record.content["model"]) if model is None else model, record)
+    wanted = _known(record, template, names, bool(functions)) + _own(record, template, functions)
+    texts = (record.units or {}).get("parameters", [None] * len(record.names))
+    wanted = [replace(q, units=_units([texts[j] for j in q.parameters])).with_units() for q in wanted]
+    for quantity in wanted:
+        _check(quantity)
+    C = covariance_of(result, record, needed=any(len(q.parameters) > 1 for q in wanted))
+    parameters = [_in_recorded_unit(result, record, name, j).variable for j, name in enumerate(record.names)]
+    variables = [*parameters, at_bound_of(result, record), C]
+    core: list[tuple[Hashable, ...]] = [()] * (len(parameters) + 1) + [COV_DIMS]
+    packed = map_blocks(_DerivedBlock(tuple(wanted)), variables, core, {_FIELD: 2 * len(wanted)})
+    first = result[record.variable(record.names[0])]
+    out: dict[str, xr.Variable] = {}
+    for i, quantity in enumerate(wanted):
+        value, error = (packed.isel({_FIELD: 2 * i + k}) for k in (0, 1))
+        name = record.variable(quantity.name)
+        units = {} if quantity.unit is None else {"units": write_unit(quantity.unit)}
+        value.attrs = units | {"long_name": quantity.title, "ancillary_variables": f"{name}_stderr"}
+        error.attrs = units | {"long_name": f"standard error of {quantity.title}"}
+        out |= {name: value, f"{name}_stderr": error}
+    return xr.Dataset(out, coords=first.coords)
+
+
+@dataclass(frozen=True)
+class _DerivedBlock:
+    """Block function: parameters (...), whether a bound was met (...), covariance (..., K, K) to values and errors."""
+
+    quantities: tuple[_Quantity, ...]
+
+    __name__ = "derived"
+
+    def __call__(self, *arrays: np.ndarray) -> np.ndarray:
+        *parameters, at_bound, C = arrays
+        shape = np.broadcast_shapes(*(p.shape for p in parameters), at_bound.shape, C.shape[:-2])
+        b = int(np.prod(shape))
+        P = np.array([np.broadcast_to(p, shape).reshape(b) for p in parameters], dtype=float)
+        C = flat_covariance(C, at_bound, shape)
+        out = np.full((b, 2 * len(self.quantities)), np.nan)
+        good = np.flatnonzero(np.all(np.isfinite(P), axis=0))
+        for i, quantity in enumerate(self.quantities):
+            own = np.array(quantity.parameters)
+            if good.size:
+                found = propagated(quantity, P[np.ix_(own, good)], C[np.ix_(own, own, good)])
+                out[good, 2 * i], out[good, 2 * i + 1] = found
+        return out.reshape((*shape, out.shape[1]))
+
+
+def _known(record: FitRecord, model: Model, names: Sequence[str], only_named: bool) -> list[_Quantity]:
+    """Quantities with a formula: those that are named or, without any name or function, all."""
+    found: dict[str, _Quantity] = {}
+    parts = list(leaves(model))
+    first = 0
+    for number, part in enumerate(parts):
+        own = {p: first + j for j, p in enumerate(part.param_names)}
+        first += len(part.param_names)
+        for formula in formulas_of(part):
+            name = _like(record.names, own, part, formula.name, number, len(parts))
+            arguments = tuple(own[p] for p in inspect.signature(formula.function).parameters)
+            which = part.name or (type(part).__name__ + (f" {number}" if len(parts) > 1 else ""))
+            found[name] = _Quantity(name, f"{formula.title}, {which}", formula.function, arguments)
+    if not names:
+        if not found and not only_named:
+            raise ValueError(
+                f"No formula is known for the model, a {type(model).__name__}. Give functions of its parameters "
+                f"{listed(record.names)}: derived(ratio=lambda {', '.join(record.names[:2])}: ...)."
+            )
+        return [] if only_named else list(found.values())
+    for name in names:
+        if not isinstance(name, str) or name not in found:
+            raise ValueError(
+                f"derived got {name!r}, but the quantities known for the model are {listed(found)}."
+                f"{suggestion(name, found)} Give a function for another one: derived({name}=lambda ...)."
+            )
+    return [found[name] for name in names]
+
+
+def _like(names: Sequence[str], own: Mapping[str, int], part: Model, name: str, number: int, n_parts: int) -> str:
+    """The name of a quantity in the pattern of the parameters of its sub-model: ``halpha_flux``, ``flux_0``."""
+    if n_parts == 1:
+        return name
+    if isinstance(part.name, str) and any(names[j].startswith(f"{part.name}_") for j in own.values()):
+        return f"{part.name}_{name}"
+    return f"{name}_{number}"
+
+
+def _own(record: FitRecord, model: Model, functions: Mapping[str, Callable[..., Any]]) -> list[_Quantity]:
+    """Quantities by functions of the user, whose arguments are parameters."""
+    positions = {name: j for j, name in enumerate(model.param_names)} | {n: j for j, n in enumerate(record.names)}
+    found = []
+    for name, function in functions.items():
+        if not callable(function):
+            raise TypeError(
+                f"derived({name}=...) is {a(function)}; pass a function of parameters: "
+                f"lambda {', '.join(record.names[:2])}: ..., or name a known quantity: derived({name!r})."
+            )
+        arguments = []
+        for one in inspect.signature(function).parameters.values():
+            if one.name in positions and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
+                arguments.append(positions[one.name])
+            elif one.default is one.empty:
+                raise ValueError(
+                    f"The function {name!r} takes {one.name!r}, which is no parameter of the fit; they are "
+                    f"{listed(record.names)}.{suggestion(one.name, record.names)} Its arguments must be parameters."
+                )
+            else:
+                break  # what follows keeps its default
+        if not arguments:
+            raise ValueError(f"The function {name!r} takes no parameter of the fit; they are {listed(record.names)}.")
+        taken = record.variable(name)
+        if name in record.names:
+            raise ValueError(f"{taken!r} is a parameter of the fit; call what is derived from it by another name.")
+        found.append(_Quantity(name, f"{name}, from the fitted parameters", function, tuple(arguments)))
+    return found
+
+
+def _units(texts: Sequence[str | None]) -> tuple[UnitBase, ...] | None:
+    try:
+        return None if None in texts else tuple(parse_unit(text) for text in texts)
+    except UnknownUnitError:
+        return None
+
+
+def _check(quantity: _Quantity) -> None:
+    """Refuse a function that takes no arrays, or gives none of the same size."""
+    trial = np.array([[1.25, 1.5, 1.75]] * len(quantity.parameters))
+    try:
+        with np.errstate(all="ignore"):
+            quantity(trial)
+    except Exception as error:
+        raise ValueError(
+            f"The function {quantity.name!r} fails on arrays of parameters ({type(error).__name__}: {error}). "
+            "Use functions of numpy, np.sqrt for math.sqrt, and return one number for each fit."
+        ) from error
+
+
+def _in_recorded_unit(result: xr.Dataset, record: FitRecord, name: str, j: int) -> xr.DataArray:
+    """A parameter in the unit that the fit gave it, which is also that of the covariance."""
+    inside = parameter_numbers(parameter_of(result, record, name), record.units, j)
+    inward = 1.0 if record.units is None else record.units["inward"][j]
+    return inside if inward == 1.0 else inside / inward
+
+
+def covariance_of(result: xr.Dataset, record: FitRecord, needed: bool = True) -> xr.Variable:
+    """The covariance of all parameters, dims end with `COV_DIMS`.
+
+    Parameters
+    ----------
+    needed : bool
+        False: where it was not kept, the squared errors alone will do.
+
+    Raises
+    ------
+    RecordError
+        It is needed and not there, or not complete.
+    """
+    name = record.variable("covariance")
+    if name in result:
+        array = result[name]
+        missing = [d for d in COV_DIMS if d not in array.dims or not set(record.names) <= set(array[d].values.tolist())]
+        if missing:
+            raise RecordError(
+                f"{name!r} lacks parameters along {missing[0]!r}; all of {listed(record.names)} are needed."
+            )
+        chosen = array.sel(dict.fromkeys(COV_DIMS, record.names)).transpose(..., *COV_DIMS)
+        return chosen.variable
+    if needed:
+        raise RecordError(
+            f"The result has no {name!r}, without which errors of several parameters together are not known. "
+            "Fit again with covariance=True."
+        )
+    errors = []
+    for parameter in record.names:
+        stderr = record.variable(f"{parameter}_stderr")
+        if stderr not in result:
+            raise RecordError(f"The result has neither {name!r} nor {stderr!r}, from which errors come.")
+        errors.append(result[stderr].variable ** 2)
+    squares = xr.Variable.concat(errors, dim=COV_DIMS[0]).transpose(..., COV_DIMS[0])
+    K = len(errors)
+    diagonal = xr.Variable(COV_DIMS, np.eye(K, dtype=bool))
+    return (squares.set_dims({**squares.sizes, COV_DIMS[1]: K}).where(diagonal, 0.0)).transpose(..., *COV_DIMS)
+
+
+def at_bound_of(result: xr.Dataset, record: FitRecord) -> xr.Variable:
+    """Whether a parameter is on its bound."""
+    name = record.variable("fit_status")
+    return (result[name] == int(FitStatus.CONVERGED_AT_BOUND)).variable

@@ -1,0 +1,163 @@
+"""Where a model is evaluated: coordinates from data or by name, positions by label."""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy.units import Quantity
+
+from xr_modelfit.labels.coords import require_same_index
+from xr_modelfit.messages import listed, suggestion
+from xr_modelfit.records.record import FitRecord, RecordError
+from xr_modelfit.units.text import write_unit
+from xr_modelfit.units.times import as_times
+from xr_modelfit.units.units import plain
+
+__all__ = [
+    "Source",
+    "at_positions",
+    "coordinates",
+    "labels_of",
+    "one_variable",
+    "require_same_positions",
+    "shaped_like",
+]
+
+Source = xr.DataArray | xr.Dataset
+
+
+def one_variable(data: Any, record: FitRecord) -> Source | None:
+    data = plain(data)
+    if data is None or isinstance(data, xr.DataArray):
+        return data
+    if not isinstance(data, xr.Dataset):
+        raise TypeError(
+            f"The coordinates come from a DataArray or Dataset, or are given by name; this is a "
+            f"{type(data).__name__}. Give them by name: {record.inputs[0]['coordinate']}=values."
+        )
+    name = record.content["data"]
+    return data[name] if name in data.data_vars else data
+
+
+def coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]) -> list[xr.DataArray]:
+    """What each model input reads, from keywords or from the data."""
+    known = {key for one in record.inputs for key in (one["coordinate"], one["name"])}
+    unknown = [key for key in given if key not in known]
+    if unknown:
+        read = [one["coordinate"] for one in record.inputs]
+        raise ValueError(
+            f"The coordinate {unknown[0]!r} is given, but the fit read {listed(read)}.{suggestion(unknown[0], read)} "
+            f"Give it by name: {read[0]}=values."
+        )
+    keys = [next((key for key in (one["coordinate"], one["name"]) if key in given), None) for one in record.inputs]
+    unused = [key for key in given if key not in keys]
+    if unused:  # an input is called like the coordinate of another
+        names = ", ".join(f"{one['coordinate']}=..." for one in record.inputs)
+        raise ValueError(
+            f"{unused[0]!r} is given, but nothing is left that reads it: an input of the model is called like a "
+            f"coordinate that another reads. Give coordinates by their own names: {names}."
+        )
+    found = []
+    for one, key in zip(record.inputs, keys, strict=True):
+        name = one["coordinate"]
+        if key is not None:
+            found.append(_given_coordinate(one, given[key]))
+        elif data is not None and (label := _label(name, data.coords)) is not None:
+            found.append(data.coords[label])
+        elif data is not None and (label := _label(name, data.dims)) is not None:
+            found.append(xr.DataArray(np.arange(data.sizes[label], dtype=float), dims=[label]))
+        else:
+            raise RecordError(
+                f"The model's input {one['name']!r} read the coordinate {name!r}, which is not there. "
+                f"Give it by name: {name}=values."
+            )
+    return found
+
+
+def _label(name: str, labels: Iterable[Hashable]) -> Hashable | None:
+    """The label that a record, which holds text, calls ``name``; it need not be text itself."""
+    return next((label for label in labels if str(label) == name), None)
+
+
+def _given_coordinate(one: Mapping[str, Any], value: Any) -> xr.DataArray:
+    if isinstance(value, xr.DataArray):
+        return plain(value)
+    attrs = {"units": write_unit(value.unit)} if isinstance(value, Quantity) else {}
+    times = as_times(value) if one.get("time") else None
+    values = np.asarray(value) if times is None else times
+    name = one["coordinate"]
+    if values.ndim == 0:
+        return xr.DataArray(values, coords={name: ((), values, attrs)}, attrs=attrs)
+    if values.ndim == 1:
+        dim = one["dims"][0] if len(one["dims"]) == 1 else name
+        return xr.DataArray(values, dims=[dim], coords={name: ([dim], values, attrs)}, attrs=attrs)
+    raise TypeError(
+        f"{name} is an array of shape {values.shape}; pass a DataArray, so that its dims have names: "
+        f"{name}=xr.DataArray(values, dims=[...])."
+    )
+
+
+def at_positions(parameter: xr.DataArray, data: Source) -> xr.DataArray:
+    """The parameter where the data is: by label, never by order."""
+    for dim in parameter.dims:
+        scalar = dim in data.coords and data.coords[dim].ndim == 0
+        if dim not in data.dims and not (scalar and dim in parameter.indexes):
+            continue
+        if dim not in parameter.indexes or (dim not in data.indexes and not scalar):
+            if dim in data.dims and data.sizes[dim] != parameter.sizes[dim]:
+                raise ValueError(
+                    f"The data has {data.sizes[dim]} positions along {dim!r}, the result {parameter.sizes[dim]}, and "
+                    "there are no labels to match them by. Select the same positions of both."
+                )
+            continue
+        if not scalar and parameter.indexes[dim].equals(data.indexes[dim]):
+            continue
+        try:
+            parameter = parameter.sel({dim: data.coords[dim]})
+        except KeyError:
+            raise ValueError(
+                f"The data has labels along {dim!r} that the result has not. Evaluate where there are fits: "
+                f"data.sel({dim}=fit[{dim!r}])."
+            ) from None
+    return parameter
+
+
+def require_same_positions(parameter: xr.DataArray, inputs: Sequence[xr.DataArray]) -> None:
+    for array in inputs:
+        for dim in set(array.dims) & set(parameter.dims):
+            name = "A coordinate" if array.name is None else f"The coordinate {array.name!r}"
+            if array.sizes[dim] != parameter.sizes[dim]:
+                raise ValueError(
+                    f"{name} has {array.sizes[dim]} positions along {dim!r}, the result {parameter.sizes[dim]}. "
+                    "Select the same positions of both."
+                )
+            if dim in array.indexes and dim in parameter.indexes:
+                require_same_index(array.indexes[dim], parameter.indexes[dim], name, dim, "result")
+
+
+def labels_of(
+    dims: Sequence[Hashable], parameter: xr.DataArray, data: Source | None, inputs: Sequence[xr.DataArray]
+) -> xr.Coordinates:
+    """Coordinates of the values: those of the result, of the data, and of coordinates given by name."""
+    merged = xr.Dataset()
+    for source in ([] if data is None else [data], inputs, [parameter]):
+        for array in source:
+            kept = array.coords.to_dataset()
+            kept = kept.drop_dims([d for d in kept.dims if d not in dims])
+            merged = merged.merge(kept.drop_vars([n for n in kept.variables if n in merged.variables]), join="override")
+    return merged.coords
+
+
+def shaped_like(out: xr.DataArray, data: Source | None) -> xr.DataArray:
+    """With the data's pooled dims, in the data's order."""
+    if not isinstance(data, xr.DataArray):
+        return out
+    pooled = {d: data.sizes[d] for d in data.dims if d not in out.dims}
+    if pooled:
+        shape = {d: out.sizes.get(d, pooled.get(d)) for d in (*pooled, *out.dims)}
+        widened = xr.DataArray(out.variable.set_dims(shape), name=out.name)
+        out = widened.assign_coords(data.coords.to_dataset().drop_dims([]).coords).assign_coords(out.coords)
+    return out.transpose(*[d for d in data.dims if d in out.dims], ...)

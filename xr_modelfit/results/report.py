@@ -1,0 +1,173 @@
+"""How the fits of a result ended: counted, in words, and which are worst."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xr_modelfit.records.record import FitRecord, RecordError
+from xr_modelfit.results.positions import label_text, labels_at, place_text
+from xr_modelfit.status import FitStatus
+
+__all__ = ["FitReport", "report_of", "summary"]
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """How the fits of a result ended; its ``str`` is a short text, in notebooks it is a table.
+
+    Every mapping has one entry for each fit of the result, by the prefix of its variables.
+
+    Parameters
+    ----------
+    counts : dict of str to dict of FitStatus to int
+        Number of positions with each status that occurs.
+    at_bound : dict of str to dict of str to int
+        Number of successful positions at which a parameter is on its bound; those parameters only.
+    worst : dict of str to list of (dict, float)
+        Labels and ``reduced_chi2`` of the successful positions where it is largest, worst first.
+    """
+
+    counts: dict[str, dict[FitStatus, int]]
+    at_bound: dict[str, dict[str, int]]
+    worst: dict[str, list[tuple[dict[Hashable, Any], float]]]
+
+    def __str__(self) -> str:
+        return "\n\n".join(self._text(prefix) for prefix in self.counts)
+
+    __repr__ = __str__
+
+    def _text(self, prefix: str) -> str:
+        counts = self.counts[prefix]
+        lines = [_headline(prefix, counts)]
+        width = max((len(str(n)) for n in counts.values()), default=1)
+        lines += [f"  {n:>{width}}  {status.meaning:<18}  {status.sentence}" for status, n in counts.items()]
+        if self.at_bound[prefix]:
+            lines.append(f"On a bound: {self._bounds(prefix)}.")
+        if self.worst[prefix]:
+            lines.append("Largest reduced_chi2: " + ", ".join(_place(*one) for one in self.worst[prefix]) + ".")
+        return "\n".join(lines)
+
+    def _bounds(self, prefix: str) -> str:
+        good = _successful(self.counts[prefix])
+        return ", ".join(f"{name} in {n} ({_percent(n, good)})" for name, n in self.at_bound[prefix].items())
+
+    def _repr_html_(self) -> str:
+        return "".join(self._table(prefix) for prefix in self.counts)
+
+    def _table(self, prefix: str) -> str:
+        counts = self.counts[prefix]
+        total = sum(counts.values())
+        head = "".join(f"<th style='text-align:left'>{h}</th>" for h in ("status", "fits", "share", "meaning"))
+        rows = [
+            f"<tr><td>{s.meaning}</td><td>{n}</td><td>{_percent(n, total)}</td>"
+            f"<td style='text-align:left'>{escape(s.sentence)}</td></tr>"
+            for s, n in counts.items()
+        ]
+        parts = [
+            f"<p><b>{escape(_headline(prefix, counts))}</b></p>",
+            f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>",
+        ]
+        if self.at_bound[prefix]:
+            parts.append(f"<p>On a bound: {escape(self._bounds(prefix))}.</p>")
+        if self.worst[prefix]:
+            dims = list(self.worst[prefix][0][0])
+            head = "".join(f"<th>{escape(str(d))}</th>" for d in [*dims, "reduced_chi2"])
+            rows = [
+                "<tr>" + "".join(f"<td>{escape(label_text(at[d]))}</td>" for d in dims) + f"<td>{value:.4g}</td></tr>"
+                for at, value in self.worst[prefix]
+            ]
+            parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+        return "".join(parts)
+
+
+def report_of(result: xr.Dataset, records: list[FitRecord], n_worst: int = 5) -> FitReport:
+    """Question each fit in ``result``; computes what is lazy, once."""
+    names = [name for r in records for name in _needed(result, r)]
+    result = result[names].compute()
+    counts, at_bound, worst = {}, {}, {}
+    for record in records:
+        status = result[record.variable("fit_status")]
+        counts[record.prefix] = _counts(status.to_numpy())
+        at_bound[record.prefix] = _bounds(result, record)
+        worst[record.prefix] = _worst(result, record, n_worst)
+    return FitReport(counts, at_bound, worst)
+
+
+def _needed(result: xr.Dataset, record: FitRecord) -> list[str]:
+    """Variables that the report reads; a result need not have kept more than the status."""
+    names = ["fit_status", "reduced_chi2", *record.names, *(f"{n}_stderr" for n in record.names)]
+    return [record.variable(n) for n in names if record.variable(n) in result]
+
+
+def _bounds(result: xr.Dataset, record: FitRecord) -> dict[str, int]:
+    """A parameter on its bound is the one that has a value and no error."""
+    on_bound = result[record.variable("fit_status")] == int(FitStatus.CONVERGED_AT_BOUND)
+    found = {}
+    for name in record.names:
+        value, error = record.variable(name), record.variable(f"{name}_stderr")
+        if value in result and error in result:
+            found[name] = int((on_bound & result[value].notnull() & result[error].isnull()).sum())
+    return {name: n for name, n in found.items() if n}
+
+
+def _worst(result: xr.Dataset, record: FitRecord, n: int) -> list[tuple[dict[Hashable, Any], float]]:
+    name = record.variable("reduced_chi2")
+    status = result[record.variable("fit_status")]
+    if name not in result or status.ndim == 0:
+        return []
+    values = result[name].transpose(*status.dims).to_numpy()
+    flat = np.where((status.to_numpy() > 0) & np.isfinite(values), values, -np.inf).ravel()
+    order = np.argsort(-flat, kind="stable")[:n]
+    found = []
+    for i in order[np.isfinite(flat[order])].tolist():
+        at = np.unravel_index(i, status.shape)
+        labels = labels_at(status, {d: int(n) for d, n in zip(status.dims, at, strict=True)})
+        found.append((labels, float(flat[i])))
+    return found
+
+
+def _place(labels: Mapping[Hashable, Any], value: float) -> str:
+    return f"{value:.3g} ({place_text(labels)})"
+
+
+def summary(status: np.ndarray) -> str:
+    """Failures per status on one line, the most frequent first; masked positions are no failures."""
+    failed = {s: n for s, n in _counts(status).items() if s <= 0 and s != FitStatus.NO_DATA}
+    return ", ".join(f"{n} {s.meaning}" for s, n in sorted(failed.items(), key=lambda item: -item[1]))
+
+
+def _counts(status: np.ndarray) -> dict[FitStatus, int]:
+    """Positions per status; a NaN, where a result was aligned to more positions, was never attempted."""
+    numbers = np.nan_to_num(np.asarray(status, dtype=float), nan=float(FitStatus.NOT_ATTEMPTED))
+    codes, counts = np.unique(numbers, return_counts=True)
+    unknown = [c for c in codes.tolist() if c not in set(FitStatus)]
+    if unknown:
+        raise RecordError(
+            f"fit_status holds {unknown[0]:g}, which is no status. Select or align a result; do not average it."
+        )
+    found = {FitStatus(int(c)): int(n) for c, n in zip(codes, counts, strict=True)}
+    return {s: found[s] for s in FitStatus if s in found}
+
+
+def _successful(counts: Mapping[FitStatus, int]) -> int:
+    return sum(n for s, n in counts.items() if s > 0)
+
+
+def _headline(prefix: str, counts: Mapping[FitStatus, int]) -> str:
+    total, good = sum(counts.values()), _successful(counts)
+    title = f"{prefix.removesuffix('_')}: " if prefix else ""
+    return f"{title}{total} {'fit' if total == 1 else 'fits'}, {good} successful" + (
+        f" ({_percent(good, total)})" if total else ""
+    )
+
+
+def _percent(part: int, total: int) -> str:
+    """A share that reads 100 % only if it is all, and 0 % only if it is none."""
+    share = 100 * part / total
+    if 0 < part < total:
+        share = min(max(share, 0.1), 99.9)
+    return f"{share:.1f} %"

@@ -1,0 +1,1 @@
+"""A fit into a zarr store, tile by tile, resumable."""

@@ -1,0 +1,1 @@
+"""Units and times as files write them: read, converted, written."""

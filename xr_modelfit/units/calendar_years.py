@@ -1,0 +1,67 @@
+"""Years and months of a calendar: astropy knows but one year, of 365.25 days, and its twelfth part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+from astropy.units import UnitBase
+
+from xr_modelfit.units.text import write_unit
+from xr_modelfit.units.times import CalendarError
+
+__all__ = ["refuse_years"]
+
+_DAYS = {"360_day": 360, "noleap": 365, "all_leap": 366}  # in a year; in others 365.25, but for 2 in 10^5
+_YEARS = {"yr": Fraction(1), "kyr": Fraction(1000), "Myr": Fraction(1_000_000), "month": Fraction(1, 12)}
+
+
+def refuse_years(what: str, unit: UnitBase, inner: UnitBase | None, calendar: str | None) -> None:
+    """Refuse a unit with a year in it where a calendar counts other years.
+
+    Parameters
+    ----------
+    what : str
+        What has the unit, for the message.
+    unit : astropy unit
+    inner : astropy unit or None
+        That it would be converted to.
+    calendar : str or None
+        Of the dates that it is about.
+
+    Raises
+    ------
+    CalendarError
+    """
+    if calendar not in _DAYS:
+        return
+    there = {name: power for name, _, power in _years(inner)}
+    name = next((name for name, _, power in _years(unit) if power != there.get(name, 0)), None)
+    if name is None:
+        return
+    days, text = _DAYS[calendar] * _YEARS[name], write_unit(unit)
+    raise CalendarError(
+        f"{what} is in {text!r}, where {name} is {float(_YEARS[name] * Fraction(1461, 4)):g} days; in the calendar "
+        f"{calendar!r} of the coordinate it is {float(days):g} days. Write ({days} * u.d) in place of {name}: "
+        f"{_in_days(unit, name, days)}."
+    )
+
+
+def _years(unit: UnitBase | None) -> Iterator[tuple[str, Any, Any]]:
+    """Years in a unit: by which name they are known here, the part of the unit, and its power."""
+    for base, power in zip(*((), ()) if unit is None else (unit.bases, unit.powers), strict=True):
+        name = next((n for n in base.names if n in _YEARS), None)
+        if name is not None:
+            yield name, base, power
+
+
+def _in_days(unit: UnitBase, name: str, days: Fraction) -> str:
+    """One of a unit as Python has it, with a number of days in place of a year."""
+    above: list[str] = []
+    below: list[str] = []
+    for base, power in zip(unit.bases, unit.powers, strict=True):
+        text = f"({days} * u.d)" if name in base.names else f"u.{base.name}"
+        size = "" if abs(power) == 1 else f" ** {abs(power)}"
+        (above if power > 0 else below).append(text + size)
+    return " / ".join([" * ".join(above or ["1"]), *below])

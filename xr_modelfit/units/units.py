@@ -1,0 +1,339 @@
+"""Units of arrays: read from their labels, stripped at the border, converted.
+
+What an array is in is told by ``attrs["units"]``, by pint, or by astropy. Inside, numbers are
+plain; a unit is written back as a string. Names: `Measure` is what the numbers of an array mean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy import units as u
+from astropy.units import Quantity, UnitBase
+
+from xr_modelfit.messages import a, listed, suggestion
+from xr_modelfit.units.text import UnknownUnitError, parse_unit, write_unit
+from xr_modelfit.units.times import TimeAxis
+
+__all__ = [
+    "Conversion",
+    "Measure",
+    "check_equivalencies",
+    "conversion",
+    "describe_equivalencies",
+    "factor",
+    "involves_temperature",
+    "measure_of",
+    "plain",
+    "recorded_equivalencies",
+    "required_conversion",
+]
+
+_KELVINS = {"deg_C": u.K, "deg_F": u.K * (5 / 9)}
+_OTHER_QUANTITY = re.compile(r"\b(variance|standard_deviation|range|sum|sum_of_squares)\b")  # in cell_methods
+_TEMPERATURES = ("tas", "tasmin", "tasmax", "t2m", "sst", "tos")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What the numbers of an array mean.
+
+    Parameters
+    ----------
+    text : str or None
+        The unit as the user wrote it; None where nothing is known.
+    temperature : bool
+        The array says that it is a temperature, so that "C" is a degree Celsius.
+    difference : bool
+        It is a difference of temperatures, by CF's ``units_metadata``.
+    time : TimeAxis or None
+        What numbers of time count.
+    standard_name : str or None
+        CF's name of the quantity, where a value of the same quantity may bear it too.
+    scale : str or None
+        CF's ``units_metadata``: whether a temperature has a zero point.
+    """
+
+    text: str | None = None
+    temperature: bool = False
+    difference: bool = False
+    time: TimeAxis | None = None
+    standard_name: str | None = None
+    scale: str | None = None
+
+    @property
+    def unit(self) -> UnitBase | None:
+        """As astropy has it; None where it is not known or cannot be read."""
+        try:
+            return None if self.text is None else self.read()
+        except UnknownUnitError:
+            return None
+
+    def read(self) -> UnitBase:
+        """As astropy has it.
+
+        Raises
+        ------
+        UnknownUnitError
+            The string is no unit that is known.
+        """
+        return parse_unit(self.text, temperature=self.temperature)
+
+
+def _quantity_name(attrs: Mapping[Any, Any]) -> str | None:
+    """CF's name of a quantity; None on an axis, and where a statistic or a modifier makes another one of it."""
+    name, methods = attrs.get("standard_name"), str(attrs.get("cell_methods", ""))
+    one_word = isinstance(name, str) and re.fullmatch(r"\w+", name)
+    other = _OTHER_QUANTITY.search(methods) or not {"axis", "positive"}.isdisjoint(attrs)
+    return str(name) if one_word and not other else None
+
+
+def measure_of(array: xr.DataArray) -> Measure:
+    """What the attrs of an array say of its numbers."""
+    text = array.attrs.get("units")
+    if text is None:
+        return Measure()
+    text = write_unit(text) if isinstance(text, UnitBase) else str(text)
+    words = " ".join(str(array.attrs.get(key, "")) for key in ("standard_name", "long_name")).lower()
+    name = str(array.name).lower()
+    temperature = "temperature" in words or name.startswith("temp") or name in _TEMPERATURES
+    scale = array.attrs.get("units_metadata")
+    return Measure(
+        text,
+        temperature,
+        difference="difference" in str(scale),
+        standard_name=_quantity_name(array.attrs),
+        scale=None if scale is None else str(scale),
+    )
+
+
+def involves_temperature(text: str | None) -> bool:
+    """Whether a unit is one of temperature, or made with one."""
+    try:
+        unit = None if text is None else parse_unit(text)
+    except UnknownUnitError:
+        return False
+    inner = [] if unit is None else [one for base in unit.bases for one in base.decompose().bases]
+    return any(str(one) in ("K", *_KELVINS) for one in inner)
+
+
+def plain(obj: Any) -> Any:
+    """A DataArray or Dataset without arrays of pint or astropy: their units go to ``attrs["units"]``.
+
+    Others are returned as they are. Nothing is copied.
+    """
+    if isinstance(obj, xr.DataArray):
+        wrapped = obj.to_dataset(name="_data", promote_attrs=False) if _wrapped(obj) else None
+        return obj if wrapped is None else plain(wrapped)["_data"].rename(obj.name)
+    if not isinstance(obj, xr.Dataset) or not _wrapped(obj):
+        return obj
+    if hasattr(obj, "pint") and any(_is_pint(v.data) for v in _loaded(obj)):
+        obj = obj.pint.dequantify(format="D")  # knows the indexes of pint too
+    for name, variable in obj.variables.items():
+        data = variable._data
+        if isinstance(data, Quantity):
+            bare, text = data.value, write_unit(data.unit)
+        elif _is_pint(data):
+            bare, text = data.magnitude, f"{data.units:D}"
+        else:
+            continue
+        new = xr.Variable(variable.dims, bare, {**variable.attrs, "units": text}, variable.encoding)
+        obj = obj.assign_coords({name: new}) if name in obj.coords else obj.assign({name: new})
+    return obj
+
+
+def _loaded(obj: xr.DataArray | xr.Dataset) -> list[xr.Variable]:
+    variables = (
+        [obj.variable, *obj.coords.variables.values()] if isinstance(obj, xr.DataArray) else obj.variables.values()
+    )
+    return [v for v in variables if v._in_memory or v.chunks is not None or _is_pint(v._data)]
+
+
+def _wrapped(obj: xr.DataArray | xr.Dataset) -> bool:
+    return any(isinstance(v._data, Quantity) or _is_pint(v._data) for v in _loaded(obj))
+
+
+def _is_pint(data: Any) -> bool:
+    return type(data).__module__.split(".")[0] == "pint" and hasattr(data, "magnitude")
+
+
+def factor(old: UnitBase, new: UnitBase) -> float | None:
+    """What numbers in ``old`` are multiplied by to be in ``new``; None where no factor does it."""
+    if old == new:
+        return 1.0
+    try:
+        return float(old.to(new, 1.0))
+    except (u.UnitConversionError, TypeError):
+        pass
+    if any(len(unit.decompose().bases) == 1 and unit.decompose().powers[0] == 1 for unit in (old, new)):
+        return None  # a scale of temperature, with its zero point
+    try:  # per metre or per day, a degree Celsius is a kelvin: there is no zero point left
+        return float(_of_differences(old).to(_of_differences(new), 1.0))
+    except (u.UnitConversionError, TypeError):
+        return None
+
+
+def _of_differences(unit: UnitBase) -> UnitBase:
+    parts = unit.decompose()
+    out = u.CompositeUnit(parts.scale, [], [])
+    for base, power in zip(parts.bases, parts.powers, strict=True):
+        out = out * _KELVINS.get(base.name, base) ** power
+    return out
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """From one unit to another: by a factor and an offset, or by equivalencies of astropy.
+
+    ``numbers * factor + offset``, unless ``equivalencies`` are there.
+    """
+
+    old: UnitBase
+    new: UnitBase
+    factor: float = 1.0
+    offset: float = 0.0
+    equivalencies: Any = None
+
+    @property
+    def trivial(self) -> bool:
+        return self.factor == 1.0 and self.offset == 0.0 and self.equivalencies is None
+
+    def apply(self, values: xr.Variable) -> xr.Variable:
+        """Converted numbers, float64; lazy ones stay lazy."""
+        if self.trivial:
+            return values
+        converted: xr.Variable = xr.apply_ufunc(
+            self._numbers, values, dask="parallelized", output_dtypes=[np.float64], keep_attrs=True
+        )
+        return converted
+
+    def _numbers(self, values: np.ndarray) -> np.ndarray:
+        values = np.asarray(values, dtype=float)
+        if self.equivalencies is None:
+            return values * self.factor + self.offset
+        with np.errstate(all="ignore"):  # a sample at 0 has no wavelength; it is left out
+            return np.asarray(self.old.to(self.new, values, equivalencies=self.equivalencies), dtype=float)
+
+
+def conversion(old: UnitBase, new: UnitBase, equivalencies: Any = None, difference: bool = False) -> Conversion | None:
+    """How numbers in ``old`` become numbers in ``new``; None where they cannot.
+
+    Scales of temperature have an offset, except for ``difference``.
+    """
+    times = factor(old, new)
+    if times is not None:
+        return Conversion(old, new, times)
+    try:
+        zero, large = (float(old.to(new, v, equivalencies=u.temperature())) for v in (0.0, 1e4))
+        times = round((large - zero) / 1e4, 12)  # the offset's rounding is no part of the factor
+        return Conversion(old, new, times, 0.0 if difference else zero)
+    except (u.UnitConversionError, TypeError):
+        pass
+    try:
+        old.to(new, 1.0, equivalencies=equivalencies or [])
+    except (u.UnitConversionError, TypeError):
+        return None
+    return Conversion(old, new, equivalencies=equivalencies)
+
+
+def required_conversion(
+    now: Measure,
+    then: Measure,
+    what: str,
+    of: str = "the data",
+    *,
+    equivalencies: Any = None,
+    difference: bool = False,
+    error: type[ValueError] = ValueError,
+) -> Conversion:
+    """As `conversion`, or an error that says ``what`` (with its verb: "sigma is") is not in the unit of what."""
+    try:
+        how = conversion(now.read(), then.read(), equivalencies, difference)
+        if how is None:  # C, on what has lost its name
+            now, then = (replace(one, temperature=True) for one in (now, then))
+            how = conversion(now.read(), then.read(), equivalencies, difference)
+    except UnknownUnitError as unknown:
+        raise error(f"{what} in {now.text!r}, {of} in {then.text!r}: {unknown} Correct its attrs['units'].") from None
+    if how is None:
+        raise error(
+            f"{what} in {now.text!r}, which cannot be converted to {then.text!r}, the unit of {of}. Correct its "
+            "attrs['units']."
+        )
+    return how
+
+
+def check_equivalencies(equivalencies: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Equivalencies by model input.
+
+    Parameters
+    ----------
+    equivalencies : mapping or None
+        ``{input or coordinate: equivalencies}``; with one input also just the equivalencies.
+    inputs : mapping of str to Hashable
+        The coordinate that each input reads.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if equivalencies is None:
+        return {}
+    if not isinstance(equivalencies, Mapping):
+        if len(inputs) != 1 or not isinstance(equivalencies, list | tuple):
+            raise TypeError(
+                f"equivalencies is {a(equivalencies)}; pass a mapping from inputs or coordinates to equivalencies: "
+                f"{{{next(iter(inputs))!r}: u.doppler_radio(rest)}}, for one."
+            )
+        return {next(iter(inputs)): equivalencies}
+    found: dict[str, Any] = {}
+    for key, value in equivalencies.items():
+        names = [name for name, coordinate in inputs.items() if key in (name, coordinate)]
+        if not names:
+            known = dict.fromkeys([*inputs, *inputs.values()])
+            raise ValueError(
+                f"equivalencies has the key {key!r}, but the model's inputs and their coordinates are {listed(known)}."
+                f"{suggestion(key, known)}"
+            )
+        if value is not None and not isinstance(value, list | tuple):
+            raise TypeError(
+                f"equivalencies[{key!r}] is {a(value)}; pass equivalencies of astropy.units, u.spectral() for one."
+            )
+        found |= dict.fromkeys(names, value)
+    return found
+
+
+def describe_equivalencies(equivalencies: Any) -> list[Any] | None:
+    """Equivalencies of astropy as JSON has them: name and arguments. None where they have no name."""
+    names, arguments = getattr(equivalencies, "name", None), getattr(equivalencies, "kwargs", None)
+    if not names:
+        return None
+    described = []
+    for name, given in zip(names, arguments or [], strict=True):
+        plain_: dict[str, Any] = {}
+        for key, value in given.items():
+            if isinstance(value, Quantity) and value.ndim == 0:
+                plain_[key] = [float(value.value), value.unit.to_string()]
+            elif value is None or isinstance(value, bool | int | float | str):
+                plain_[key] = value
+            else:
+                return None
+        described.append([name, plain_])
+    return described
+
+
+def recorded_equivalencies(described: Any) -> Any:
+    """The reverse of `describe_equivalencies`."""
+    from astropy.units import equivalencies as known
+
+    found: list[Any] = []
+    for name, given in described or []:
+        if name not in known.__all__:
+            raise ValueError(f"The record names the equivalency {name!r}, which astropy does not know.")
+        arguments = {k: Quantity(*v) if isinstance(v, list) else v for k, v in given.items()}
+        found = found + list(getattr(known, name)(**arguments))
+    return found or None
