@@ -4,8 +4,9 @@
 
 A fit counts if it says success and its chi-square is within 1e-6 of the best that anybody found from any start given.
 Shares per family are printed, where another is ahead, and whether successes are minima: each positive fit of this
-package is polished by `least_squares` at 1e-15 from where it ended, and what goes lower is named. Constants of the
-fitter were looked at on seeds below 100; report on others.
+package is polished by `least_squares` at 1e-15 from where it ended. What goes lower is named, and where standard errors
+differ by more than a thousandth from those of the polished fit. Constants of the fitter were looked at on seeds below
+100; report on others. ``--page`` puts the table between the marks of a page.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +29,7 @@ from xr_modelfit import BatchLSQFitter
 
 SAME = 1e-6  # of chi-square
 OURS = "this package"
+BEGIN, END = "<!-- made by tests/benchmarks/duel.py -->", "<!-- end of the duel -->"
 
 
 class Fits(NamedTuple):
@@ -38,10 +41,11 @@ class Fits(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """What a competitor says: success (b,) and parameters (b, K)."""
+    """What a competitor says: success (b,), parameters and, of this package, standard errors (b, K)."""
 
     success: np.ndarray
     parameters: np.ndarray
+    errors: np.ndarray | None = None
 
 
 def drawn(family: Family, n: int, seed: int) -> Fits:
@@ -80,7 +84,8 @@ def by_modelfit(fitter: Any, family: Family, fits: Fits) -> Ended:
         keep_failed=True,
         scheduler="synchronous",
     )
-    return Ended(fit["fit_status"].values > 0, np.stack([fit[name].values for name in names], axis=1))
+    parameters, errors = (np.stack([fit[n + end].values for n in names], axis=1) for end in ("", "_stderr"))
+    return Ended(fit["fit_status"].values > 0, parameters, errors)
 
 
 def residual_of(family: Family, fits: Fits, i: int) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray, Any]:
@@ -154,9 +159,12 @@ def chi2_of(family: Family, fits: Fits, parameters: np.ndarray) -> np.ndarray:
     return found
 
 
-def improved(family: Family, fits: Fits, ended: Ended) -> int:
-    """How many successes go lower by more than 1e-3 of chi-square by its degrees of freedom, in the same valley."""
-    count = 0
+def improved(family: Family, fits: Fits, ended: Ended) -> tuple[int, int]:
+    """How many successes go lower by more than 1e-3 of chi-square by its degrees of freedom, in the same valley.
+
+    And how many have a standard error that is not that of where they go.
+    """
+    lower = other = 0
     for i in np.flatnonzero(ended.success):
         residual, free, bounds = residual_of(family, fits, i)
         p = np.clip(ended.parameters[i][free], *bounds)
@@ -165,8 +173,20 @@ def improved(family: Family, fits: Fits, ended: Ended) -> int:
             found = least_squares(residual, p, bounds=bounds, x_scale="jac", ftol=1e-15, xtol=1e-15, gtol=1e-15)
         except ValueError:  # not finite beside it
             continue
-        count += bool(2.0 * found.cost < chi2 * (1.0 - 1e-3 / dof))
-    return count
+        lower += bool(2.0 * found.cost < chi2 * (1.0 - 1e-3 / dof))
+        assert ended.errors is not None
+        errors = ended.errors[i][free]
+        known = np.isfinite(errors) & (found.active_mask == 0)
+        other += bool(np.any(abs(errors_of(residual, found.x, errors, known) / errors[known] - 1) > 1e-3))
+    return lower, other
+
+
+def errors_of(residual: Any, p: np.ndarray, scale: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Standard errors at ``p``, by differences of a hundredth of about that: scipy's own steps know no scale."""
+    steps = np.diag(0.01 * np.where(known, scale, 0.0))[known]
+    J = np.stack([(residual(p + s) - residual(p - s)) / (2.0 * s.max()) for s in steps], axis=1)
+    R = np.linalg.qr(J * scale[known], mode="r")
+    return scale[known] * np.sqrt(np.sum(np.linalg.inv(R) ** 2, axis=1))
 
 
 def duel(family: Family, n: int, seed: int, names: list[str]) -> dict[str, np.ndarray]:
@@ -186,6 +206,7 @@ def main() -> int:
     parser.add_argument("--fits", type=int, default=60)
     parser.add_argument("--families", default="")
     parser.add_argument("--without", default="")
+    parser.add_argument("--page", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")
@@ -193,7 +214,8 @@ def main() -> int:
     names = [n for n in COMPETITORS if not any(w == n for w in without)]
     wanted = [w for w in options.families.split(",") if w]
     families = [f for f in FAMILIES if not wanted or any(w in f.name for w in wanted)]
-    print("| family | " + " | ".join(names) + " |\n|---" + "|---" * len(names) + "|")
+    rows = ["| family | " + " | ".join(names) + " |", "|---" + "|---" * len(names) + "|"]
+    print("\n".join(rows))
     totals: dict[str, list[float]] = {name: [] for name in names}
     for family in families:
         begin = time.perf_counter()
@@ -203,11 +225,23 @@ def main() -> int:
             totals[name].append(shares[name])
         best = max(shares[name] for name in names if name != OURS) if len(names) > 1 else 0
         mark = " **behind**" if shares[OURS] < best - 0.01 else ""
-        print(f"| {family.name}{mark} | " + " | ".join(f"{shares[name]:.2f}" for name in names) + " |", flush=True)
-        lower = int(found["improved"])
-        print(f"{time.perf_counter() - begin:.1f} s" + (f", {lower} can be improved" if lower else ""), file=sys.stderr)
-    print("| all | " + " | ".join(f"{np.mean(totals[name]):.3f}" for name in names) + " |")
+        rows.append(f"| {family.name}{mark} | " + " | ".join(f"{shares[name]:.2f}" for name in names) + " |")
+        print(rows[-1], flush=True)
+        lower, other = found["improved"].tolist()
+        said = f", {lower} can be improved" * bool(lower) + f", {other} have other errors" * bool(other)
+        print(f"{time.perf_counter() - begin:.1f} s{said}", file=sys.stderr)
+    rows.append("| all | " + " | ".join(f"{np.mean(totals[name]):.3f}" for name in names) + " |")
+    print(rows[-1])
+    if options.page:
+        put_into(options.page, [f"Seed {options.seed}, {options.fits} fits of each family.", "", *rows])
     return 0
+
+
+def put_into(page: Path, lines: list[str]) -> None:
+    """Put lines between the marks of a page."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text("\n".join([before + BEGIN, "", *lines, "", END + after]))
 
 
 if __name__ == "__main__":
