@@ -14,11 +14,11 @@ from astropy.modeling import CompoundModel, Fittable1DModel, Model, Parameter, c
 from astropy.modeling.fitting import DogBoxLSQFitter, TRFLSQFitter
 
 import xr_modelfit
-from xr_modelfit.analysis.capabilities import find_ways
 from xr_modelfit.analysis.derivatives import jacobian, tie_derivatives, values
 from xr_modelfit.analysis.differences import derivative
+from xr_modelfit.analysis.traits import find_traits
 from xr_modelfit.models.expression import evaluate_tree, result_names
-from xr_modelfit.models.problem import Problem, Ways
+from xr_modelfit.models.problem import Problem, Traits
 
 Function = Callable[..., np.ndarray]
 
@@ -42,7 +42,7 @@ def problem_of(model: Model, derivative: str | None = None) -> Problem:
         fixed=np.array([bool(model.fixed[n]) for n in names]),
         ties=tuple(model.tied[n] or None for n in names),
     )
-    return problem if derivative is None else replace(problem, ways=Ways(atoms=(derivative,) * atoms_of(model)))
+    return problem if derivative is None else replace(problem, traits=Traits(atoms=(derivative,) * atoms_of(model)))
 
 
 def atoms_of(model: Model) -> int:
@@ -56,7 +56,7 @@ def choose(problem: Problem, inputs: Any) -> Problem:
     """The problem with its ways, found quietly as a call finds them."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        return find_ways(problem, inputs)
+        return find_traits(problem, inputs)
 
 
 def jacobian_of_one(problem: Problem, inputs: Any, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +70,7 @@ def jacobian_of_one(problem: Problem, inputs: Any, point: np.ndarray) -> tuple[n
 
 def way_of(problem: Problem) -> str:
     """The worst way among the atoms."""
-    return max(problem.ways.atoms, key=["linear", "analytic", "complex", "difference"].index)
+    return max(problem.traits.atoms, key=["linear", "analytic", "complex", "difference"].index)
 
 
 def derivatives(problem: Problem, *inputs: np.ndarray, at: Any = None) -> np.ndarray:
@@ -393,7 +393,7 @@ def test_a_chain_of_ties_is_followed_to_what_it_reads(together: bool) -> None:
         "stddev_1": lambda m: m.mean_1**2,
     }
     problem = problem_of(doublet(**ties), "complex")
-    problem = replace(problem, ways=replace(problem.ways, ties_broadcast=together))
+    problem = replace(problem, traits=replace(problem.traits, ties_broadcast=together))
     read = problem.read_by_ties(problem.with_ties(problem.start)[:, None])
     assert read[[0, 1, 5], 4].all()  # all of them follow mean_1
     assert read[0, [2, 3]].any() != together  # but no other free one
@@ -411,7 +411,7 @@ def test_no_step_is_searched_for_what_a_tie_does_not_read() -> None:
 
     def called(model: Model) -> int:
         model.stddev_1.tied = tie
-        problem = replace(problem_of(model), ways=Ways(ties_broadcast=True))
+        problem = replace(problem_of(model), traits=Traits(ties_broadcast=True))
         calls.clear()
         tie_derivatives(problem, problem.with_ties(problem.start[:, None]))
         return len(calls)
@@ -661,12 +661,12 @@ def test_expressions_of_two_inputs() -> None:
 
 
 def test_a_model_that_changes_its_input_does_not_change_its_neighbour() -> None:
-    def careless(x: np.ndarray, a: float = 1.0, b: float = 0.0) -> np.ndarray:
+    def writes_inputs(x: np.ndarray, a: float = 1.0, b: float = 0.0) -> np.ndarray:
         x -= 2.0
         return a * x + b
 
     x = X.copy()
-    model = custom_model(careless)(1.0, 0.0) + models.Linear1D(1.0, 0.0) - custom_model(careless)(3.0, 0.0)
+    model = custom_model(writes_inputs)(1.0, 0.0) + models.Linear1D(1.0, 0.0) - custom_model(writes_inputs)(3.0, 0.0)
     problem = choose(problem_of(model), [x])
     np.testing.assert_allclose(
         problem.evaluate_one([x], problem.start), X - 2 + X - 3 * (X - 2), rtol=1e-13, atol=1e-13
@@ -678,11 +678,11 @@ def test_a_model_that_changes_its_input_does_not_change_its_neighbour() -> None:
 
 @pytest.mark.parametrize("first", [True, False])
 def test_a_model_that_changes_its_input_is_fitted_in_a_compound(first: bool) -> None:
-    def careless(x: np.ndarray, a: float = 1.0, b: float = 0.0) -> np.ndarray:
+    def writes_inputs(x: np.ndarray, a: float = 1.0, b: float = 0.0) -> np.ndarray:
         x -= 2.0
         return a * x + b
 
-    line, bump = custom_model(careless)(1.2, 0.0), models.Gaussian1D(2.5, 0.6, 1.2)
+    line, bump = custom_model(writes_inputs)(1.2, 0.0), models.Gaussian1D(2.5, 0.6, 1.2)
     x = xr.DataArray(X, dims="x")
     data = (1.0 * (x - 2.0) + 0.5 + gauss(x, 3.0, 0.7, 1.3)).assign_coords(x=X.copy())
     result = xr_modelfit.fit(data, line + bump if first else bump + line, "x")

@@ -10,7 +10,7 @@ from astropy.modeling.fitting import TRFLSQFitter
 from astropy.modeling.models import Gaussian1D, Gaussian2D, Linear1D, Polynomial1D
 
 from xr_modelfit import BatchLSQFitter, FitStatus, fit
-from xr_modelfit.analysis.capabilities import about, find_ways
+from xr_modelfit.analysis.traits import about, find_traits
 from xr_modelfit.execution.computing import Habit
 from xr_modelfit.execution.execution import map_blocks
 from xr_modelfit.models.problem import Problem
@@ -26,7 +26,7 @@ def ways_of(model: Model, *inputs: np.ndarray) -> Problem:
     ties = tuple(model.tied[n] or None for n in model.param_names)
     problem = Problem(model, tuple(model.param_names), np.array(model.parameters), -none, none, fixed, ties)
     with np.errstate(all="ignore"):
-        return find_ways(problem, list(inputs))
+        return find_traits(problem, list(inputs))
 
 
 def spectra() -> xr.DataArray:
@@ -58,7 +58,7 @@ def test_any_kind_of_coordinate_gives_the_fit_of_an_index(fixed: dict, name: str
 
 def test_a_start_away_from_the_data_is_differentiated_all_the_same() -> None:
     """Start maps leave the model's own start where it is; its derivatives are still the analytic ones."""
-    assert ways_of(Gaussian1D(1.0, 0.0, 1.0), WAVE).ways.atoms == ("analytic",)
+    assert ways_of(Gaussian1D(1.0, 0.0, 1.0), WAVE).traits.atoms == ("analytic",)
     data = spectra()
     fitted = fit(data, Gaussian1D(1.0, 0.0, 1.0), "c", p0={"mean": data["aside"][data.argmax("c")].drop_vars("c")})
     np.testing.assert_allclose(fitted["mean"], 6561, atol=0.1)
@@ -66,10 +66,10 @@ def test_a_start_away_from_the_data_is_differentiated_all_the_same() -> None:
 
 def test_what_has_no_effect_is_not_linear() -> None:
     for model in (Gaussian1D(1.0, 1e9, 1e-3), Gaussian1D(1.0, 1e9, 1e-3, fixed={"stddev": True})):
-        assert not ways_of(model, WAVE).ways.linear
-    assert ways_of(Gaussian1D(1.0, 6561.0, 2.0, fixed={"mean": True, "stddev": True}), WAVE).ways.linear
-    assert ways_of(Linear1D(), WAVE).ways.linear
-    assert ways_of(Polynomial1D(3, domain=(6550, 6576)), WAVE).ways.linear
+        assert not ways_of(model, WAVE).traits.linear
+    assert ways_of(Gaussian1D(1.0, 6561.0, 2.0, fixed={"mean": True, "stddev": True}), WAVE).traits.linear
+    assert ways_of(Linear1D(), WAVE).traits.linear
+    assert ways_of(Polynomial1D(3, domain=(6550, 6576)), WAVE).traits.linear
 
 
 @pytest.mark.parametrize("tau", [0.0, np.nan])
@@ -81,7 +81,7 @@ def test_a_start_where_the_model_is_not_finite_may_be_replaced_by_a_map(tau: flo
 
     x = np.linspace(0.5, 6, 30)
     model = custom_model(decay)(1.0, tau)
-    found = ways_of(model, x).ways
+    found = ways_of(model, x).traits
     assert found.broadcasts
     if np.isnan(tau):  # at 0 the model jumps, and complex steps do not agree with differences
         assert found.atoms == ("complex",)
@@ -92,7 +92,7 @@ def test_a_start_where_the_model_is_not_finite_may_be_replaced_by_a_map(tau: flo
 
 def test_equal_widths_do_not_hide_the_angle() -> None:
     x, y = (a.ravel() for a in np.meshgrid(np.linspace(-3, 3, 9), np.linspace(-3, 3, 9)))
-    assert ways_of(Gaussian2D(1.0, 0.0, 0.0, 1.0, 1.0, 0.0), x, y).ways.atoms == ("analytic",)
+    assert ways_of(Gaussian2D(1.0, 0.0, 0.0, 1.0, 1.0, 0.0), x, y).traits.atoms == ("analytic",)
 
 
 def test_a_derivative_without_evidence_is_not_believed() -> None:
@@ -104,7 +104,7 @@ def test_a_derivative_without_evidence_is_not_believed() -> None:
         return slope * bent
 
     x = np.linspace(0, 10, 40)
-    assert ways_of(custom_model(knee)(1.0, 20.0), x).ways.atoms == ("difference",)
+    assert ways_of(custom_model(knee)(1.0, 20.0), x).traits.atoms == ("difference",)
     data = xr.DataArray(2 * np.where(x > 6, 6, x), dims="x", coords={"x": x})
     result = fit(data, custom_model(knee)(1.0, 20.0), "x", p0={"at": 7.0})
     np.testing.assert_allclose([result["slope"], result["at"]], [2, 6], rtol=1e-6)

@@ -150,7 +150,7 @@ def test_warnings_that_numpy_raises_in_a_model_count(tmp_path: Path) -> None:
     """As there, where a model overflows or takes a logarithm of what it should not."""
 
     @custom_model
-    def careless(x: Any, slope: float = 1.0, start: float = 0.0) -> Any:
+    def writes_inputs(x: Any, slope: float = 1.0, start: float = 0.0) -> Any:
         return start + slope * x + 0 * np.nan_to_num(np.log(x - 1.0))
 
     data = moods(np.zeros((1, 3)))
@@ -158,10 +158,10 @@ def test_warnings_that_numpy_raises_in_a_model_count(tmp_path: Path) -> None:
         common = {"diagnostics": "error+warn", "diagnostics_path": tmp_path / run, "scheduler": "synchronous"}
         if run == "there":
             parallel_fit_dask(
-                model=careless(), fitter=TRFLSQFitter(), data=data.values, fitting_axes=2, world=(T,), **common
+                model=writes_inputs(), fitter=TRFLSQFitter(), data=data.values, fitting_axes=2, world=(T,), **common
             )
         else:
-            fit(data, careless(), "t", fitter=TRFLSQFitter(), **common)
+            fit(data, writes_inputs(), "t", fitter=TRFLSQFitter(), **common)
     assert tree(tmp_path / "here") == tree(tmp_path / "there", named("y", "x"))
     log = (tmp_path / "here" / "y=0_x=0" / "warn.log").read_text()
     assert log == (tmp_path / "there" / "0_0" / "warn.log").read_text()

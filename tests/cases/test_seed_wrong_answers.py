@@ -567,12 +567,12 @@ def test_row_15_a_model_that_writes_into_its_input_does_no_harm() -> None:
     """The coordinate stays what it is, and every fit reads it unspoilt."""
 
     @custom_model
-    def careless(x, slope=1.0, intercept=0.0):
+    def writes_inputs(x, slope=1.0, intercept=0.0):
         x *= slope
         return x + intercept
 
     data = noisy_lines(15)
-    result = fit(data, careless(1.0, 0.0), "t", fitter=TRFLSQFitter(), scheduler="synchronous")
+    result = fit(data, writes_inputs(1.0, 0.0), "t", fitter=TRFLSQFitter(), scheduler="synchronous")
     np.testing.assert_array_equal(data["t"], T)
     expected = line(T, data.values)
     np.testing.assert_allclose(result["slope"], expected["slope"], rtol=1e-6)

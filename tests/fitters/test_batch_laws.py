@@ -23,7 +23,7 @@ from numpy.testing import assert_array_equal
 from scipy.optimize import least_squares, lsq_linear
 
 import xr_modelfit
-from xr_modelfit.analysis.capabilities import find_ways
+from xr_modelfit.analysis.traits import find_traits
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block import fit_block
 from xr_modelfit.fitters.block_task import BlockTask, Layout, Role
@@ -428,7 +428,7 @@ def problem_of(model: Model, probe: Sequence[np.ndarray]) -> Problem:
     infinite = np.full(K, np.inf)
     start = np.asarray(model.parameters, dtype=float)
     plain = Problem(model, tuple(model.param_names), start, -infinite, infinite, fixed, (None,) * K)
-    return find_ways(plain, probe)
+    return find_traits(plain, probe)
 
 
 @dataclass(frozen=True)
@@ -468,8 +468,8 @@ def solve_bounded(p: Bounded, maxiter: int = 1000) -> tuple[np.ndarray, np.ndarr
     model = Six(fixed={f"p{j}": True for j in range(k, 6)})
     probe = [np.linspace(0.5 + j, 1.5 + j**2, 7) for j in range(6)]
     problem = problem_of(model, probe)
-    assert problem.ways.linear
-    problem = replace(problem, ways=replace(problem.ways, linear=False))
+    assert problem.traits.linear
+    problem = replace(problem, traits=replace(problem.traits, linear=False))
     roles = [Role("data"), *(Role("input", f"x{j}") for j in range(6))]
     arrays = [p.y, *(p.A[:, :, j] if j < k else np.zeros((b, n)) for j in range(6))]
     for kind, values in (("start", p.start), ("lower", p.low), ("upper", p.high)):

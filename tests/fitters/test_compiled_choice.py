@@ -20,7 +20,7 @@ from test_derivatives import problem_of
 
 import xr_modelfit
 from xr_modelfit import BatchLSQFitter
-from xr_modelfit.analysis.capabilities import find_ways
+from xr_modelfit.analysis.traits import find_traits
 from xr_modelfit.tracing.source import written
 from xr_modelfit.tracing.tracing import traced
 
@@ -85,7 +85,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def works() -> None:
     """The compiled functions give the values of the model, whatever became of their files."""
     x = [np.linspace(-5, 5, 40)]
-    assert choice.compiled_source(find_ways(problem_of(LINE), x), x, "numba", 1, 40, False) == SOURCE
+    assert choice.compiled_source(find_traits(problem_of(LINE), x), x, "numba", 1, 40, False) == SOURCE
 
 
 # --- choice
@@ -160,7 +160,7 @@ def test_lanes_that_would_be_empty_are_left_to_numpy(fits: int, asked: Any, engi
 def test_very_long_fits_stay_with_numpy(n_samples: int, source: str | None) -> None:
     """Eight of them side by side would take much memory."""
     x = [np.linspace(-5, 5, 40)]
-    problem = find_ways(problem_of(LINE), x)
+    problem = find_traits(problem_of(LINE), x)
     assert choice.compiled_source(problem, x, "numba", 8, n_samples, False) == source
 
 

@@ -61,7 +61,7 @@ def compiled(model: Model, inputs: Sequence[np.ndarray], p: np.ndarray) -> tuple
 
 def called(model: Model, inputs: Sequence[np.ndarray], p: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
-        values = evaluate_tree(model, [x.copy() for x in inputs], list(p), careless=True)
+        values = evaluate_tree(model, [x.copy() for x in inputs], list(p), writes_inputs=True)
     values = values[0] if isinstance(values, tuple) else values
     return np.broadcast_to(np.asarray(values, dtype=float), inputs[0].shape)
 
@@ -820,7 +820,7 @@ def row(name: str) -> tuple[str, str, str]:
     case, told = CASES[name], {}
 
     def asked(problem: Any, inputs: Any, engine: str, *rest: Any) -> str | None:
-        told["linear"] = problem.ways.linear
+        told["linear"] = problem.traits.linear
         try:
             told["slow"] = is_slow(written(traced(problem)))
         except CannotTrace as error:

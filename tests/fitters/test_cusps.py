@@ -246,7 +246,7 @@ def test_columns_that_a_cusp_spoils_do_not_spoil_the_company() -> None:
 
 def test_a_model_that_is_smooth_keeps_its_own_derivatives() -> None:
     """What was taken before is taken still: a narrow line is no spike."""
-    assert choose(problem_of(models.Gaussian1D(5.0, 20.0, 0.3)), [X]).ways.atoms == ("analytic",)
+    assert choose(problem_of(models.Gaussian1D(5.0, 20.0, 0.3)), [X]).traits.atoms == ("analytic",)
     narrow = custom(lambda x, a=5.0, m=20.0, s=0.4: a * np.exp(-0.5 * ((x - m) / s) ** 2))
     y = narrow(X) + np.random.default_rng(1).normal(0, 0.1, (3, X.size))
     data = xr.DataArray(y, dims=("k", "x"), coords={"x": X})

@@ -22,7 +22,7 @@ from scipy.optimize import curve_fit
 
 import xr_modelfit
 from xr_modelfit import FitStatus
-from xr_modelfit.analysis.capabilities import find_ways
+from xr_modelfit.analysis.traits import find_traits
 from xr_modelfit.fitters.covariance import judge as judge_many
 from xr_modelfit.models.expression import result_names
 from xr_modelfit.models.problem import Problem
@@ -106,7 +106,7 @@ def judge(
     fixed = np.array([bool(model.fixed[n]) for n in names])
     problem = Problem(model, result_names(model), np.array(model.parameters), low, high, fixed, ties)
     with np.errstate(all="ignore"):
-        problem = find_ways(problem, [np.asarray(x, dtype=float)])
+        problem = find_traits(problem, [np.asarray(x, dtype=float)])
         P = problem.with_ties(np.array(parameters, dtype=float))[:, None]
         w = np.ones(np.shape(y)) if w is None else w
         found = judge_many(

@@ -21,7 +21,7 @@ from scipy.optimize import least_squares
 from test_derivatives import problem_of
 
 from xr_modelfit import BatchLSQFitter, fit
-from xr_modelfit.analysis.capabilities import find_ways
+from xr_modelfit.analysis.traits import find_traits
 from xr_modelfit.tracing.arrays import _gamma_median_slope, columns_of, values_of
 
 numba = pytest.importorskip("numba", reason="functions that numba compiles")
@@ -225,8 +225,8 @@ X = np.linspace(-4, 5, 90)
 def test_numpy_has_their_derivatives(name: str) -> None:
     """From the expression, against differences of sixth order of the model's own code."""
     model = MODELS[name]()
-    problem = find_ways(problem_of(model).private(), [X], X.size)
-    sources = problem.ways.traced
+    problem = find_traits(problem_of(model).private(), [X], X.size)
+    sources = problem.traits.traced
     assert sources is not None
     p = np.array(model.parameters)
     P = np.stack([p, p * 1.07], axis=1)

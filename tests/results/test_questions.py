@@ -15,9 +15,9 @@ from astropy.modeling.fitting import TRFLSQFitter
 from astropy.modeling.models import Chebyshev1D, Const1D, Gaussian1D, Linear1D
 
 from xr_modelfit import BatchLSQFitter, FitStatus, fit
-from xr_modelfit.analysis import capabilities as ways_module
-from xr_modelfit.analysis.capabilities import find_ways
+from xr_modelfit.analysis import traits
 from xr_modelfit.analysis.memo import Itself
+from xr_modelfit.analysis.traits import find_traits
 from xr_modelfit.models.problem import Problem
 
 X = np.linspace(-5, 5, 60)
@@ -37,20 +37,20 @@ def problem_of(model: Fittable1DModel) -> Problem:
 
 
 def n_asked(monkeypatch: pytest.MonkeyPatch, *calls: Problem) -> int:
-    """How often a model is looked at for some calls of `find_ways`."""
+    """How often a model is looked at for some calls of `find_traits`."""
     asked = []
-    ours = ways_module._ways
+    ours = traits._ways
     with monkeypatch.context() as patch:
-        patch.setattr(ways_module, "_ways", lambda *about: asked.append(about) or ours(*about))
+        patch.setattr(traits, "_ways", lambda *about: asked.append(about) or ours(*about))
         for one in calls:
-            find_ways(one, [X], X.size)
+            find_traits(one, [X], X.size)
     return len(asked)
 
 
 def test_the_same_question_is_answered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (problem_of(Gaussian1D(1.25, 0.1, 1.0) + Const1D(0.3)) for _ in range(2))
     assert n_asked(monkeypatch, first, second, first) == 1
-    a, b = (find_ways(one, [X], X.size).ways for one in (first, second))
+    a, b = (find_traits(one, [X], X.size).traits for one in (first, second))
     assert a is b
     assert a.traced is not None
 
@@ -69,17 +69,17 @@ def test_the_same_question_is_answered_once(monkeypatch: pytest.MonkeyPatch) -> 
 def test_another_question_is_not_the_same(other: Fittable1DModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for a name, which changes no number."""
     first = problem_of(Gaussian1D(1.25, 0.1, 1.0))
-    find_ways(first, [X], X.size)
+    find_traits(first, [X], X.size)
     assert n_asked(monkeypatch, problem_of(other)) == (other.name is None)
 
 
 def test_other_coordinates_or_more_samples_are_another_question(monkeypatch: pytest.MonkeyPatch) -> None:
     first = problem_of(Gaussian1D(1.3, 0.1, 1.0))
     assert n_asked(monkeypatch, first, first) == 1
-    asked = ways_module._ways_again.cache_info().misses
-    find_ways(first, [X + 1], X.size)
-    find_ways(first, [X], 10 * X.size)
-    assert ways_module._ways_again.cache_info().misses == asked + 2
+    asked = traits._traits_again.cache_info().misses
+    find_traits(first, [X + 1], X.size)
+    find_traits(first, [X], 10 * X.size)
+    assert traits._traits_again.cache_info().misses == asked + 2
 
 
 def test_a_domain_is_part_of_the_question() -> None:
@@ -161,14 +161,14 @@ def test_an_instance_may_have_code_of_its_own() -> None:
     for factor in (1.0, 2.0):
         model = Linear1D(1.0, 0.0)
         model.evaluate = lambda x, slope, intercept, factor=factor: factor * slope * x + intercept
-        results.append(find_ways(problem_of(model), [X], X.size).ways)
+        results.append(find_traits(problem_of(model), [X], X.size).traits)
     assert results[0] is not results[1]
     assert results[0].traced != results[1].traced
 
 
 def test_what_is_kept_cannot_be_spoilt() -> None:
     """Other calls get it too."""
-    found = find_ways(problem_of(Gaussian1D(1.25, 0.1, 1.0)), [X]).ways
+    found = find_traits(problem_of(Gaussian1D(1.25, 0.1, 1.0)), [X]).traits
     assert found.tie_matrix is not None
     with pytest.raises(ValueError, match="read-only"):
         found.tie_matrix[0, 0] = 3.0
@@ -176,8 +176,8 @@ def test_what_is_kept_cannot_be_spoilt() -> None:
 
 def test_it_is_not_kept_for_ever() -> None:
     for start in np.linspace(1, 2, 200):
-        find_ways(problem_of(Gaussian1D(start, 0.1, 1.0)), [X])
-    assert ways_module._ways_again.cache_info().currsize <= ways_module.KEPT
+        find_traits(problem_of(Gaussian1D(start, 0.1, 1.0)), [X])
+    assert traits._traits_again.cache_info().currsize <= traits.KEPT
 
 
 def test_nothing_of_the_user_is_kept_alive() -> None:

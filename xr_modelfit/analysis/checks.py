@@ -42,7 +42,7 @@ def refuse_broken(
     Parameters
     ----------
     problem : Problem
-        Its ways are known.
+        Its traits are known.
     inputs : sequence of ndarray, shape (n,)
         Coordinates to try the model on.
     whole : callable
@@ -180,7 +180,7 @@ def _coordinates(problem: Problem, inputs: Inputs, whole: Callable[[], Inputs]) 
     yield inputs
     every = whole()
     n = every[0].size
-    if problem.ways.grid is not None:  # it needs all of them, in their order
+    if problem.traits.grid is not None:  # it needs all of them, in their order
         yield [np.roll(about(problem.start, n), 7 * number) for number in range(len(inputs))]
         return
     yield every
@@ -190,9 +190,9 @@ def _coordinates(problem: Problem, inputs: Inputs, whole: Callable[[], Inputs]) 
 
 
 def _evaluate(problem: Problem, at: Inputs, values: np.ndarray) -> None:
-    grid = problem.ways.grid
+    grid = problem.traits.grid
     at = at if grid is None else [grid.shaped(x) for x in at]
-    found = np.asarray(evaluate_tree(problem.model, at, list(values), careless=True))
+    found = np.asarray(evaluate_tree(problem.model, at, list(values), writes_inputs=True))
     if found.dtype.kind == "c":
         raise _WrongReturnError(
             "it returns complex numbers, and these are real. Let it return real ones, such as its real part or np.abs. "

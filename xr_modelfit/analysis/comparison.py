@@ -34,7 +34,7 @@ def agrees(problem: Problem, columns: Columns, inputs: Inputs, P: np.ndarray, n_
     Parameters
     ----------
     problem : Problem
-        Its ways are known.
+        Its traits are known.
     columns : callable
         From inputs (n,) and parameters (K, b) to columns (n, b): values, then each derivative.
     inputs : sequence of ndarray, shape (n,)
@@ -54,7 +54,7 @@ def agrees(problem: Problem, columns: Columns, inputs: Inputs, P: np.ndarray, n_
             if not all(_agree(a, b, _CLOSE, _ON_A_KINK) for a, b in zip(ours, slopes, strict=True)):
                 return False
             tries = (as_many, P, _SAME), (others, P, _ALIKE), (inputs, far_points(problem), _ALIKE)
-            alone = replace(problem, ways=replace(problem.ways, broadcasts=False))  # samples in the shape of a fit
+            alone = replace(problem, traits=replace(problem.traits, broadcasts=False))  # samples in the shape of a fit
             as_one = _same_values(alone, next(columns(as_many, P)), as_many, P, _SAME)
             return as_one and all(_same_values(problem, next(columns(at, Q)), at, Q, limit) for at, Q, limit in tries)
         except Exception:  # it cannot be computed here

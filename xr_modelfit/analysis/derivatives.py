@@ -2,7 +2,7 @@
 
 The expression is walked: sums, differences, products and quotients by the rules of calculus;
 anything else is an *atom*, whose derivatives are taken in the first of these ways that works.
-The way is found once a call (`analysis.capabilities`), never per block. Where the whole expression can be
+The way is found once a call (`analysis.traits`), never per block. Where the whole expression can be
 traced (`tracing.arrays`) and agrees with these, it gives all derivatives at once.
 
 ``linear``
@@ -41,7 +41,7 @@ from astropy.modeling import CompoundModel, Model
 
 from xr_modelfit.analysis.differences import derivative
 from xr_modelfit.models.expression import evaluate_tree, inner_inputs, locked
-from xr_modelfit.models.problem import Problem, Ways, as_rows, column
+from xr_modelfit.models.problem import Problem, Traits, as_rows, column
 from xr_modelfit.tracing.arrays import columns_of, values_of
 
 __all__ = [
@@ -68,7 +68,7 @@ Inputs = Sequence[np.ndarray]
 
 def accuracy(problem: Problem) -> float:
     """Relative accuracy of the columns of the Jacobian, for rank tests."""
-    return OF_DIFFERENCES if "difference" in problem.ways.atoms and problem.ways.traced is None else 1e-14
+    return OF_DIFFERENCES if "difference" in problem.traits.atoms and problem.traits.traced is None else 1e-14
 
 
 def values(problem: Problem, inputs: Inputs, P: np.ndarray) -> tuple[np.ndarray, Columns | None]:
@@ -77,8 +77,8 @@ def values(problem: Problem, inputs: Inputs, P: np.ndarray) -> tuple[np.ndarray,
         *nodes, weights = inputs
         found, shared = values(problem.at_nodes, nodes, P)
         return problem.sampling.mixed(found, weights), shared
-    if problem.ways.traced is not None:
-        return values_of(problem.ways.traced, inputs, P)
+    if problem.traits.traced is not None:
+        return values_of(problem.traits.traced, inputs, P)
     return problem.evaluate(inputs, P), None
 
 
@@ -113,8 +113,8 @@ def jacobian(
         *nodes, weights = inputs
         J = jacobian(problem.at_nodes, nodes, P, low, high, shared)
         return [weighted(problem, problem.sampling.mixed(c, weights), w) for c in J]
-    if problem.ways.traced is not None:
-        return columns_of(problem.ways.traced, inputs, P, shared, w)
+    if problem.traits.traced is not None:
+        return columns_of(problem.traits.traced, inputs, P, shared, w)
     columns = _walked(problem, inputs, P, low, high)
     return [weighted(problem, c, w) for c in columns]
 
@@ -172,13 +172,15 @@ def mended(
         Which fits have differences now.
     """
     changed = np.zeros(P.shape[1], dtype=bool)
-    if not {"analytic", "complex"} & set(problem.ways.atoms) and problem.ways.traced is None:
+    if not {"analytic", "complex"} & set(problem.traits.atoms) and problem.traits.traced is None:
         return changed
     ids = np.flatnonzero(doubtful)
     ids = ids[np.any([_spiked(c[:, ids]) for c in J], axis=0)] if ids.size and J else ids[:0]
     if not ids.size:
         return changed
-    plain = replace(problem, ways=replace(problem.ways, traced=None, atoms=("difference",) * len(problem.ways.atoms)))
+    plain = replace(
+        problem, traits=replace(problem.traits, traced=None, atoms=("difference",) * len(problem.traits.atoms))
+    )
     some = [x if x.shape[1] == 1 else np.take(x, ids, axis=1) for x in inputs]
     there, low, high = (np.ascontiguousarray(a[:, ids]) for a in (P, *bounds))
     for m, c in enumerate(jacobian(plain, some, there, low, high)):
@@ -207,7 +209,7 @@ def tie_derivatives(problem: Problem, P: np.ndarray) -> np.ndarray:
     """``T``, shape (K, k, b): known where the ties are linear, otherwise by differences."""
     K, b = P.shape
     free = np.flatnonzero(problem.free)
-    known = problem.ways.tie_matrix
+    known = problem.traits.tie_matrix
     if known is not None:
         return np.repeat(known[:, :, None], b, axis=2)
     T = np.zeros((K, free.size, b))
@@ -245,8 +247,8 @@ def _all_columns(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarra
     """``D``: derivatives with respect to all K parameters, (n, b) each; those of fixed ones are not looked at."""
     needed = list(~problem.fixed)
     n, b = inputs[0].shape[0], P.shape[1]
-    if problem.ways.broadcasts:
-        columns = Walk(problem.ways, iter(problem.ways.atoms)).columns(
+    if problem.traits.broadcasts:
+        columns = Walk(problem.traits, iter(problem.traits.atoms)).columns(
             problem.model, inputs, as_rows(P), list(low), list(high), needed
         )
         return [c if c.shape == (n, b) else np.broadcast_to(c, (n, b)) for c in columns]
@@ -254,7 +256,7 @@ def _all_columns(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarra
     for i in range(b):
         one = [x[:, None] for x in column(inputs, i)]
         p, lowest, highest = (list(a[:, i : i + 1]) for a in (P, low, high))
-        walk = Walk(problem.ways, iter(problem.ways.atoms), one_by_one=True)
+        walk = Walk(problem.traits, iter(problem.traits.atoms), one_by_one=True)
         for j, c in enumerate(walk.columns(problem.model, one, p, lowest, highest, needed)):
             out[j, :, i] = np.broadcast_to(c, (n, 1))[:, 0]
     return list(out)
@@ -263,25 +265,25 @@ def _all_columns(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarra
 class Walk:
     """One walk through an expression, in the order of its atoms."""
 
-    def __init__(self, ways: Ways, atoms: Iterator[str], one_by_one: bool = False) -> None:
-        self.ways, self.atoms, self.one_by_one = ways, atoms, one_by_one
+    def __init__(self, traits: Traits, atoms: Iterator[str], one_by_one: bool = False) -> None:
+        self.traits, self.atoms, self.one_by_one = traits, atoms, one_by_one
 
     def value(self, model: Model, inputs: Inputs, P: Sequence[np.ndarray]) -> np.ndarray:
         """Values of a part, (n, b)."""
         if not self.one_by_one:
-            return np.asarray(evaluate_tree(model, inputs, list(P), careless=self.ways.careless))
-        values = evaluate_tree(model, self.of_one(inputs), [p[0] for p in P], careless=self.ways.careless)
+            return np.asarray(evaluate_tree(model, inputs, list(P), writes_inputs=self.traits.writes_inputs))
+        values = evaluate_tree(model, self.of_one(inputs), [p[0] for p in P], writes_inputs=self.traits.writes_inputs)
         return self.counted(values, inputs)
 
     def of_one(self, inputs: Inputs) -> list[Any]:
         """The inputs of a single fit as its model takes them, from (n, 1)."""
-        shaped = (lambda x: x) if self.ways.grid is None else self.ways.grid.shaped
+        shaped = (lambda x: x) if self.traits.grid is None else self.traits.grid.shaped
         return [shaped(x[:, 0]) if isinstance(x, np.ndarray) else x for x in inputs]
 
     def counted(self, values: Any, inputs: Inputs) -> np.ndarray:
         """What the model of a single fit gives, as (n, 1)."""
-        if self.ways.grid is not None:
-            return self.ways.grid.counted(values)[:, None]
+        if self.traits.grid is not None:
+            return self.traits.grid.counted(values)[:, None]
         return np.broadcast_to(np.asarray(values), _length(inputs))[:, None]
 
     def columns(
@@ -333,7 +335,7 @@ def _linear(walk: Walk, model: Model, inputs: Inputs, k: int) -> Columns:
 def _analytic(walk: Walk, model: Model, inputs: Inputs, P: Any) -> Columns:
     if model.fit_deriv is None:
         raise TypeError("the model has no derivatives")
-    given = [np.array(x) if walk.ways.careless else locked(x) for x in inputs]
+    given = [np.array(x) if walk.traits.writes_inputs else locked(x) for x in inputs]
     if walk.one_by_one:
         given, P = walk.of_one(given), [p[0] for p in P]
     columns = model.fit_deriv(*given, *P)
@@ -365,7 +367,7 @@ def _difference(walk: Walk, model: Model, inputs: Inputs, P: Any, j: int, low: A
                 return np.full((n, which.size), np.nan)
             raise
 
-    if walk.ways.grid is None:
+    if walk.traits.grid is None:
         return derivative(at, P[j], low, high)
     # A model that sees the whole grid may have no value where a sample is left out: the others decide on the step.
     nowhere = ~np.isfinite(at(np.arange(P[j].size), P[j]))

@@ -54,7 +54,7 @@ def is_pointwise(problem: Problem, grid: Grid, inputs: Inputs) -> bool | None:
     Parameters
     ----------
     problem : Problem
-        Of its ways, only ``careless`` matters.
+        Of its traits, only ``writes_inputs`` matters.
     grid : Grid
     inputs : sequence of ndarray, shape (n,)
         The coordinates of a fit, all of them.
@@ -182,7 +182,9 @@ def _quick_trials(shape: tuple[int, ...], inputs: Inputs) -> Iterator[_Trial]:
 def _evaluated(problem: Problem, inputs: Inputs, parameters: np.ndarray) -> np.ndarray:
     """Values of the model, one after the other."""
     with np.errstate(all="ignore"):
-        values = np.asarray(evaluate_tree(problem.model, inputs, list(parameters), careless=problem.ways.careless))
+        values = np.asarray(
+            evaluate_tree(problem.model, inputs, list(parameters), writes_inputs=problem.traits.writes_inputs)
+        )
     return np.array(np.broadcast_to(values, inputs[0].shape)).reshape(-1)  # it may give the same memory again
 
 

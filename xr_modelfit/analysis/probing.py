@@ -25,7 +25,7 @@ def points_to_try(problem: Problem, inputs: Sequence[np.ndarray]) -> tuple[np.nd
     """Parameters (K, 3) at the start and beside it, where no symmetry makes them special; the model's values (n, 3).
 
     Those where the model is not finite are replaced by one where it is: maps may bring other starts. ``inputs`` as in
-    `analysis.capabilities.find_ways`.
+    `analysis.traits.find_traits`.
     """
     P = beside_start(problem)
     values = problem.evaluate([x[:, None] for x in inputs], P)

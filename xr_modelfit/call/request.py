@@ -13,8 +13,8 @@ import numpy as np
 import xarray as xr
 from astropy.modeling import Model
 
-from xr_modelfit.analysis.capabilities import Whole, find_ways, with_sampling
 from xr_modelfit.analysis.checks import refuse_broken
+from xr_modelfit.analysis.traits import Whole, find_traits, with_sampling
 from xr_modelfit.call.choose_fitter import choose_fitter, grid_of, probe_inputs, refuse_gaps, whole_inputs
 from xr_modelfit.call.diagnostics import check_diagnostics, diagnosis_of
 from xr_modelfit.call.starts import Starts, check_model, resolve_starts
@@ -111,8 +111,8 @@ class Request:
         if isinstance(self.fitter, PixelwiseFitter):
             return Habit.one_by_one()
         n_samples = math.prod(self.data.sizes[d] for d in self.fitted)
-        ways = self.problem.ways
-        long = (ways.dear or ways.traced is None) and not ways.linear and ways.broadcasts
+        traits = self.problem.traits
+        long = (traits.expensive or traits.traced is None) and not traits.linear and traits.broadcasts
         return Habit.for_arrays(n_samples, release=long or self.problem.source is not None)
 
     @property
@@ -192,7 +192,7 @@ class Request:
     def record(self, prefix: str) -> str:
         """The record of the fit, for the attrs of its ``fit_status``."""
         options = {k: self.options[k] for k in ("skipna", "min_points", "keep_failed")}
-        grid = self.problem.ways.grid
+        grid = self.problem.traits.grid
         return write_record(
             model=self.problem.model,
             names=self.problem.names,
@@ -242,7 +242,7 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
     if nodes is not None:
         tried, at = with_sampling(tried, nodes.sampling), nodes.sampling.trial_inputs(probe)
         arrays = _at_nodes(arrays, nodes, diagnosed)
-    problem = replace(starts.problem, ways=tried.ways, sampling=tried.sampling)
+    problem = replace(starts.problem, traits=tried.traits, sampling=tried.sampling)
     of_fitter = (options[name] for name in ("fitter", "fitter_kwargs", "fit_info"))
     fitter = choose_fitter(tried, starts.maps, at, companions.weighted, *of_fitter)
     if isinstance(fitter, BatchLSQFitter):
@@ -255,7 +255,7 @@ def resolve_request(labels: Labels, model: Model, dim: Any, prefix: str, options
     frame = frame_of(data, labels.variables, fitted)
     check_names(frame, data, output_names(problem.names, layout, prefix), layout)
     keywords = fitter.keywords if isinstance(fitter, PixelwiseFitter) else None
-    diagnosis = diagnosis_of(options, data, fitted, system.inputs, starts.units, keywords, problem.ways.grid is None)
+    diagnosis = diagnosis_of(options, data, fitted, system.inputs, starts.units, keywords, problem.traits.grid is None)
     arrays = _in_inner_units(arrays, system, companions)
     return Request(
         data, fitted, system, starts.units, companions, problem, fitter, layout, frame, arrays, options, diagnosis,
@@ -278,7 +278,7 @@ def _tried(
     data: xr.DataArray,
     pointwise: bool | None,
 ) -> tuple[Problem, list[np.ndarray]]:
-    """The problem with its ways, a copy that may be written to, and the coordinates (n,) on which it was tried."""
+    """The problem with its traits, a copy that may be written to, and the coordinates (n,) on which it was tried."""
     start = starts.problem.start
     probe = probe_inputs(inputs, fitted, data, start)
 
@@ -288,8 +288,8 @@ def _tried(
     with caught_warnings():
         whole = Whole(grid_of(inputs, fitted, data), every, pointwise)
         n_samples = math.prod(data.sizes[d] for d in fitted)
-        tried = find_ways(starts.problem.private(), probe, n_samples, whole)  # ties that are tried write to the model
-    if tried.ways.grid is not None:
+        tried = find_traits(starts.problem.private(), probe, n_samples, whole)  # ties that are tried write to the model
+    if tried.traits.grid is not None:
         refuse_gaps(inputs, fitted)
         probe = every()
     _try_out(tried, starts.maps, probe, inputs, fitted, data)

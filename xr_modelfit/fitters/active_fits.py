@@ -13,7 +13,7 @@ from xr_modelfit.fitters.samples import Samples
 from xr_modelfit.fitters.sums import columns, dot, norm2
 from xr_modelfit.models.problem import Problem
 
-__all__ = ["Slots"]
+__all__ = ["ActiveFits"]
 
 Shared = list[np.ndarray] | None
 
@@ -41,7 +41,7 @@ _STATE = (
 )
 
 
-class Slots:
+class ActiveFits:
     """Fits in flight, one column each.
 
     ``y``, ``r``, ``w`` have shape (n, b), inputs (n, 1) or (n, b), ``P`` and bounds (K, b),
@@ -81,7 +81,7 @@ class Slots:
         ids: np.ndarray,
         starts: np.ndarray,
         bounds: tuple[np.ndarray, np.ndarray],
-    ) -> "Slots":
+    ) -> "ActiveFits":
         """New fits ``ids`` at their starts; never fewer than two columns, see `fitters.sums`."""
         ids = at_least_two(ids)
         inputs, y, w = samples.columns(ids)
@@ -115,18 +115,18 @@ class Slots:
         """``P`` after a step, with what follows from it."""
         return self.problem.with_ties(P)
 
-    def kept(self, which: np.ndarray) -> "Slots":
+    def kept(self, which: np.ndarray) -> "ActiveFits":
         """The fits in the columns ``which``."""
         which = at_least_two(which)
         w = None if self.w is None else columns(self.w, which)
         inputs = [x if x.shape[1] == 1 else columns(x, which) for x in self.inputs]
-        new = Slots(self.problem, inputs, columns(self.y, which), w)
+        new = ActiveFits(self.problem, inputs, columns(self.y, which), w)
         new.r = columns(self.r, which)
         for name in _STATE:
             setattr(new, name, columns(getattr(self, name), which))
         return new
 
-    def joined(self, other: "Slots") -> "Slots":
+    def joined(self, other: "ActiveFits") -> "ActiveFits":
         """These fits and others."""
 
         def beside(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -134,7 +134,7 @@ class Slots:
 
         inputs = [x if x is z else beside(x, z) for x, z in zip(self.inputs, other.inputs, strict=True)]
         w = None if self.w is None or other.w is None else beside(self.w, other.w)
-        new = Slots(self.problem, inputs, beside(self.y, other.y), w)
+        new = ActiveFits(self.problem, inputs, beside(self.y, other.y), w)
         new.r = beside(self.r, other.r)
         for name in _STATE:
             setattr(new, name, beside(getattr(self, name), getattr(other, name)))
@@ -192,7 +192,7 @@ class Slots:
         self._products(J, slice(None) if every else at)
         # A column that is no number, or a complex one that is suddenly long: at a cusp, perhaps.
         P = self.model_parameters(self.P[:, at], None if every else at)
-        most = _SUDDEN * self.D[:, at] ** 2 if self.problem.ways.complex else np.finfo(float).max
+        most = _SUDDEN * self.D[:, at] ** 2 if self.problem.traits.complex else np.finfo(float).max
         doubtful = ~np.all(np.einsum("iib->ib", self.H)[:, at] <= most, axis=0) & np.isfinite(self.chi2[at])
         doubtful[back] = False
         if doubtful.any():

@@ -13,7 +13,7 @@ import numpy as np
 
 from xr_modelfit.extras import needed
 from xr_modelfit.fitters.acceptance import LastStep, judge_clear
-from xr_modelfit.fitters.active_fits import Slots
+from xr_modelfit.fitters.active_fits import ActiveFits
 from xr_modelfit.fitters.chunking import apart, most_fits
 from xr_modelfit.fitters.compiled.engine import solve_fits
 from xr_modelfit.fitters.levenberg_marquardt import step
@@ -107,7 +107,7 @@ class BatchLSQFitter:
             with np.errstate(all="ignore"):
                 if problem.source is not None:
                     ids = solve_fits(problem, samples, ids, starts, bounds, self, out)
-                elif problem.ways.linear:
+                elif problem.traits.linear:
                     ids = solve_directly(problem, samples, ids, starts, bounds, out)
                 self._iterated(problem, samples, ids, starts, bounds, out)
 
@@ -128,12 +128,12 @@ class BatchLSQFitter:
     ) -> None:
         """Iterate all fits, some in flight, the others waiting for a place."""
         most = most_fits(samples.n_values)
-        slots: Slots | None = None
+        slots: ActiveFits | None = None
         ended: list[Ended] = []
         while waiting.size or slots is not None:
             room = most - (0 if slots is None else slots.ids.size)
             if waiting.size and room > 0:
-                fresh = Slots.filled(problem, samples, waiting[:room], starts, bounds)
+                fresh = ActiveFits.filled(problem, samples, waiting[:room], starts, bounds)
                 waiting = waiting[room:]
                 slots = fresh if slots is None else slots.joined(fresh)
             assert slots is not None
@@ -142,7 +142,7 @@ class BatchLSQFitter:
                 _judge(problem, ended, out)
                 ended = []
 
-    def _until_room(self, slots: Slots, samples: Samples, out: FitArrays, ended: list[Ended]) -> Slots | None:
+    def _until_room(self, slots: ActiveFits, samples: Samples, out: FitArrays, ended: list[Ended]) -> ActiveFits | None:
         """Iterate until a fifth of the fits is done (copying columns is not free), and drop those."""
         alive = np.ones(slots.ids.size, dtype=bool)
         while True:
@@ -162,7 +162,7 @@ class BatchLSQFitter:
                     return slots.kept(left)
 
 
-def _last_step(slots: Slots, done: np.ndarray, samples: Samples) -> Ended:
+def _last_step(slots: ActiveFits, done: np.ndarray, samples: Samples) -> Ended:
     """Those of the fits that are done, once each, and where they have ended."""
     _, first = np.unique(slots.ids[done], return_index=True)
     which = np.flatnonzero(done)[first]

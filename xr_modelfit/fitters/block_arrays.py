@@ -34,7 +34,7 @@ class Block:
         Where NumPy iterates, many fits are needed to choose from as others end (`fitters.batch`).
         """
         problem = self.task.problem
-        small = problem.ways.linear or problem.source is not None
+        small = problem.traits.linear or problem.source is not None
         sampling = problem.sampling
         most = (_PART if small else 2 * _PART) // max(self.n if sampling is None else sampling.n_nodes, 1)
         return _cuts(self.shape, max(1, most))
@@ -51,7 +51,7 @@ class Block:
         task = self.task
         y = self._sampled(Role("data"), every=True)
         sampling = task.problem.sampling
-        whole = task.problem.ways.grid is not None or (sampling is not None and not sampling.apart)
+        whole = task.problem.traits.grid is not None or (sampling is not None and not sampling.apart)
         inputs = [self._spread(r) for r in task.roles if r.kind == "input"]
         finite = np.isfinite(y)
         for x in inputs if sampling is None or sampling.apart else ():
@@ -124,7 +124,7 @@ class Block:
         lead, own = array.shape[: array.ndim - core], array.shape[array.ndim - core :]
         rows = self.shape if every or int(np.prod(lead)) > 1 else (1,) * len(lead)
         full = np.broadcast_to(array, (*rows, *own))
-        if self.task.problem.ways.linear and _samples_first(full, len(rows)):
+        if self.task.problem.traits.linear and _samples_first(full, len(rows)):
             turned = np.moveaxis(full, range(len(rows)), range(-len(rows), 0))
             with np.errstate(all="ignore"):
                 return np.ascontiguousarray(turned, dtype=dtype).reshape(math.prod(own), math.prod(rows)).T

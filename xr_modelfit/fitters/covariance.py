@@ -111,7 +111,7 @@ def judge(
     n_free = np.count_nonzero(free, axis=0)
     dof = n_points - n_free
     J = jacobian(problem, inputs, P, low, high, w=w)
-    doubtful = finite if problem.ways.complex else finite & ~_all_finite(J)
+    doubtful = finite if problem.traits.complex else finite & ~_all_finite(J)
     precision = np.where(mended(problem, inputs, w, P, bounds, J, doubtful), OF_DIFFERENCES, accuracy(problem))
     for m, j in enumerate(ours.tolist()):
         J[m] = np.where(free[j], J[m], 0.0)

@@ -53,7 +53,7 @@ from typing import Protocol
 import numpy as np
 
 from xr_modelfit.analysis.derivatives import weighted
-from xr_modelfit.fitters.active_fits import Slots
+from xr_modelfit.fitters.active_fits import ActiveFits
 from xr_modelfit.fitters.chunking import at_least_two
 from xr_modelfit.fitters.sums import columns, dot, norm2
 from xr_modelfit.status import FitStatus
@@ -93,7 +93,7 @@ class Options(Protocol):
     def gtol(self) -> float: ...
 
 
-def step(slots: Slots, options: Options) -> np.ndarray:
+def step(slots: ActiveFits, options: Options) -> np.ndarray:
     """One step of every fit; the status of those that are done, else NOT_ATTEMPTED."""
     p, g, H = slots.P[slots.ours], slots.g, slots.H
     low, high = slots.low[slots.ours], slots.high[slots.ours]
@@ -142,7 +142,7 @@ def step(slots: Slots, options: Options) -> np.ndarray:
     return _statuses(slots, last, promised <= np.maximum(1e-10 * slots.chi2, noise), options.maxiter)
 
 
-def _statuses(slots: Slots, last: np.ndarray, near: np.ndarray, maxiter: int) -> np.ndarray:
+def _statuses(slots: ActiveFits, last: np.ndarray, near: np.ndarray, maxiter: int) -> np.ndarray:
     status = np.full(slots.ids.size, FitStatus.NOT_ATTEMPTED, dtype=np.int8)
     status[slots.n_iter >= maxiter] = FitStatus.MAX_ITERATIONS
     stuck = (slots.damping > STUCK) | (slots.n_flat >= FLAT)
@@ -152,7 +152,7 @@ def _statuses(slots: Slots, last: np.ndarray, near: np.ndarray, maxiter: int) ->
     return status
 
 
-def _stretch(slots: Slots, s: np.ndarray, scale: np.ndarray, promised: np.ndarray) -> np.ndarray:
+def _stretch(slots: ActiveFits, s: np.ndarray, scale: np.ndarray, promised: np.ndarray) -> np.ndarray:
     """Factor of the step of fits that approach their minimum at a steady rate, shape (b,)."""
     now, then = s * scale, slots.before * scale
     along, long, short = (np.sum(a * b, axis=0) for a, b in ((now, then), (then, then), (now, now)))
@@ -163,7 +163,7 @@ def _stretch(slots: Slots, s: np.ndarray, scale: np.ndarray, promised: np.ndarra
 
 
 def _bend(
-    slots: Slots,
+    slots: ActiveFits,
     s: np.ndarray,
     M: np.ndarray,
     shift: np.ndarray,

@@ -176,9 +176,9 @@ class PixelwiseFitter:
         inner = self.fitter.fitter if isinstance(self.fitter, FittingWithOutlierRemoval) else self.fitter
         if isinstance(inner, SLSQPLSQFitter | SimplexLSQFitter):
             keywords.setdefault("verblevel", 0)
-        misled = problem.tied.any() or problem.ways.wrong_derivative or problem.ways.careless
+        misled = problem.tied.any() or problem.traits.wrong_derivative or problem.traits.writes_inputs
         if misled and "estimate_jacobian" in inspect.signature(type(inner).__call__).parameters:
-            # astropy's analytic Jacobian leaves out what tied parameters do, and domains; careless code spoils it.
+            # astropy's analytic Jacobian leaves out ties and domains; a model that writes into its inputs spoils it.
             keywords.setdefault("estimate_jacobian", True)
         return keywords
 
@@ -204,7 +204,7 @@ def _numbers(problem: Problem, fitter: Any, valid: np.ndarray) -> np.ndarray:
     """
     if not problem.sees_others:
         return np.flatnonzero(valid)
-    grid = problem.ways.grid
+    grid = problem.traits.grid
     order = np.arange(valid.size) if grid is None else grid.in_order
     return order if isinstance(fitter, _SQUARES) else order[valid[order]]
 

@@ -24,8 +24,8 @@ def position_model(problem: Problem, parameters: np.ndarray, bounds: tuple[np.nd
     model.parameters = problem.with_ties(parameters)
     _set_bounds(model, problem, bounds)
     _keep_domain(model)
-    if problem.ways.careless or _has_own_grid(problem.model):
-        _guard_inputs(model, problem.ways.careless)
+    if problem.traits.writes_inputs or _has_own_grid(problem.model):
+        _guard_inputs(model, problem.traits.writes_inputs)
     return model
 
 
@@ -113,12 +113,12 @@ def _has_own_grid(model: Any) -> bool:
     return isinstance(model, Convolution) or _has_own_grid(model.left) or _has_own_grid(model.right)
 
 
-def _guard_inputs(model: Model, careless: bool) -> None:
+def _guard_inputs(model: Model, writes_inputs: bool) -> None:
     """Let ``evaluate`` go through the expression; a model that writes into its inputs gets copies of them."""
     n_inputs = model.n_inputs
     template = model.copy()
 
     def evaluate(*args):  # type: ignore[no-untyped-def]
-        return evaluate_tree(template, args[:n_inputs], args[n_inputs:], careless=careless)
+        return evaluate_tree(template, args[:n_inputs], args[n_inputs:], writes_inputs=writes_inputs)
 
     model.evaluate = evaluate

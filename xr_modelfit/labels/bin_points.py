@@ -65,7 +65,7 @@ def points_needed(
     Parameters
     ----------
     problem : Problem
-        Its ways are known.
+        Its traits are known.
     bins : Bins
     inputs : sequence of ModelInput
     fitted : sequence of Hashable

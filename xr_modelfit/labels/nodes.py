@@ -70,7 +70,7 @@ def sampled(
     Parameters
     ----------
     problem : Problem
-        Its ways are known.
+        Its traits are known.
     bins, response
         As the call has them.
     inputs : sequence of ModelInput
@@ -85,7 +85,7 @@ def sampled(
     """
     if bins is None and response is None:
         return None
-    if problem.ways.grid is not None:
+    if problem.traits.grid is not None:
         refuse_between(bins, response)
     bins, inputs = shared_at_hand(bins, inputs, fitted)
     n_points = None if bins is None else points_needed(problem, bins, inputs, fitted, sizes)

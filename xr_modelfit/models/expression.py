@@ -233,36 +233,36 @@ def _representative(value: Any) -> float:
 
 
 def evaluate_tree(
-    model: Model, inputs: Sequence[np.ndarray], parameters: Sequence[Any], *, careless: bool = False
+    model: Model, inputs: Sequence[np.ndarray], parameters: Sequence[Any], *, writes_inputs: bool = False
 ) -> Any:
     """Evaluate ``model`` by its expression tree on plain arrays, one value per parameter.
 
-    With ``careless``, every part gets copies of its inputs, since it may write into them.
+    With ``writes_inputs``, every part gets copies of its inputs, since it may write into them.
     """
     operator = None
     if isinstance(model, CompoundModel) and model.op not in _KNOWN:
         operator = operator_of(model)
     if not isinstance(model, CompoundModel) or (model.op not in _KNOWN and operator is None):
-        given = [np.array(x) if careless else locked(x) for x in inputs]
+        given = [np.array(x) if writes_inputs else locked(x) for x in inputs]
         return model.evaluate(*given, *_inner_values(model, parameters))
     n_left = len(model.left.param_names)
     left, right = parameters[:n_left], parameters[n_left:]
     if model.op == "fix_inputs":
-        return evaluate_tree(model.left, inner_inputs(model, inputs), left, careless=careless)
+        return evaluate_tree(model.left, inner_inputs(model, inputs), left, writes_inputs=writes_inputs)
     if model.op == "|":
-        between = evaluate_tree(model.left, inputs, left, careless=careless)
+        between = evaluate_tree(model.left, inputs, left, writes_inputs=writes_inputs)
         outputs = between if isinstance(between, tuple) else (between,)
-        return evaluate_tree(model.right, outputs, right, careless=careless)
+        return evaluate_tree(model.right, outputs, right, writes_inputs=writes_inputs)
     if operator is not None:
 
         def both(at: Sequence[Any]) -> tuple[Any, Any]:
             parts = (model.left, left), (model.right, right)
-            return tuple(evaluate_tree(part, at, own, careless=careless) for part, own in parts)
+            return tuple(evaluate_tree(part, at, own, writes_inputs=writes_inputs) for part, own in parts)
 
         return on_own_grid(model, inputs, operator, both) if isinstance(model, Convolution) else operator(*both(inputs))
     n_inputs = model.left.n_inputs if model.op == "&" else 0
-    a = evaluate_tree(model.left, inputs[: n_inputs or None], left, careless=careless)
-    b = evaluate_tree(model.right, inputs[n_inputs:], right, careless=careless)
+    a = evaluate_tree(model.left, inputs[: n_inputs or None], left, writes_inputs=writes_inputs)
+    b = evaluate_tree(model.right, inputs[n_inputs:], right, writes_inputs=writes_inputs)
     if model.op == "&":
         return tuple(v for out in (a, b) for v in (out if isinstance(out, tuple) else (out,)))
     return _binary(model.op, a, b)

@@ -21,14 +21,14 @@ from xr_modelfit.models.expression import evaluate_tree, forgetful, keeps_nothin
 from xr_modelfit.models.grid import Grid
 from xr_modelfit.models.sampling import Sampling
 
-__all__ = ["Numbers", "Problem", "Stand", "Ways", "as_rows", "column"]
+__all__ = ["Numbers", "Problem", "Stand", "Traits", "as_rows", "column"]
 
 Tie = Callable[[Model], Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Ways:
-    """How the model can be computed, found out once a call; see `analysis.capabilities`.
+class Traits:
+    """How the model can be computed, found out once a call; see `analysis.traits`.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Ways:
         The model is linear in its free parameters.
     wrong_derivative : bool
         A ``fit_deriv`` disagrees with differences.
-    careless : bool
+    writes_inputs : bool
         The model writes into its inputs, or refuses those that cannot be written to.
     traced : tuple of str, optional
         Sources of the values, and of the derivatives with respect to the free parameters, from the model's expression;
@@ -65,7 +65,7 @@ class Ways:
     atoms: tuple[str, ...] = ()
     linear: bool = False
     wrong_derivative: bool = False
-    careless: bool = False
+    writes_inputs: bool = False
     traced: tuple[str, str] | None = None
     compilable: str | None = None
     partly_linear: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
@@ -73,7 +73,7 @@ class Ways:
     grid: Grid | None = None
 
     @property
-    def dear(self) -> bool:
+    def expensive(self) -> bool:
         """Whether a value takes NumPy ten times as long as others, as scipy computes the complex error function."""
         return self.compilable is not None and " wofz(" in self.compilable
 
@@ -97,7 +97,7 @@ class Problem:
         Scalar start values and bounds; infinite where there is no bound.
     fixed : ndarray of bool, shape (K,)
     ties : tuple of callable or None, length K
-    ways : Ways
+    traits : Traits
     source : str, optional
         Source of the model's compiled functions, where the compiled engine does the work.
     sampling : Sampling, optional
@@ -112,20 +112,20 @@ class Problem:
     upper: np.ndarray
     fixed: np.ndarray
     ties: tuple[Tie | None, ...]
-    ways: Ways = field(default_factory=Ways)
+    traits: Traits = field(default_factory=Traits)
     source: str | None = None
     sampling: Sampling | None = None
 
     @cached_property
     def partly_linear(self) -> np.ndarray:
         """Free parameters (K,) in which, all together, the model is linear, as far as that is known."""
-        known = self.ways.partly_linear
+        known = self.traits.partly_linear
         return known if known.size else np.zeros(self.n_parameters, dtype=bool)
 
     @property
     def sees_others(self) -> bool:
         """Whether the value at a sample depends on more than the inputs at that sample."""
-        return self.ways.grid is not None or self.sampling is not None
+        return self.traits.grid is not None or self.sampling is not None
 
     @cached_property
     def at_nodes(self) -> Problem:
@@ -161,8 +161,10 @@ class Problem:
             *nodes, weights = inputs
             return self.sampling.mixed(self.at_nodes.evaluate(nodes, parameters), weights)
         shape = (inputs[0].shape[0], parameters.shape[1])
-        if self.ways.broadcasts:
-            values = np.asarray(evaluate_tree(self.model, inputs, as_rows(parameters), careless=self.ways.careless))
+        if self.traits.broadcasts:
+            values = np.asarray(
+                evaluate_tree(self.model, inputs, as_rows(parameters), writes_inputs=self.traits.writes_inputs)
+            )
             return values if values.shape == shape else np.broadcast_to(values, shape)
         out = np.empty(shape, dtype=parameters.dtype if parameters.dtype.kind == "c" else float)
         for i in range(shape[1]):
@@ -174,11 +176,15 @@ class Problem:
         if self.sampling is not None:
             *nodes, weights = inputs
             return self.sampling.mixed(self.at_nodes.evaluate_one(nodes, parameters)[:, None], weights[:, None])[:, 0]
-        grid = self.ways.grid
+        grid = self.traits.grid
         if grid is not None:
             shaped = [grid.shaped(x) for x in inputs]
-            return grid.counted(evaluate_tree(self.model, shaped, list(parameters), careless=self.ways.careless))
-        values = np.asarray(evaluate_tree(self.model, inputs, list(parameters), careless=self.ways.careless))
+            return grid.counted(
+                evaluate_tree(self.model, shaped, list(parameters), writes_inputs=self.traits.writes_inputs)
+            )
+        values = np.asarray(
+            evaluate_tree(self.model, inputs, list(parameters), writes_inputs=self.traits.writes_inputs)
+        )
         return values if values.shape == inputs[0].shape else np.broadcast_to(values, inputs[0].shape)
 
     def with_ties(self, parameters: np.ndarray) -> np.ndarray:
@@ -192,7 +198,7 @@ class Problem:
         values = np.array(parameters, dtype=float, order="C")
         if values.ndim == 1:
             self._tie(values)
-        elif self.ways.ties_broadcast:
+        elif self.traits.ties_broadcast:
             names = self.model.param_names
             stand = Stand(names, lambda name: values[names.index(name)].view(Numbers))
             self._tie(values, lambda _: stand)
@@ -209,7 +215,7 @@ class Problem:
         What a tie does not look at cannot move it. Where it is not seen, it may be all of them.
         """
         K, names = self.n_parameters, self.model.param_names
-        if not self.ways.ties_broadcast:
+        if not self.traits.ties_broadcast:
             return np.ones((K, K), dtype=bool)
         reads, values = np.zeros((K, K), dtype=bool), np.array(parameters, dtype=float, order="C")
 

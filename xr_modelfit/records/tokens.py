@@ -24,8 +24,15 @@ def token_of(function: Any, problem: Problem, *others: Any) -> str:
 
     The same for the same content, in any process; unlike any other where the content cannot be told.
     """
-    ways = problem.ways
-    how = ways.broadcasts, ways.careless, ways.atoms, ways.traced, repr(ways.grid), repr(problem.sampling)
+    traits = problem.traits
+    how = (
+        traits.broadcasts,
+        traits.writes_inputs,
+        traits.atoms,
+        traits.traced,
+        repr(traits.grid),
+        repr(problem.sampling),
+    )
     try:
         return digest_by_value(type(function), (_content(problem.model), how, others))
     except Exception:  # it holds something that cannot be compared, such as an open file

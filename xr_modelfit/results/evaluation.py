@@ -13,8 +13,8 @@ import numpy as np
 import xarray as xr
 from astropy.modeling import Model
 
-from xr_modelfit.analysis.capabilities import Whole, find_ways, with_broadcasting
 from xr_modelfit.analysis.probing import about
+from xr_modelfit.analysis.traits import Whole, find_traits, with_broadcasting
 from xr_modelfit.execution.execution import chunked_like, is_lazy, map_blocks
 from xr_modelfit.labels.coords import Labels, ModelInput
 from xr_modelfit.labels.nodes import EDGE, Nodes
@@ -163,7 +163,7 @@ class Evaluation:
             n = math.prod(self.new.values())
             every = [np.resize(about(start, n) if x is None else x, n) for x in map(self._of_a_fit, self.numbers)]
             whole = Whole(grid or Grid.line(n), lambda: every, pointwise=grid is None)
-            return self._sampled(find_ways(problem, probe, n, whole))
+            return self._sampled(find_traits(problem, probe, n, whole))
 
     def _sampled(self, problem: Problem) -> Problem:
         return problem if self.nodes is None else replace(problem, sampling=self.nodes.sampling)

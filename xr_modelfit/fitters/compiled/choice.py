@@ -41,7 +41,7 @@ def compiled_source(
     Parameters
     ----------
     problem : Problem
-        Its ways are known.
+        Its traits are known.
     inputs : sequence of ndarray, shape (n,)
         Coordinates on which the compiled functions are compared with the model.
     engine : {"auto", "numba", "numpy"}
@@ -50,15 +50,15 @@ def compiled_source(
     lazy : bool
         Whether the result is.
     """
-    if engine == "numpy" or problem.ways.linear or not problem.free.any():  # one factorisation serves all
+    if engine == "numpy" or problem.traits.linear or not problem.free.any():  # one factorisation serves all
         return None
-    source = problem.ways.compilable
+    source = problem.traits.compilable
     if source is None or n_samples > _LONGEST:
         return None
     sampling = problem.sampling
     if sampling is not None and max(sampling.n_nodes, sampling.n_weights) > _LONGEST:
         return None
-    work = n_fits * n_samples * (_DEAR if problem.ways.dear else 1)
+    work = n_fits * n_samples * (_DEAR if problem.traits.expensive else 1)
     if engine == "auto" and (work < (_MANY if lazy else _FEW) or n_fits < LANES or find_spec("numba") is None):
         return None
     if engine == "auto" and (is_slow(source) or (not lazy and work < _worth(source, work))):
@@ -69,10 +69,10 @@ def compiled_source(
         compiled = kernels(source)
     except (NumbaError, ArithmeticError, TypeError, ValueError):  # it does not compile
         return None
-    key = source, problem.ways.traced, compiled.addresses, numbers_of(problem, inputs), n_samples, sampling
+    key = source, problem.traits.traced, compiled.addresses, numbers_of(problem, inputs), n_samples, sampling
     question = Question(key, (problem, compiled, inputs, n_samples))
     # Where its expression was seen to say what the model says, so do compiled functions that say what it says.
-    found = _says_the_same(question) if problem.ways.traced is None else _said_the_same(question)
+    found = _says_the_same(question) if problem.traits.traced is None else _said_the_same(question)
     return source if found else None
 
 
@@ -98,7 +98,7 @@ def _says_the_same_at_nodes(
     found = list(_columns(compiled, at, P, int(np.count_nonzero(problem.free)), sampling, weights))
     with np.errstate(all="ignore"):
         right = [problem.evaluate(given, P), *jacobian(problem, given, P, -infinite, infinite)]
-        same = 1e-10 if problem.ways.traced is not None else 1e-3  # differences are no better in the worst case
+        same = 1e-10 if problem.traits.traced is not None else 1e-3  # differences are no better in the worst case
         return all(
             np.allclose(a, b, rtol=0.0, atol=same * np.max(np.abs(b), initial=0.0), equal_nan=True)
             for a, b in zip(found, right, strict=True)

@@ -39,7 +39,7 @@ def solve_fits(
 ) -> np.ndarray:
     """Fit ``ids``, written to ``out``; returns those that are left to the other engine.
 
-    Arguments as in `fitters.samples.Fitter`, and of `fitters.active_fits.Slots`.
+    Arguments as in `fitters.samples.Fitter`, and of `fitters.active_fits.ActiveFits`.
     """
     functions = kernels(_source(problem))
     k, K, n = int(np.count_nonzero(problem.free)), problem.n_parameters, samples.y.shape[1]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from xr_modelfit.analysis.derivatives import jacobian, weighted
-from xr_modelfit.fitters.active_fits import Slots
+from xr_modelfit.fitters.active_fits import ActiveFits
 from xr_modelfit.fitters.chunking import pieces
 from xr_modelfit.fitters.levenberg_marquardt import Options
 from xr_modelfit.fitters.samples import Samples
@@ -82,7 +82,7 @@ def rest_on_flat(
             P[:, j] = value
             # Most fits failed for another reason, and are not fitted again for nothing.
             if value_of is _there:
-                perhaps = np.isfinite(value) & ~(slow[todo] & problem.ways.smooth)
+                perhaps = np.isfinite(value) & ~(slow[todo] & problem.traits.smooth)
                 some = accepted(at._replace(good=perhaps), _only(j, at.P))
             else:
                 some = np.isfinite(value) & _unseen(problem, samples, at, j)
@@ -152,7 +152,7 @@ def _held(
     starts, low, high = (np.array(np.broadcast_to(a, (n, P.shape[1]))) for a in (np.zeros((1, P.shape[1])), *bounds))
     starts[ids] = P
     starts[ids, j] = low[ids, j] = high[ids, j] = value
-    return run(Slots, problem, samples, ids, starts, (low, high), options)
+    return run(ActiveFits, problem, samples, ids, starts, (low, high), options)
 
 
 def _is_sound(problem: Problem, samples: Samples, at: Again, j: int, bounds: Bounds) -> np.ndarray:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from xr_modelfit.analysis.derivatives import accuracy, jacobian, values, weighted
-from xr_modelfit.fitters.active_fits import Shared, Slots
+from xr_modelfit.fitters.active_fits import ActiveFits, Shared
 from xr_modelfit.fitters.gram_schmidt import factorise
 from xr_modelfit.fitters.sums import columns
 
@@ -22,7 +22,7 @@ __all__ = ["OwnBasis"]
 _MIXED = 1e4  # times the variance alone: linear parameters that are told apart no better need a basis of their own
 
 
-class OwnBasis(Slots):
+class OwnBasis(ActiveFits):
     """Fits in flight with linear parameters in a basis of each fit, which keep away from bounds at first.
 
     Rows ``which`` of ``P`` hold numbers in that basis: the parameters are ``origin + inverse q``.
@@ -94,7 +94,7 @@ class OwnBasis(Slots):
     def jacobian(
         self, which: np.ndarray, shared: Shared = None
     ) -> tuple[list[np.ndarray], np.ndarray | None, list[np.ndarray]]:
-        """As of `Slots`, with respect to the numbers in the basis."""
+        """As of `ActiveFits`, with respect to the numbers in the basis."""
         inputs, w, J = super().jacobian(which, shared)
         ours = self.ours.tolist()
         at = [ours.index(j) for j in self.which.tolist()]

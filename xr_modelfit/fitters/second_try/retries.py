@@ -41,7 +41,7 @@ def retry(verdicts: Verdicts, starts: np.ndarray) -> None:
     which = np.isin(verdicts.status, _FAILED)
     if options.xtol < AT_MINIMUM:
         which |= good & ~verdicts.at_minimum
-    if has_kinks := verdicts.problem.ways.traced is not None and not verdicts.problem.ways.smooth:
+    if has_kinks := verdicts.problem.traits.traced is not None and not verdicts.problem.traits.smooth:
         which |= good  # chi-square has a minimum between any two kinks
     ids = np.flatnonzero(which & (verdicts.samples.n_points >= np.count_nonzero(verdicts.free, axis=1)))
     if not ids.size:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xr_modelfit.analysis.derivatives import jacobian, weighted
-from xr_modelfit.fitters.active_fits import Slots
+from xr_modelfit.fitters.active_fits import ActiveFits
 from xr_modelfit.fitters.chunking import at_least_two, pieces
 from xr_modelfit.fitters.compiled.engine import solve_fits
 from xr_modelfit.fitters.levenberg_marquardt import Options, step
@@ -84,7 +84,7 @@ def _reach(
 
 
 def run(
-    kind: type[Slots],
+    kind: type[ActiveFits],
     problem: Problem,
     samples: Samples,
     ids: np.ndarray,
@@ -112,7 +112,7 @@ def run(
 
 
 def _compiled(
-    slots: Slots, samples: Samples, ids: np.ndarray, bounds: Bounds, options: Options, new: Again, at: np.ndarray
+    slots: ActiveFits, samples: Samples, ids: np.ndarray, bounds: Bounds, options: Options, new: Again, at: np.ndarray
 ) -> np.ndarray:
     """Iterate fits by the compiled engine, and write them to the rows ``at`` of ``new``; returns those left undone."""
     problem, plain = slots.problem, slots.plain
@@ -126,7 +126,7 @@ def _compiled(
     return np.concatenate([left, np.unique(ids[~plain])])
 
 
-def _iterate(slots: Slots, options: Options, new: Again, at: np.ndarray) -> None:
+def _iterate(slots: ActiveFits, options: Options, new: Again, at: np.ndarray) -> None:
     """Iterate fits until all are done, and write them to the rows ``at`` of ``new``."""
     left = np.ones(at.size, dtype=bool)
     while left.any():

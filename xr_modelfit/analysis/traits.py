@@ -33,14 +33,14 @@ from xr_modelfit.analysis.pointwise import is_pointwise, same_on_grid
 from xr_modelfit.analysis.probing import about, points_to_try
 from xr_modelfit.models.expression import evaluate_tree, inner_inputs
 from xr_modelfit.models.grid import Grid
-from xr_modelfit.models.problem import Problem, Ways, as_rows
+from xr_modelfit.models.problem import Problem, Traits, as_rows
 from xr_modelfit.models.sampling import Sampling
 from xr_modelfit.tracing.arrays import array_sources, columns_of, values_of
 from xr_modelfit.tracing.graph import TRUTHS, CannotTrace
 from xr_modelfit.tracing.source import written
 from xr_modelfit.tracing.tracing import Traced, traced
 
-__all__ = ["Whole", "find_ways", "with_broadcasting", "with_sampling"]
+__all__ = ["Whole", "find_traits", "with_broadcasting", "with_sampling"]
 
 _ROUGH = {"absolute", "sign", "floor", "ceil", "rint", "trunc", "minimum", "maximum", "where"}
 _AGREE = 1e-4  # a wrong derivative is off by far more, a difference by far less
@@ -65,10 +65,10 @@ class Whole(NamedTuple):
     pointwise: bool | None = None
 
 
-def find_ways(
+def find_traits(
     problem: Problem, inputs: Sequence[np.ndarray], n_samples: int = 0, whole: Whole | None = None
 ) -> Problem:
-    """The problem with its `Ways`, tried at the start and beside it.
+    """The problem with its `Traits`, tried at the start and beside it.
 
     Parameters
     ----------
@@ -86,105 +86,105 @@ def find_ways(
         found = traced(problem)
         P, values = points_to_try(problem, inputs)
     except (CannotTrace, Exception):  # what it does cannot be seen, nor whether it is still the same
-        return replace(problem, ways=_ways(problem, found, inputs, n_samples, whole))
+        return replace(problem, traits=_traits(problem, found, inputs, n_samples, whole))
     numbers = *numbers_of(problem, inputs), P.tobytes(), values.tobytes(), n_samples
     shape = whole.grid, whole.pointwise
     key = found.key, code_of(problem.model), *map(Itself, problem.ties), numbers, shape
-    return replace(problem, ways=_ways_again(Question(key, (problem, found, inputs, n_samples, whole))))
+    return replace(problem, traits=_traits_again(Question(key, (problem, found, inputs, n_samples, whole))))
 
 
 @lru_cache(KEPT)
-def _ways_again(question: Question) -> Ways:
-    found = _ways(*question.taken())
+def _traits_again(question: Question) -> Traits:
+    found = _traits(*question.taken())
     if found.tie_matrix is not None:
         found.tie_matrix.flags.writeable = False  # other calls get it too
     return found
 
 
-def _ways(problem: Problem, found: Traced | None, inputs: Inputs, n_samples: int, whole: Whole) -> Ways:
-    """What `find_ways` finds; ``found`` is the expression of the model, where it has one."""
-    problem = replace(problem, ways=Ways(careless=_writes_into_inputs(problem, inputs)))
+def _traits(problem: Problem, found: Traced | None, inputs: Inputs, n_samples: int, whole: Whole) -> Traits:
+    """What `find_traits` finds; ``found`` is the expression of the model, where it has one."""
+    problem = replace(problem, traits=Traits(writes_inputs=_writes_into_inputs(problem, inputs)))
     if found is not None and whole.pointwise is not False:
-        ways = _pointwise_ways(problem, found, inputs, n_samples)
+        traits = _pointwise_traits(problem, found, inputs, n_samples)
         line = whole.grid.is_line or whole.pointwise
-        if ways.traced is not None and (line or same_on_grid(problem, whole.grid, whole.inputs())):
-            return ways  # an expression of single samples
+        if traits.traced is not None and (line or same_on_grid(problem, whole.grid, whole.inputs())):
+            return traits  # an expression of single samples
         if whole.pointwise or is_pointwise(problem, whole.grid, whole.inputs()) is not False:
-            return ways
+            return traits
     elif whole.pointwise or (whole.pointwise is None and is_pointwise(problem, whole.grid, whole.inputs())):
-        return _pointwise_ways(problem, None, inputs, n_samples)
-    return _grid_ways(problem, whole)
+        return _pointwise_traits(problem, None, inputs, n_samples)
+    return _grid_traits(problem, whole)
 
 
-def _grid_ways(problem: Problem, whole: Whole) -> Ways:
+def _grid_traits(problem: Problem, whole: Whole) -> Traits:
     """What is found of a model that sees all samples of a fit: it is evaluated on all of them, one fit at a time."""
     every = whole.inputs()
-    problem = replace(problem, ways=Ways(grid=whole.grid))
-    problem = replace(problem, ways=replace(problem.ways, careless=_writes_into_inputs(problem, every)))
+    problem = replace(problem, traits=Traits(grid=whole.grid))
+    problem = replace(problem, traits=replace(problem.traits, writes_inputs=_writes_into_inputs(problem, every)))
     try:
         P, _ = points_to_try(problem, every)
     except Exception:  # a model that cannot be evaluated here is met, and named, by the fits
-        return replace(problem.ways, atoms=("difference",) * _count_atoms(problem.model))
+        return replace(problem.traits, atoms=("difference",) * _count_atoms(problem.model))
     at = [x[:, None] for x in every]
     problem = _with_derivatives(problem, at, P)
-    return replace(problem.ways, linear=_is_linear(problem, at, P))
+    return replace(problem.traits, linear=_is_linear(problem, at, P))
 
 
-def _pointwise_ways(problem: Problem, found: Traced | None, inputs: Inputs, n_samples: int) -> Ways:
+def _pointwise_traits(problem: Problem, found: Traced | None, inputs: Inputs, n_samples: int) -> Traits:
     """What is found of a pointwise model."""
-    unknown = replace(problem.ways, atoms=("difference",) * _count_atoms(problem.model))
+    unknown = replace(problem.traits, atoms=("difference",) * _count_atoms(problem.model))
     try:
         P, values = points_to_try(problem, inputs)
         at = _where_finite(inputs, values)
         broadcasts = _broadcasts(problem, at, P)
     except Exception:  # a model that cannot be evaluated here is met, and named, by the fits
         return unknown
-    problem = _with_derivatives(replace(problem, ways=replace(problem.ways, broadcasts=broadcasts)), at, P)
+    problem = _with_derivatives(replace(problem, traits=replace(problem.traits, broadcasts=broadcasts)), at, P)
     if found is not None:
         problem = _with_trace(problem, found, at, P, n_samples)
-    return replace(problem.ways, linear=_is_linear(problem, at, P))
+    return replace(problem.traits, linear=_is_linear(problem, at, P))
 
 
 def _with_derivatives(problem: Problem, at: Inputs, P: np.ndarray) -> Problem:
-    """The problem with the ways of its ties and of its atoms; ``at`` are (n, 1)."""
-    problem = replace(problem, ways=replace(problem.ways, **_tie_ways(problem, P)))
+    """The problem with the traits of its ties and of its atoms; ``at`` are (n, 1)."""
+    problem = replace(problem, traits=replace(problem.traits, **_tie_traits(problem, P)))
     tried = _with_evidence(problem, at, P)
     atoms = tuple(one.way if one.proven else "difference" for one in tried)
     wrong = any(one.wrong for one in tried)
-    return replace(problem, ways=replace(problem.ways, atoms=atoms, wrong_derivative=wrong))
+    return replace(problem, traits=replace(problem.traits, atoms=atoms, wrong_derivative=wrong))
 
 
 def with_broadcasting(problem: Problem, inputs: Sequence[np.ndarray], grid: Grid | None = None) -> Problem:
-    """The problem with what its evaluation alone needs of its `Ways`; arguments as in `find_ways`.
+    """The problem with what its evaluation alone needs of its `Traits`; arguments as in `find_traits`.
 
     Where the model sees all samples, it has a ``grid``.
     """
     if grid is not None:  # copies of its inputs are always right
-        return replace(problem, ways=Ways(careless=True, grid=grid))
+        return replace(problem, traits=Traits(writes_inputs=True, grid=grid))
     try:
-        problem = replace(problem, ways=Ways(careless=_writes_into_inputs(problem, inputs)))
+        problem = replace(problem, traits=Traits(writes_inputs=_writes_into_inputs(problem, inputs)))
         P, values = points_to_try(problem, inputs)
         together = _broadcasts(problem, _where_finite(inputs, values), P)
     except Exception:  # it cannot be evaluated there; one by one is always right
-        return replace(problem, ways=Ways(careless=True))
-    return replace(problem, ways=replace(problem.ways, broadcasts=together))
+        return replace(problem, traits=Traits(writes_inputs=True))
+    return replace(problem, traits=replace(problem.traits, broadcasts=together))
 
 
 def with_sampling(problem: Problem, sampling: Sampling) -> Problem:
-    """The problem whose samples are made of values at nodes; its ways are known."""
-    ways = problem.ways
-    if ways.compilable is not None:
+    """The problem whose samples are made of values at nodes; its traits are known."""
+    traits = problem.traits
+    if traits.compilable is not None:
         try:
-            ways = replace(ways, compilable=written(traced(problem), sampling))
+            traits = replace(traits, compilable=written(traced(problem), sampling))
         except CannotTrace:
-            ways = replace(ways, compilable=None)
-    return replace(problem, ways=ways, sampling=sampling)
+            traits = replace(traits, compilable=None)
+    return replace(problem, traits=traits, sampling=sampling)
 
 
 def _with_trace(problem: Problem, found: Traced, at: Inputs, P: np.ndarray, n_samples: int) -> Problem:
     """The problem with derivatives from its traced expression, where they and its values agree with the others."""
     with suppress(CannotTrace):
-        problem = replace(problem, ways=replace(problem.ways, compilable=written(found)))
+        problem = replace(problem, traits=replace(problem.traits, compilable=written(found)))
     try:
         sources = array_sources(found)
     except CannotTrace:
@@ -197,8 +197,10 @@ def _with_trace(problem: Problem, found: Traced, at: Inputs, P: np.ndarray, n_sa
 
     if not agrees(problem, columns, [x[:, 0] for x in at], P, n_samples):
         return problem
-    ways = replace(problem.ways, traced=sources, partly_linear=_partly_linear(problem, found), smooth=_is_smooth(found))
-    return replace(problem, ways=ways)
+    traits = replace(
+        problem.traits, traced=sources, partly_linear=_partly_linear(problem, found), smooth=_is_smooth(found)
+    )
+    return replace(problem, traits=traits)
 
 
 def _is_smooth(found: Traced) -> bool:
@@ -238,25 +240,25 @@ def _where_finite(inputs: Sequence[np.ndarray], values: np.ndarray) -> list[np.n
 
 def _with_evidence(problem: Problem, at: Inputs, P: np.ndarray) -> list[_Found]:
     """The way of each atom; an atom without effect on the coordinates is tried where its start puts it."""
-    found = _atom_ways(problem, at, P)
+    found = _atom_traits(problem, at, P)
     if all(one.proven for one in found):
         return found
-    n = 200 if problem.ways.grid is None else at[0].shape[0]
+    n = 200 if problem.traits.grid is None else at[0].shape[0]
     elsewhere = [np.roll(about(problem.start, n), 7 * number) for number in range(len(at))]
     try:
         values = problem.evaluate([x[:, None] for x in elsewhere], P)
         there = _where_finite(elsewhere, values)
-        again = _atom_ways(problem, there if problem.ways.grid is None else [x[:, None] for x in elsewhere], P)
+        again = _atom_traits(problem, there if problem.traits.grid is None else [x[:, None] for x in elsewhere], P)
     except Exception:  # it cannot be evaluated there
         return found
     return [old if old.proven else new for old, new in zip(found, again, strict=True)]
 
 
-def _tie_ways(problem: Problem, P: np.ndarray) -> dict[str, Any]:
+def _tie_traits(problem: Problem, P: np.ndarray) -> dict[str, Any]:
     """Whether ties take many fits at once, and their derivatives where they are linear."""
     if not problem.tied.any():
         return {"ties_broadcast": True, "tie_matrix": np.eye(problem.n_parameters)[:, problem.free]}
-    together = replace(problem, ways=replace(problem.ways, ties_broadcast=True))
+    together = replace(problem, traits=replace(problem.traits, ties_broadcast=True))
     try:
         apart = problem.with_ties(P)
         broadcasts = bool(np.array_equal(together.with_ties(P), apart))
@@ -281,11 +283,11 @@ def _rounded(T: np.ndarray) -> np.ndarray:
 
 def _writes_into_inputs(problem: Problem, inputs: Sequence[np.ndarray]) -> bool:
     """Whether the model takes copies of its inputs only: it refuses those that cannot be written to."""
-    if problem.ways.grid is not None:
-        inputs = [problem.ways.grid.shaped(x) for x in inputs]
+    if problem.traits.grid is not None:
+        inputs = [problem.traits.grid.shaped(x) for x in inputs]
     for point in (problem.start, problem.start * 1.0625 + 0.03125):
         try:
-            evaluate_tree(problem.model, inputs, list(point), careless=True)
+            evaluate_tree(problem.model, inputs, list(point), writes_inputs=True)
         except Exception:  # it cannot be evaluated here at all
             continue
         try:
@@ -297,13 +299,13 @@ def _writes_into_inputs(problem: Problem, inputs: Sequence[np.ndarray]) -> bool:
 
 def _broadcasts(problem: Problem, at: Inputs, P: np.ndarray) -> bool:
     """Whether many fits at once give what they give one by one, with shared and with own inputs."""
-    together = replace(problem, ways=replace(problem.ways, broadcasts=True))
+    together = replace(problem, traits=replace(problem.traits, broadcasts=True))
     shift = max(at[0].shape[0] // 3, 1)  # another order in each fit: what looks at other samples sees others
     own = [np.stack([np.roll(x[:, 0], i * shift) for i in range(P.shape[1])], axis=1) for x in at]
     for inputs in (at, own):
         try:
             apart = problem.evaluate(inputs, P)
-            values = evaluate_tree(problem.model, inputs, as_rows(P), careless=problem.ways.careless)
+            values = evaluate_tree(problem.model, inputs, as_rows(P), writes_inputs=problem.traits.writes_inputs)
             if np.shape(values) not in (apart.shape, (apart.shape[0], 1), (1, apart.shape[1]), apart.shape[1:], ()):
                 return False
             if not _same(together.evaluate(inputs, P), apart):
@@ -327,7 +329,7 @@ def _count_atoms(model: Model) -> int:
     return 1
 
 
-def _atom_ways(problem: Problem, at: Inputs, P: np.ndarray) -> list[_Found]:
+def _atom_traits(problem: Problem, at: Inputs, P: np.ndarray) -> list[_Found]:
     """The way of each atom on the coordinates ``at``."""
     found: list[_Found] = []
 
@@ -352,9 +354,9 @@ def _atom_way(problem: Problem, model: Model, at: Inputs, rows: np.ndarray, n: i
 
     def columns(way: str) -> np.ndarray:
         out = []
-        for i in range(rows.shape[1]) if not problem.ways.broadcasts else (slice(None),):
+        for i in range(rows.shape[1]) if not problem.traits.broadcasts else (slice(None),):
             i = slice(i, i + 1) if isinstance(i, int) else i
-            walk = Walk(problem.ways, iter((way,)), one_by_one=not problem.ways.broadcasts)
+            walk = Walk(problem.traits, iter((way,)), one_by_one=not problem.traits.broadcasts)
             low, high = (list(np.full(rows[:, i].shape, sign * np.inf)) for sign in (-1, 1))
             parts = walk.columns(model, at, as_rows(rows[:, i]), low, high, list(needed))
             shape = (n, rows[:, i].shape[1])
@@ -363,9 +365,9 @@ def _atom_way(problem: Problem, model: Model, at: Inputs, rows: np.ndarray, n: i
 
     def value(q: np.ndarray) -> np.ndarray:
         shape = (n, q.shape[1])
-        if problem.ways.broadcasts:
-            return np.broadcast_to(Walk(problem.ways, iter(())).value(model, at, as_rows(q)), shape)
-        walk = Walk(problem.ways, iter(()), one_by_one=True)
+        if problem.traits.broadcasts:
+            return np.broadcast_to(Walk(problem.traits, iter(())).value(model, at, as_rows(q)), shape)
+        walk = Walk(problem.traits, iter(()), one_by_one=True)
         return np.concatenate([walk.value(model, at, list(q[:, i : i + 1])) for i in range(q.shape[1])], axis=1)
 
     def agrees(D: np.ndarray) -> bool:
