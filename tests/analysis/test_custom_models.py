@@ -276,7 +276,7 @@ def test_what_is_gone_is_told(laboratory: types.ModuleType, tmp_path: Path) -> N
 
 def test_a_local_class_is_asked_for(laboratory: types.ModuleType) -> None:
     """No import gives it; in its own process it is known."""
-    Hidden = laboratory.traits(2)
+    Hidden = laboratory.ways(2)
     result = fit(data_of(Hidden(2.0)), Hidden(2.0), "x")
     assert result.modelfit.evaluate(x=[0.5]).notnull().all()
     with pytest.raises(RecordError, match=r"model="):
@@ -285,7 +285,7 @@ def test_a_local_class_is_asked_for(laboratory: types.ModuleType) -> None:
 
 def test_local_classes_of_one_name_are_told_apart(laboratory: types.ModuleType) -> None:
     """By what they close over."""
-    two, three = laboratory.traits(2), laboratory.traits(3)
+    two, three = laboratory.ways(2), laboratory.ways(3)
     results = [fit(data_of(cls(2.0)), cls(2.0), "x") for cls in (two, three)]
     for n, result in zip((2, 3), results, strict=True):
         np.testing.assert_allclose(result.modelfit.evaluate(x=[2.0]), 2 * 2.0**n, rtol=1e-2)
