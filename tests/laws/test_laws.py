@@ -223,7 +223,7 @@ LEFT_OUT: dict[str, Callable[[xr.Dataset, xr.DataArray], xr.Dataset]] = {
 
 @every_case
 @law(4)
-@given(seed=SEEDS, share=st.sampled_from([0.0, 0.2, 0.5, 0.8, 1.0]), traits=st.permutations(list(LEFT_OUT)))
+@given(seed=SEEDS, share=st.sampled_from([0.0, 0.2, 0.5, 0.8, 1.0]), ways=st.permutations(list(LEFT_OUT)))
 def test_samples_left_out_are_as_if_they_were_not_there(
     case: Case, seed: int, share: float, ways: Sequence[str]
 ) -> None:

@@ -39,9 +39,9 @@ def problem_of(model: Fittable1DModel) -> Problem:
 def n_asked(monkeypatch: pytest.MonkeyPatch, *calls: Problem) -> int:
     """How often a model is looked at for some calls of `find_traits`."""
     asked = []
-    ours = traits._ways
+    ours = traits._traits
     with monkeypatch.context() as patch:
-        patch.setattr(traits, "_ways", lambda *about: asked.append(about) or ours(*about))
+        patch.setattr(traits, "_traits", lambda *about: asked.append(about) or ours(*about))
         for one in calls:
             find_traits(one, [X], X.size)
     return len(asked)
