@@ -46,6 +46,7 @@ def imports(tree: ast.Module) -> set[str]:
     return names
 
 
+@pytest.mark.slow
 def test_the_numeric_side_knows_no_labels() -> None:
     for name, tree in modules().items():
         if name.split(".")[0] in NUMERIC or name in NUMERIC_MODULES:
@@ -125,6 +126,7 @@ def test_accessors_mirror_the_function() -> None:
         assert call.__doc__ == xr_modelfit.fit.__doc__
 
 
+@pytest.mark.slow
 def test_functions_stay_small() -> None:
     for name, tree in modules().items():
         for node in ast.walk(tree):

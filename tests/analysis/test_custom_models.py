@@ -212,6 +212,7 @@ def test_a_model_that_is_given_serves(asked: tuple[dict[str, xr.Dataset], list[d
     np.testing.assert_allclose(given, results["class"].modelfit.evaluate(x=[0.5, 2.0]), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_key_is_the_same_in_every_process(laboratory: types.ModuleType, tmp_path: Path) -> None:
     """Whatever the hash seed, the optimisation of docstrings and the place of the file."""
     code = """
@@ -344,6 +345,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_a_script_knows_its_own_model_again(tmp_path: Path) -> None:
     """A model of ``__main__``: found by the same script, asked for by any other process."""
     (tmp_path / "analysis.py").write_text(SCRIPT)

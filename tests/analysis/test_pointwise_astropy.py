@@ -234,6 +234,7 @@ def test_a_model_far_from_its_samples_is_tried_where_it_is() -> None:
         assert recorded(fit(data, model, "x", errors="ignore"))["pointwise"] is True
 
 
+@pytest.mark.slow
 def test_few_samples_are_enough() -> None:
     """Two; and of a traced model one or none: there is nothing to be tried."""
     traced, others = [M.Linear1D(), M.Gaussian1D(1, 1, 1)], [OWN["loop"](), OWN["Bessel function"]()]

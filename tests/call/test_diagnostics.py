@@ -560,6 +560,7 @@ def noisy(path: Path, world: Any, data: Any, weights: Any, model: Any, fitter_kw
     warnings.warn("old", DeprecationWarning, stacklevel=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
 def test_4000_fits_of_which_one_in_ten_warns(scheduler: str, tmp_path: Path) -> None:
     marks = np.zeros(4000)
@@ -589,6 +590,7 @@ def test_4000_fits_are_those_of_astropy_too(tmp_path: Path) -> None:
     assert tree(tmp_path / "here") == tree(tmp_path / "there", named("y", "x"))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # older matplotlib, of newer libraries
 @pytest.mark.parametrize("scheduler", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("fitter", [None, TRFLSQFitter()], ids=["batch", "astropy"])

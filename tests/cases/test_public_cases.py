@@ -454,6 +454,7 @@ def tied_decay(cases: ModuleType, x: xr.DataArray) -> tuple[Any, xr.DataArray]:
     return model, true * np.exp(-x / (4 * true)) + 0.3 + noise
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tied", [False, True], ids=["closure", "lambda tie"])
 def test_c42_every_scheduler_gives_the_same_bits(
     tied: bool,
@@ -489,6 +490,7 @@ def test_c44_fixed_components_come_back_unchanged(
     assert result["dof"].values.tolist() == [199] * 3
 
 
+@pytest.mark.slow
 def test_c46_pixels_are_independent(data_of: Callable[[str], xr.Dataset], model_of: Callable[[str], Any]) -> None:
     data, model = data_of("C46")["data"], model_of("C46")
     before = model.parameters.copy()

@@ -73,6 +73,7 @@ def assert_within_bounds(pair: Pair, variant: str) -> None:
         assert ((pair.ours[name] >= low) & (pair.ours[name] <= high)).all()
 
 
+@pytest.mark.slow
 @every_variant
 def test_a_part(cube: xr.DataArray, variant: str) -> None:
     """400 positions."""

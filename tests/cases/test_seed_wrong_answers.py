@@ -193,6 +193,7 @@ def eager_threads() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(FITTERS_WITH_STATE))
 def test_row_03_threads_give_the_bits_of_one_after_the_other(name: str, eager_threads: None) -> None:
     """Blocks of one fit on many threads, three times; the authority is a fresh fitter for each position."""

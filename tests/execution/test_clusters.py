@@ -117,6 +117,7 @@ def check_pairs(client: Any, rounds: int) -> None:
             assert_same_bits(one, wanted)
 
 
+@pytest.mark.slow
 def test_two_fits_at_the_same_time_never_mix(client: Any) -> None:
     check_pairs(client, 5)
 
@@ -173,6 +174,7 @@ def global_state() -> tuple[Any, ...]:
     return list(warnings.filters), warnings.showwarning, warnings._showwarnmsg_impl, np.geterr()  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scheduler", "then"),
     [("synchronous", interrupt), ("threads", interrupt), ("threads", _thread.interrupt_main)],
@@ -319,6 +321,7 @@ INNER = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inner", ["batch", "astropy"])
 @pytest.mark.parametrize("outer", ["batch", "astropy"])
 def test_a_callable_may_fit_on_threads(outer: str, inner: str, tmp_path: Path) -> None:
@@ -394,6 +397,7 @@ def test_workers_that_are_killed_in_the_middle_of_a_store(two_processes: Any, tm
     xr.testing.assert_equal(xr.open_zarr(tmp_path / "fit.zarr").load(), expected)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_told(tmp_path: Path) -> None:
     """By the system, for want of memory for one: the message says what may have been."""
 

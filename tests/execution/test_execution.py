@@ -364,6 +364,7 @@ def cluster() -> Iterator[Any]:
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
 def test_lazy_and_computed_are_the_same_on_every_scheduler(scheduler: str, expected_bits: xr.Dataset) -> None:
     """To the last bit."""
@@ -372,6 +373,7 @@ def test_lazy_and_computed_are_the_same_on_every_scheduler(scheduler: str, expec
     assert_same_bits(everything(lines(), scheduler=scheduler, fits_per_chunk=10), expected_bits)
 
 
+@pytest.mark.slow
 def test_distributed_gives_the_same_bits(cluster: Any, expected_bits: xr.Dataset) -> None:
     """Lazy input, computed input, a client that is passed and one that is active."""
     from distributed import Client
@@ -424,6 +426,7 @@ def test_results_of_different_data_never_mix(cluster: Any) -> None:
         assert (fixed["mean"].fillna(3.0) == 3.0).all()
 
 
+@pytest.mark.slow
 def test_a_lambda_with_a_lambda_tie_works_on_processes() -> None:
     """Neither can be pickled by name; functions and what they enclose travel with the task."""
     power = 2.0
@@ -455,6 +458,7 @@ def test_an_unknown_scheduler_is_refused(scheduler: Any) -> None:
         fit(lines(), gaussian(), "v", scheduler=scheduler)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alias", ["sync", "single-threaded", "threading", "multiprocessing"])
 def test_other_names_of_schedulers(alias: str) -> None:
     """Those that dask has."""
@@ -487,6 +491,7 @@ def test_computed_input_raises_by_labels() -> None:
 IRREGULAR = {"y": (1, 3), "x": (2, 1, 3), "v": 5}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scheduler", "chunks"),
     [
@@ -562,6 +567,7 @@ def test_a_script_with_guard_works(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_small_script_needs_no_guard(tmp_path: Path) -> None:
     """A few fits are not worth a process."""
     done = run_script(tmp_path / "script.py", script(20, "", "main()"))
@@ -569,6 +575,7 @@ def test_a_small_script_needs_no_guard(tmp_path: Path) -> None:
     assert done.stdout == "status 20\n"
 
 
+@pytest.mark.slow
 def test_importing_takes_no_extra() -> None:
     """The package works without its extras, and does not pay for them before they are used."""
     code = """
@@ -584,6 +591,7 @@ def test_importing_takes_no_extra() -> None:
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_fitting_takes_no_extra() -> None:
     """Nor does a small fit on threads, or its evaluation."""
     code = """
@@ -626,6 +634,7 @@ def busy_threads() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
+@pytest.mark.slow
 def test_warnings_of_fits_on_threads_are_exact(busy_threads: None) -> None:
     """One fit in ten warns: its status says so, no other's does, and the filters of the process stay as they are."""
     rng = np.random.default_rng(9)

@@ -66,6 +66,7 @@ def run(way: str, text: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, input=given, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["a script", "a module", "piped", "-c", "a cell"])
 @pytest.mark.parametrize(
     ("n", "options"), [(8, ", scheduler='processes', fits_per_chunk=2"), pytest.param(2000, "", marks=pytest.mark.slow)]
@@ -81,6 +82,7 @@ def test_no_guard_is_needed(way: str, n: int, options: str, tmp_path: Path) -> N
     assert len(seen) > (1 if n > 1000 and (os.cpu_count() or 1) > 1 else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["a script", "piped"])
 def test_a_store_needs_no_guard_either(way: str, tmp_path: Path) -> None:
     """A lazy result, of which dask's own processes would run the script again."""
@@ -95,6 +97,7 @@ def test_a_store_needs_no_guard_either(way: str, tmp_path: Path) -> None:
     assert list((tmp_path / "seen").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_ctrl_c_ends_all_processes(tmp_path: Path) -> None:
     """At once, whatever is left to fit, and with nothing said but the interruption."""
@@ -141,6 +144,7 @@ def test_an_error_in_a_process_is_that_of_the_call() -> None:
     assert 3 not in seen
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_one_process() -> None:
     x = np.linspace(0, 1, 9)
     data = xr.DataArray(np.random.default_rng(0).normal(size=(3, 5, 9)), dims=("a", "b", "x"), coords={"x": x})

@@ -595,6 +595,7 @@ def test_dask_stays_dask() -> None:
 # --- writing
 
 
+@pytest.mark.slow
 @given(
     y=st.tuples(st.integers(0, 20), st.integers(1, 30), st.sampled_from([-3, -2, -1, 1, 2, 5])),
     x=st.tuples(st.integers(0, 20), st.integers(1, 30), st.sampled_from([-3, -1, 1, 2, 4])),

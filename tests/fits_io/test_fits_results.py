@@ -370,6 +370,7 @@ def test_models_of_users_are_said_to_be_lost_as_everywhere(tmp_path: Path) -> No
     assert_came_back(back, result)
 
 
+@pytest.mark.slow
 def test_texts_at_random() -> None:
     """Tables with characters, numbers and words exchanged: a result, or a sentence, and nothing else."""
     hdus, _ = stored()

@@ -56,6 +56,7 @@ def check(folder: Path) -> None:
     xr.testing.assert_equal(xr.open_zarr(folder, consolidated=False).load(), fitted(cube()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_disk_that_is_full_at_any_moment(step: int, tmp_path: Path) -> None:
     """From the first file to the last; the fit goes on when there is room again."""

@@ -271,6 +271,7 @@ def same_bits(a: xr.Dataset, b: xr.Dataset, names: Sequence[str]) -> None:
 OPTIONS: dict[str, Any] = {"covariance": True, "keep_failed": True, "errors": "ignore", "scheduler": "synchronous"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "model"), COMPANY, ids=[c[0] for c in COMPANY])
 def test_bits_do_not_depend_on_the_number_of_fits(kind: str, model: Callable[[], Model]) -> None:
     """Alone, in a few, in 700 of 1400; in any order, in any chunks."""

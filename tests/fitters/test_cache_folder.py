@@ -293,6 +293,7 @@ def _damaged(content: bytes, rng: random.Random) -> bytes:
     return rng.choice([content[:at], content + changed, content[:at] + changed + content[at + 1 :], b""])
 
 
+@pytest.mark.slow
 def test_two_thousand_damaged_files_are_never_unpickled(folder: Path) -> None:
     """Those of numba are removed unread; one in 250 is compiled anew, and is right."""
     rng = random.Random(3)

@@ -91,6 +91,7 @@ def works() -> None:
 # --- choice
 
 
+@pytest.mark.slow
 def test_small_calls_neither_compile_nor_import_numba(tmp_path: Path) -> None:
     """Nor does any call with ``engine="numpy"``."""
     code = """
@@ -103,6 +104,7 @@ print(fit("numpy"), "numba" in sys.modules)
     assert not files(tmp_path)
 
 
+@pytest.mark.slow
 def test_without_numba_numpy_serves_and_a_call_for_the_other_says_what_to_install(tmp_path: Path) -> None:
     code = """
 sys.modules["numba"] = None
@@ -119,6 +121,7 @@ except ImportError as error:
     assert "xr_modelfit[fast]" in message
 
 
+@pytest.mark.slow
 def test_what_was_compiled_decides_for_computed_calls_and_not_for_lazy_ones() -> None:
     """A job that goes on tomorrow goes on with the same engine."""
     data = lines()
@@ -190,6 +193,7 @@ def test_linear_models_are_solved_directly_whatever_the_engine(engine: str) -> N
 # --- files
 
 
+@pytest.mark.slow
 def test_files_are_written_once_and_read_by_other_processes(tmp_path: Path) -> None:
     """The second process adds none and changes none; in a folder of their own, as other tests compile beside."""
     assert run('print(fit("numba"))', tmp_path) == "numba"
@@ -290,6 +294,7 @@ def test_threads_that_need_a_model_at_the_same_time_share_it(folder: Path) -> No
     works()
 
 
+@pytest.mark.slow
 def test_processes_that_compile_the_same_model_at_the_same_time(folder: Path) -> None:
     """Each gets right functions, and the files they leave are whole."""
     code = f"""

@@ -91,6 +91,7 @@ LINE = M.Gaussian1D(2.5, 0.1, 1.1)
 # --- answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", ["", "weights", "sigma", "map of sigma", "gaps", "where"])
 def test_the_minimum_is_the_one_that_scipy_finds(weighted: str) -> None:
     """With equal weights, weights, errors per sample or per fit, samples that are missing or left out."""
@@ -127,6 +128,7 @@ def test_coordinates_that_differ_from_fit_to_fit() -> None:
         as_scipy(result, LINE, own.isel(p=p).values, data.values[p], p=p)
 
 
+@pytest.mark.slow
 def test_two_fitted_dims_in_any_order() -> None:
     rng = np.random.default_rng(3)
     y, x = np.meshgrid(np.linspace(-3, 3, 13), np.linspace(-2, 4, 11), indexing="ij")
@@ -284,6 +286,7 @@ def test_any_number_of_samples(n: int) -> None:
         assert_array_equal(numba["n_points"], n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 2, 4, 7, 9, 12])
 def test_any_number_of_parameters(k: int) -> None:
     """Sums of exponentials with fixed rates times a Gaussian: as scipy has it."""

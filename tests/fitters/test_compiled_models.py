@@ -144,6 +144,7 @@ def test_polynomials_of_every_family_and_degree(cls: type[Model]) -> None:
         agree(model, inputs, p, smooth=0.9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [
@@ -665,6 +666,7 @@ def samples_of(function: Callable[..., Any], p: Sequence[float], n: int = 60, no
     return xr.DataArray(y, dims=("p", "x"), coords={"x": x})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [decision, python_max, interpolated, special, decided, writes, summed, remainder])
 def test_what_is_no_expression_is_fitted_by_numpy(function: Callable[..., Any]) -> None:
     """Silently, and the record says so."""
@@ -843,6 +845,7 @@ def row(name: str) -> tuple[str, str, str]:
     return name, "NumPy", next((why for part, why in WHY.items() if part in told.get("cause", "")), "UNKNOWN")
 
 
+@pytest.mark.slow
 def test_the_page_says_which_models_are_compiled() -> None:
     """Every model of astropy that can be fitted, by real fits."""
     rows = [row(name) for name in CLASSES if name in CASES]

@@ -168,6 +168,7 @@ def test_what_the_samples_do_not_determine_stays_so() -> None:
 
 
 # --- laws -------------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["numpy", "numba"])
 def test_company_changes_no_bit(engine: str) -> None:
     """Fits that are tried again are the same alone, among others, in another order and in other blocks."""
@@ -214,6 +215,7 @@ def test_a_skewness_does_not_stay_at_zero(engine: str) -> None:
         assert float(fit["chi2"][i]) <= chi2 * (1 + 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["numpy", "numba"])
 def test_a_width_that_counts_as_its_square_leaves_zero(engine: str) -> None:
     """The Gaussian width of a Voigt profile overshoots to 0, where it has no slope; chi-square falls beside."""
@@ -319,6 +321,7 @@ def test_a_slow_fit_is_tried_again() -> None:
     assert (fit["fit_status"] == FitStatus.CONVERGED).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["numpy", "numba"])
 def test_a_lower_minimum_past_a_kink_is_found(engine: str) -> None:
     """Where a trend bends: for each place the others follow by linear algebra, so the lowest chi-square is known."""

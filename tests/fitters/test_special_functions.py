@@ -260,6 +260,7 @@ def data_of(model: Model, n: int = 24, noise: float = 0.02) -> xr.DataArray:
     return xr.DataArray(np.array(rows), dims=("k", "x"), coords={"x": X})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_fits_are_those_of_scipy_with_either_engine(name: str) -> None:
     """Parameters, and errors from scipy's Jacobian at its minimum."""
@@ -372,6 +373,7 @@ def test_their_slopes() -> None:
     assert_allclose(_gamma_median_slope(a), [median_slope(one) for one in a.tolist()], rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_galaxies_are_those_of_scipy_with_either_engine() -> None:
     rng = np.random.default_rng(8)
     y, x = np.mgrid[:19, :19].astype(float)

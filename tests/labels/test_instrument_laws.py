@@ -176,6 +176,7 @@ def test_inputs_are_not_changed() -> None:
     xr.testing.assert_identical(ds, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["numpy", "numba", pytest.param("trf", marks=pytest.mark.slow)])
 def test_a_sample_that_is_left_out_is_as_if_it_were_not_there(engine: str) -> None:
     """With bounds, which do not depend on neighbours, and behind a kernel with a coordinate.

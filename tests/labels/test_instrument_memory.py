@@ -56,6 +56,7 @@ def peak(work: Callable[[], Any]) -> tuple[float, Any]:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_nodes_are_made_block_by_block() -> None:
     """Nodes of all fits: 12 points by 21 offsets by 40 samples, 5 MB for these 60 fits, and 10 MB for 120."""
     ds = lines()
@@ -124,6 +125,7 @@ def test_a_plan_of_many_small_chunks_simulates_samples(call: str) -> None:
     assert "simulated samples" in str(shared.modelfit.plan(model, "x", data="flux", **told))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 def test_lazy_coordinates_give_what_those_in_memory_give(call: str) -> None:
     ds = lines().isel(p=slice(0, 5))

@@ -221,6 +221,7 @@ LEFT_OUT: dict[str, Callable[[xr.Dataset, xr.DataArray], xr.Dataset]] = {
 }
 
 
+@pytest.mark.slow
 @every_case
 @law(4)
 @given(seed=SEEDS, share=st.sampled_from([0.0, 0.2, 0.5, 0.8, 1.0]), ways=st.permutations(list(LEFT_OUT)))

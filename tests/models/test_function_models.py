@@ -253,6 +253,7 @@ def test_fixed_and_bounded() -> None:
     np.testing.assert_allclose(result["a"], data().values @ basis / (basis @ basis), rtol=1e-10)  # closed form
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
 @pytest.mark.parametrize("kind", ["function", "lambda", "partial by name", "options", "object"])
 def test_schedulers(kind: str, scheduler: str) -> None:
@@ -412,6 +413,7 @@ def run(code: str, *arguments: Any) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_in_another_process(tmp_path: Path) -> None:
     """A function of a module is found once that is imported, if its code is the same; all else is asked for."""
     pytest.importorskip("netCDF4")

@@ -348,6 +348,7 @@ for number, name in enumerate(names):
 """
 
 
+@pytest.mark.slow
 def test_a_new_process_evaluates_it(tmp_path: Path) -> None:
     """Convolutions of astropy by their record alone, another model by the one that is passed."""
     pytest.importorskip("netCDF4")

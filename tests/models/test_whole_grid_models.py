@@ -689,6 +689,7 @@ HUGE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HUGE)
 def test_a_value_that_is_far_larger_hides_no_neighbours(name: str) -> None:
     """A model that looks at its neighbours is told from one that does not, where both have huge values somewhere."""

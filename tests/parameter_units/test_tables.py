@@ -87,6 +87,7 @@ def test_a_factor_with_a_unit() -> None:
     check(fit(data(2 * SAMPLED, u.nm), table(values=None) * Const1D(1 * u.Jy), "w"), amplitude_1=(2e-3, "Jy"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["numpy", "numba"])
 def test_engines_and_lazy_input(engine: str) -> None:
     """A table is not compiled; numpy serves, as it does without units."""

@@ -219,6 +219,7 @@ EACH = settings(
 )
 
 
+@pytest.mark.slow
 @EACH
 @given(calls(), st.sampled_from([0, 1, -1]))
 def test_the_physical_answer_never_changes(call: Call, which: int) -> None:
@@ -1663,6 +1664,7 @@ def test_equivalencies_without_a_name_are_asked_for_again() -> None:
         np.testing.assert_allclose(evaluated, data, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_new_process_knows_named_equivalencies(tmp_path: Path) -> None:
     """And all units, from the file alone."""
     equivalencies, velocity = EQUIVALENCIES["relativistic"]

@@ -876,6 +876,7 @@ def test_other_clicks_do_nothing(viewer: Any) -> None:
     assert viewer.selected == {"y": 5, "x": 5}
 
 
+@pytest.mark.slow
 def test_arrows_move_and_stop_at_the_border(viewer: Any) -> None:
     press(viewer, "right")  # the first shows the middle
     assert viewer.selected == {"y": 6, "x": 8}

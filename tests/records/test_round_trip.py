@@ -459,6 +459,7 @@ def test_a_custom_model_is_known_in_the_same_process(tmp_path: Path) -> None:
     assert type(back.modelfit.to_model()).__name__ == "half_life"
 
 
+@pytest.mark.slow
 def test_a_custom_model_is_asked_for_in_a_new_process(tmp_path: Path) -> None:
     """Without it the error says what to pass; with it, values are the same."""
     result = fit(decays(), half_life(2.0, 0.5), "x")

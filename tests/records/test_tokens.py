@@ -114,6 +114,7 @@ def test_what_cannot_be_told_is_like_nothing_else() -> None:
     assert_allclose(values[0].compute(scheduler="synchronous"), data(), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_name() -> None:
     code = """
 import numpy as np, xarray as xr, xr_modelfit

@@ -65,6 +65,7 @@ def same_as(store: Path, expected: xr.Dataset) -> None:
 # --- data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("done", [4, 12])
 @pytest.mark.parametrize("scheduler", [None, "client"])
 def test_a_sample_that_changed_anywhere_in_what_is_done_is_refused(
@@ -314,6 +315,7 @@ t.write(t.cube(), sys.argv[1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resume", [True, False])
 def test_a_store_that_another_process_writes_is_refused_until_it_has_ended(resume: bool, tmp_path: Path) -> None:
     """Killed, it has ended at once."""

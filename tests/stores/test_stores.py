@@ -80,6 +80,7 @@ def test_a_store_holds_what_memory_holds(tmp_path: Path, layout: str, memory: An
     xr.testing.assert_allclose(opened.modelfit.evaluate(data), fitted(data).modelfit.evaluate(data), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads", "client"])
 def test_schedulers(tmp_path: Path, scheduler: str, client: Client) -> None:
     data = cube()
@@ -98,6 +99,7 @@ def test_from_a_zarr_source_with_scaled_integers(tmp_path: Path) -> None:
     same_as(tmp_path / "fit.zarr", fitted(source.load()))
 
 
+@pytest.mark.slow
 def test_several_variables_of_different_dims(tmp_path: Path) -> None:
     data = cube()
     ds = xr.Dataset({"a": data, "b": data.isel(lon=0, drop=True) * 2, "b_b": data.isel(lat=0, lon=1, drop=True)})
@@ -403,6 +405,7 @@ def test_the_bar_counts_fits(bars: list[Bar], scheduler: Any, client: Client) ->
     assert len(bar.told) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", [None, "client"])
 def test_the_bar_of_a_store_goes_on_where_it_was(
     tmp_path: Path, bars: list[Bar], scheduler: Any, client: Client, monkeypatch: pytest.MonkeyPatch
