@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import xarray as xr
 from astropy.modeling.fitting import TRFLSQFitter
 from astropy.modeling.models import Gaussian1D
+from scipy.optimize import least_squares
 
 from xr_modelfit import BatchLSQFitter, FitStatus, fit
 
@@ -55,8 +57,31 @@ def whole(cube: xr.DataArray, variant: str) -> Pair:
     return _WHOLE[variant]
 
 
-def assert_same_parameters(pair: Pair) -> None:
-    """Within 1 % of a standard error where both are in the same minimum; on a bound, within 1e-3 of the other's."""
+def assert_nearer(pair: Pair, cube: xr.DataArray, where: xr.DataArray) -> None:
+    """Ours is at the minimum, to a thousandth of an error, where TRF has stopped a hundredth away."""
+    velocity = cube["velocity"].values
+    for y, x in np.argwhere(where.transpose("y", "x").values):
+        samples, one = cube.isel(y=y, x=x).values, pair.ours.isel(y=y, x=x)
+        found = least_squares(
+            lambda p, samples=samples: Gaussian1D.evaluate(velocity, *p) - samples,
+            [float(one[name]) for name in NAMES],
+            x_scale="jac", ftol=1e-15, xtol=1e-15, gtol=1e-15,
+        )  # fmt: skip
+        for name, value in zip(NAMES, found.x, strict=True):
+            assert abs(float(one[name]) - value) <= 1e-3 * float(one[f"{name}_stderr"]), name
+
+
+def assert_same_parameters(pair: Pair, cube: xr.DataArray) -> None:
+    """Within 1 % of a standard error where both are in the same minimum; on a bound, within 1e-3 of the other's.
+
+    TRF may stop further away, at slow fits. There ours must be at the minimum itself.
+    """
+    early = xr.zeros_like(pair.same_minimum)
+    for name in NAMES:
+        early |= pair.same_minimum & (abs(pair.ours[name] - pair.theirs[name]) > 0.01 * pair.ours[f"{name}_stderr"])
+    assert int(early.sum()) <= 5
+    assert_nearer(pair, cube, early)
+    pair = Pair(pair.ours.where(~early), pair.theirs.where(~early))
     for name in NAMES:
         error = pair.ours[f"{name}_stderr"].where(pair.same_minimum, drop=True)
         ours, theirs = (r[name].where(pair.same_minimum, drop=True) for r in (pair.ours, pair.theirs))
@@ -80,7 +105,7 @@ def test_a_part(cube: xr.DataArray, variant: str) -> None:
     pair = both(cube.isel(PART), variant, "synchronous")
     assert float(pair.no_worse.mean()) >= 0.995
     assert float(pair.same_minimum.mean()) >= 0.95
-    assert_same_parameters(pair)
+    assert_same_parameters(pair, cube.isel(PART))
     assert_within_bounds(pair, variant)
 
 
@@ -93,9 +118,9 @@ def test_no_worse_than_trf(whole: Pair) -> None:
 
 @pytest.mark.slow
 @every_variant
-def test_same_parameters_in_the_same_minimum(whole: Pair, variant: str) -> None:
+def test_same_parameters_in_the_same_minimum(cube: xr.DataArray, whole: Pair, variant: str) -> None:
     assert float(whole.same_minimum.mean()) >= 0.95
-    assert_same_parameters(whole)
+    assert_same_parameters(whole, cube)
     assert_within_bounds(whole, variant)
 
 
