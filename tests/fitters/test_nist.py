@@ -51,12 +51,11 @@ def test_the_files_are_read_and_the_models_are_right(sets: dict[str, NistSet]) -
 
 
 def test_tight_tolerances(sets: dict[str, NistSet], tight: Fits) -> None:
-    assert len(reached(sets, tight, 6)) >= 50
-    assert len(reached(sets, tight, 4)) >= 52
+    assert len(reached(sets, tight, 6)) == 54
 
 
 def test_default_tolerances(sets: dict[str, NistSet], default: Fits) -> None:
-    assert len(reached(sets, default, 4)) >= 50
+    assert len(reached(sets, default, 6)) == 54
 
 
 def test_certified_standard_deviations(sets: dict[str, NistSet], tight: Fits) -> None:

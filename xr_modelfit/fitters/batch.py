@@ -38,7 +38,8 @@ class BatchLSQFitter:
     Parameters
     ----------
     maxiter : int
-        Most iterations of one try. A fit that fails is tried again, with at most 50 iterations in each way.
+        Most iterations of one try. A fit that fails is tried again, with at most 50 iterations in each way. If 50 are
+        allowed, a fit that gets markedly lower goes on.
     ftol, xtol, gtol : float
         A fit is done when all three hold: the linearised model promises a relative reduction of
         chi-square of no more than ``ftol``, its minimum is no further away than ``xtol`` standard errors

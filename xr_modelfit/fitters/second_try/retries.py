@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from xr_modelfit.status import FitStatus
 
 __all__ = ["retry"]
 
+_ROUNDS = 6
+_PATIENT = 50  # iterations that are allowed
+_MARKEDLY = 0.01  # of chi-square by its degrees of freedom
 _LOST = 1e6  # times a linear parameter: an error that tells nothing
 _FAILED = (FitStatus.NO_PROGRESS, FitStatus.DEGENERATE, FitStatus.MAX_ITERATIONS)
 
@@ -97,9 +101,7 @@ class _SecondTry:
         """In all ways."""
         away = self._away(self.slow)
         self._from(self.starts, ~away)
-        starts = np.array(self.starts)
-        starts[self.ids] = self.stopped.P
-        self._from(starts, self.slow & ~away)
+        self._go_on(self.slow & ~away)
         level = self._bad & ~self._away(self._bad)
         lower, flat = self._from_lower(level & ~self.slow)
         saddle = self._on_flat(level & self._bad)
@@ -135,13 +137,26 @@ class _SecondTry:
             away[which] = run_away(self.problem, self.samples, self.ids[which], self.starts, P, self.bounds)
         return away
 
-    def _from(self, starts: np.ndarray, which: np.ndarray) -> None:
+    def _from(self, starts: np.ndarray, which: np.ndarray, options: Any = None) -> None:
         """From these starts, with linear parameters solved for."""
         which = which & self._bad
         if which.any():
-            again = try_again(self.problem, self.samples, self.ids[which], starts, self.bounds, self.options)
+            options = options or self.options
+            again = try_again(self.problem, self.samples, self.ids[which], starts, self.bounds, options)
             self._take(again)
             self.stopped = _lower(self.stopped, again, which)
+
+    def _go_on(self, which: np.ndarray) -> None:
+        """From where they have stopped, while that gets markedly lower; each time with twice as many iterations."""
+        dof = np.maximum(self.samples.n_points[self.ids] - np.count_nonzero(self.problem.free), 1)
+        rounds = _ROUNDS if self.options.maxiter >= _PATIENT else 1  # who allows few wants an answer soon
+        for doubled in range(rounds):
+            if not (which & self._bad).any():
+                break
+            before, starts = self.stopped.chi2, np.array(self.starts)
+            starts[self.ids] = self.stopped.P
+            self._from(starts, which, replace(self.options, maxiter=self.options.maxiter * 2**doubled))
+            which = which & (self.stopped.chi2 < before * (1.0 - _MARKEDLY / dof))
 
     def _from_lower(self, which: np.ndarray) -> tuple[Again, np.ndarray]:
         """From where chi-square is lower beside; also where that ends, and what has no slope there."""
