@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class Grid:
         """Whether the model gets the samples as they are counted."""
         return len(self.sizes) == 1 and self.axes == (0,)
 
-    @property
+    @cached_property
     def in_order(self) -> np.ndarray:
         """Numbers (n,) of the samples, in the order in which the axes of the model have them."""
         others = [d for d in range(len(self.sizes)) if d not in self.axes]

@@ -1,17 +1,28 @@
-"""How far a parameter moves until the model changes visibly."""
+"""What parameters do to the model: how much at a place, and how far one moves until it is seen."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from xr_modelfit.analysis.derivatives import weighted
+from xr_modelfit.analysis.derivatives import jacobian, weighted
 from xr_modelfit.fitters.chunking import pieces
 from xr_modelfit.fitters.samples import Samples
-from xr_modelfit.fitters.second_try.tries import Again
+from xr_modelfit.fitters.second_try.tries import Again, Bounds
 from xr_modelfit.fitters.sums import norm2
 from xr_modelfit.models.problem import Problem
 
-__all__ = ["visible"]
+__all__ = ["effects", "visible"]
+
+
+def effects(problem: Problem, samples: Samples, ids: np.ndarray, P: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """Squared lengths (k, b) of the weighted derivatives to the free parameters, of the fits ``ids`` at ``P`` (b, K)."""
+    found = np.zeros((np.count_nonzero(problem.free), ids.size))
+    for piece in pieces(np.arange(ids.size), samples.n_values):
+        at = ids[piece]
+        inputs, _, w = samples.columns(at)
+        here, low, high = (np.ascontiguousarray(a.T) for a in (P[piece], *(bound[at] for bound in bounds)))
+        found[:, piece] = [norm2(c) for c in jacobian(problem, inputs, problem.with_ties(here), low, high, w=w)]
+    return found
 
 
 def visible(

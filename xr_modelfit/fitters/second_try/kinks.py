@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from xr_modelfit.analysis.derivatives import jacobian
-from xr_modelfit.fitters.chunking import pieces
 from xr_modelfit.fitters.levenberg_marquardt import Options
 from xr_modelfit.fitters.saddle_test import FALLS
 from xr_modelfit.fitters.samples import Samples
+from xr_modelfit.fitters.second_try.distances import effects
 from xr_modelfit.fitters.second_try.saddles import lowest_of
-from xr_modelfit.fitters.second_try.tries import Again, Bounds, part_of_fits, try_again
-from xr_modelfit.fitters.sums import norm2
+from xr_modelfit.fitters.second_try.tries import Again, Bounds, begun_at, part_of_fits, try_again
 from xr_modelfit.models.problem import Problem
 
 __all__ = ["past_kinks"]
@@ -29,7 +27,7 @@ _SIZES = (0.3, 1.0, 3.0)  # standard errors of a parameter alone
 
 def past_kinks(problem: Problem, samples: Samples, before: Again, bounds: Bounds, options: Options) -> Again:
     """Fits anew from where chi-square is lower beside; ``good`` where they have converged to less."""
-    best = before._replace(P=before.P.copy(), chi2=before.chi2.copy(), good=np.zeros(before.ids.size, dtype=bool))
+    best = begun_at(before)
     todo = np.arange(best.ids.size)
     for _ in range(_ROUNDS):
         some = part_of_fits(best, todo)
@@ -53,16 +51,9 @@ def past_kinks(problem: Problem, samples: Samples, before: Again, bounds: Bounds
 def _ways(problem: Problem, samples: Samples, at: Again, bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of fits, and for each a standard error of one of its parameters, to both sides; (m,) and (K, m)."""
     curved = np.flatnonzero(problem.free & ~problem.partly_linear)
-    ours = np.flatnonzero(problem.free).tolist()
-    far = np.zeros((curved.size, at.ids.size))
-    for piece in pieces(np.arange(at.ids.size), samples.n_values):
-        ids = at.ids[piece]
-        inputs, _, w = samples.columns(ids)
-        P, low, high = (np.ascontiguousarray(a.T) for a in (at.P[piece], *(bound[ids] for bound in bounds)))
-        J = jacobian(problem, inputs, P, low, high, w=w)
-        dof = np.maximum(samples.n_points[ids] - len(ours), 1)
-        for m, j in enumerate(curved.tolist()):
-            far[m, piece] = np.sqrt(at.chi2[piece] / dof / norm2(J[ours.index(j)]))
+    among = np.isin(np.flatnonzero(problem.free), curved)
+    dof = np.maximum(samples.n_points[at.ids] - among.size, 1)
+    far = np.sqrt(at.chi2 / dof / effects(problem, samples, at.ids, at.P, bounds)[among])
     far = np.where(np.isfinite(far), far, 0.0)
     ways = np.zeros((at.P.shape[1], curved.size, at.ids.size))
     ways[curved, np.arange(curved.size)] = far

@@ -47,6 +47,8 @@ def retry(verdicts: Verdicts, starts: np.ndarray) -> None:
         which |= good & ~verdicts.at_minimum
     if has_kinks := verdicts.problem.traits.traced is not None and not verdicts.problem.traits.smooth:
         which |= good  # chi-square has a minimum between any two kinks
+    if not which.any():
+        return
     ids = np.flatnonzero(which & (verdicts.samples.n_points >= np.count_nonzero(verdicts.free, axis=1)))
     if not ids.size:
         return

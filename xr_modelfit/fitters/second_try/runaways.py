@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from xr_modelfit.analysis.derivatives import jacobian
-from xr_modelfit.fitters.chunking import pieces
 from xr_modelfit.fitters.samples import Samples
+from xr_modelfit.fitters.second_try.distances import effects
 from xr_modelfit.fitters.second_try.tries import Bounds
-from xr_modelfit.fitters.sums import norm2
 from xr_modelfit.models.problem import Problem
 
 __all__ = ["run_away"]
@@ -28,18 +26,8 @@ def run_away(
 
     It is linear, as starts of those may be anywhere, or it has grown large.
     """
-    lost = np.zeros(ids.size, dtype=bool)
-    free = problem.free
-    perhaps = problem.partly_linear[free] | (np.abs(P) > _GROWN * np.abs(starts[ids]))[:, free]
-    for piece in pieces(np.arange(ids.size), samples.n_values):
-        at = ids[piece]
-        inputs, _, w = samples.columns(at)
-        low, high = (np.ascontiguousarray(bound[at].T) for bound in bounds)
-
-        def effect(parameters: np.ndarray) -> np.ndarray:
-            at_them = problem.with_ties(np.ascontiguousarray(parameters.T))
-            J = jacobian(problem, inputs, at_them, low, high, w=w)  # noqa: B023  called at once
-            return np.stack([norm2(c) for c in J])
-
-        lost[piece] = np.any((effect(P[piece]) < _LEFT**2 * effect(starts[at])) & perhaps[piece].T, axis=0)
+    grown = np.abs(P) > _GROWN * np.abs(starts[ids])
+    perhaps = (problem.partly_linear | grown)[:, problem.free].T
+    now, then = (effects(problem, samples, ids, at, bounds) for at in (P, starts[ids]))
+    lost: np.ndarray = np.any((now < _LEFT**2 * then) & perhaps, axis=0)
     return lost

@@ -20,8 +20,8 @@ from xr_modelfit.fitters.gram_schmidt import factorise
 from xr_modelfit.fitters.levenberg_marquardt import Options
 from xr_modelfit.fitters.saddle_test import FALLS
 from xr_modelfit.fitters.samples import Samples
-from xr_modelfit.fitters.second_try.distances import visible
-from xr_modelfit.fitters.second_try.tries import Again, Bounds, part_of_fits, try_again
+from xr_modelfit.fitters.second_try.distances import effects, visible
+from xr_modelfit.fitters.second_try.tries import Again, Bounds, begun_at, part_of_fits, try_again
 from xr_modelfit.fitters.sums import norm2
 from xr_modelfit.models.problem import Problem
 
@@ -45,7 +45,7 @@ def from_lower(
     ndarray of bool, shape (b, K)
         Parameters that have no slope at all, such as the edges of a box; none where it is lower beside.
     """
-    best = before._replace(P=before.P.copy(), chi2=before.chi2.copy(), good=np.zeros(before.ids.size, dtype=bool))
+    best = begun_at(before)
     flat = np.zeros(best.P.shape, dtype=bool)
     todo = np.flatnonzero(np.all(np.isfinite(best.P), axis=1) & np.isfinite(best.chi2))
     for _ in range(_ROUNDS):
@@ -73,14 +73,8 @@ def from_lower(
 def without_slope(problem: Problem, samples: Samples, at: Again, bounds: Bounds) -> np.ndarray:
     """Parameters (b, K) in which the model is not linear, and has no slope at any sample."""
     flat = np.zeros(at.P.shape, dtype=bool)
-    ours = np.flatnonzero(problem.free)
-    for piece in pieces(np.arange(at.ids.size), samples.n_values):
-        ids = at.ids[piece]
-        inputs, _, w = samples.columns(ids)
-        P, low, high = (np.ascontiguousarray(a.T) for a in (at.P[piece], *(bound[ids] for bound in bounds)))
-        J = jacobian(problem, inputs, P, low, high, w=w)
-        for j, column in zip(ours.tolist(), J, strict=True):
-            flat[piece, j] = (norm2(column) == 0.0) & ~problem.partly_linear[j] & (low[j] < high[j])
+    flat[:, problem.free] = effects(problem, samples, at.ids, at.P, bounds).T == 0.0
+    flat &= ~problem.partly_linear & (bounds[0][at.ids] < bounds[1][at.ids])
     for j in np.flatnonzero(flat.any(axis=0)).tolist():  # what has no effect at all is not known
         some = np.flatnonzero(flat[:, j])
         flat[some, j] = np.isfinite(visible(problem, samples, part_of_fits(at, some), j, 1.0, 1.0))

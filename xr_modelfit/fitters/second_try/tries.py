@@ -23,7 +23,7 @@ from xr_modelfit.fitters.sums import norm2
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.status import FitStatus
 
-__all__ = ["Again", "Bounds", "from_beside", "part_of_fits", "run", "try_again"]
+__all__ = ["Again", "Bounds", "begun_at", "from_beside", "part_of_fits", "run", "try_again"]
 
 Bounds = tuple[np.ndarray, np.ndarray]
 
@@ -137,6 +137,11 @@ def _iterate(slots: ActiveFits, options: Options, new: Again, at: np.ndarray) ->
             new.P[at[done]], new.chi2[at[done]] = now[:, done].T, slots.chi2[done]
             new.n_iter[at[done]], new.good[at[done]] = slots.n_iter[done], status[done] > 0
             left &= ~done
+
+
+def begun_at(some: Again) -> Again:
+    """A copy of its own, of which none is good yet."""
+    return Again(some.ids, some.P.copy(), some.chi2.copy(), some.n_iter.copy(), np.zeros(some.ids.size, dtype=bool))
 
 
 def part_of_fits(some: Again, which: np.ndarray) -> Again:
