@@ -15,7 +15,7 @@ __all__ = ["effects", "visible"]
 
 
 def effects(problem: Problem, samples: Samples, ids: np.ndarray, P: np.ndarray, bounds: Bounds) -> np.ndarray:
-    """Squared lengths (k, b) of the weighted derivatives to the free parameters, of the fits ``ids`` at ``P`` (b, K)."""
+    """Squared lengths (k, b) of the weighted derivatives, to free parameters, of the fits ``ids`` at ``P`` (b, K)."""
     found = np.zeros((np.count_nonzero(problem.free), ids.size))
     for piece in pieces(np.arange(ids.size), samples.n_values):
         at = ids[piece]
