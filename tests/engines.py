@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xr_modelfit.call import request
+from xr_modelfit.call import job, resolve
 from xr_modelfit.fitters import block
 from xr_modelfit.fitters.block_task import BlockTask
 from xr_modelfit.fitters.compiled.choice import compiled_source
@@ -32,9 +32,9 @@ def _both_engines(monkeypatch: pytest.MonkeyPatch, request_: pytest.FixtureReque
     def always(problem, inputs, engine, n_fits, n_samples, lazy):
         return compiled_source(problem, inputs, "numba" if engine == "auto" else engine, n_fits, n_samples, lazy)
 
-    monkeypatch.setattr(request, "compiled_source", always)
+    monkeypatch.setattr(resolve, "compiled_source", always)
     if not request_.node.name.startswith(EXEMPT):
-        monkeypatch.setattr(request, "fit_block", compared)
+        monkeypatch.setattr(job, "fit_block", compared)
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import ParamSpec, TypeVar
 
 from xr_modelfit.messages import suggestion
 
-__all__ = ["WORDS", "knows_its_words", "refuse_foreign"]
+__all__ = ["WORDS", "refuse_foreign"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -105,15 +103,3 @@ def refuse_foreign(given: Iterable[str], known: Iterable[str] = ()) -> None:
                 f"fit() got an unexpected keyword argument {word!r}.{suggestion(word, known)} Its arguments are in the "
                 "documentation: help(xr_modelfit.fit)."
             )
-
-
-def knows_its_words(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Have a function say of unknown arguments what they are called here."""
-    known = list(inspect.signature(function).parameters)
-
-    @functools.wraps(function)
-    def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        refuse_foreign(kwargs, known)
-        return function(*args, **kwargs)
-
-    return checked

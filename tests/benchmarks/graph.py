@@ -16,7 +16,7 @@ import xarray as xr
 from astropy.modeling.models import Gaussian1D, Linear1D
 
 from xr_modelfit import fit
-from xr_modelfit.call.jobs import jobs_of
+from xr_modelfit.call.lazy_results import jobs_of
 
 N = 8
 
@@ -55,7 +55,7 @@ def beyond(n: int) -> None:
     """The time of blocks on the synchronous scheduler, less that of the same blocks fitted by hand."""
     result = fit(source(n), Linear1D(), "t")
     (job,) = jobs_of(result) or ()
-    packed, by_hand = job.packed(), job.request.block_function()
+    packed, by_hand = job.packed(), job.block_function()
     arrays = [np.ones((1, N)), np.arange(float(N))]
     times: dict[str, float] = {}
 

@@ -26,7 +26,7 @@ from test_every_model import CASES, CLASSES, Case, fitted, measured
 
 import xr_modelfit
 from xr_modelfit import BatchLSQFitter
-from xr_modelfit.call import request
+from xr_modelfit.call import resolve
 from xr_modelfit.models.expression import evaluate_tree
 from xr_modelfit.tracing.graph import CannotTrace
 from xr_modelfit.tracing.source import LANES, written
@@ -836,7 +836,7 @@ def row(name: str) -> tuple[str, str, str]:
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        patch.setattr(request, "compiled_source", asked)
+        patch.setattr(resolve, "compiled_source", asked)
         fitted(case, measured(case))
     if told["engine"] == "compiled":
         return name, "compiled", 'only with `engine="numba"`: slow functions' if told["slow"] else ""

@@ -18,7 +18,7 @@ from astropy.modeling.models import Gaussian1D, Gaussian2D, Linear1D
 from distributed import Client
 
 from xr_modelfit import FitPlan
-from xr_modelfit.call import request
+from xr_modelfit.call import job
 from xr_modelfit.planning import pool as plan_pool
 from xr_modelfit.planning.plan import bytes_text, seconds_text
 from xr_modelfit.planning.samples import Timing
@@ -119,14 +119,14 @@ def test_blocks_in_memory(monkeypatch: pytest.MonkeyPatch, options: dict[str, An
     data = cube()
     planned = data.modelfit.plan(LINE, dim="x", **options)
     blocks: list[int] = []
-    original = request.fit_block
+    original = job.fit_block
 
     def noted(*arrays: np.ndarray, task: Any) -> np.ndarray:
         packed = original(*arrays, task=task)
         blocks.append(packed[..., 0].size)
         return packed
 
-    monkeypatch.setattr(request, "fit_block", noted)
+    monkeypatch.setattr(job, "fit_block", noted)
     data.modelfit(LINE, dim="x", **options)
     (one,) = planned.fits.values()
     assert planned.n_blocks == len(blocks)

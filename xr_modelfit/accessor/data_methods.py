@@ -3,13 +3,12 @@
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 import inspect
-from collections.abc import Hashable, Iterable
-from types import EllipsisType
-from typing import Any, Unpack
+from typing import Any
 
 import xarray as xr
 
 from xr_modelfit.call import fitting
+from xr_modelfit.labels.coords import DimArg
 from xr_modelfit.models.function_models import ModelArg, require_model
 from xr_modelfit.planning import planning
 from xr_modelfit.planning.plan import FitPlan
@@ -17,8 +16,6 @@ from xr_modelfit.plotting import fit_plots
 from xr_modelfit.plotting.style import Picture
 
 __all__ = ["DataMethods"]
-
-Dim = Hashable | Iterable[Hashable] | EllipsisType | None
 
 
 def _as_fit(method: Any) -> Any:
@@ -36,18 +33,16 @@ class DataMethods:
     _obj: xr.DataArray | xr.Dataset
 
     @_as_fit
-    def __call__(
-        self, model: ModelArg | None = None, dim: Dim = None, **options: Unpack[fitting.FitOptions]
-    ) -> xr.Dataset:
+    def __call__(self, model: ModelArg | None = None, dim: DimArg = None, **options: Any) -> xr.Dataset:
         return fitting.fit(self._obj, require_model(model, options), dim, **options)
 
     def plan(
         self,
         model: ModelArg | None = None,
-        dim: Dim = None,
+        dim: DimArg = None,
         *,
         memory: str | int = "1 GiB",
-        **options: Unpack[fitting.FitOptions],
+        **options: Any,
     ) -> FitPlan:
         """Find out what a fit will cost, before it runs.
 

@@ -1,113 +1,20 @@
-"""The fitter of a call, and how its model behaves: found out before any sample is read."""
+"""The fitter of a call: checked, and tried before any sample is read."""
 
-import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from astropy.modeling.fitting import Fitter
 
-from xr_modelfit.analysis.probing import about
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block_task import Role
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter, WrongKeywordsError
-from xr_modelfit.labels.coords import ModelInput
 from xr_modelfit.messages import a, listed, sentence, suggestion
 from xr_modelfit.models.expression import has_fixed_inputs
-from xr_modelfit.models.grid import Grid
 from xr_modelfit.models.problem import Problem
 
-__all__ = ["choose_fitter", "grid_of", "probe_inputs", "refuse_gaps", "whole_inputs"]
-
-_PROBE = 200  # samples on which derivatives and fitter are tried
-
-
-def probe_inputs(
-    inputs: list[ModelInput],
-    fitted: tuple[Hashable, ...],
-    data: xr.DataArray,
-    start: np.ndarray,
-    most: int = _PROBE,
-    *,
-    indexes: bool = False,
-) -> list[np.ndarray]:
-    """Coordinates to try the model on, ``most`` of them: those in memory, and numbers about its start for the others.
-
-    Where the model says nothing (a line far from the coordinates), nothing can be learnt of it. With
-    ``indexes``, only of those that are always in memory: a result must not depend on what was computed before.
-    """
-    shape = tuple(data.sizes[d] for d in fitted)
-    size = int(np.prod(shape))
-    n = min(max(size, 2), most)
-    positions = np.unravel_index(np.linspace(0, size - 1, n).astype(int), shape) if size else ()
-    probe = []
-    for number, one in enumerate(inputs):
-        usable = size and (not indexes or one.coordinate in data.indexes)
-        values = _first_position(one.values, fitted) if usable else None
-        if values is None:
-            probe.append(np.roll(about(start, n), 7 * number))
-        else:
-            at = tuple(positions[fitted.index(d)] for d in values.dims)
-            probe.append(np.broadcast_to(np.asarray(values.values, dtype=float)[at], (n,)).copy())
-    finite = np.all([np.isfinite(p) for p in probe], axis=0)
-    if np.count_nonzero(finite) < 2:
-        return [np.roll(about(start, n), 7 * number) for number in range(len(inputs))]
-    return [p[finite] for p in probe]
-
-
-def whole_inputs(
-    inputs: list[ModelInput], fitted: tuple[Hashable, ...], data: xr.DataArray, start: np.ndarray
-) -> list[np.ndarray]:
-    """All coordinates of a fit, (n,) each: of the first position, or else numbers about the start."""
-    shape = tuple(data.sizes[d] for d in fitted)
-    whole = []
-    for number, one in enumerate(inputs):
-        values = _first_position(one.values, fitted)
-        if values is None:
-            whole.append(np.roll(about(start, math.prod(shape)), 7 * number))
-        else:
-            absent = {d: data.sizes[d] for d in fitted if d not in values.dims}
-            array = values.set_dims({**absent, **values.sizes}).transpose(*fitted).values
-            whole.append(np.array(array, dtype=float).reshape(-1))
-    return whole
-
-
-def grid_of(inputs: list[ModelInput], fitted: tuple[Hashable, ...], data: xr.DataArray) -> Grid:
-    """The samples of a fit as a model that sees all of them needs them."""
-    read = {d for one in inputs for d in one.values.dims}
-    axes = tuple(fitted.index(d) for d in data.dims if d in fitted and d in read)
-    return Grid(tuple(data.sizes[d] for d in fitted), axes)
-
-
-def refuse_gaps(inputs: list[ModelInput], fitted: tuple[Hashable, ...]) -> None:
-    """Refuse coordinates that are no numbers everywhere, for a model that needs the whole grid.
-
-    Raises
-    ------
-    ValueError
-        One that all fits share has such a place; of others, only the fits concerned get a status.
-    """
-    for one in inputs:
-        if one.values._in_memory and set(one.values.dims) <= set(fitted):
-            bad = np.count_nonzero(~np.isfinite(np.asarray(one.values.values, dtype=float)))
-            if bad:
-                raise ValueError(
-                    f"The coordinate {one.coordinate!r} is not finite at {bad} of {one.values.size} places, and the "
-                    "model sees all its samples, so that it needs a coordinate at each. Fill the coordinate, or pass "
-                    "pointwise=True if the model's value at a sample depends on that sample alone."
-                )
-
-
-def _first_position(values: xr.Variable, fitted: tuple[Hashable, ...]) -> xr.Variable | None:
-    """A coordinate along the fitted dims, at the first position; None unless it is in memory."""
-    if (
-        not values._in_memory or values.size == 0
-    ):  # neither dask nor a file is read before the call is known to be right
-        return None
-    first = {d: 0 for d in values.dims if d not in fitted}
-    return values.isel(first) if first else values
+__all__ = ["choose_fitter"]
 
 
 def choose_fitter(

@@ -6,7 +6,7 @@ import inspect
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import xarray as xr
 
@@ -20,19 +20,18 @@ __all__ = ["check_diagnostics", "diagnosis_of", "folders_of_variables", "make_fo
 _LEVELS = ("error", "error+warn", "all")
 
 
-def check_diagnostics(options: Mapping[str, Any]) -> None:
+def check_diagnostics(level: Any, path: Any, function: Any) -> None:
     """Refuse diagnostics that cannot be done; makes no folder yet.
 
     Raises
     ------
     ValueError, TypeError
     """
-    level, path, function = (options[k] for k in ("diagnostics", "diagnostics_path", "diagnostics_callable"))
     if level is None:
-        for name in ("diagnostics_path", "diagnostics_callable"):
-            if options[name] is not None:
+        for name, given in (("diagnostics_path", path), ("diagnostics_callable", function)):
+            if given is not None:
                 raise ValueError(
-                    f"{name} is {options[name]!r}, but diagnostics is None, so nothing would be written. Say of which "
+                    f"{name} is {given!r}, but diagnostics is None, so nothing would be written. Say of which "
                     f"fits: diagnostics={', '.join(map(repr, _LEVELS[:-1]))} or {_LEVELS[-1]!r}."
                 )
         return
@@ -76,10 +75,10 @@ def _check_function(function: Any) -> None:
         ) from None
 
 
-def folders_of_variables(names: Sequence[Hashable], options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The options of the fit of each variable of a Dataset: each has a folder of its own."""
-    if options["diagnostics"] is None:
-        return [dict(options)] * len(names)
+def folders_of_variables(path: Any, names: Sequence[Hashable]) -> list[Any]:
+    """A folder for the fits of each variable of a Dataset; None for each where there is no path."""
+    if path is None:
+        return [None] * len(names)
     taken: set[str] = set()
     found = []
     for name in names:
@@ -87,12 +86,14 @@ def folders_of_variables(names: Sequence[Hashable], options: Mapping[str, Any]) 
         while folder in taken:  # "a/b" and "a:b"
             folder += "_"
         taken.add(folder)
-        found.append({**options, "diagnostics_path": Path(options["diagnostics_path"], folder)})
+        found.append(Path(path, folder))
     return found
 
 
 def diagnosis_of(
-    options: Mapping[str, Any],
+    level: Literal["error", "error+warn", "all"] | None,
+    path: Any,
+    function: Any,
     data: xr.DataArray,
     fitted: tuple[Hashable, ...],
     inputs: Sequence[ModelInput],
@@ -101,14 +102,13 @@ def diagnosis_of(
     pointwise: bool,
 ) -> Diagnosis | None:
     """What the blocks write. ``keywords`` are those of an astropy fitter, else None."""
-    if options["diagnostics"] is None:
+    if level is None:
         return None
-    path = os.path.abspath(options["diagnostics_path"])  # workers may be elsewhere
     order = (_order_of_inputs(fitted, inputs) if pointwise else []) or [d for d in data.dims if d in fitted]
     return Diagnosis(
-        options["diagnostics"],
-        path,
-        options["diagnostics_callable"],
+        level,
+        os.path.abspath(path),  # workers may be elsewhere
+        function,
         keywords={} if keywords is None else dict(keywords),
         axes=tuple(fitted.index(d) for d in order),
         shown=tuple((one.inward, one.text or "") for one in units),

@@ -1,104 +1,33 @@
 """The call itself: resolve it, fit the blocks, label the result."""
 
-import os
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from types import EllipsisType
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from astropy.modeling import Model
-from astropy.units import Quantity
 
 from xr_modelfit.call.diagnostics import folders_of_variables, make_folder
 from xr_modelfit.call.failures import FitWarning, tell_failures, tell_unwritten
-from xr_modelfit.call.jobs import Job, remember
-from xr_modelfit.call.request import check_options, resolve_request
+from xr_modelfit.call.job import Job
+from xr_modelfit.call.lazy_results import remember
+from xr_modelfit.call.options import FitOptions, as_call, check_options
+from xr_modelfit.call.resolve import resolve
 from xr_modelfit.call.starts import model_to_fit
 from xr_modelfit.execution.progress import fits_bar
 from xr_modelfit.fitters.block import FitError
-from xr_modelfit.foreign_words import knows_its_words
-from xr_modelfit.labels import coords as coordinates
 from xr_modelfit.labels.auxiliary import auxiliary_variables
 from xr_modelfit.labels.coords import Labels, fitted_dims
 from xr_modelfit.messages import a, listed, suggestion
-from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.records.metadata import joined_history
 from xr_modelfit.units.units import plain
 
-__all__ = ["FitError", "FitOptions", "FitWarning", "fit", "jobs_of_call"]
+__all__ = ["FitError", "FitWarning", "fit", "jobs_of_call"]
 
 
-class FitOptions(TypedDict, total=False):
-    """The keyword arguments of `fit`, for type checkers."""
-
-    data: Hashable | None
-    coords: coordinates.CoordsArg
-    where: Hashable | xr.DataArray | None
-    sigma: Hashable | xr.DataArray | float | Quantity | None
-    weights: Hashable | xr.DataArray | float | None
-    absolute_sigma: bool | None
-    p0: Mapping[str, Any] | xr.Dataset | None
-    bounds: Mapping[str, tuple[Any, Any]] | None
-    fitter: Any
-    fitter_kwargs: Mapping[str, Any] | None
-    fit_info: bool | Sequence[str] | None
-    skipna: bool
-    min_points: int | None
-    covariance: bool
-    keep_failed: bool
-    equivalencies: Any
-    time_units: str | None
-    pointwise: bool | None
-    integrate: Any
-    response: Hashable | xr.DataArray | None
-    errors: Literal["warn", "ignore", "raise"]
-    prefix: str
-    scheduler: Any
-    fits_per_chunk: int | None
-    progress: bool
-    diagnostics: Literal["error", "error+warn", "all"] | None
-    diagnostics_path: str | os.PathLike[str] | None
-    diagnostics_callable: Callable[..., Any] | None
-    keep_attrs: bool
-
-
-@knows_its_words
-def fit(
-    obj: xr.DataArray | xr.Dataset,
-    model: ModelArg,
-    dim: Hashable | Iterable[Hashable] | EllipsisType | None = None,
-    *,
-    data: Hashable | None = None,
-    coords: coordinates.CoordsArg = None,
-    where: Hashable | xr.DataArray | None = None,
-    sigma: Hashable | xr.DataArray | float | Quantity | None = None,
-    weights: Hashable | xr.DataArray | float | None = None,
-    absolute_sigma: bool | None = None,
-    p0: Mapping[str, Any] | xr.Dataset | None = None,
-    bounds: Mapping[str, tuple[Any, Any]] | None = None,
-    fitter: Any = None,
-    fitter_kwargs: Mapping[str, Any] | None = None,
-    fit_info: bool | Sequence[str] | None = None,
-    skipna: bool = True,
-    min_points: int | None = None,
-    equivalencies: Any = None,
-    time_units: str | None = None,
-    pointwise: bool | None = None,
-    integrate: Any = None,
-    response: Hashable | xr.DataArray | None = None,
-    covariance: bool = False,
-    keep_failed: bool = False,
-    errors: Literal["warn", "ignore", "raise"] = "warn",
-    prefix: str = "",
-    scheduler: Any = None,
-    fits_per_chunk: int | None = None,
-    progress: bool = False,
-    diagnostics: Literal["error", "error+warn", "all"] | None = None,
-    diagnostics_path: str | os.PathLike[str] | None = None,
-    diagnostics_callable: Callable[..., Any] | None = None,
-    keep_attrs: bool = True,
-) -> xr.Dataset:
+@as_call(FitOptions)
+def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
     """Fit an astropy model or a function at every position of a labelled array.
 
     Also as ``obj.modelfit(model, dim, ...)``.
@@ -245,19 +174,9 @@ def fit(
     >>> growth["rate"].round(6).values.tolist()
     [2.0, 3.0]
     """
-    options: dict[str, Any] = {
-        "coords": coords, "where": where, "sigma": sigma, "weights": weights, "absolute_sigma": absolute_sigma,
-        "p0": p0, "bounds": bounds, "fitter": fitter, "fitter_kwargs": fitter_kwargs, "fit_info": fit_info,
-        "skipna": skipna, "min_points": min_points, "covariance": covariance, "keep_failed": keep_failed,
-        "equivalencies": equivalencies, "time_units": time_units, "pointwise": pointwise,
-        "integrate": integrate, "response": response,
-        "errors": errors, "scheduler": scheduler, "fits_per_chunk": fits_per_chunk, "keep_attrs": keep_attrs,
-        "progress": progress,
-        "diagnostics": diagnostics, "diagnostics_path": diagnostics_path, "diagnostics_callable": diagnostics_callable,
-    }  # fmt: skip
-    jobs = jobs_of_call(obj, model, dim, data=data, prefix=prefix, options=options)
+    jobs = jobs_of_call(obj, options)
     results = [_run(job) for job in jobs]
-    if data is not None or not isinstance(obj, xr.Dataset):
+    if options.data is not None or not isinstance(obj, xr.Dataset):
         return remember(results[0], jobs)
     if not results:
         return xr.Dataset()
@@ -266,9 +185,7 @@ def fit(
     return remember(merged.assign_attrs(history=joined_history(results)), jobs)
 
 
-def jobs_of_call(
-    obj: Any, model: Any, dim: Any, *, data: Hashable | None, prefix: str, options: dict[str, Any]
-) -> list[Job]:
+def jobs_of_call(obj: Any, options: FitOptions) -> list[Job]:
     """The fits of a call, resolved; of a Dataset without ``data``, as many as there are variables to fit.
 
     Raises
@@ -276,18 +193,17 @@ def jobs_of_call(
     ValueError, TypeError
         The call is wrong; nothing has been read.
     """
-    obj = plain(obj)
-    if isinstance(obj, xr.DataArray | xr.Dataset):
-        model = model_to_fit(model, dim, options, obj.dims)
+    obj, data = plain(obj), options.data
+    if not isinstance(obj, xr.DataArray | xr.Dataset):
+        raise TypeError(f"fit takes a DataArray or a Dataset, not a {type(obj).__name__}. Wrap it: xr.DataArray(...).")
+    model = model_to_fit(options, obj.dims)
+    check_options(options)
     if isinstance(obj, xr.DataArray):
         if data is not None:
             raise ValueError(
                 f"data is {data!r}, but the object is a DataArray, which is the data itself. Leave it out."
             )
-        variables = {name: obj.coords[name] for name in obj.coords}
-        return [_job(Labels(obj, variables), model, dim, prefix, obj.attrs, options)]
-    if not isinstance(obj, xr.Dataset):
-        raise TypeError(f"fit takes a DataArray or a Dataset, not a {type(obj).__name__}. Wrap it: xr.DataArray(...).")
+        return [resolve(Labels(obj, {name: obj.coords[name] for name in obj.coords}), model, options, obj.attrs)]
     variables = {name: obj[name] for name in obj.variables}
     if data is not None:
         if not isinstance(data, Hashable):
@@ -297,28 +213,32 @@ def jobs_of_call(
                 f"data is {data!r}, but the Dataset's variables are {listed(obj.data_vars)}."
                 f"{suggestion(data, obj.data_vars)}"
             )
-        return [_job(Labels(obj[data], variables), model, dim, prefix, obj.attrs, options)]
-    check_options(prefix, options)
-    names = _variables_to_fit(obj, variables, dim, options)
+        return [resolve(Labels(obj[data], variables), model, options, obj.attrs)]
+    names = _variables_to_fit(obj, variables, options)
+    folders = folders_of_variables(options.diagnostics_path, names)
     return [
-        _job(Labels(obj[name], variables), model, dim, f"{prefix}{name}_", obj.attrs, own)
-        for name, own in zip(names, folders_of_variables(names, options), strict=True)
+        resolve(
+            Labels(obj[name], variables),
+            model,
+            replace(options, prefix=f"{options.prefix}{name}_", diagnostics_path=folder),
+            obj.attrs,
+        )
+        for name, folder in zip(names, folders, strict=True)
     ]
 
 
-def _variables_to_fit(
-    ds: xr.Dataset, variables: Mapping[Any, xr.DataArray], dim: Any, options: Mapping[str, Any]
-) -> list[Hashable]:
+def _variables_to_fit(ds: xr.Dataset, variables: Mapping[Any, xr.DataArray], options: FitOptions) -> list[Hashable]:
     """Numeric variables with all fitted dims, less those that the call names and CF's auxiliary ones."""
+    dim = options.dim
     fitted: tuple[Hashable, ...] = ()
     if not isinstance(dim, EllipsisType):
         if not ds.sizes or _lacks(ds, dim):
             return []  # a node of a tree without these dims has nothing to fit
         shape = np.broadcast_to(0.0, tuple(ds.sizes.values()))  # a view: the dims alone matter
         skeleton = Labels(xr.DataArray(shape, dims=list(ds.sizes), coords=ds.coords), variables)
-        fitted = fitted_dims(skeleton, dim, options["coords"])
-    given = [options["where"], options["sigma"], options["weights"], options["response"]]
-    for one in (options["coords"], options["integrate"]):
+        fitted = fitted_dims(skeleton, dim, options.coords)
+    given = [options.where, options.sigma, options.weights, options.response]
+    for one in (options.coords, options.integrate):
         given += list(one.values() if isinstance(one, Mapping) else one if isinstance(one, list | tuple) else [one])
     named = {v.name if isinstance(v, xr.DataArray) else v for v in given if isinstance(v, xr.DataArray | str)}
     named |= auxiliary_variables(ds)
@@ -338,23 +258,15 @@ def _lacks(ds: xr.Dataset, dim: Any) -> bool:
     )
 
 
-def _job(
-    labels: Labels, model: Model, dim: Any, prefix: str, attrs: Mapping[Any, Any], options: Mapping[str, Any]
-) -> Job:
-    """The fit of one DataArray; ``options`` are those of `fit`."""
-    request = resolve_request(labels, model, dim, prefix, options)
-    return Job(request, prefix, request.dataset_attrs(attrs))
-
-
 def _run(job: Job) -> xr.Dataset:
     """The result of one fit, and what is told of its failures."""
-    request, options = job.request, job.request.options
-    make_folder(request.diagnosis)
-    with fits_bar(options["progress"], job.n_fits) as tell:
-        fields = job.fields(scheduler=options["scheduler"], tell=tell)
+    options = job.options
+    make_folder(job.diagnosis)
+    with fits_bar(options.progress, job.n_fits) as tell:
+        fields = job.fields(scheduler=options.scheduler, tell=tell)
     result = job.labelled(fields)
-    if not request.lazy:
-        if request.diagnosis is not None:
-            tell_unwritten(fields["unwritten"][0], request.diagnosis.path)
-        tell_failures(result[f"{job.prefix}fit_status"], options["errors"], request.cause)
+    if not job.lazy:
+        if job.diagnosis is not None:
+            tell_unwritten(fields["unwritten"][0], job.diagnosis.path)
+        tell_failures(result[f"{options.prefix}fit_status"], options.errors, job.cause)
     return result

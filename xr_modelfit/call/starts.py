@@ -14,6 +14,7 @@ import xarray as xr
 from astropy.modeling import Model
 from astropy.units import Quantity
 
+from xr_modelfit.call.options import FitOptions
 from xr_modelfit.fitters.block_task import Role
 from xr_modelfit.labels.coords import Labels
 from xr_modelfit.messages import a, listed, suggestion
@@ -44,15 +45,12 @@ class Starts:
     maps: dict[Role, xr.Variable] = field(default_factory=dict)
 
 
-def model_to_fit(model: Any, dim: Any, options: Mapping[str, Any], dims: Iterable[Hashable] = ()) -> Model:
+def model_to_fit(options: FitOptions, dims: Iterable[Hashable] = ()) -> Model:
     """The model of a call: as it is, or that of a function; checked.
 
     Parameters
     ----------
-    model, dim
-        As the user gave them.
-    options : mapping
-        Those of `xr_modelfit.fit`.
+    options : FitOptions
     dims : iterable of Hashable
         Those of the data.
 
@@ -61,7 +59,7 @@ def model_to_fit(model: Any, dim: Any, options: Mapping[str, Any], dims: Iterabl
     TypeError, ValueError
         It is neither, or cannot be fitted; see `check_model`.
     """
-    require_model(model)
+    model, dim, p0, coords = require_model(options.model), options.dim, options.p0, options.coords
     if not callable(model) and callable(dim):
         given = dim.__name__ if hasattr(dim, "__name__") else type(dim).__name__
         raise TypeError(
@@ -72,11 +70,10 @@ def model_to_fit(model: Any, dim: Any, options: Mapping[str, Any], dims: Iterabl
         raise TypeError(
             f"model is {model!r}, a dim of the data. The model comes first: data.modelfit(model, {model!r})."
         )
-    p0, coords = options["p0"], options["coords"]
     if callable(model) and p0 is not None and not isinstance(p0, Mapping | xr.Dataset):
         raise _no_p0(p0)
     read = coords if isinstance(coords, Mapping) else {}
-    starts = {name: start for name, start in _starts_by_name(p0, options["bounds"]).items() if name not in read}
+    starts = {name: start for name, start in _starts_by_name(p0, options.bounds).items() if name not in read}
     found = as_model(model, starts)
     check_model(found)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator
 
-from xr_modelfit.call.jobs import Job
+from xr_modelfit.call.job import Job
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.planning.plan import PlannedFit, bytes_text
 from xr_modelfit.planning.samples import Timing
@@ -28,14 +28,14 @@ def good_chunks(job: Job, memory: int) -> dict[Hashable, int]:
         side = round(left ** (1 / (len(job.loop) - i)))
         steps[dim] = max(1, min(n, side))
         left = max(1, left // steps[dim])
-    fitted = dict.fromkeys(job.request.fitted, -1)
-    return {d: fitted.get(d, steps.get(d, -1)) for d in job.request.data.dims}
+    fitted = dict.fromkeys(job.fitted, -1)
+    return {d: fitted.get(d, steps.get(d, -1)) for d in job.data.dims}
 
 
 def advice(job: Job, planned: PlannedFit, timing: Timing, memory: int) -> Iterator[str]:
     """Warnings on one fit."""
     chunks = f"data.chunk({good_chunks(job, memory)})"
-    lazy = job.request.lazy
+    lazy = job.lazy
     if math.prod(planned.merged.values()) > _MANY_PIECES:
         yield _merged(planned, chunks)
     elif lazy and planned.block_memory > memory:
@@ -55,7 +55,7 @@ def advice(job: Job, planned: PlannedFit, timing: Timing, memory: int) -> Iterat
             f"{chunks}.drop_encoding().to_zarr(path)."
         )
     threads = planned.workers.endswith("threads") and "process" not in planned.workers
-    if lazy and threads and isinstance(job.request.fitter, PixelwiseFitter) and planned.n_blocks > 1:
+    if lazy and threads and isinstance(job.fitter, PixelwiseFitter) and planned.n_blocks > 1:
         yield (
             f"compute() works on threads, of which {planned.fitter} uses one at a time: "
             'fit.compute(scheduler="processes") uses all cores, in a script under if __name__ == "__main__":, and '
@@ -78,9 +78,9 @@ def _merged(planned: PlannedFit, chunks: str) -> str:
 
 
 def _many(job: Job, planned: PlannedFit, chunks: str) -> str:
-    given = job.request.options["fits_per_chunk"]
+    given = job.options.fits_per_chunk
     cost = f"{planned.n_blocks} blocks of {planned.block_fits} fits: each costs dask milliseconds. "
-    if given is not None and (not job.request.lazy or given <= planned.block_fits):
+    if given is not None and (not job.lazy or given <= planned.block_fits):
         return f"{cost}Leave fits_per_chunk={given} out, or make it larger."
     return f"{cost}Take larger chunks: {chunks}."
 
@@ -90,7 +90,7 @@ def _often(job: Job, planned: PlannedFit, chunks: str, memory: int) -> str:
 
     def times(budget: int) -> float:
         tiling = tiling_of(job, budget)
-        read = sum(v.nbytes * tiling.readings(v.chunksizes) for v in job.request.variables if v.chunks is not None)
+        read = sum(v.nbytes * tiling.readings(v.chunksizes) for v in job.variables if v.chunks is not None)
         return read / source
 
     larger = memory

@@ -11,8 +11,9 @@ from typing import Any
 
 import xarray as xr
 
-from xr_modelfit.call.fitting import fit, jobs_of_call
-from xr_modelfit.call.jobs import Job
+from xr_modelfit.call.fitting import jobs_of_call
+from xr_modelfit.call.job import Job
+from xr_modelfit.call.options import FitOptions
 from xr_modelfit.execution.computing import Crew, crew_of, on_cluster, resolve_scheduler
 from xr_modelfit.fitters.block_task import Role
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
@@ -42,15 +43,9 @@ _PIECE = 262_144
 
 def plan(obj: xr.DataArray | xr.Dataset, model: Any, dim: Any, memory: str | int, options: dict[str, Any]) -> FitPlan:
     """See `accessor.data_methods.DataMethods.plan`."""
-    refuse_foreign(options, inspect.signature(fit).parameters)
-    given = inspect.signature(fit).bind(obj, model, dim, **options)
-    given.apply_defaults()
-    arguments = dict(given.arguments)
-    data, prefix = arguments.pop("data"), arguments.pop("prefix")
-    for name in ("obj", "model", "dim"):
-        arguments.pop(name)
+    refuse_foreign(options, inspect.signature(FitOptions).parameters)
     budget = bytes_of(memory)
-    jobs = jobs_of_call(obj, model, dim, data=data, prefix=prefix, options=arguments)
+    jobs = jobs_of_call(obj, FitOptions(model, dim, **options))
     found: dict[str, PlannedFit] = {}
     warnings: list[str] = []
     for job in jobs:
@@ -59,7 +54,7 @@ def plan(obj: xr.DataArray | xr.Dataset, model: Any, dim: Any, memory: str | int
         found[planned.name] = planned
         about = f"{planned.name}: " if len(jobs) > 1 else ""
         warnings += [about + text for text in advice(job, planned, costs.timing, budget)]
-    return FitPlan(found, any(job.request.lazy for job in jobs), budget, tuple(warnings))
+    return FitPlan(found, any(job.lazy for job in jobs), budget, tuple(warnings))
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ class _Costs:
 
     @cached_property
     def n_samples(self) -> int:
-        return math.prod(self.job.request.data.sizes[d] for d in self.job.request.fitted)
+        return math.prod(self.job.data.sizes[d] for d in self.job.fitted)
 
     @cached_property
     def blocks(self) -> dict[Hashable, tuple[int, ...]]:
@@ -89,27 +84,27 @@ class _Costs:
     @cached_property
     def sources(self) -> dict[Role, xr.Variable]:
         """Arrays that are not in memory yet."""
-        arrays = self.job.request.arrays
+        arrays = self.job.arrays
         return {r: v for r, v in arrays.items() if v.chunks is not None or not v._in_memory}
 
     @cached_property
     def merged(self) -> dict[Hashable, int]:
         found: dict[Hashable, int] = {}
         for v in self.sources.values():
-            for d in self.job.request.fitted:
+            for d in self.job.fitted:
                 n = len(v.chunksizes.get(d, ()))
                 if n > 1:
                     found[d] = max(n, found.get(d, 0))
         return found
 
     def planned(self) -> PlannedFit:
-        job, request = self.job, self.job.request
-        lazy, crew, tiles = request.lazy, self._crew(), self._tile_blocks() if request.lazy else (0, 0)
+        job = self.job
+        lazy, crew, tiles = job.lazy, self._crew(), self._tile_blocks() if job.lazy else (0, 0)
         block_fits = _largest(self.blocks)
-        reading = self._reading(lambda v: 1.0) / (crew.processes if request.lazy else 1)
+        reading = self._reading(lambda v: 1.0) / (crew.processes if job.lazy else 1)
         fitting = self._fitting(crew, self.n_blocks)
         dask = _TASK * self.n_blocks * (_OUTPUTS + math.prod(self.merged.values())) if self.n_blocks > 1 else 0.0
-        title = job.prefix.removesuffix("_") or str("" if request.data.name is None else request.data.name)
+        title = job.options.prefix.removesuffix("_") or str("" if job.data.name is None else job.data.name)
         return PlannedFit(
             name=title,
             fitter=self._fitter_name(),
@@ -139,19 +134,19 @@ class _Costs:
     # --- who
 
     def _fitter_name(self) -> str:
-        fitter = self.job.request.fitter
+        fitter = self.job.fitter
         return type(fitter.fitter if isinstance(fitter, PixelwiseFitter) else fitter).__name__
 
     def _crew(self) -> Crew:
         """Who does the call, or ``compute()`` of its result, for which dask takes threads."""
-        request = self.job.request
-        if self.n_blocks <= 1 and not request.lazy:
+        job = self.job
+        if self.n_blocks <= 1 and not job.lazy:
             return Crew()
-        habit = request.habit
-        if request.lazy:
+        habit = job.habit
+        if job.lazy:
             return crew_of(*resolve_scheduler(None, type(habit).for_arrays(), None))
-        every = self.job.n_fits if request.options["fits_per_chunk"] is None else None
-        return crew_of(*resolve_scheduler(request.options["scheduler"], habit, every))
+        every = self.job.n_fits if job.options.fits_per_chunk is None else None
+        return crew_of(*resolve_scheduler(job.options.scheduler, habit, every))
 
     def _tile_blocks(self) -> tuple[int, int]:
         """Blocks of a tile, and fits of the largest."""
@@ -163,9 +158,9 @@ class _Costs:
         return math.prod(map(len, blocks.values())), _largest(blocks)
 
     def _tile_crew(self) -> Crew:
-        request = self.job.request
-        every = _most(self.tiling) if request.options["fits_per_chunk"] is None else None
-        return crew_of(*resolve_scheduler(None, request.habit, every))
+        job = self.job
+        every = _most(self.tiling) if job.options.fits_per_chunk is None else None
+        return crew_of(*resolve_scheduler(None, job.habit, every))
 
     # --- seconds
 
@@ -175,7 +170,7 @@ class _Costs:
             return 0.0
         small = n_fits / n_blocks * self.n_samples < _SMALL
         serial = _SERIAL_SMALL if small else _SERIAL
-        if isinstance(self.job.request.fitter, PixelwiseFitter):
+        if isinstance(self.job.fitter, PixelwiseFitter):
             serial = 1.0
         start = 0.0 if crew.started or n_blocks <= 1 else _START
         return start + n_blocks * self.timing.block(n_fits / n_blocks) / crew.gain(serial, n_blocks)
@@ -209,7 +204,7 @@ class _Costs:
 
     def _working(self, n_fits: int) -> int:
         """What fitting a block takes beside its samples."""
-        layout = self.job.request.layout
+        layout = self.job.layout
         samples = n_fits * self.n_samples
         piece = 8 * (2 * layout.n_parameters + 6) * min(samples, _PIECE)
         return _PER_SAMPLE * samples + 3 * 8 * layout.width * n_fits + piece
@@ -225,11 +220,11 @@ class _Costs:
         return found
 
     def _memory(self, crew: Crew, block_fits: int) -> int:
-        request = self.job.request
-        result = 8 * request.layout.width * self.job.n_fits
+        job = self.job
+        result = 8 * job.layout.width * self.job.n_fits
         at_once = min(crew.workers, max(self.n_blocks, 1))
         working = at_once * self._working(block_fits)
-        if not request.lazy:
+        if not job.lazy:
             return sum(v.nbytes for v in self.sources.values()) + working + 2 * result
         source = sum(v.nbytes for v in self.sources.values())
         held = min(at_once * self._column(chunks_alone=False), source)

@@ -15,8 +15,7 @@ import numpy as np
 import xarray as xr
 
 from xr_modelfit.analysis.probing import about
-from xr_modelfit.call.jobs import Job
-from xr_modelfit.call.request import Request
+from xr_modelfit.call.job import Job
 from xr_modelfit.execution.execution import loaded, n_sources, read_block
 from xr_modelfit.fitters.block_task import Role
 from xr_modelfit.labels.nodes import EDGE, NODE, WEIGHT
@@ -57,8 +56,8 @@ class Found:
 
 def samples_of(job: Job, most: int) -> Found:
     """Samples of ``most`` positions at the most."""
-    if all(_in_memory(v) for v in job.request.variables):
-        return Found(_drawn(job.request.arrays, job.loop, most, np.random.default_rng(0)))
+    if all(_in_memory(v) for v in job.variables):
+        return Found(_drawn(job.arrays, job.loop, most, np.random.default_rng(0)))
     return _read(job, most)
 
 
@@ -77,11 +76,11 @@ def _drawn(arrays: Mapping[Role, xr.Variable], loop: Mapping[Hashable, int], n: 
 
 def _read(job: Job, most: int) -> Found:
     """Time the reading of a few chunks, and take fits of them if that can be had cheaply."""
-    request, found, rng = job.request, Found(), np.random.default_rng(0)
-    grids = {role: _grid(v, job, most) for role, v in request.arrays.items() if not _in_memory(v)}
+    found, rng = Found(), np.random.default_rng(0)
+    grids = {role: _grid(v, job, most) for role, v in job.arrays.items() if not _in_memory(v)}
     seen: dict[Role, list[tuple[int, np.ndarray]]] = {}
     for role, grid in grids.items():
-        variable = request.arrays[role]
+        variable = job.arrays[role]
         indices = [_index(grid, at) for at in (0.0, 0.75, 0.5)][: min(3, _pieces(grid, {}))]
         many = variable.chunks is not None and n_sources(variable, indices[0]) > _SOURCES
         if many or _bytes(variable, grid) > _LARGEST:
@@ -91,17 +90,17 @@ def _read(job: Job, most: int) -> Found:
         for index in indices:
             values, took = _block(variable, grid, index)
             times.append(took * _share(variable, values))
-            seen.setdefault(role, []).append((_middle(request, grid, index), values))
+            seen.setdefault(role, []).append((_middle(job, grid, index), values))
         found.reading[role] = min(times[1:] or times)  # the first opens files
     tiling = Tiling(job.loop, {d: max(_steps(grids, d, n), 1) for d, n in job.loop.items()})
     tile = _tile(tiling, 0.5)
-    large = [r for r, g in grids.items() if _pieces(g, tile) > _CHUNKS or _bytes(request.arrays[r], g, tile) > _BYTES]
+    large = [r for r, g in grids.items() if _pieces(g, tile) > _CHUNKS or _bytes(job.arrays[r], g, tile) > _BYTES]
     made_up = {*found.unread, *large}
     pieces = sum(_pieces(g, tile) for r, g in grids.items() if r not in made_up)
     columns = [_tile(tiling, at) for at in (0.5, 0.25, 0.75)[: max(1, min(3, _CHUNKS // max(pieces, 1)))]]
     pools = []
     for column in [c for i, c in enumerate(columns) if c not in columns[:i]]:
-        part = {r: v.isel(column, missing_dims="ignore") for r, v in request.arrays.items() if r not in made_up}
+        part = {r: v.isel(column, missing_dims="ignore") for r, v in job.arrays.items() if r not in made_up}
         part = dict(zip(part, (v.compute() for v in loaded([*part.values()], "synchronous")), strict=True))
         loop = {d: s.stop - s.start for d, s in column.items()}
         pools.append(_drawn(part, loop, -(-most // len(columns)), rng))
@@ -109,8 +108,8 @@ def _read(job: Job, most: int) -> Found:
     n = min(most, job.n_fits)
     if made_up:
         found.simulated = True
-        pool |= _simulated(request, made_up, pool, seen, n, rng)
-    found.pool = {role: pool[role] for role in request.arrays}
+        pool |= _simulated(job, made_up, pool, seen, n, rng)
+    found.pool = {role: pool[role] for role in job.arrays}
     return found
 
 
@@ -165,12 +164,12 @@ def _index(grid: Mapping[Hashable, Sequence[int]], at: float) -> tuple[int, ...]
     return tuple(min(int(at * len(chunks)), len(chunks) - 1) for chunks in grid.values())
 
 
-def _middle(request: Request, grid: Mapping[Hashable, Sequence[int]], index: tuple[int, ...]) -> int:
+def _middle(job: Job, grid: Mapping[Hashable, Sequence[int]], index: tuple[int, ...]) -> int:
     """The sample in the middle of a chunk, by its number in the fit."""
     at = {d: sum(chunks[:i]) + chunks[i] // 2 for (d, chunks), i in zip(grid.items(), index, strict=True)}
     found = 0
-    for d in request.fitted:
-        found = found * request.data.sizes[d] + at.get(d, 0)
+    for d in job.fitted:
+        found = found * job.data.sizes[d] + at.get(d, 0)
     return found
 
 
@@ -205,7 +204,7 @@ def _joined(pools: list[Pool], rng: np.random.Generator) -> Pool:
 
 
 def _simulated(
-    request: Request,
+    job: Job,
     roles: set[Role],
     pool: Pool,
     seen: Mapping[Role, list[tuple[int, np.ndarray]]],
@@ -213,11 +212,11 @@ def _simulated(
     rng: np.random.Generator,
 ) -> Pool:
     """Samples in place of those that would have cost too much to read."""
-    sizes = {d: request.data.sizes[d] for d in request.fitted}
-    shape, problem = tuple(sizes.values()), request.problem.private()
-    read = {role: array for role, array in request.arrays.items() if role.kind in ("input", "response")}
-    made: Pool = {role: _stand_in(request, role) for role in roles if role.kind in ("input", "response", "place")}
-    inputs = [_numbers(request, role, made.get(role, pool.get(role, array))) for role, array in read.items()]
+    sizes = {d: job.data.sizes[d] for d in job.fitted}
+    shape, problem = tuple(sizes.values()), job.problem.private()
+    read = {role: array for role, array in job.arrays.items() if role.kind in ("input", "response")}
+    made: Pool = {role: _stand_in(job, role) for role in roles if role.kind in ("input", "response", "place")}
+    inputs = [_numbers(job, role, made.get(role, pool.get(role, array))) for role, array in read.items()]
     n = next((v.sizes[POSITION] for v in pool.values() if POSITION in v.dims), n)
     for role in roles:
         if role.kind == "data":
@@ -228,21 +227,21 @@ def _simulated(
             samples[rng.uniform(size=n) < empty] = np.nan
             made[role] = xr.Variable((POSITION, *sizes), samples)
         elif role.kind in ("weights", "where"):
-            made[role] = xr.Variable((POSITION, *sizes), np.ones((n, *shape), dtype=request.arrays[role].dtype))
+            made[role] = xr.Variable((POSITION, *sizes), np.ones((n, *shape), dtype=job.arrays[role].dtype))
         elif role not in made:  # maps, and positions
-            made[role] = xr.Variable((POSITION,), np.full(n, _scalar(request, role)))
+            made[role] = xr.Variable((POSITION,), np.full(n, _scalar(job, role)))
     return made
 
 
-def _stand_in(request: Request, role: Role) -> xr.Variable:
+def _stand_in(job: Job, role: Role) -> xr.Variable:
     """Coordinates about the start of the model, or a response of equal weights, in the shape of one fit."""
-    problem, sampling = request.problem, request.problem.sampling
-    array = request.arrays[role]
+    problem, sampling = job.problem, job.problem.sampling
+    array = job.arrays[role]
     if role.kind == "response" and sampling is not None:
         return xr.Variable((WEIGHT,), np.full(array.sizes[WEIGHT], sampling.rows / array.sizes[WEIGHT]))
     if NODE in array.dims:
         return xr.Variable((NODE,), about(problem.start, array.sizes[NODE]))
-    sizes = {d: request.data.sizes[d] for d in request.fitted}
+    sizes = {d: job.data.sizes[d] for d in job.fitted}
     n = math.prod(sizes.values())
     at = about(problem.start, n)
     if EDGE not in array.dims:
@@ -252,11 +251,11 @@ def _stand_in(request: Request, role: Role) -> xr.Variable:
     return xr.Variable((*sizes, EDGE), edges.reshape((*sizes.values(), sides.size)))
 
 
-def _numbers(request: Request, role: Role, array: xr.Variable) -> np.ndarray:
+def _numbers(job: Job, role: Role, array: xr.Variable) -> np.ndarray:
     """What a model reads of one input, or the weights of its values, (N, 1)."""
     one = array.isel({POSITION: 0}, missing_dims="ignore")
-    values = np.ascontiguousarray(one.transpose(*[d for d in (*request.fitted, ...) if d in (*one.dims, ...)]), float)
-    spread = request.spreads.get(role)
+    values = np.ascontiguousarray(one.transpose(*[d for d in (*job.fitted, ...) if d in (*one.dims, ...)]), float)
+    spread = job.spreads.get(role)
     return (values if spread is None else spread.over(values.reshape(1, -1))).reshape(-1, 1)
 
 
@@ -273,6 +272,6 @@ def _looks(seen: list[tuple[int, np.ndarray]], clean: np.ndarray) -> tuple[np.nd
     return level, scatter, 1.0 - finite
 
 
-def _scalar(request: Request, role: Role) -> float:
-    table = {"start": request.problem.start, "lower": request.problem.lower, "upper": request.problem.upper}
+def _scalar(job: Job, role: Role) -> float:
+    table = {"start": job.problem.start, "lower": job.problem.lower, "upper": job.problem.upper}
     return float(table[role.kind][int(role.name)]) if role.kind in table else 0.0

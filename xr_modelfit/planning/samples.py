@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from xr_modelfit.call.jobs import Job
-from xr_modelfit.call.request import Request
+from xr_modelfit.call.job import Job
 from xr_modelfit.execution.execution import map_blocks
 from xr_modelfit.fitters.block_task import Role
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
@@ -66,26 +65,25 @@ class Timing:
 
 def time_sample(job: Job) -> Timing:
     """Time a small sample of a fit, in blocks like its own."""
-    request = job.request
-    n = math.prod(request.data.sizes[d] for d in request.fitted)
+    n = math.prod(job.data.sizes[d] for d in job.fitted)
     if not job.n_fits or not n:
         return Timing(np.zeros(0, dtype=int), np.zeros(0))
-    each = isinstance(request.fitter, PixelwiseFitter)
+    each = isinstance(job.fitter, PixelwiseFitter)
     most = max(1, min(_MOST_FITS_EACH if each else _MOST_FITS, _MOST_SAMPLES // n, job.n_fits))
     found = samples_of(job, most)
     block = math.prod(max(sizes, default=0) for sizes in job.blocks().values())
-    fits, seconds = _runs(request, found.pool, block)
+    fits, seconds = _runs(job, found.pool, block)
     return Timing(fits, seconds, found.reading, found.simulated, tuple(found.unread))
 
 
-def _runs(request: Request, pool: Pool, block: int) -> tuple[np.ndarray, np.ndarray]:
+def _runs(job: Job, pool: Pool, block: int) -> tuple[np.ndarray, np.ndarray]:
     """Fits in a block and seconds for it, of larger and larger blocks until the next would take too long.
 
     If ``block`` is small, several blocks of that size are among them: fits that never converge are in few of them.
     """
-    quiet = replace(request, diagnosis=None, options={**request.options, "errors": "ignore"})
-    function, fields = quiet.block_function(), request.layout.fields
-    each = isinstance(request.fitter, PixelwiseFitter)
+    quiet = replace(job, diagnosis=None, options=replace(job.options, errors="ignore"))
+    function, fields = quiet.block_function(), job.layout.fields
+    each = isinstance(job.fitter, PixelwiseFitter)
 
     def run(first: int, n: int) -> tuple[float, np.ndarray]:
         part = [v.isel({POSITION: slice(first, first + n)}, missing_dims="ignore") for v in pool.values()]
@@ -93,10 +91,10 @@ def _runs(request: Request, pool: Pool, block: int) -> tuple[np.ndarray, np.ndar
         packed = map_blocks(
             function,
             part,
-            request.core_dims,
-            {FIELD: request.layout.width},
+            job.core_dims,
+            {FIELD: job.layout.width},
             scheduler="synchronous",
-            habit=request.habit,
+            habit=job.habit,
         )
         return time.perf_counter() - begin, packed.values[..., fields["n_iter"]].ravel()
 

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from astropy.modeling import Model
 
-from xr_modelfit.call.jobs import Job
+from xr_modelfit.call.job import Job
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.records.model_record import state_by_value
 from xr_modelfit.records.registry import digest_by_value
@@ -25,14 +25,13 @@ def fingerprint(jobs: Sequence[Job], result: xr.Dataset) -> dict[str, str]:
     """Digests of all that decides the numbers, by what a user calls it."""
     parts: dict[str, list[Any]] = {name: [] for name in ("model", "options", "versions", "coordinates", "data")}
     for job in jobs:
-        request = job.request
-        record = json.loads(request.record(job.prefix))
+        record = json.loads(job.record)
         parts["versions"].append(record.pop("versions"))
-        parts["options"] += [record.pop("options"), record.pop("fitter"), repr(request.layout)]
-        parts["options"] += [repr(request.companions.scalar_weight), request.companions.times]
-        parts["model"] += [record, _state(request.problem.model)]
-        parts["options"].append(_state_of_fitter(request.fitter))
-        for role, variable in request.arrays.items():
+        parts["options"] += [record.pop("options"), record.pop("fitter"), repr(job.layout)]
+        parts["options"] += [repr(job.companions.scalar_weight), job.companions.times]
+        parts["model"] += [record, _state(job.problem.model)]
+        parts["options"].append(_state_of_fitter(job.fitter))
+        for role, variable in job.arrays.items():
             kind = {"start": "model", "lower": "model", "upper": "model"}.get(role.kind, "data")
             parts[kind if role.kind != "input" else "coordinates"].append([*map(str, role), _digest(variable)])
     parts["coordinates"] += [[str(n), _digest(c.variable)] for n, c in sorted(result.coords.items(), key=str)]
@@ -46,7 +45,7 @@ def untold(jobs: Sequence[Job]) -> str | None:
     """What of a model cannot be compared from one run to the next, in words; None where all can."""
     for job in jobs:
         try:
-            state_by_value(job.request.problem.model)
+            state_by_value(job.problem.model)
         except LookupError as error:
             return str(error)
     return None

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.call.jobs import Job, jobs_of
+from xr_modelfit.call.job import Job
+from xr_modelfit.call.lazy_results import jobs_of
 from xr_modelfit.execution.computing import check_scheduler, compute, on_cluster, resolve_scheduler
 from xr_modelfit.execution.execution import loaded, sums_over_blocks
 from xr_modelfit.execution.progress import Tell, fits_bar
@@ -178,7 +179,7 @@ def _write_tile(
     job: Job, tile: Mapping[Hashable, slice], store: Any, scheduler: Any, tell: Tell | None, options: Mapping[str, Any]
 ) -> int:
     """Fit a tile and write it; the digest of its samples."""
-    variables = job.variables(tile)
+    variables = job.variables_at(tile)
     if not on_cluster(scheduler):  # a cluster's workers read what they fit
         variables = loaded(variables, scheduler)
         fields = job.fields(variables, scheduler, tell)
@@ -186,7 +187,7 @@ def _write_tile(
         packed = job.packed(
             variables, most_fits=-(-math.prod(s.stop - s.start for s in tile.values()) // BLOCKS_OF_TILE)
         )
-        fields = job.fields_of(compute(packed, *resolve_scheduler(scheduler, job.request.habit, None), tell))
+        fields = job.fields_of(compute(packed, *resolve_scheduler(scheduler, job.habit, None), tell))
     part = job.labelled(fields, tile)
     numbers = part.drop_vars([*part.coords])
     region: dict[Any, slice] = {d: s for d, s in tile.items() if d in numbers.dims}
@@ -234,7 +235,7 @@ def _verify(
             # small tiles are read many at once: for dask, to read a few kilobytes takes as long as to read many
             most = 1 if on_cluster(scheduler) else _TOGETHER // max(job.bytes_per_fit, 1)
             for run, box in tiling.runs(np.flatnonzero(marks).tolist(), most):
-                variables = job.variables(box)
+                variables = job.variables_at(box)
                 if not on_cluster(scheduler):
                     variables = loaded(variables, scheduler)
                 for i in run:

@@ -1,0 +1,294 @@
+"""A resolved fit of one array, to be run at all positions or at a part of them."""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xr_modelfit.call.options import FitOptions
+from xr_modelfit.call.weights import Companions
+from xr_modelfit.execution.computing import Habit, resolve_scheduler
+from xr_modelfit.execution.execution import computed_chunks, fill_blocks, is_lazy, lazy_chunks, map_blocks
+from xr_modelfit.execution.progress import Tell
+from xr_modelfit.fitters.batch import BatchLSQFitter
+from xr_modelfit.fitters.block import FitError, fit_block
+from xr_modelfit.fitters.block_task import BlockTask, Layout, Role
+from xr_modelfit.fitters.diagnosis import Diagnosis
+from xr_modelfit.fitters.pixelwise import PixelwiseFitter
+from xr_modelfit.labels.nodes import EDGE, NODE, WEIGHT, Nodes
+from xr_modelfit.models.expression import expression_text, parameter_titles
+from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.spreads import Products, Spread
+from xr_modelfit.parameter_units.parameters import ParameterUnit, UnitSystem
+from xr_modelfit.records.metadata import Metadata, dataset_attrs, grid_mapping_of
+from xr_modelfit.records.record import write_record
+from xr_modelfit.records.schema import FIELD, Fields, Maps, label, lazy_fields
+from xr_modelfit.records.units import describe_units
+from xr_modelfit.units.text import compose_text
+
+__all__ = ["Job"]
+
+Work = tuple[Callable[..., np.ndarray], Sequence[xr.Variable], list[tuple[Hashable, ...]], dict[Hashable, int]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fit of one array: what was found out about it, to be run at all positions or at a part of them.
+
+    Parameters
+    ----------
+    data : xarray.DataArray
+    fitted : tuple of Hashable
+        Dims that each fit consumes, in the order of their names.
+    system : UnitSystem
+    units : tuple of ParameterUnit
+    companions : Companions
+    problem : Problem
+    fitter : BatchLSQFitter or PixelwiseFitter
+    layout : Layout
+    frame : xarray.Dataset
+        The coordinates of the result.
+    arrays : dict of Role to xarray.Variable
+        All that goes through the blocks; arrays of samples have all fitted dims.
+    options : FitOptions
+    attrs : mapping
+        Attrs of the input that the result may get.
+    diagnosis : Diagnosis or None
+    nodes : Nodes or None
+        Where the model is evaluated instead of at the samples.
+    """
+
+    data: xr.DataArray
+    fitted: tuple[Hashable, ...]
+    system: UnitSystem
+    units: tuple[ParameterUnit, ...]
+    companions: Companions
+    problem: Problem
+    fitter: BatchLSQFitter | PixelwiseFitter
+    layout: Layout
+    frame: xr.Dataset
+    arrays: dict[Role, xr.Variable]
+    options: FitOptions
+    attrs: Mapping[Any, Any]
+    diagnosis: Diagnosis | None = None
+    nodes: Nodes | None = None
+
+    @property
+    def variables(self) -> list[xr.Variable]:
+        return list(self.arrays.values())
+
+    @property
+    def core_dims(self) -> list[tuple[Hashable, ...]]:
+        """Fitted dims of each array, those of edges, or that of nodes or weights; maps and positions have none."""
+        kinds: list[tuple[Hashable, ...]] = [(*self.fitted, EDGE), self.fitted, (NODE,), (WEIGHT,)]
+        return [next((dims for dims in kinds if set(dims) <= set(v.dims)), ()) for v in self.variables]
+
+    @cached_property
+    def lazy(self) -> bool:
+        return is_lazy(*self.variables)
+
+    @property
+    def habit(self) -> Habit:
+        """How to work on computed input by default."""
+        if isinstance(self.fitter, PixelwiseFitter):
+            return Habit.one_by_one()
+        n_samples = math.prod(self.data.sizes[d] for d in self.fitted)
+        traits = self.problem.traits
+        long = (traits.expensive or traits.traced is None) and not traits.linear and traits.broadcasts
+        return Habit.for_arrays(n_samples, release=long or self.problem.source is not None)
+
+    @property
+    def spreads(self) -> dict[Role, Spread | Products]:
+        """By what blocks make nodes, and weights of these, from the arrays of a role."""
+        if self.nodes is None:
+            return {}
+        made: dict[Role, Spread | Products] = {Role("input", name): s for name, s in self.nodes.spreads.items()}
+        return made if self.nodes.products is None else made | {Role("response"): self.nodes.products}
+
+    @property
+    def chi2_units(self) -> str | None:
+        """Unit of chi-square: none with errors of the data, the data's squared without weights."""
+        if self.companions.weighted:
+            return "1" if self.companions.sigma else None
+        text = self.system.measure.text
+        return None if text is None or self.system.data is not None else compose_text([(text, 2)])
+
+    @property
+    def time_attrs(self) -> dict[str, str]:
+        """What numbers of time in the result count."""
+        axes = [i.measure.time for i in self.system.inputs if i.measure.time is not None]
+        if not axes:
+            return {}
+        calendar = {} if axes[0].calendar is None else {"time_calendar": axes[0].calendar}
+        return {"time_units": axes[0].units} | calendar
+
+    def block_function(self, *, replayed: bool = False) -> Callable[..., np.ndarray]:
+        """The function of arrays that fits a block; ``replayed`` writes nothing and raises what it meets."""
+        o = self.options
+        return _BlockFunction(
+            BlockTask(
+                self.problem,
+                self.fitter,
+                self.layout,
+                tuple(self.arrays),
+                n_fitted_dims=len(self.fitted),
+                sigma=self.companions.sigma,
+                scalar_weight=self.companions.scalar_weight,
+                absolute=self.companions.absolute,
+                skipna=o.skipna,
+                min_points=o.min_points,
+                keep_failed=o.keep_failed,
+                raising=replayed or (self.lazy and o.errors == "raise"),
+                diagnosis=None if replayed else self.diagnosis,
+                spreads=self.spreads,
+            )
+        )
+
+    def cause(self, at: Mapping[Hashable, int]) -> BaseException | None:
+        """The error that ends the fit at a position, found by fitting it again; None where it just fails."""
+        one = [v.isel({d: slice(i, i + 1) for d, i in at.items() if d in v.dims}) for v in self.variables]
+        try:
+            function = self.block_function(replayed=True)
+            map_blocks(function, one, self.core_dims, {FIELD: self.layout.width}, scheduler="synchronous")
+        except FitError as error:
+            return error.__cause__
+        return None
+
+    @property
+    def metadata(self) -> Metadata:
+        """What is said of the result's variables."""
+        return Metadata(
+            self.units,
+            parameter_titles(self.problem.model),
+            self.options.prefix,
+            self.record,
+            self.chi2_units,
+            self.time_attrs,
+            grid_mapping_of(self.data, self.frame),
+        )
+
+    @property
+    def record(self) -> str:
+        """The record of the fit, for the attrs of its ``fit_status``."""
+        options = {k: getattr(self.options, k) for k in ("skipna", "min_points", "keep_failed")}
+        grid = self.problem.traits.grid
+        return write_record(
+            model=self.problem.model,
+            names=self.problem.names,
+            fitted=self.fitted,
+            grid_dims=None if grid is None else [self.fitted[a] for a in grid.axes],
+            **describe_units(self.system, self.units),
+            sampled=None if self.nodes is None else self.nodes.described,
+            prefix=self.options.prefix,
+            data=self.data.name,
+            **self.fitter.described(self.problem),
+            options=options | self.companions.described(),
+        )
+
+    @property
+    def loop(self) -> dict[Hashable, int]:
+        """Remaining dims and their sizes."""
+        return {d: n for d, n in self.data.sizes.items() if d not in self.fitted}
+
+    @property
+    def n_fits(self) -> int:
+        """Positions in all."""
+        return math.prod(self.loop.values())
+
+    @property
+    def chunks(self) -> dict[Hashable, tuple[int, ...]]:
+        """Chunks of the data along the remaining dims."""
+        return {d: c for d, c in self.data.chunksizes.items() if d in self.loop}
+
+    def blocks(self, tile: Mapping[Hashable, slice] | None = None) -> dict[Hashable, tuple[int, ...]]:
+        """Blocks along each remaining dim; those of a tile that is in memory, where given."""
+        most, habit = self.options.fits_per_chunk, self.habit
+        if self.lazy and tile is None:
+            return lazy_chunks(self.variables, self.core_dims, most, habit)
+        loop = self.loop if tile is None else {d: s.stop - s.start for d, s in tile.items()}
+        name = resolve_scheduler(self.options.scheduler, habit, math.prod(loop.values()) if most is None else None)[1]
+        cut = computed_chunks(loop, name, habit, most, told=self.options.progress)
+        return {d: (n,) for d, n in loop.items()} if cut is None else cut
+
+    @property
+    def bytes_per_fit(self) -> int:
+        """Samples and result of one fit, as they lie in memory before the fit."""
+        samples = 0
+        for v in self.variables:
+            if set(v.dims) & set(self.loop):
+                samples += v.dtype.itemsize * math.prod(n for d, n in v.sizes.items() if d not in self.loop)
+        return samples + 8 * self.layout.width
+
+    def packed(self, variables: Sequence[xr.Variable] | None = None, most_fits: int | None = None) -> xr.Variable:
+        """The packed array, lazy; of `variables` at a part of the positions, where given.
+
+        ``most_fits``: at most so many in a block.
+        """
+        given = [n for n in (self.options.fits_per_chunk, most_fits) if n is not None]
+        return map_blocks(*self._work(variables), fits_per_chunk=min(given) if given else None, habit=self.habit)
+
+    def fields(
+        self, variables: Sequence[xr.Variable] | None = None, scheduler: Any = None, tell: Tell | None = None
+    ) -> Fields:
+        """The fields of the result, as `records.schema.label` takes them; arguments as in `packed`."""
+        work = self._work(variables)
+        variables = work[1]
+        if is_lazy(*variables):
+            return self.fields_of(self.packed(variables))
+        shape = tuple(n for d, n in variables[0].sizes.items() if d not in self.fitted)  # the data's
+        maps = Maps(self.layout, self.units, shape)
+        most = self.options.fits_per_chunk
+        fill_blocks(*work, put=maps.put, scheduler=scheduler, fits_per_chunk=most, habit=self.habit, tell=tell)
+        return maps.fields
+
+    def fields_of(self, packed: xr.Variable) -> Fields:
+        """The fields that a packed array holds."""
+        if is_lazy(packed):
+            return lazy_fields(packed, self.layout, self.units)
+        maps = Maps(self.layout, self.units, packed.shape[:-1])
+        maps.put((slice(None),) * (packed.ndim - 1), packed.values)
+        return maps.fields
+
+    def _work(self, variables: Sequence[xr.Variable] | None) -> Work:
+        """What is to be done, as `map_blocks` and `fill_blocks` take it."""
+        variables = self.variables if variables is None else variables
+        return self.block_function(), variables, self.core_dims, {FIELD: self.layout.width}
+
+    def variables_at(self, tile: Mapping[Hashable, slice]) -> list[xr.Variable]:
+        """What goes through the blocks, at a part of the positions."""
+        return [v.isel(tile, missing_dims="ignore") for v in self.variables]
+
+    def labelled(self, fields: Fields, tile: Mapping[Hashable, slice] | None = None) -> xr.Dataset:
+        """The result that some fields make, at a part of the positions where given."""
+        frame = self.frame
+        frame = frame if tile is None else frame.isel(tile, missing_dims="ignore")
+        result = label(fields, tuple(self.loop), self.layout, frame, self.metadata)
+        kept = self.attrs if self.options.keep_attrs else {}
+        result.attrs = dataset_attrs(kept, expression_text(self.problem.model), self.data.name, self.fitted)
+        return result
+
+    def outline(self) -> xr.Dataset:
+        """The result without a position: its names, dims and types."""
+        maps = Maps(self.layout, self.units, (0,) * len(self.loop))
+        return self.labelled(maps.fields, dict.fromkeys(self.loop, slice(0, 0)))
+
+
+class _BlockFunction:
+    """`fit_block` with its task, under a name that dask can show."""
+
+    __name__ = "modelfit"
+
+    def __init__(self, task: BlockTask) -> None:
+        self.task = task
+
+    def __call__(self, *arrays: np.ndarray) -> np.ndarray:
+        return fit_block(*arrays, task=self.task)
+
+    def __dask_tokenize__(self) -> str:
+        return self.task.label

@@ -1,0 +1,116 @@
+"""The arguments of `fit` as one frozen object.
+
+This is the one list of them: the signatures of `fit`, of the accessors and of ``plan`` are made of it.
+"""
+
+import inspect
+import os
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import wraps
+from textwrap import shorten
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
+
+import numpy as np
+import xarray as xr
+from astropy.units import Quantity
+
+from xr_modelfit.call.diagnostics import check_diagnostics
+from xr_modelfit.foreign_words import refuse_foreign
+from xr_modelfit.labels.coords import CoordsArg, DimArg
+from xr_modelfit.models.function_models import ModelArg
+
+__all__ = ["FitOptions", "as_call", "check_options"]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True, eq=False)
+class FitOptions:
+    """What a call says beside the data; `xr_modelfit.fit` documents each."""
+
+    model: ModelArg
+    dim: DimArg = None
+    _: KW_ONLY
+    data: Hashable | None = None
+    coords: CoordsArg = None
+    where: Hashable | xr.DataArray | None = None
+    sigma: Hashable | xr.DataArray | float | Quantity | None = None
+    weights: Hashable | xr.DataArray | float | None = None
+    absolute_sigma: bool | None = None
+    p0: Mapping[str, Any] | xr.Dataset | None = None
+    bounds: Mapping[str, tuple[Any, Any]] | None = None
+    fitter: Any = None
+    fitter_kwargs: Mapping[str, Any] | None = None
+    fit_info: bool | Sequence[str] | None = None
+    skipna: bool = True
+    min_points: int | None = None
+    equivalencies: Any = None
+    time_units: str | None = None
+    pointwise: bool | None = None
+    integrate: Any = None
+    response: Hashable | xr.DataArray | None = None
+    covariance: bool = False
+    keep_failed: bool = False
+    errors: Literal["warn", "ignore", "raise"] = "warn"
+    prefix: str = ""
+    scheduler: Any = None
+    fits_per_chunk: int | None = None
+    progress: bool = False
+    diagnostics: Literal["error", "error+warn", "all"] | None = None
+    diagnostics_path: str | os.PathLike[str] | None = None
+    diagnostics_callable: Callable[..., Any] | None = None
+    keep_attrs: bool = True
+
+
+def as_call(
+    options: Callable[_P, FitOptions],
+) -> Callable[
+    [Callable[[xr.DataArray | xr.Dataset, FitOptions], _R]], Callable[Concatenate[xr.DataArray | xr.Dataset, _P], _R]
+]:
+    """Have a function of data and `FitOptions` called with the arguments one by one."""
+
+    def decorate(
+        function: Callable[[xr.DataArray | xr.Dataset, FitOptions], _R],
+    ) -> Callable[Concatenate[xr.DataArray | xr.Dataset, _P], _R]:
+        own = inspect.signature(function)
+        obj, _ = own.parameters.values()
+        signature = own.replace(parameters=[obj, *inspect.signature(options).parameters.values()])
+
+        @wraps(function)
+        def call(obj: xr.DataArray | xr.Dataset, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+            refuse_foreign(kwargs, signature.parameters)
+            return function(obj, options(*args, **kwargs))
+
+        called: Any = call
+        called.__signature__ = signature
+        return cast("Callable[Concatenate[xr.DataArray | xr.Dataset, _P], _R]", called)
+
+    return decorate
+
+
+def check_options(o: FitOptions) -> None:
+    """Refuse options of the wrong kind.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if not isinstance(o.prefix, str):
+        raise TypeError(f'prefix is {o.prefix!r}; it must be a str, "" for none.')
+    if not isinstance(o.errors, str) or o.errors not in ("warn", "ignore", "raise"):
+        raise ValueError(
+            f'errors is {shorten(repr(o.errors), 60)}; it must be "warn", "ignore" or "raise", what to do about '
+            "fits that fail. Standard errors of the data go to sigma=."
+        )
+    for name in ("min_points", "fits_per_chunk"):
+        value = getattr(o, name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
+            raise ValueError(f"{name} is {value!r}; a whole number of 1 or more is needed, or None.")
+    for name in ("skipna", "covariance", "keep_failed", "keep_attrs", "progress"):
+        if not isinstance(getattr(o, name), bool | np.bool_):
+            raise TypeError(f"{name} is {getattr(o, name)!r}; it must be True or False.")
+    if not isinstance(o.pointwise, bool | np.bool_ | None):
+        raise TypeError(f"pointwise is {o['pointwise']!r}; it must be True or False, or None to find out.")
+    check_diagnostics(o.diagnostics, o.diagnostics_path, o.diagnostics_callable)
