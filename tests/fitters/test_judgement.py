@@ -119,6 +119,7 @@ def judge(
             (low[:, None], high[:, None]),
             problem.free[:, None],
             absolute,
+            np.array([True]),
         )
         return SimpleNamespace(
             covariance=found.covariance[:, :, 0],

@@ -85,6 +85,7 @@ def judge(
     bounds: tuple[np.ndarray, np.ndarray],
     free: np.ndarray,
     absolute: bool,
+    ended: np.ndarray,
 ) -> Judgement:
     """Judge fits at the parameters ``P``.
 
@@ -101,6 +102,8 @@ def judge(
         Which parameters are free in each fit.
     absolute : bool
         Whether the weights are one over the standard errors of the data.
+    ended : ndarray of bool, shape (b,)
+        Which fits say that they have come to an end; no others are looked at beside their parameters.
     """
     low, high = bounds
     ours = np.flatnonzero(problem.free)
@@ -132,7 +135,7 @@ def judge(
     at_minimum = removable <= np.maximum(AT_MINIMUM**2 * scatter, (NO_SCATTER * spread) ** 2)
     full_rank &= np.count_nonzero(active, axis=0) <= n_points
     alone = factors.S**2 * np.einsum("iib->ib", inverse)
-    doubtful = np.any(alone > HARDLY, axis=0) & finite & full_rank & stationary
+    doubtful = np.any(alone > HARDLY, axis=0) & finite & full_rank & stationary & ended
     if doubtful.any() and not np.array_equal(problem.partly_linear, problem.free):
         least = np.maximum(FALLS * chi2 / np.maximum(dof, 1), np.maximum(EXACT * spread, 4 * rounding) ** 2)
         variance = np.einsum("iib->ib", inverse) * chi2 / np.maximum(dof, 1)

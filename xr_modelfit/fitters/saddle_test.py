@@ -22,8 +22,10 @@ __all__ = ["FALLS", "HARDLY", "falls_beside"]
 
 HARDLY = 1e5  # times the variance that a parameter would have alone: hardly told apart
 FALLS = 1e-3  # of chi-square by its degrees of freedom
-_PLACES = tuple(10.0 ** (i / 2) for i in range(7))  # standard errors that the parameter would have alone
+_SIZES = 10.0 ** np.arange(0.0, 3.5, 0.5)  # standard errors that the parameter would have alone
+_PLACES = np.concatenate([-_SIZES, _SIZES])
 _STEPS = 3
+_AT_ONCE = 2**18  # values of samples
 
 
 def falls_beside(
@@ -50,19 +52,47 @@ def falls_beside(
     variance, alone : ndarray, shape (k, b)
         Squared standard errors, and their ratio to those that each parameter would have alone.
     """
+    most = max(1, _AT_ONCE // (y.shape[0] * _PLACES.size))
+    falls = np.zeros(P.shape[1], dtype=bool)
+    for first in range(0, P.shape[1], most):
+        part = np.arange(first, min(first + most, P.shape[1]))
+        at = np.tile(part, _PLACES.size)  # all places of these fits, side by side
+        near = [x if x.shape[1] == 1 else x[:, at] for x in inputs]
+        below = _falls(
+            problem, near, y[:, at], w[:, at], P[:, at], low[:, at], high[:, at], [c[:, at] for c in J], active[:, at],
+            precision[at], variance[:, at], alone[:, at], enough[at], np.repeat(_PLACES, part.size),
+        )  # fmt: skip
+        falls[part] = below.reshape(_PLACES.size, -1).any(axis=0)
+    return falls
+
+
+def _falls(
+    problem: Problem,
+    inputs: Sequence[np.ndarray],
+    y: np.ndarray,
+    w: np.ndarray,
+    P: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    J: Sequence[np.ndarray],
+    active: np.ndarray,
+    precision: np.ndarray,
+    variance: np.ndarray,
+    alone: np.ndarray,
+    enough: np.ndarray,
+    places: np.ndarray,
+) -> np.ndarray:
+    """Whether chi-square is below ``enough`` (b,) at ``places`` (b,), one for each fit."""
     numbers, every = np.argmax(alone, axis=0), np.arange(P.shape[1])
     ours = np.flatnonzero(problem.free)
     led = (ours[numbers], every)
     factors = factorise(J, active & (np.arange(ours.size)[:, None] != numbers), precision)
     sigma = np.sqrt(variance[numbers, every] / alone[numbers, every])
-    falls = np.zeros(P.shape[1], dtype=bool)
-    for size in _PLACES:
-        for side in (-1.0, 1.0):
-            Q = P.copy()
-            Q[led] = np.clip(P[led] + side * size * sigma, low[led], high[led])
-            for _ in range(_STEPS):
-                r = weighted(problem, y - problem.evaluate(inputs, problem.with_ties(Q)), w)
-                Q[ours] = np.clip(Q[ours] + factors.solve(factors.remove(r)[0]), low[ours], high[ours])
-            r = weighted(problem, y - problem.evaluate(inputs, problem.with_ties(Q)), w)
-            falls |= norm2(r) < enough
-    return falls
+    Q = P.copy()
+    Q[led] = np.clip(P[led] + places * sigma, low[led], high[led])
+    for _ in range(_STEPS):
+        r = weighted(problem, y - problem.evaluate(inputs, problem.with_ties(Q)), w)
+        Q[ours] = np.clip(Q[ours] + factors.solve(factors.remove(r)[0]), low[ours], high[ours])
+    r = weighted(problem, y - problem.evaluate(inputs, problem.with_ties(Q)), w)
+    below: np.ndarray = norm2(r) < enough
+    return below

@@ -69,7 +69,8 @@ class Verdicts:
         said = self.status.copy()
 
         def judged(ids: np.ndarray) -> None:
-            self.settle(ids, said[ids], self.judgement(ids, self.parameters[ids], self.free[ids]))
+            ended = said[ids] != FitStatus.MAX_ITERATIONS
+            self.settle(ids, said[ids], self.judgement(ids, self.parameters[ids], self.free[ids], ended))
 
         for ids, found in known:
             # Where weights are relative, errors come from the residuals; what is known has degrees of freedom.
@@ -84,14 +85,16 @@ class Verdicts:
                 if notes is not None:
                     notes.raised(raising.tolist(), error)
 
-    def judgement(self, ids: np.ndarray, parameters: np.ndarray, free: np.ndarray) -> Judgement:
-        """Judgement on the fits ``ids`` at ``parameters``, of which some are ``free``; (b, K) each."""
+    def judgement(self, ids: np.ndarray, parameters: np.ndarray, free: np.ndarray, ended: np.ndarray) -> Judgement:
+        """Judgement on the fits ``ids`` at ``parameters``, of which some are ``free``; (b, K) each, ``ended`` (b,)."""
         inputs, y, w = self.samples.columns(ids)
         w = np.ones_like(y) if w is None else w
         low, high = (bound[ids].T for bound in self.bounds)
         n_points = self.packed[ids, self.task.layout.fields["n_points"]][:, 0].astype(int)
         with caught_warnings():
-            return judge(self.problem, inputs, y, w, n_points, parameters.T, (low, high), free.T, self.task.absolute)
+            return judge(
+                self.problem, inputs, y, w, n_points, parameters.T, (low, high), free.T, self.task.absolute, ended
+            )
 
     def settle(self, ids: np.ndarray, said: np.ndarray, found: Judgement, times: np.ndarray | float = 1.0) -> None:
         """Write down what was found of the fits ``ids``; ``times``: what variances are multiplied by."""

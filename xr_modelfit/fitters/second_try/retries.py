@@ -211,7 +211,7 @@ def _judged(verdicts: Verdicts, found: Again, held: np.ndarray) -> Iterator[tupl
     """Rows of fits that are good, with their judgement; ``held`` (b, K): parameters without slope."""
     free = verdicts.free[found.ids] & ~held
     for rows in pieces(np.flatnonzero(found.good), verdicts.samples.n_values):
-        one = verdicts.judgement(found.ids[rows], found.P[rows], free[rows])
+        one = verdicts.judgement(found.ids[rows], found.P[rows], free[rows], np.ones(rows.shape, dtype=bool))
         fine = status_after(np.full(rows.shape, FitStatus.CONVERGED, dtype=np.int8), one) > 0
         fine &= ~held[rows].any(axis=1) | _known(verdicts, one, found.P[rows])
         if fine.any():
