@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xr_modelfit.call.called_model import model_to_fit
 from xr_modelfit.call.diagnostics import folders_of_variables, make_folder
 from xr_modelfit.call.failures import FitWarning, tell_failures, tell_unwritten
 from xr_modelfit.call.job import Job
 from xr_modelfit.call.lazy_results import remember
 from xr_modelfit.call.options import FitOptions, as_call, check_options
 from xr_modelfit.call.resolve import resolve
-from xr_modelfit.call.starts import model_to_fit
 from xr_modelfit.execution.progress import fits_bar
 from xr_modelfit.fitters.block import FitError
 from xr_modelfit.labels.auxiliary import auxiliary_variables

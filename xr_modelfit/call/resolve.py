@@ -13,11 +13,12 @@ from astropy.modeling import Model
 
 from xr_modelfit.analysis.checks import refuse_broken
 from xr_modelfit.analysis.traits import Whole, find_traits, with_sampling
+from xr_modelfit.call.called_model import check_model
 from xr_modelfit.call.choose_fitter import choose_fitter
 from xr_modelfit.call.diagnostics import diagnosis_of
 from xr_modelfit.call.job import Job
 from xr_modelfit.call.options import FitOptions
-from xr_modelfit.call.starts import Starts, check_model, resolve_starts
+from xr_modelfit.call.starts import Starts, resolve_starts
 from xr_modelfit.call.trial_points import TrialPoints
 from xr_modelfit.call.weights import Companions, resolve_companions
 from xr_modelfit.execution.computing import check_scheduler

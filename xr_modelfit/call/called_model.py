@@ -1,0 +1,138 @@
+"""The model of a call: a model as it is, or a function as a model; checked."""
+
+from __future__ import annotations  # astropy's Model has an | operator of its own
+
+import math
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from astropy.modeling import Model
+from astropy.units import Quantity
+
+from xr_modelfit.call.earlier_results import named_starts, no_starts
+from xr_modelfit.call.options import FitOptions
+from xr_modelfit.messages import listed
+from xr_modelfit.models.expression import held_inputs, leaves
+from xr_modelfit.models.function_models import as_model, not_a_model, require_model
+from xr_modelfit.models.input_names import input_names, is_custom
+from xr_modelfit.units.units import plain
+
+__all__ = ["check_model", "model_to_fit"]
+
+
+def model_to_fit(options: FitOptions, dims: Iterable[Hashable] = ()) -> Model:
+    """The model of a call: as it is, or that of a function; checked.
+
+    Parameters
+    ----------
+    options : FitOptions
+    dims : iterable of Hashable
+        Those of the data.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is neither, or cannot be fitted; see `check_model`.
+    """
+    model, dim, p0, coords = require_model(options.model), options.dim, options.p0, options.coords
+    if not callable(model) and callable(dim):
+        given = dim.__name__ if hasattr(dim, "__name__") else type(dim).__name__
+        raise TypeError(
+            f"model is {model!r} and dim is {given}: the model comes first. Swap them: data.modelfit({given}, "
+            f"{model!r})."
+        )
+    if isinstance(model, str) and model in dims:
+        raise TypeError(
+            f"model is {model!r}, a dim of the data. The model comes first: data.modelfit(model, {model!r})."
+        )
+    if callable(model) and p0 is not None and not isinstance(p0, Mapping | xr.Dataset):
+        raise no_starts(p0)
+    read = coords if isinstance(coords, Mapping) else {}
+    starts = {name: start for name, start in _starts_by_name(p0, options.bounds).items() if name not in read}
+    found = as_model(model, starts)
+    check_model(found)
+    return found
+
+
+def _starts_by_name(p0: Any, bounds: Any) -> dict[str, float]:
+    """One number for each name in ``p0`` and ``bounds``, with which a model can be made."""
+    starts = {str(key): _between(pair) for key, pair in bounds.items()} if isinstance(bounds, Mapping) else {}
+    if isinstance(p0, xr.Dataset):
+        return starts | {str(key): _some_number(value, 1.0) for key, value in named_starts(p0).items()}
+    return starts | {str(key): _some_number(value, 1.0) for key, value in (p0 or {}).items()}
+
+
+def _between(pair: Any) -> float:
+    """A number between two bounds, as `scipy.optimize.curve_fit` chooses it."""
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        return 1.0
+    low, high = (_some_number(v, math.nan) for v in pair)
+    if math.isfinite(low):
+        return 0.5 * (low + high) if math.isfinite(high) else low + 1.0
+    return high - 1.0 if math.isfinite(high) else 1.0
+
+
+def _some_number(value: Any, default: float) -> float:
+    """The first finite number of a start or bound; ``default`` where there is none in memory."""
+    value = plain(value) if isinstance(value, xr.DataArray) else value
+    if isinstance(value, xr.DataArray):
+        value = value.values if value.variable._in_memory and value.dtype.kind in "iuf" else default
+    if not isinstance(value, int | float | np.number | np.ndarray):  # a Quantity is an array
+        return default
+    flat = np.ravel(np.asarray(value, dtype=float))
+    return float(flat[np.isfinite(flat)][0]) if np.isfinite(flat).any() else default
+
+
+def check_model(model: Any) -> None:
+    """Refuse what cannot be fitted as one model with one output.
+
+    Raises
+    ------
+    TypeError
+        It is no model instance.
+    ValueError
+        It is a model set, has several outputs, or no parameters.
+    """
+    if not isinstance(model, Model):
+        raise not_a_model(model)
+    if len(model) != 1:
+        raise ValueError(
+            f"model is a set of {len(model)} models; a fit takes one model (n_models=1). Give start values that "
+            "vary from fit to fit by p0={name: DataArray}."
+        )
+    if model.n_outputs != 1:
+        raise ValueError(
+            f"model has {model.n_outputs} outputs {listed(model.outputs)}; the data is one, so a model with one output "
+            "is needed."
+        )
+    if not model.param_names:
+        raise ValueError(
+            f"model {type(model).__name__} has no parameters, so there is nothing to fit.{_no_defaults(model)}"
+        )
+    for name, value in held_inputs(model).items():
+        if isinstance(value, Quantity) or np.ndim(value) or np.asarray(value).dtype.kind not in "iuf":
+            raise ValueError(
+                f"model holds its input {name!r} at {value}; one plain number is needed there: "
+                f"fix_inputs(model, {{{name!r}: number}}), with a model without units."
+            )
+    if any(kind.__name__ == "_Spline" for part in leaves(model) for kind in type(part).__mro__):
+        raise ValueError(
+            "model has a Spline1D, whose values do not follow from its parameters, so that only astropy's own spline "
+            "fitters can fit it. Take a polynomial (Chebyshev1D, for one), or custom_model with a spline inside."
+        )
+
+
+def _no_defaults(model: Model) -> str:
+    """What to do about a function whose arguments have no defaults, made a model by astropy's custom_model."""
+    if not is_custom(type(model)):
+        return ""
+    name, names = type(model).__name__, input_names(model)
+    define = name if name.isidentifier() else "f"
+    others = names[1:] or ("a",)
+    return (
+        f" custom_model takes those arguments for parameters that have a default; {listed(names)} of {name} have none. "
+        f"Give them defaults, def {define}({names[0]}, {', '.join(f'{n}=1.0' for n in others)}), or pass the function "
+        f"itself and starts for them: p0={{{', '.join(f'{n!r}: ...' for n in others)}}}."
+    )
