@@ -11,8 +11,9 @@ import xarray as xr
 from astropy.modeling import Model
 from astropy.units import Quantity
 
-from xr_modelfit.call.earlier_results import named_starts, no_starts
+from xr_modelfit.call.earlier_results import named_starts
 from xr_modelfit.call.options import FitOptions
+from xr_modelfit.call.start_requests import requests_of
 from xr_modelfit.messages import listed
 from xr_modelfit.models.expression import held_inputs, leaves
 from xr_modelfit.models.function_models import as_model, not_a_model, require_model
@@ -47,10 +48,9 @@ def model_to_fit(options: FitOptions, dims: Iterable[Hashable] = ()) -> Model:
         raise TypeError(
             f"model is {model!r}, a dim of the data. The model comes first: data.modelfit(model, {model!r})."
         )
-    if callable(model) and p0 is not None and not isinstance(p0, Mapping | xr.Dataset):
-        raise no_starts(p0)
     read = coords if isinstance(coords, Mapping) else {}
-    starts = {name: start for name, start in _starts_by_name(p0, options.bounds).items() if name not in read}
+    given = [one.values for one in requests_of(p0, dims)]
+    starts = {n: start for p in given for n, start in _starts_by_name(p, options.bounds).items() if n not in read}
     found = as_model(model, starts)
     check_model(found)
     return found

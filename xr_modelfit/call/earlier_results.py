@@ -18,7 +18,9 @@ __all__ = ["named_starts", "no_starts", "require_same_time", "starts_of"]
 def named_starts(result: xr.Dataset) -> dict[Hashable, xr.DataArray]:
     """Variables of an earlier result; those of parameters without the prefix that they have."""
     records = _records(result)
-    named: dict[Hashable, xr.DataArray] = {n: result[r.variable(n)] for r in records for n in r.names if r.variable(n) in result}
+    named: dict[Hashable, xr.DataArray] = {
+        n: result[r.variable(n)] for r in records for n in r.names if r.variable(n) in result
+    }
     return named if records else dict(result.data_vars)
 
 

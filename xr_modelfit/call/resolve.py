@@ -18,6 +18,7 @@ from xr_modelfit.call.choose_fitter import choose_fitter
 from xr_modelfit.call.diagnostics import diagnosis_of
 from xr_modelfit.call.job import Job
 from xr_modelfit.call.options import FitOptions
+from xr_modelfit.call.start_requests import requests_of
 from xr_modelfit.call.starts import Starts, resolve_starts
 from xr_modelfit.call.trial_points import TrialPoints
 from xr_modelfit.call.weights import Companions, resolve_companions
@@ -74,7 +75,7 @@ def resolve(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[An
     companions = resolve_companions(
         labels, options.where, options.sigma, options.weights, options.absolute_sigma, system
     )
-    starts = resolve_starts(labels, model, options.p0, options.bounds, loop, system)
+    starts = resolve_starts(labels, model, requests_of(options.p0, data.dims), options.bounds, loop, system)
     arrays = _arrays(data, system.inputs, companions.maps, fitted) | starts.maps
     lazy = is_lazy(*arrays.values())
     check_scheduler(options.scheduler, lazy)

@@ -4,8 +4,8 @@ Scalars go into the `models.problem.Problem`; whatever varies from fit to fit be
 that travels with the data.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from astropy.modeling import Model
 from astropy.units import Quantity
 
 from xr_modelfit.call.earlier_results import require_same_time, starts_of
+from xr_modelfit.call.start_requests import StartRequest
 from xr_modelfit.fitters.block_task import Role
 from xr_modelfit.labels.coords import Labels
 from xr_modelfit.messages import a, listed, suggestion
@@ -24,24 +25,36 @@ from xr_modelfit.parameter_units.parameters import ParameterUnit, UnitSystem
 from xr_modelfit.parameter_units.values import number_or_map
 from xr_modelfit.units.units import plain
 
-__all__ = ["Starts", "resolve_starts"]
+__all__ = ["START", "Starts", "resolve_starts"]
+
+START = "_modelfit_start"  # the dim of several starts, in the arrays of a block
 
 Value = float | xr.DataArray
-P0Arg = Mapping[str, Any] | xr.Dataset | None
 BoundsArg = Mapping[str, tuple[Any, Any]] | None
 
 
 @dataclass
 class Starts:
-    """The problem of a call, the units of its parameters, and the maps that vary from fit to fit."""
+    """The problem of a call, the units of its parameters, and the maps that vary from fit to fit.
+
+    ``estimated`` (n_starts, K) says which parameters are estimated from the data. Maps of starts have the dim `START`
+    last where they differ from one start to the next.
+    """
 
     problem: Problem
     units: tuple[ParameterUnit, ...]
-    maps: dict[Role, xr.Variable] = field(default_factory=dict)
+    maps: dict[Role, xr.Variable]
+    n_starts: int
+    estimated: np.ndarray
 
 
 def resolve_starts(
-    labels: Labels, model: Model, p0: P0Arg, bounds: BoundsArg, loop: tuple[Hashable, ...], units: UnitSystem
+    labels: Labels,
+    model: Model,
+    requests: Sequence[StartRequest],
+    bounds: BoundsArg,
+    loop: tuple[Hashable, ...],
+    units: UnitSystem,
 ) -> Starts:
     """Start values, bounds and constraints by parameter.
 
@@ -50,7 +63,9 @@ def resolve_starts(
     labels : Labels
     model : astropy.modeling.Model
         As `called_model.check_model` has it; not changed.
-    p0, bounds
+    requests : sequence of StartRequest
+        One for each start of a fit.
+    bounds
         As the user gave them.
     loop : tuple of Hashable
         The dims that are not fitted, in the data's order.
@@ -69,10 +84,12 @@ def resolve_starts(
     if bounds is not None and not isinstance(bounds, Mapping):
         raise TypeError(f"bounds is {a(bounds)}; pass {{parameter: (low, high)}}, with None where there is no bound.")
     reader = _Reader(labels, loop, names, units)
-    starts = _model_starts(labels, model, loop, units)
-    if isinstance(p0, xr.Dataset):
-        require_same_time(p0, units)
-    starts.update(reader.starts(starts_of(p0, names, labels.data.name), model))
+    of_model = _model_starts(labels, model, loop, units)
+    each = []
+    for one in requests:
+        if isinstance(one.values, xr.Dataset):
+            require_same_time(one.values, units)
+        each.append(of_model | reader.starts(starts_of(one.values, names, labels.data.name), model))
     lows, highs = _model_bounds(model, units)
     for key, pair in (bounds or {}).items():
         j = _index("bounds", key, model, names)
@@ -84,27 +101,75 @@ def resolve_starts(
     held, tied = template.fixed, template.tied  # astropy looks at all parameters for each of these
     fixed = np.array([bool(held[n]) for n in template.param_names])
     ties = tuple(tied[n] or None for n in template.param_names)
-    start = np.array(template.parameters, dtype=float)
     lower, upper = np.full(K, -np.inf), np.full(K, np.inf)
     maps: dict[Role, xr.Variable] = {}
     for j in range(K):
         if fixed[j] or ties[j] is not None:  # its bounds stay on the model, and play no part
             lows.pop(j, None), highs.pop(j, None)
-        for kind, given, scalars in (("start", starts, start), ("lower", lows, lower), ("upper", highs, upper)):
-            value = given.get(j)
-            if isinstance(value, xr.Variable):
-                maps[Role(kind, j)] = value
-            elif value is not None:
-                scalars[j] = value
-    for bound in (lower, upper):
-        start[:] = np.where(_same(start, bound), bound, start)
-    _check_scalars(reader.units, start, lower, upper, fixed, ties, maps)
+    _place("lower", lows, lower, maps)
+    _place("upper", highs, upper, maps)
+    asked = np.array([[one.estimated is None or _is_in(one.estimated, j, model, names) for j in range(K)]
+                      for one in requests])  # fmt: skip
+    start = np.array(template.parameters, dtype=float)
+    for given, estimated in zip(each, asked, strict=True):
+        _moved_inside(given, estimated, lower, upper)
+        numbers = np.array([v if isinstance(v := given[j], float) else np.nan for j in range(K)])
+        given_maps = {j for j, v in given.items() if isinstance(v, xr.Variable)}
+        _check_scalars(reader.units, numbers, lower, upper, fixed, ties, maps, given_maps)
+    _place("start", _together(each), start, maps)
     for j in np.flatnonzero((lower == upper) & ~fixed).tolist():
         if Role("lower", j) not in maps and Role("upper", j) not in maps:
             fixed[j], start[j] = True, lower[j]
             maps.pop(Role("start", j), None)
     _constrain(template, start, lower, upper, fixed)
-    return Starts(Problem(template, names, start, lower, upper, fixed, ties), tuple(reader.units), maps)
+    problem = Problem(template, names, start, lower, upper, fixed, ties)
+    return Starts(problem, tuple(reader.units), maps, len(requests), asked & problem.free)
+
+
+def _place(
+    kind: str, given: Mapping[int, float | xr.Variable | None], numbers: np.ndarray, maps: dict[Role, xr.Variable]
+) -> None:
+    """Put numbers (K,) and maps in their places."""
+    for j, value in given.items():
+        if isinstance(value, xr.Variable):
+            maps[Role(kind, j)] = value
+        elif value is not None:
+            numbers[j] = value
+
+
+def _together(each: Sequence[Mapping[int, float | xr.Variable]]) -> dict[int, float | xr.Variable]:
+    """The starts of all requests; what differs from one to the next is a map along the dim of starts, its last."""
+    if len(each) == 1:
+        return dict(each[0])
+    found: dict[int, float | xr.Variable] = {}
+    for j, first in each[0].items():
+        values = [one[j] for one in each]
+        if isinstance(first, float) and all(isinstance(v, float) and v == first for v in values):
+            found[j] = first
+            continue
+        arrays = xr.broadcast(*(xr.DataArray(v) for v in values))
+        found[j] = xr.concat(arrays, START).variable.transpose(..., START)
+    return found
+
+
+def _moved_inside(
+    given: dict[int, float | xr.Variable], estimated: np.ndarray, lower: np.ndarray, upper: np.ndarray
+) -> None:
+    """Move starts inside their bounds: those but for rounding outside, and those that are estimated anyway."""
+    for j, value in given.items():
+        if not isinstance(value, float):
+            continue
+        for bound in (lower[j], upper[j]):
+            if _same(value, bound):
+                given[j] = value = float(bound)
+        if estimated[j] and not lower[j] <= value <= upper[j] and lower[j] <= upper[j]:
+            middle = 0.5 * (lower[j] + upper[j])
+            given[j] = float(middle if np.isfinite(middle) else np.clip(value, lower[j], upper[j]))
+
+
+def _is_in(keys: Iterable[str], j: int, model: Model, names: tuple[str, ...]) -> bool:
+    """Whether parameter ``j`` is among those that some keys name."""
+    return any(_index("p0", key, model, names) == j for key in keys)
 
 
 def _tie_in_units(template: Model, model: Model, units: UnitSystem) -> None:
@@ -229,10 +294,12 @@ def _check_scalars(
     fixed: np.ndarray,
     ties: tuple[Any, ...],
     maps: Mapping[Role, xr.Variable],
+    given_maps: set[int],
 ) -> None:
+    """Refuse starts (K,) that are no numbers or outside their bounds; those that are maps are met in the blocks."""
     for j, unit in enumerate(units):
         name = unit.name
-        if ties[j] is not None or Role("start", j) in maps:
+        if ties[j] is not None or j in given_maps:
             continue
         if not np.isfinite(start[j]):
             raise ValueError(f"The start of {name!r} is {start[j]}; it must be finite. Set it by p0={{{name!r}: ...}}.")
