@@ -12,7 +12,7 @@ import xr_modelfit
 
 PACKAGE = Path(xr_modelfit.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
-NUMERIC = {"models", "tracing", "analysis", "fitters"}
+NUMERIC = {"models", "tracing", "analysis", "fitters", "estimates"}
 NUMERIC_MODULES = {
     "messages", "status", "parameter_units.algebra", "parameter_units.dimensions", "parameter_units.linear_forms",
     "parameter_units.shifts", "results.evaluation_blocks",

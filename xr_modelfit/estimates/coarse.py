@@ -1,0 +1,41 @@
+"""From a coarse grid of fits to a fine one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from xr_modelfit.estimates.neighbours import filled
+
+__all__ = ["refined"]
+
+
+def refined(maps: np.ndarray, factors: Sequence[int], sizes: Sequence[int]) -> np.ndarray:
+    """Maps on a fine grid, linear between the middles of coarse cells and constant beyond the outermost.
+
+    Cells without a value are filled from those beside them first.
+
+    Parameters
+    ----------
+    maps : ndarray, shape (..., *coarse)
+        NaN where a coarse fit failed.
+    factors : sequence of int
+        Positions in a cell along each axis of the grid.
+    sizes : sequence of int
+        Those of the fine grid.
+
+    Returns
+    -------
+    ndarray, shape (..., *sizes)
+        NaN only where no coarse fit has a value.
+    """
+    out = filled(maps, len(sizes))
+    for axis, (factor, size) in enumerate(zip(factors, sizes, strict=True), start=maps.ndim - len(sizes)):
+        last = out.shape[axis] - 1
+        at = np.clip((np.arange(size) + 0.5) / factor - 0.5, 0.0, last)
+        low = np.minimum(np.floor(at).astype(int), max(last - 1, 0))
+        share = (at - low).reshape(-1, *[1] * (out.ndim - 1 - axis))
+        below, above = np.take(out, low, axis), np.take(out, np.minimum(low + 1, last), axis)
+        out = below + share * (above - below)
+    return out

@@ -1,0 +1,219 @@
+"""Start values of a block of fits from its own samples.
+
+A sum of a continuum with peaks or waves is taken apart; any other model gets the best of some hundred points. What a
+model is linear in is solved for. Each fit is estimated from its own samples alone: what else is in the block changes
+not a bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from xr_modelfit.estimates.cleaning import cleaned
+from xr_modelfit.estimates.columns import Fits, in_columns
+from xr_modelfit.estimates.continuum import with_continuum
+from xr_modelfit.estimates.linear_part import solved
+from xr_modelfit.estimates.lines import with_lines
+from xr_modelfit.estimates.peaks import PEAKS
+from xr_modelfit.estimates.plane_peaks import PLANE_PEAKS
+from xr_modelfit.estimates.profile import at_best_point
+from xr_modelfit.estimates.registry import UserEstimator, registered_for, values_of
+from xr_modelfit.estimates.roles import Role, roles_of
+from xr_modelfit.estimates.stars import with_stars
+from xr_modelfit.estimates.terms import Terms, terms_of
+from xr_modelfit.estimates.waves import with_waves
+from xr_modelfit.fitters.chunking import apart, pieces
+from xr_modelfit.models.problem import Problem
+
+__all__ = ["Estimates", "Estimator", "estimator_for"]
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Start values of a block.
+
+    Parameters
+    ----------
+    parameters : ndarray, shape (b, K), in the problem's units
+    failed : ndarray of bool, shape (b,)
+        Fits whose estimator raised, or gave what is no number: they have the starts that were given.
+    """
+
+    parameters: np.ndarray
+    failed: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Estimator:
+    """What estimates the starts of a call: found once, and picklable where the user's function is.
+
+    Parameters
+    ----------
+    asked : ndarray of bool, shape (K,)
+        Parameters that are estimated.
+    function : callable, optional
+        The one that the user has registered.
+    name : str
+        Of the function, or of what this package does.
+    """
+
+    asked: np.ndarray
+    terms: Terms
+    roles: Sequence[Role] = ()
+    function: UserEstimator | None = None
+    name: str = field(default="")
+
+    def __call__(
+        self,
+        problem: Problem,
+        y: np.ndarray,
+        inputs: Sequence[np.ndarray],
+        weights: np.ndarray | None,
+        valid: np.ndarray,
+        starts: np.ndarray,
+        bounds: tuple[np.ndarray, np.ndarray],
+    ) -> Estimates:
+        """Estimates of a block of fits.
+
+        Parameters
+        ----------
+        problem : Problem
+            With its traits. Of one whose samples are made of values at nodes, that at the nodes.
+        y : ndarray, shape (b, n)
+        inputs : sequence of ndarray, shape (b, n) or (1, n)
+            Coordinates of the samples.
+        weights : ndarray, shape (b, n) or (1, n), or None
+            Factors of the residuals.
+        valid : ndarray of bool, shape (b, n)
+            Which samples take part. The others may hold anything.
+        starts : ndarray, shape (b, K) or (1, K)
+            Of parameters that are not asked for, and of those that cannot be estimated.
+        bounds : pair of ndarray, shape (b, K) or (1, K)
+
+        Returns
+        -------
+        Estimates
+            Inside the bounds, with the ties applied.
+        """
+        b, n = y.shape
+        given = np.array(np.broadcast_to(starts, (b, starts.shape[1])))
+        out = given.copy()
+        failed = np.zeros(b, dtype=bool)
+        if not self.asked.any() or not n:
+            return Estimates(out, failed)
+        low, high = (np.broadcast_to(bound, given.shape) for bound in bounds)
+        whole = np.all(valid, axis=1)
+
+        def work(ids: np.ndarray) -> None:
+            few = slice(0, 1) if whole[ids].all() else ids
+            part = in_columns(
+                problem,
+                y[ids],
+                [x if x.shape[0] == 1 else x[ids] for x in inputs],
+                weights if weights is None or weights.shape[0] == 1 else weights[ids],
+                np.ones((1, n), dtype=bool) if few is not ids else valid[ids],
+                (given[ids], low[ids], high[ids]),
+                self.asked,
+            )
+            P = _estimated(self, part) if self.function is None else _by_user(self, part, y[ids], inputs, valid, ids)
+            good = np.all(np.isfinite(P), axis=0)
+            out[ids[good]] = P[:, good].T
+            failed[ids] = ~good
+
+        some = np.any(valid, axis=1)
+        for group in (np.flatnonzero(whole), np.flatnonzero(some & ~whole)):
+            for piece in pieces(group, n):
+                with np.errstate(all="ignore"):
+                    for ids, _ in apart(work, piece):
+                        failed[ids] = True
+        failed |= ~some
+        return Estimates(out, failed)
+
+
+def estimator_for(problem: Problem, asked: np.ndarray | None = None) -> Estimator:
+    """The estimator of a model: the one that a user has registered, or ours.
+
+    Parameters
+    ----------
+    problem : Problem
+        With its traits.
+    asked : ndarray of bool, shape (K,), optional
+        Which parameters to estimate; default: all that are free. Fixed and tied ones never are.
+    """
+    asked = problem.free if asked is None else asked & problem.free
+    asked = asked & ~_without_effect(problem)
+    function = registered_for(problem.model)
+    terms = terms_of(problem, asked)
+    if function is not None:
+        return Estimator(asked, terms, (), function, getattr(function, "__name__", type(function).__name__))
+    return Estimator(asked, terms, roles_of(problem, asked), None, type(problem.model).__name__)
+
+
+def _without_effect(problem: Problem) -> np.ndarray:
+    """Which parameters (K,) are another's factor: the scale of a power law, whose amplitude is free."""
+    found = np.zeros(problem.n_parameters, dtype=bool)
+    for j, name in enumerate(problem.model.param_names):
+        base, _, number = name.partition("_0")
+        if base == "x" and number in ("", *(f"_{i}" for i in range(problem.n_parameters))):
+            found[j] = _scales(problem, j)
+    return found
+
+
+def _scales(problem: Problem, j: int) -> bool:
+    from astropy.modeling import models  # beside the only use
+
+    from xr_modelfit.models.expression import parts_of
+
+    return any(type(part.model) is models.PowerLaw1D and j in part.parameters for part in parts_of(problem.model))
+
+
+def _estimated(estimator: Estimator, fits: Fits) -> np.ndarray:
+    """Parameters (K, b) by the estimators of this package."""
+    terms, asked = estimator.terms, estimator.asked
+    P = np.where(np.isfinite(fits.start), fits.start, np.clip(1.0, fits.lower, fits.upper))
+    others = terms.others & asked & ~fits.problem.partly_linear
+    if not (terms.peaks or terms.plane_peaks or terms.waves):
+        alone = len(fits.inputs) == 1 and not fits.problem.sees_others
+        clean = cleaned(fits)[0] if alone else fits
+        return solved(clean, at_best_point(clean, P, estimator.roles, others, fits.linear))
+    for table, some in ((PEAKS, terms.peaks), (PLANE_PEAKS, terms.plane_peaks)):
+        for peak in some:
+            P[peak.at[table[type(peak.model)].height]] = 0.0
+    for wave in terms.waves:
+        P[wave.at["amplitude"]] = 0.0
+    if others.any():
+        P = with_continuum(fits, P, estimator.roles, terms.others)
+    continuum = terms.others.copy()
+    if terms.waves:
+        P = with_waves(fits, P, terms.waves, continuum)
+        for wave in terms.waves:
+            continuum[list(wave.at.values())] = True
+    if terms.peaks:
+        P = with_lines(fits, P, terms.peaks, continuum)
+    if terms.plane_peaks:
+        P = with_stars(fits, P, terms.plane_peaks, continuum)
+    return P
+
+
+def _by_user(
+    estimator: Estimator,
+    fits: Fits,
+    y: np.ndarray,
+    inputs: Sequence[np.ndarray],
+    valid: np.ndarray,
+    ids: np.ndarray,
+) -> np.ndarray:
+    """Parameters (K, b) by a function that a user has registered; NaN where it gives NaN."""
+    assert estimator.function is not None
+    own = [x if x.shape[0] == 1 else x[ids] for x in inputs]
+    names = tuple(fits.problem.model.param_names)
+    P, given = fits.start.copy(), np.zeros(fits.asked.shape, dtype=bool)
+    for j, value in values_of(estimator.function, names, y, own, valid[ids]).items():
+        given[j] = True
+        if fits.asked[j]:
+            P[j] = np.clip(value, fits.lower[j], fits.upper[j])
+    found = solved(Fits(**{**vars(fits), "asked": fits.asked & ~given}), P)
+    return np.where(np.all(np.isfinite(P), axis=0), found, np.nan)

@@ -1,0 +1,143 @@
+"""Points to try: a scrambled low-discrepancy set, inside bounds or scales that coordinates give.
+
+Points depend on the model, its bounds and the coordinates, never on the data of other fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from astropy.modeling import models
+
+from xr_modelfit.estimates.columns import Fits
+from xr_modelfit.estimates.roles import LENGTH, NUMBER, PLACE, RATE, Role
+from xr_modelfit.models.expression import parts_of
+from xr_modelfit.models.problem import Problem
+
+__all__ = ["point", "unit_points", "usual_ranges"]
+
+_SEED = 20260701
+_COUNTS = {1: 64, 2: 256}
+_MORE = 512  # with three parameters and more
+_USUAL = {
+    (models.PowerLaw1D, "alpha"): (-8.0, 8.0),
+    (models.Sine1D, "phase"): (0.0, 1.0),
+    (models.Cosine1D, "phase"): (0.0, 1.0),
+    (models.Sersic1D, "n"): (0.4, 8.0),
+    (models.Moffat1D, "alpha"): (0.7, 6.0),
+    (models.Gaussian2D, "theta"): (-1.5, 1.5),
+}
+"""Ranges of numbers that neither bounds nor coordinates give."""
+
+
+@lru_cache(16)
+def unit_points(dims: int) -> np.ndarray:
+    """Points in the unit cube, shape (count, dims), always the same; the first is the middle."""
+    from scipy.stats import qmc  # here, since importing it takes time
+
+    count = _COUNTS.get(dims, _MORE)
+    even = qmc.Sobol(dims, scramble=False).random(count)  # scrambled by a shift: the same in each version of scipy
+    found = (even + np.random.default_rng(_SEED).random(dims)) % 1.0
+    found[0] = 0.5
+    return found
+
+
+def usual_ranges(problem: Problem) -> dict[int, tuple[float, float]]:
+    """Ranges of parameters of astropy's models by their numbers."""
+    found = {}
+    for part in parts_of(problem.model):
+        for name, j in zip(part.model.param_names, part.parameters, strict=True):
+            if (type(part.model), name) in _USUAL:
+                found[j] = _USUAL[type(part.model), name]
+    return found
+
+
+def point(
+    fits: Fits,
+    u: Sequence[float],
+    numbers: Sequence[int],
+    roles: Sequence[Role],
+    usual: dict[int, tuple[float, float]],
+    base: np.ndarray,
+) -> np.ndarray:
+    """Parameters (K, 1) or (K, b) at a point of the unit cube.
+
+    Parameters
+    ----------
+    u : sequence of float
+        One for each of the parameters ``numbers``.
+    base : ndarray, shape (K, 1) or (K, b)
+        The other parameters.
+    """
+    rows = []
+    for part, j in zip(u, numbers, strict=True):
+        rows.append(_value(fits, part, j, roles[j], usual.get(j), base.shape[1]))
+    width = max([base.shape[1], *(row.size for row in rows)])
+    P = np.array(np.broadcast_to(base, (base.shape[0], width)))
+    for j, row in zip(numbers, rows, strict=True):
+        P[j] = row
+    return P
+
+
+def _value(fits: Fits, u: float, j: int, role: Role, usual: tuple[float, float] | None, width: int) -> np.ndarray:
+    low, high, start = (a[j, :width] for a in (fits.lower, fits.upper, fits.start))
+    x = fits.inputs[role.input]
+    first, last = np.min(x, axis=0), np.max(x, axis=0)
+    extent = np.where(last > first, last - first, 1.0)
+    if role.kind == PLACE:
+        return _linear(u, *_inside(first, last, low, high))
+    if usual is not None:
+        return _linear(u, *_inside(np.full(1, usual[0]), np.full(1, usual[1]), low, high))
+    if role.kind == NUMBER:
+        return _number(u, low, high, start)
+    small = 0.4 * extent / x.shape[0]
+    if role.kind == LENGTH:
+        return _signed(u, small, 4.0 * extent, low, high, start, role)
+    return _signed(u, 0.25 / extent, 1.0 / small, low, high, start, role)
+
+
+def _inside(first: np.ndarray, last: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a range within bounds; the bounds, where they do not meet."""
+    a, b = np.maximum(first, low), np.minimum(last, high)
+    apart = a > b
+    return np.where(apart, np.where(np.isfinite(low), low, high), a), np.where(
+        apart, np.where(np.isfinite(high), high, low), b
+    )
+
+
+def _linear(u: float, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    return low + u * (high - low)
+
+
+def _log(u: float, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    return low * (high / low) ** u
+
+
+def _signed(
+    u: float, small: np.ndarray, large: np.ndarray, low: np.ndarray, high: np.ndarray, start: np.ndarray, role: Role
+) -> np.ndarray:
+    """A size between two, evenly in its logarithm; of either sign where both are allowed and differ."""
+    positive, negative = high > 0.0, low < 0.0
+    both = positive & negative & (not role.even)
+    minus = np.where(both, u < 0.5, ~positive | (negative & role.even & (start < 0.0)))
+    u = np.where(both, (2.0 * u) % 1.0, u)
+    least = np.where(minus, np.where(high < 0.0, -high, 0.0), np.where(low > 0.0, low, 0.0))
+    most = np.where(minus, -low, high)
+    a, b = np.maximum(small, least), np.minimum(large, most)
+    a, b = np.where(a > b, np.where(least > 0.0, least, 0.5 * b), a), np.where(a > b, np.where(most < a, most, a), b)
+    return np.where(minus, -1.0, 1.0) * _log(u, a, np.maximum(a, b))
+
+
+def _number(u: float, low: np.ndarray, high: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Between the bounds, evenly in the logarithm over wide positive ones; else about the start."""
+    bounded = np.isfinite(low) & np.isfinite(high)
+    wide = bounded & (low > 0.0) & (high > 30.0 * low)
+    size = np.where(start != 0.0, np.abs(start), 1.0)
+    sign = np.where(start < 0.0, -1.0, 1.0)
+    with np.errstate(all="ignore"):
+        about = np.where(start != 0.0, sign * size * 10.0 ** (2.0 * u - 1.0), 4.0 * u - 2.0)
+        found = np.where(bounded, low + u * (high - low), about)
+        found = np.where(wide, low * (high / np.where(wide, low, 1.0)) ** u, found)
+    return np.clip(found, low, high)
