@@ -48,17 +48,16 @@ References
    nonlinear least-squares minimization, arXiv:1201.5885.
 """
 
-from typing import Protocol
-
 import numpy as np
 
 from xr_modelfit.analysis.derivatives import weighted
 from xr_modelfit.fitters.active_fits import ActiveFits
 from xr_modelfit.fitters.chunking import at_least_two
+from xr_modelfit.fitters.contract import Options
 from xr_modelfit.fitters.sums import columns, dot, norm2
 from xr_modelfit.status import FitStatus
 
-__all__ = ["Options", "step"]
+__all__ = ["step"]
 
 SLOW = 25  # iterations after which a fit gets the acceleration, and forgets its start
 ALONG = 0.1  # of the step, for the second derivative along it
@@ -77,93 +76,77 @@ GAINS = 1e-4  # of the promised gain: less is never enough
 FLAT = 20  # steps in a row that chi-square cannot judge
 
 
-class Options(Protocol):
-    """When a fit is done; see `fitters.batch.BatchLSQFitter`."""
-
-    @property
-    def maxiter(self) -> int: ...
-
-    @property
-    def ftol(self) -> float: ...
-
-    @property
-    def xtol(self) -> float: ...
-
-    @property
-    def gtol(self) -> float: ...
-
-
-def step(slots: ActiveFits, options: Options) -> np.ndarray:
+def step(fits: ActiveFits, options: Options) -> np.ndarray:
     """One step of every fit; the status of those that are done, else NOT_ATTEMPTED."""
-    p, g, H = slots.P[slots.ours], slots.g, slots.H
-    low, high = slots.low[slots.ours], slots.high[slots.ours]
+    p, g, H = fits.P[fits.ours], fits.g, fits.H
+    low, high = fits.low[fits.ours], fits.high[fits.ours]
     D = np.sqrt(np.einsum("iib->ib", H))
     clamped = ((p <= low) & (g <= 0)) | ((p >= high) & (g >= 0))
-    used = slots.free & ~clamped & (D > 0)
+    used = fits.free & ~clamped & (D > 0)
     scale = np.where(used, D, 1.0)
     M = np.where(used[:, None] & used[None, :], H / (scale[:, None] * scale[None, :]), 0.0)
     h = np.where(used, g / scale, 0.0)
-    slots.D = np.maximum(np.where(slots.n_iter < SLOW, 1.0, FORGET) * slots.D, D)
-    shift = slots.damping * np.where(used, (slots.D / scale) ** 2, 1.0)
+    fits.D = np.maximum(np.where(fits.n_iter < SLOW, 1.0, FORGET) * fits.D, D)
+    shift = fits.damping * np.where(used, (fits.D / scale) ** 2, 1.0)
     x = _solve(M, h, np.stack([np.zeros_like(shift), shift], axis=1))
     gain = h * x[:, 0]
     stays = used & (p + x[:, 0] / scale == p)  # no number is nearer to the minimum
     rest = np.sum(np.where(stays, 0.0, np.abs(gain)), axis=0)
     promised = np.where(stays.any(axis=0), rest, np.sum(gain, axis=0))  # d2
-    last = promised <= np.minimum(options.xtol**2 / slots.dof, options.ftol) * slots.chi2
-    last &= np.all(np.abs(h) <= options.gtol * np.sqrt(slots.chi2), axis=0)
-    last |= promised <= ROUNDING**2 * slots.size2
+    last = promised <= np.minimum(options.xtol**2 / fits.dof, options.ftol) * fits.chi2
+    last &= np.all(np.abs(h) <= options.gtol * np.sqrt(fits.chi2), axis=0)
+    last |= promised <= ROUNDING**2 * fits.size2
     s = np.where(last, x[:, 0], x[:, 1]) / scale
     s = _inside(s, p, low, high, M, h, scale, used, np.where(last, 0.0, shift))
 
     s = np.clip(p + s, low, high) - p
-    if slots.cautious:
-        early = slots.n_iter < slots.cautious
+    if fits.cautious:
+        early = fits.n_iter < fits.cautious
         s = np.where(early, np.clip(s, -NINE_TENTHS * (p - low), NINE_TENTHS * (high - p)), s)
-    P = slots.P.copy()
-    stretch = _stretch(slots, s, scale, promised)
-    P[slots.ours] = np.clip(p + stretch * s + _bend(slots, s, M, shift, scale, used, last), low, high)
-    P = slots.tied(P)
-    r, shared = slots.residual(P)
+    P = fits.P.copy()
+    stretch = _stretch(fits, s, scale, promised)
+    P[fits.ours] = np.clip(p + stretch * s + _bend(fits, s, M, shift, scale, used, last), low, high)
+    P = fits.tied(P)
+    r, shared = fits.residual(P)
     chi2 = norm2(r)
     predicted = np.sum(s * (2.0 * g - np.einsum("ijb,jb->ib", H, s)), axis=0)
-    noise = 1e-12 * slots.chi2 + ROUNDING * np.sqrt(slots.chi2 * slots.size2)  # of chi-square, by that of the data
+    noise = 1e-12 * fits.chi2 + ROUNDING * np.sqrt(fits.chi2 * fits.size2)  # of chi-square, by that of the data
     flat = predicted <= noise  # it can no longer tell a good step
-    rho = (slots.chi2 - chi2) / predicted
-    taken = (chi2 < slots.chi2) & (rho > np.where(slots.n_iter < EARLY, POOR, GAINS)) & (predicted > 0)
-    taken |= flat & (chi2 <= slots.chi2 + noise)
-    slots.move(P, r, chi2, taken, shared)
-    slots.before, slots.stretch = np.where(taken, s, 0.0), stretch
+    rho = (fits.chi2 - chi2) / predicted
+    taken = (chi2 < fits.chi2) & (rho > np.where(fits.n_iter < EARLY, POOR, GAINS)) & (predicted > 0)
+    taken |= flat & (chi2 <= fits.chi2 + noise)
+    fits.move(P, r, chi2, taken, shared)
+    fits.before, fits.stretch = np.where(taken, s, 0.0), stretch
     steady = np.maximum(1.0 / 3.0, 1.0 - (2.0 * np.where(taken, rho, 0.0) - 1.0) ** 3)
-    slots.damping = np.where(flat & taken, slots.damping, slots.damping * np.where(taken, steady, slots.growth))
-    slots.growth = np.where(taken, 2.0, 2.0 * slots.growth)
-    slots.n_iter += 1
-    slots.n_flat = np.where(flat, slots.n_flat + 1, 0.0)
-    return _statuses(slots, last, promised <= np.maximum(1e-10 * slots.chi2, noise), options.maxiter)
+    fits.damping = np.where(flat & taken, fits.damping, fits.damping * np.where(taken, steady, fits.growth))
+    fits.growth = np.where(taken, 2.0, 2.0 * fits.growth)
+    fits.n_iter += 1
+    fits.n_flat = np.where(flat, fits.n_flat + 1, 0.0)
+    return _statuses(fits, last, promised <= np.maximum(1e-10 * fits.chi2, noise), options.maxiter)
 
 
-def _statuses(slots: ActiveFits, last: np.ndarray, near: np.ndarray, maxiter: int) -> np.ndarray:
-    status = np.full(slots.ids.size, FitStatus.NOT_ATTEMPTED, dtype=np.int8)
-    status[slots.n_iter >= maxiter] = FitStatus.MAX_ITERATIONS
-    stuck = (slots.damping > STUCK) | (slots.n_flat >= FLAT)
+def _statuses(fits: ActiveFits, last: np.ndarray, near: np.ndarray, maxiter: int) -> np.ndarray:
+    status = np.full(fits.ids.size, FitStatus.NOT_ATTEMPTED, dtype=np.int8)
+    status[fits.n_iter >= maxiter] = FitStatus.MAX_ITERATIONS
+    stuck = (fits.damping > STUCK) | (fits.n_flat >= FLAT)
     status[stuck] = np.where(near[stuck], FitStatus.CONVERGED, FitStatus.NO_PROGRESS)
     status[last] = FitStatus.CONVERGED
-    status[~np.isfinite(slots.chi2) | ~np.all(np.isfinite(slots.g), axis=0)] = FitStatus.NONFINITE_MODEL
+    status[~np.isfinite(fits.chi2) | ~np.all(np.isfinite(fits.g), axis=0)] = FitStatus.NONFINITE_MODEL
     return status
 
 
-def _stretch(slots: ActiveFits, s: np.ndarray, scale: np.ndarray, promised: np.ndarray) -> np.ndarray:
+def _stretch(fits: ActiveFits, s: np.ndarray, scale: np.ndarray, promised: np.ndarray) -> np.ndarray:
     """Factor of the step of fits that approach their minimum at a steady rate, shape (b,)."""
-    now, then = s * scale, slots.before * scale
+    now, then = s * scale, fits.before * scale
     along, long, short = (np.sum(a * b, axis=0) for a, b in ((now, then), (then, then), (now, now)))
     rate = along / long
-    factor = slots.stretch / (1.0 - rate)
-    steady = (promised <= NEAR * slots.chi2) & (slots.damping < NEAR) & (along * along >= ALIGNED * long * short)
-    return np.where(steady & (factor > 0.4), np.minimum(factor, LONGER * slots.stretch), 1.0)
+    factor = fits.stretch / (1.0 - rate)
+    steady = (promised <= NEAR * fits.chi2) & (fits.damping < NEAR) & (along * along >= ALIGNED * long * short)
+    return np.where(steady & (factor > 0.4), np.minimum(factor, LONGER * fits.stretch), 1.0)
 
 
 def _bend(
-    slots: ActiveFits,
+    fits: ActiveFits,
     s: np.ndarray,
     M: np.ndarray,
     shift: np.ndarray,
@@ -177,19 +160,19 @@ def _bend(
     difference; left out where it is not small against the step, as it then tells nothing.
     """
     out = np.zeros_like(s)
-    which = np.flatnonzero((slots.n_iter >= SLOW) & ~last)
+    which = np.flatnonzero((fits.n_iter >= SLOW) & ~last)
     if not which.size:
         return out
     which = at_least_two(which)
     s, M, shift, scale, used = (columns(a, which) for a in (s, M, shift, scale, used))
-    inputs, w, J = slots.jacobian(which)
-    y, r, P = columns(slots.y, which), columns(slots.r, which), columns(slots.P, which)
-    P[slots.ours] += ALONG * s
-    beside = y - slots.problem.evaluate(inputs, slots.model_parameters(slots.tied(P), which))
+    inputs, w, J = fits.jacobian(which)
+    y, r, P = columns(fits.y, which), columns(fits.r, which), columns(fits.P, which)
+    P[fits.ours] += ALONG * s
+    beside = y - fits.problem.evaluate(inputs, fits.model_parameters(fits.tied(P), which))
     along = np.zeros_like(r)
     for m, c in enumerate(J):
         along += s[m] * c
-    second = (2.0 / ALONG) * ((weighted(slots.problem, beside, w) - r) / ALONG + along)
+    second = (2.0 / ALONG) * ((weighted(fits.problem, beside, w) - r) / ALONG + along)
     push = np.stack([dot(c, second) for c in J])
     a = _solve(M, np.where(used, push / scale, 0.0), shift[:, None])[:, 0]
     small = np.sum(a * a, axis=0) <= ALPHA**2 * np.sum((s * scale) ** 2, axis=0)

@@ -33,7 +33,7 @@ from xr_modelfit.fitters.covariance import ON_BOUND, Judgement, of_all_parameter
 from xr_modelfit.fitters.sums import along, dot
 from xr_modelfit.models.problem import Problem
 
-__all__ = ["SQUARES", "WORST", "Design", "Verdict", "design_of", "inverse_of", "solve_normal"]
+__all__ = ["SQUARES", "WORST", "Design", "Solution", "design_of", "inverse_of", "solve_normal"]
 
 WORST = 1e5  # trace of H^-1: the covariance is good to ten digits
 _REFINED = 1e-4  # of a standard error: a refinement that small leaves nothing to a second one
@@ -43,38 +43,20 @@ _WEIGHTS = (1e-90, 1e90)  # sums of squared weights: neither they nor squares of
 
 @dataclass(frozen=True)
 class Design:
-    """A linear model at the samples of a fit, or of all fits.
+    """A linear model at the samples of a fit, or of all fits."""
 
-    Parameters
-    ----------
-    offset : ndarray, shape (n, 1) or (n, b), or None
-        ``f(0)``; None where it is 0.
-    columns : list of k ndarray, shape (n, 1) or (n, b)
-        ``C``.
-    unusable : ndarray of bool, shape (n,)
-        Samples at which the model of all fits is no number; offset and columns are 0 there.
-    """
-
-    offset: np.ndarray | None
-    columns: list[np.ndarray]
-    unusable: np.ndarray
+    offset: np.ndarray | None  # f(0), (n, 1) or (n, b); None where it is 0
+    columns: list[np.ndarray]  # C, k of (n, 1) or (n, b)
+    unusable: np.ndarray  # (n,), where the model of all fits is no number; offset and columns are 0 there
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What became of ``b`` fits; those that are not ``clear`` have no values that count.
+class Solution:
+    """Solutions of ``b`` fits; those that are not ``clear`` have no values that count."""
 
-    Parameters
-    ----------
-    parameters : ndarray, shape (K, b)
-    judgement : Judgement
-        As if weights were one over the standard errors of the data.
-    clear : ndarray of bool, shape (b,)
-    """
-
-    parameters: np.ndarray
-    judgement: Judgement
-    clear: np.ndarray
+    parameters: np.ndarray  # (K, b)
+    judgement: Judgement  # as if weights were one over the standard errors of the data
+    clear: np.ndarray  # (b,)
 
 
 def design_of(problem: Problem, inputs: Sequence[np.ndarray]) -> Design:
@@ -105,7 +87,7 @@ def solve_normal(
     m: np.ndarray | None,
     n_points: np.ndarray,
     bounds: tuple[np.ndarray, np.ndarray],
-) -> Verdict:
+) -> Solution:
     """Solve and judge fits of which no free parameter is held.
 
     Parameters
@@ -151,7 +133,7 @@ def solve_normal(
     T, _ = slopes_of_ties(problem, P[:, : inverse.shape[2]])
     covariance = of_all_parameters(problem, inverse, T, active, ~active)
     covariance = np.broadcast_to(covariance, (*covariance.shape[:2], b))
-    return Verdict(P, Judgement(covariance, chi2, clear, clear, clear, clear, np.zeros(b, dtype=bool)), clear)
+    return Solution(P, Judgement(covariance, chi2, clear, clear, clear, clear, np.zeros(b, dtype=bool)), clear)
 
 
 def _without(unusable: np.ndarray, a: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Whether chi-square falls beside a place where it is level.
 
 Where parameters are hardly told apart, the covariance says little of how chi-square runs: it may be level at first, and
-fall further on. So it is looked at to both sides of the parameter that the others make up for best, while these follow
+fall further on. So it is computed to both sides of the parameter that the others make up for best, while these follow
 by linear steps.
 
 Shapes: ``K`` parameters, ``k`` free ones, ``n`` samples, ``b`` fits.
@@ -13,10 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xr_modelfit.analysis.derivatives import weighted
+from xr_modelfit.fitters.fit_columns import FitColumns
 from xr_modelfit.fitters.gram_schmidt import factorise
 from xr_modelfit.fitters.sums import norm2
-from xr_modelfit.models.problem import Problem
 
 __all__ = ["FALLS", "HARDLY", "falls_beside"]
 
@@ -27,13 +26,7 @@ _STEPS = 3
 
 
 def falls_beside(
-    problem: Problem,
-    inputs: Sequence[np.ndarray],
-    y: np.ndarray,
-    w: np.ndarray,
-    P: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
+    fits: FitColumns,
     J: Sequence[np.ndarray],
     active: np.ndarray,
     precision: np.ndarray,
@@ -41,15 +34,12 @@ def falls_beside(
     alone: np.ndarray,
     enough: np.ndarray,
 ) -> np.ndarray:
-    """Whether chi-square is below ``enough`` (b,) beside ``P`` (K, b).
+    """Whether chi-square is below ``enough`` (b,) beside the fits.
 
-    Parameters
-    ----------
-    J : sequence of k ndarray, shape (n, b)
-        Weighted derivatives at ``P``, of the parameters that are ``active`` (k, b).
-    variance, alone : ndarray, shape (k, b)
-        Squared standard errors, and their ratio to those that each parameter would have alone.
+    ``J``, k of (n, b): weighted derivatives there, of the parameters that are ``active`` (k, b). ``variance``,
+    ``alone``, (k, b): squared standard errors, and their ratio to those that each parameter would have alone.
     """
+    problem, P, low, high = fits.problem, fits.P, fits.low, fits.high
     numbers, every = np.argmax(alone, axis=0), np.arange(P.shape[1])
     ours = np.flatnonzero(problem.free)
     led = (ours[numbers], every)
@@ -61,8 +51,7 @@ def falls_beside(
             Q = P.copy()
             Q[led] = np.clip(P[led] + side * size * sigma, low[led], high[led])
             for _ in range(_STEPS):
-                r = weighted(problem, y - problem.evaluate(inputs, problem.with_ties(Q)), w)
+                r = fits.residual(problem.with_ties(Q))
                 Q[ours] = np.clip(Q[ours] + factors.solve(factors.remove(r)[0]), low[ours], high[ours])
-            r = weighted(problem, y - problem.evaluate(inputs, problem.with_ties(Q)), w)
-            falls |= norm2(r) < enough
+            falls |= norm2(fits.residual(problem.with_ties(Q))) < enough
     return falls
