@@ -21,10 +21,24 @@ from xr_modelfit.fitters.covariance import (
     on_bound,
     slopes_of_ties,
 )
-from xr_modelfit.fitters.normal import SQUARES, WORST, inverse_of
+from xr_modelfit.fitters.normal import SQUARES, WORST
+from xr_modelfit.fitters.small_systems import inverse_of
 from xr_modelfit.models.problem import Problem
 
-__all__ = ["LastStep", "judge_clear"]
+__all__ = ["LIMITS", "LastStep", "Limits", "judge_clear"]
+
+
+class Limits(NamedTuple):
+    """What a clear case is, for both engines."""
+
+    on_bound: float = ON_BOUND
+    at_minimum: float = AT_MINIMUM
+    worst: float = WORST
+    shortest: float = SQUARES[0]
+    longest: float = SQUARES[1]
+
+
+LIMITS = Limits()
 
 
 class LastStep(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 
 from xr_modelfit.analysis.derivatives import jacobian, mended, values, weighted
 from xr_modelfit.fitters.chunking import at_least_two
-from xr_modelfit.fitters.contract import Fits
+from xr_modelfit.fitters.contract import Fits, Rules
 from xr_modelfit.fitters.sums import columns, dot, norm2
 from xr_modelfit.models.problem import Problem
 
@@ -18,7 +18,6 @@ __all__ = ["ActiveFits"]
 
 Shared = list[np.ndarray] | None
 
-FIRST_DAMPING = 1e-1
 _SUDDEN = 1e8  # growth of the square of a column from one step to the next that is looked into
 
 
@@ -44,26 +43,28 @@ class ActiveFits:
     before: np.ndarray  # (k, b), the step before
     stretch: np.ndarray  # its factor
 
-    cautious = 0  # iterations that go at most nine tenths of the way to a bound
+    cautious = 0.0  # see `Rules`
 
-    def __init__(self, problem: Problem, inputs: Sequence[np.ndarray], y: np.ndarray, w: np.ndarray | None) -> None:
+    def __init__(
+        self, problem: Problem, rules: Rules, inputs: Sequence[np.ndarray], y: np.ndarray, w: np.ndarray | None
+    ) -> None:
         # inputs (n, 1) or (n, b); y, w and the weighted residual r (n, b)
-        self.problem, self.inputs, self.y, self.w = problem, inputs, y, w
+        self.problem, self.rules, self.inputs, self.y, self.w = problem, rules, inputs, y, w
         self.r = y
         self.plain = np.ones(y.shape[1], dtype=bool)  # whether the parameters may as well be those of the model
         self.ours = np.flatnonzero(problem.free)
 
     @classmethod
-    def filled(cls, fits: Fits, ids: np.ndarray) -> "ActiveFits":
+    def filled(cls, fits: Fits, ids: np.ndarray, rules: Rules) -> "ActiveFits":
         """Fits ``ids`` at their starts; never fewer than two columns, see `fitters.sums`."""
         ids, problem = at_least_two(ids), fits.problem
         at = fits.columns(ids)
-        self = cls(problem, at.inputs, at.y, at.w)
+        self = cls(problem, rules, at.inputs, at.y, at.w)
         b, k = ids.size, self.ours.size
         self.ids, self.low, self.high = ids, at.low, at.high
         self.free = ~(self.low == self.high)[self.ours]
         self.P = problem.with_ties(at.P)
-        self.damping, self.growth = np.full(b, FIRST_DAMPING), np.full(b, 2.0)
+        self.damping, self.growth = np.full(b, rules.first_damping), np.full(b, 2.0)
         self.n_iter, self.n_flat = np.zeros(b), np.zeros(b)
         self.dof = np.maximum(fits.samples.n_points[ids] - np.count_nonzero(self.free, axis=0), 1.0)
         self.size2 = norm2(at.y if at.w is None else at.y * at.w)
@@ -91,7 +92,7 @@ class ActiveFits:
         which = at_least_two(which)
         w = None if self.w is None else columns(self.w, which)
         inputs = [x if x.shape[1] == 1 else columns(x, which) for x in self.inputs]
-        new = ActiveFits(self.problem, inputs, columns(self.y, which), w)
+        new = ActiveFits(self.problem, self.rules, inputs, columns(self.y, which), w)
         new.r = columns(self.r, which)
         for name in _STATE:
             setattr(new, name, columns(getattr(self, name), which))
@@ -105,7 +106,7 @@ class ActiveFits:
 
         inputs = [x if x is z else beside(x, z) for x, z in zip(self.inputs, other.inputs, strict=True)]
         w = None if self.w is None or other.w is None else beside(self.w, other.w)
-        new = ActiveFits(self.problem, inputs, beside(self.y, other.y), w)
+        new = ActiveFits(self.problem, self.rules, inputs, beside(self.y, other.y), w)
         new.r = beside(self.r, other.r)
         for name in _STATE:
             setattr(new, name, beside(getattr(self, name), getattr(other, name)))

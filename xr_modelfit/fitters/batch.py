@@ -16,7 +16,7 @@ from xr_modelfit.fitters.acceptance import LastStep, judge_clear
 from xr_modelfit.fitters.active_fits import ActiveFits
 from xr_modelfit.fitters.chunking import isolate_errors, most_fits
 from xr_modelfit.fitters.compiled.engine import solve_fits
-from xr_modelfit.fitters.contract import FitArrays, Fits, Notes, Options
+from xr_modelfit.fitters.contract import FitArrays, Fits, Notes, Rules
 from xr_modelfit.fitters.levenberg_marquardt import step
 from xr_modelfit.fitters.linear import solve_directly
 from xr_modelfit.fitters.sums import columns
@@ -71,14 +71,14 @@ class BatchLSQFitter:
     info_names: ClassVar[tuple[str, ...]] = ()
 
     @property
-    def options(self) -> Options:
+    def rules(self) -> Rules:
         """When a fit is done."""
-        return Options(self.maxiter, self.ftol, self.xtol, self.gtol)
+        return Rules(self.maxiter, self.ftol, self.xtol, self.gtol)
 
     @property
-    def second_try(self) -> Options:
+    def second_try(self) -> Rules:
         """Fits that failed are tried once more, with fewer iterations: most have no minimum to go to."""
-        return self.options._replace(maxiter=min(self.maxiter, _AGAIN))
+        return self.rules._replace(maxiter=min(self.maxiter, _AGAIN))
 
     def described(self, problem: Problem) -> dict[str, Any]:
         """What the record of a fit says of the fitter."""
@@ -104,7 +104,7 @@ class BatchLSQFitter:
         def solved(ids: np.ndarray) -> None:
             with np.errstate(all="ignore"):
                 if fits.problem.source is not None:
-                    ids = solve_fits(fits, ids, self.options, out)
+                    ids = solve_fits(fits, ids, self.rules, out)
                 elif fits.problem.traits.linear:
                     ids = solve_directly(fits, ids, out)
                 self._iterated(fits, ids, out)
@@ -123,7 +123,7 @@ class BatchLSQFitter:
         while waiting.size or active is not None:
             room = most - (0 if active is None else active.ids.size)
             if waiting.size and room > 0:
-                fresh = ActiveFits.filled(fits, waiting[:room])
+                fresh = ActiveFits.filled(fits, waiting[:room], self.rules)
                 waiting = waiting[room:]
                 active = fresh if active is None else active.joined(fresh)
             assert active is not None
@@ -136,9 +136,9 @@ class BatchLSQFitter:
         self, active: ActiveFits, n_points: np.ndarray, out: FitArrays, ended: list[Ended]
     ) -> ActiveFits | None:
         """Iterate until a fifth of the fits is done (copying columns is not free), and drop those."""
-        alive, options = np.ones(active.ids.size, dtype=bool), self.options
+        alive = np.ones(active.ids.size, dtype=bool)
         while True:
-            status = step(active, options)
+            status = step(active)
             done = alive & (status != FitStatus.NOT_ATTEMPTED)
             if done.any():
                 ids = active.ids[done]

@@ -20,16 +20,36 @@ from xr_modelfit.fitters.samples import Samples
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.status import FitStatus
 
-__all__ = ["FitArrays", "Fits", "Fitter", "Notes", "Options"]
+__all__ = ["FitArrays", "Fits", "Fitter", "Notes", "Rules"]
 
 
-class Options(NamedTuple):
-    """When a fit is done; see `fitters.batch.BatchLSQFitter`."""
+class Rules(NamedTuple):
+    """When a fit is done (`fitters.batch.BatchLSQFitter`), and the constants of its steps, for both engines."""
 
-    maxiter: int
+    maxiter: float
     ftol: float
     xtol: float
     gtol: float
+    cautious: float = 0.0  # iterations that go at most ``reach`` of the way to a bound
+    reach: float = 0.9
+    first_damping: float = 1e-1
+    slow: float = 25.0  # iterations after which a fit gets the acceleration, and forgets its start
+    along: float = 0.1  # of the step, for the second derivative along it
+    alpha: float = 0.75  # largest acceleration against the step, in the scaling
+    forget: float = 0.5  # of the largest lengths of the columns, each step of a slow fit
+    singular: float = 1e-14  # a pivot of the scaled matrix below this is no direction
+    rounding: float = 8 * 2.0**-52
+    noise: float = 1e-12  # of chi-square, by rounding of the model
+    at_end: float = 1e-10  # of chi-square: a fit that is stuck with less to gain has converged
+    stuck: float = 1e14  # damping beyond which no step is seen
+    flat: float = 20.0  # steps in a row that chi-square cannot judge
+    near: float = 1e-2  # of chi-square promised, and damping, below which steps shrink at a steady rate
+    aligned: float = 0.8  # squared cosine of two steps along one line
+    shortest: float = 0.4  # factor of such a step
+    longest: float = 3.0  # times the factor of the step before
+    early: float = 5.0  # iterations in which a step must gain what it promises
+    poor: float = 0.5  # of the promised gain: less is not enough early
+    gains: float = 1e-4  # of the promised gain: less is never enough
 
 
 @dataclass(frozen=True)
@@ -114,7 +134,7 @@ class Fitter(Protocol):
     """A fitter for blocks: arrays in, arrays out."""
 
     @property
-    def second_try(self) -> Options | None:
+    def second_try(self) -> Rules | None:
         """When a second try is done; None where there is none."""
         ...
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from xr_modelfit.fitters.active_fits import ActiveFits
-from xr_modelfit.fitters.contract import Fits, Options
+from xr_modelfit.fitters.contract import Fits, Rules
 from xr_modelfit.fitters.second_try.distances import visible
 from xr_modelfit.fitters.second_try.tries import Refit, run
 from xr_modelfit.fitters.sums import norm2
@@ -34,7 +34,7 @@ def rest_on_flat(
     fits: Fits,
     before: Refit,
     free: np.ndarray,
-    options: Options,
+    rules: Rules,
     slow: np.ndarray,
     accepted: Callable[[Refit, np.ndarray], np.ndarray],
 ) -> tuple[Refit, np.ndarray, np.ndarray]:
@@ -78,13 +78,13 @@ def rest_on_flat(
             if not some.any():
                 continue
             todo, at = todo[some], at.part(some)
-            held = _held(fits, at, j, value[some], options)
+            held = _held(fits, at, j, value[some], rules)
             fine = np.all(np.isfinite(held.P), axis=1) & (held.chi2 <= at.chi2 * (1.0 + _SAME))
             held = held._replace(good=fine)  # judged below, whatever rounding made of the last steps
             fine[fine] = accepted(held.part(fine), _only(j, held.P[fine]))
             fine[fine] = _is_sound(fits, held.part(fine), j)
             level[todo[fine]] = True
-            fine[fine] = _is_minimum(fits, held.part(fine), j, options)
+            fine[fine] = _is_minimum(fits, held.part(fine), j, rules)
             done = todo[fine]
             best.P[done], best.chi2[done], best.n_iter[done] = held.P[fine], held.chi2[fine], held.n_iter[fine]
             best.good[done], which[done, j] = True, True
@@ -123,11 +123,11 @@ def _beside_middle(fits: Fits, at: Refit, j: int) -> np.ndarray:
     return at.P[:, j] + _UNSEEN * visible(fits, at, j, 1.0, _SEEN)
 
 
-def _held(fits: Fits, at: Refit, j: int, value: np.ndarray, options: Options) -> Refit:
+def _held(fits: Fits, at: Refit, j: int, value: np.ndarray, rules: Rules) -> Refit:
     """The same fits with parameter ``j`` held at ``value`` (b,)."""
     P, low, high = at.P.copy(), fits.low.copy(), fits.high.copy()
     P[:, j] = low[at.ids, j] = high[at.ids, j] = value
-    return run(ActiveFits, replace(fits.starting_at(at.ids, P), low=low, high=high), at.ids, options)
+    return run(ActiveFits, replace(fits.starting_at(at.ids, P), low=low, high=high), at.ids, rules)
 
 
 def _is_sound(fits: Fits, at: Refit, j: int) -> np.ndarray:
@@ -148,7 +148,7 @@ def _is_sound(fits: Fits, at: Refit, j: int) -> np.ndarray:
     return sound
 
 
-def _is_minimum(fits: Fits, at: Refit, j: int, options: Options) -> np.ndarray:
+def _is_minimum(fits: Fits, at: Refit, j: int, rules: Rules) -> np.ndarray:
     """Whether chi-square, the others fitted, grows to both sides of where parameter ``j`` is held, shape (b,)."""
     minimum = np.ones(at.ids.size, dtype=bool)
     for side in (-1.0, 1.0):
@@ -158,7 +158,7 @@ def _is_minimum(fits: Fits, at: Refit, j: int, options: Options) -> np.ndarray:
         moves = minimum & (value != at.P[:, j])
         if moves.any():
             some = at.part(moves)
-            beside = _held(fits, some, j, value[moves], options)
+            beside = _held(fits, some, j, value[moves], rules)
             grown = some.chi2 * (1.0 + _GROWTH * _SEEN**2 / fits.dof(some.ids))
             minimum[moves] &= ~(beside.chi2 < grown)  # the model may also end there
     return minimum

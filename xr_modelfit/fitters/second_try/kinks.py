@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xr_modelfit.fitters.contract import Fits, Options
+from xr_modelfit.fitters.contract import Fits, Rules
 from xr_modelfit.fitters.saddle_test import FALLS
 from xr_modelfit.fitters.second_try.distances import effects
 from xr_modelfit.fitters.second_try.saddles import lowest_of
@@ -23,7 +23,7 @@ _ROUNDS = 3
 _SIZES = (0.3, 1.0, 3.0)  # standard errors of a parameter alone
 
 
-def past_kinks(fits: Fits, before: Refit, options: Options) -> Refit:
+def past_kinks(fits: Fits, before: Refit, rules: Rules) -> Refit:
     """Fits anew from where chi-square is lower beside; ``good`` where they have converged to less."""
     best = before.copy()
     todo = np.arange(best.ids.size)
@@ -34,7 +34,7 @@ def past_kinks(fits: Fits, before: Refit, options: Options) -> Refit:
         todo = todo[lower]
         if not todo.size:
             break
-        new = try_again(fits.starting_at(best.ids[todo], P[lower]), best.ids[todo], options)
+        new = try_again(fits.starting_at(best.ids[todo], P[lower]), best.ids[todo], rules)
         better = new.good & (new.chi2 < best.chi2[todo])
         todo = todo[better]
         best.P[todo], best.chi2[todo], best.good[todo] = new.P[better], new.chi2[better], True

@@ -28,7 +28,7 @@ class OwnBasis(ActiveFits):
     Rows ``which`` of ``P`` hold numbers in that basis: the parameters are ``origin + inverse q``.
     """
 
-    cautious = 12
+    cautious = 12.0
 
     def begin(self) -> None:
         """Solve for the linear parameters, and count those without bounds from there."""

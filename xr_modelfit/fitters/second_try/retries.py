@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from xr_modelfit.fitters.chunking import chunks, isolate_errors
-from xr_modelfit.fitters.contract import Fits, Options
+from xr_modelfit.fitters.contract import Fits, Rules
 from xr_modelfit.fitters.covariance import AT_MINIMUM, Judgement
 from xr_modelfit.fitters.second_try.distances import run_away
 from xr_modelfit.fitters.second_try.flat_places import rest_on_flat
@@ -33,14 +33,14 @@ def retry(verdicts: Verdicts) -> None:
 
     ``verdicts`` is written to, where a fit is good now.
     """
-    options = verdicts.task.fitter.second_try
-    if options is None:
+    rules = verdicts.task.fitter.second_try
+    if rules is None:
         return
     traits = verdicts.fits.problem.traits
     has_kinks = traits.traced is not None and not traits.smooth  # chi-square has a minimum between any two kinks
     good = verdicts.status > 0
     which = np.isin(verdicts.status, _FAILED)
-    if options.xtol < AT_MINIMUM:
+    if rules.xtol < AT_MINIMUM:
         which |= good & ~verdicts.at_minimum
     if has_kinks:
         which |= good
@@ -57,7 +57,7 @@ def retry(verdicts: Verdicts) -> None:
             ids = ids[chosen(ids)]
             if ids.size:
                 with np.errstate(all="ignore"), caught_warnings():
-                    done(_SecondTry(part, ids, options))
+                    done(_SecondTry(part, ids, rules))
 
         for _ in isolate_errors(work, np.arange(part.status.size)):
             pass  # a fit whose model raises stays as it was
@@ -75,8 +75,8 @@ class _SecondTry:
     ``stopped`` is where they have come so far; masks have shape (b,).
     """
 
-    def __init__(self, verdicts: Verdicts, ids: np.ndarray, options: Options) -> None:
-        self.verdicts, self.fits, self.ids, self.options = verdicts, verdicts.fits, ids, options
+    def __init__(self, verdicts: Verdicts, ids: np.ndarray, rules: Rules) -> None:
+        self.verdicts, self.fits, self.ids, self.rules = verdicts, verdicts.fits, ids, rules
         chi2 = verdicts.packed[ids, verdicts.task.layout.fields["chi2"]][:, 0]
         self.stopped = Refit.nowhere(ids, verdicts.parameters[ids])._replace(chi2=chi2)
         self.slow = verdicts.status[ids] == FitStatus.MAX_ITERATIONS
@@ -92,19 +92,19 @@ class _SecondTry:
         self._from_lower(saddle & self.slow)
         lost = self.ids[self.verdicts.status[self.ids] == FitStatus.DEGENERATE]
         if lost.size:
-            self._take(from_beside(self.fits, lost, self.options))
+            self._take(from_beside(self.fits, lost, self.rules))
         lower.good[:] = (self.verdicts.status[lower.ids] <= 0) & flat.any(axis=1)
         self._take(lower, flat)
 
     def go_on(self) -> None:
         """Of good fits that a small step has ended, in directions that are hardly told apart: on from there."""
-        again = try_again(self.fits.starting_at(self.ids, self.stopped.P), self.ids, self.options)
+        again = try_again(self.fits.starting_at(self.ids, self.stopped.P), self.ids, self.rules)
         again.good[:] &= again.chi2 <= self.stopped.chi2
         self._take(again)
 
     def go_lower(self) -> None:
         """Of good fits: to a lower minimum on the other side of a kink."""
-        self._take(past_kinks(self.fits, self.stopped, self.options))
+        self._take(past_kinks(self.fits, self.stopped, self.rules))
 
     @property
     def _bad(self) -> np.ndarray:
@@ -118,22 +118,22 @@ class _SecondTry:
             away[which] = run_away(self.fits, self.ids[which], self.stopped.P[which])
         return away
 
-    def _from(self, fits: Fits, which: np.ndarray, options: Options | None = None) -> None:
+    def _from(self, fits: Fits, which: np.ndarray, rules: Rules | None = None) -> None:
         """From the starts of ``fits``, with linear parameters solved for."""
         which = which & self._bad
         if which.any():
-            again = try_again(fits, self.ids[which], options or self.options)
+            again = try_again(fits, self.ids[which], rules or self.rules)
             self._take(again)
             self.stopped = _lower(self.stopped, again, which)
 
     def _go_on(self, which: np.ndarray) -> None:
         """From where they have stopped, while that gets markedly lower; each time with twice as many iterations."""
-        rounds = _ROUNDS if self.options.maxiter >= _PATIENT else 1  # who allows few wants an answer soon
+        rounds = _ROUNDS if self.rules.maxiter >= _PATIENT else 1  # who allows few wants an answer soon
         for doubled in range(rounds):
             if not (which & self._bad).any():
                 break
             before, fits = self.stopped.chi2, self.fits.starting_at(self.ids, self.stopped.P)
-            self._from(fits, which, self.options._replace(maxiter=self.options.maxiter * 2**doubled))
+            self._from(fits, which, self.rules._replace(maxiter=self.rules.maxiter * 2**doubled))
             which = which & (self.stopped.chi2 < before * (1.0 - _MARKEDLY / self.fits.dof(self.ids)))
 
     def _from_lower(self, which: np.ndarray) -> tuple[Refit, np.ndarray]:
@@ -141,7 +141,7 @@ class _SecondTry:
         some = self.stopped.part(which & self._bad)
         if not some.ids.size:
             return some, np.zeros(some.P.shape, dtype=bool)
-        lower, flat = from_lower(self.fits, some, self.options)
+        lower, flat = from_lower(self.fits, some, self.rules)
         self._take(lower)
         return lower, flat
 
@@ -150,7 +150,7 @@ class _SecondTry:
         saddle = np.zeros(self.ids.size, dtype=bool)
         if which.any():
             some, free, slow = self.stopped.part(which), self.verdicts.free, self.slow[which]
-            rest, held, saddle[which] = rest_on_flat(self.fits, some, free, self.options, slow, self._accepted)
+            rest, held, saddle[which] = rest_on_flat(self.fits, some, free, self.rules, slow, self._accepted)
             self._take(rest, held)
         return saddle
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from xr_modelfit.analysis.derivatives import accuracy
 from xr_modelfit.fitters.chunking import chunks
-from xr_modelfit.fitters.contract import Fits, Options
+from xr_modelfit.fitters.contract import Fits, Rules
 from xr_modelfit.fitters.fit_columns import FitColumns
 from xr_modelfit.fitters.gram_schmidt import factorise
 from xr_modelfit.fitters.saddle_test import FALLS
@@ -32,7 +32,7 @@ _PAIRS = (-4.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 4.0)  # the same for two parame
 _STEPS = 2
 
 
-def from_lower(fits: Fits, before: Refit, options: Options) -> tuple[Refit, np.ndarray]:
+def from_lower(fits: Fits, before: Refit, rules: Rules) -> tuple[Refit, np.ndarray]:
     """Fits anew from the lowest place beside where they have stopped, as long as there is one.
 
     Also bool (b, K): parameters that have no slope at all, such as the edges of a box, where it is not lower beside.
@@ -49,7 +49,7 @@ def from_lower(fits: Fits, before: Refit, options: Options) -> tuple[Refit, np.n
         todo, P = todo[lower], P[lower]
         if not todo.size:
             break
-        new = try_again(fits.starting_at(best.ids[todo], P), best.ids[todo], options)
+        new = try_again(fits.starting_at(best.ids[todo], P), best.ids[todo], rules)
         better = new.chi2 < best.chi2[todo]
         at = todo[better]
         best.P[at], best.chi2[at], best.good[at] = new.P[better], new.chi2[better], new.good[better]

@@ -15,7 +15,7 @@ import numpy as np
 from xr_modelfit.fitters.active_fits import ActiveFits
 from xr_modelfit.fitters.chunking import at_least_two, chunks
 from xr_modelfit.fitters.compiled.engine import solve_fits
-from xr_modelfit.fitters.contract import FitArrays, Fits, Options
+from xr_modelfit.fitters.contract import FitArrays, Fits, Rules
 from xr_modelfit.fitters.levenberg_marquardt import step
 from xr_modelfit.fitters.second_try.own_basis import OwnBasis
 from xr_modelfit.fitters.sums import norm2
@@ -47,12 +47,12 @@ class Refit(NamedTuple):
         return Refit(*(a[which] for a in self))
 
 
-def try_again(fits: Fits, ids: np.ndarray, options: Options) -> Refit:
+def try_again(fits: Fits, ids: np.ndarray, rules: Rules) -> Refit:
     """Fit ``ids`` anew from their starts, with linear parameters in a basis of each fit."""
-    return run(OwnBasis, fits, ids, options)
+    return run(OwnBasis, fits, ids, rules)
 
 
-def from_beside(fits: Fits, ids: np.ndarray, options: Options) -> Refit:
+def from_beside(fits: Fits, ids: np.ndarray, rules: Rules) -> Refit:
     """The best of fits from starts with one parameter elsewhere, where it changes the model by as much as is missing.
 
     A start may lie just between two valleys, or on the wrong side of one.
@@ -63,7 +63,7 @@ def from_beside(fits: Fits, ids: np.ndarray, options: Options) -> Refit:
         for side in (-1.0, 1.0):
             P = fits.starts[ids]
             P[:, j] = np.clip(P[:, j] + side * reach, fits.low[ids, j], fits.high[ids, j])
-            new = try_again(fits.starting_at(ids, P), ids, options)
+            new = try_again(fits.starting_at(ids, P), ids, rules)
             better = new.good & (new.chi2 < best.chi2)
             best.P[better], best.chi2[better], best.n_iter[better] = new.P[better], new.chi2[better], new.n_iter[better]
             best.good[better] = True
@@ -81,41 +81,40 @@ def _reach(fits: Fits, ids: np.ndarray, j: int) -> np.ndarray:
     return reach
 
 
-def run(kind: type[ActiveFits], fits: Fits, ids: np.ndarray, options: Options) -> Refit:
+def run(kind: type[ActiveFits], fits: Fits, ids: np.ndarray, rules: Rules) -> Refit:
     """Iterate fits ``ids`` from their starts until all are done."""
+    rules = rules._replace(cautious=kind.cautious)
     new = Refit.nowhere(ids, np.full((ids.size, fits.problem.n_parameters), np.nan))
     row = np.zeros(fits.samples.y.shape[0], dtype=int)
     row[ids] = np.arange(ids.size)
     for some in chunks(ids, fits.samples.n_values):
-        active = kind.filled(fits, some)
+        active = kind.filled(fits, some, rules)
         if fits.problem.source is None:
-            _iterate(active, options, new, row[some])
+            _iterate(active, new, row[some])
             continue
-        left = _compiled(active, fits, some, options, new, row[some])
+        left = _compiled(active, fits, some, rules, new, row[some])
         if left.size:
             again = at_least_two(left)
-            _iterate(kind.filled(fits, again), options, new, row[again])
+            _iterate(kind.filled(fits, again, rules), new, row[again])
     return new
 
 
-def _compiled(
-    active: ActiveFits, fits: Fits, ids: np.ndarray, options: Options, new: Refit, at: np.ndarray
-) -> np.ndarray:
+def _compiled(active: ActiveFits, fits: Fits, ids: np.ndarray, rules: Rules, new: Refit, at: np.ndarray) -> np.ndarray:
     """Iterate fits by the compiled engine, and write them to the rows ``at`` of ``new``; returns those left undone."""
     plain, out = active.plain, FitArrays.unknown(fits)
     started = fits.starting_at(ids, active.model_parameters(active.P).T)
-    left = solve_fits(started, np.unique(ids[plain]), options, out, active.cautious)
+    left = solve_fits(started, np.unique(ids[plain]), rules, out)
     new.P[at], new.n_iter[at], new.good[at] = out.parameters[ids], out.n_iter[ids], out.status[ids] > 0
     found = fits.columns(ids, out.parameters[ids])
     new.chi2[at] = norm2(found.residual(found.P))
     return np.concatenate([left, np.unique(ids[~plain])])
 
 
-def _iterate(active: ActiveFits, options: Options, new: Refit, at: np.ndarray) -> None:
+def _iterate(active: ActiveFits, new: Refit, at: np.ndarray) -> None:
     """Iterate fits until all are done, and write them to the rows ``at`` of ``new``."""
     left = np.ones(at.size, dtype=bool)
     while left.any():
-        status = step(active, options)
+        status = step(active)
         done = left & (status != FitStatus.NOT_ATTEMPTED)
         if done.any():
             now = active.model_parameters(active.P)
