@@ -24,6 +24,7 @@ import xr_modelfit
 from xr_modelfit import FitStatus
 from xr_modelfit.analysis.traits import find_traits
 from xr_modelfit.fitters.covariance import judge as judge_many
+from xr_modelfit.fitters.fit_columns import FitColumns
 from xr_modelfit.models.expression import result_names
 from xr_modelfit.models.problem import Problem
 
@@ -109,18 +110,9 @@ def judge(
         problem = find_traits(problem, [np.asarray(x, dtype=float)])
         P = problem.with_ties(np.array(parameters, dtype=float))[:, None]
         w = np.ones(np.shape(y)) if w is None else w
-        found = judge_many(
-            problem,
-            [np.asarray(x, dtype=float)[:, None]],
-            np.asarray(y, dtype=float)[:, None],
-            w[:, None],
-            np.array([np.size(y)]),
-            P,
-            (low[:, None], high[:, None]),
-            problem.free[:, None],
-            absolute,
-            np.array([True]),
-        )
+        samples = (np.asarray(a, dtype=float)[:, None] for a in (y, w))
+        fits = FitColumns(problem, [np.asarray(x, dtype=float)[:, None]], *samples, P, low[:, None], high[:, None])
+        found = judge_many(fits, np.array([np.size(y)]), problem.free[:, None], absolute, np.array([True]))
         return SimpleNamespace(
             covariance=found.covariance[:, :, 0],
             stderr=np.sqrt(found.variance[:, 0]),

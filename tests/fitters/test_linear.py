@@ -16,6 +16,7 @@ from bits import assert_same_bits
 
 from xr_modelfit import FitStatus
 from xr_modelfit.fitters import block_arrays, linear
+from xr_modelfit.fitters.fit_columns import FitColumns
 
 N_FITS, N = 30, 61
 HELD = {"fixed": {"frequency": True, "phase": True}}
@@ -212,13 +213,13 @@ def test_both_ways_agree(kind: Kind, gaps: str, weighted: bool, factorised: Call
 
 @pytest.fixture
 def general_fits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many fits are factorised, piece by piece."""
+    """How many fits are factorised, chunk by chunk."""
     seen: list[int] = []
     solve = linear.solve_linear
 
-    def counted(problem: Any, inputs: Any, y: np.ndarray, *rest: Any) -> np.ndarray:
-        seen.append(y.shape[1])
-        return solve(problem, inputs, y, *rest)
+    def counted(fits: FitColumns) -> np.ndarray:
+        seen.append(fits.y.shape[1])
+        return solve(fits)
 
     monkeypatch.setattr(linear, "solve_linear", counted)
     return seen

@@ -25,7 +25,7 @@ from xr_modelfit.estimates.roles import Role, roles_of
 from xr_modelfit.estimates.stars import with_stars
 from xr_modelfit.estimates.terms import Terms, terms_of
 from xr_modelfit.estimates.waves import with_waves
-from xr_modelfit.fitters.chunking import apart, pieces
+from xr_modelfit.fitters.chunking import chunks, isolate_errors
 from xr_modelfit.models.problem import Problem
 
 __all__ = ["Estimates", "Estimator", "estimator_for"]
@@ -125,9 +125,9 @@ class Estimator:
 
         some = np.any(valid, axis=1)
         for group in (np.flatnonzero(whole), np.flatnonzero(some & ~whole)):
-            for piece in pieces(group, n):
+            for piece in chunks(group, n):
                 with np.errstate(all="ignore"):
-                    for ids, _ in apart(work, piece):
+                    for ids, _ in isolate_errors(work, piece):
                         failed[ids] = True
         failed |= ~some
         return Estimates(out, failed)

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.modeling import models
 
 from xr_modelfit.estimates.columns import Fits
-from xr_modelfit.estimates.roles import LENGTH, NUMBER, PLACE, RATE, Role
+from xr_modelfit.estimates.roles import LENGTH, NUMBER, PLACE, Role
 from xr_modelfit.models.expression import parts_of
 from xr_modelfit.models.problem import Problem
 

@@ -67,7 +67,9 @@ def register_estimator(model: Any, function: _Function | None = None) -> Any:
     if not callable(model) or (isinstance(model, type) and not issubclass(model, Model)):
         raise TypeError(f"model is {model!r}; pass a class of astropy models, or a plain function that is fitted.")
     if isinstance(model, type) and issubclass(model, CompoundModel):
-        raise TypeError("model is CompoundModel, the class of all expressions; register its parts, or one custom_model.")
+        raise TypeError(
+            "model is CompoundModel, the class of all expressions; register its parts, or one custom_model."
+        )
     if function is None:
         return lambda found: register_estimator(model, found)
     if not callable(function):

@@ -21,33 +21,37 @@ from xr_modelfit.fitters.covariance import (
     on_bound,
     slopes_of_ties,
 )
-from xr_modelfit.fitters.normal import SQUARES, WORST, inverse_of
+from xr_modelfit.fitters.normal import SQUARES, WORST
+from xr_modelfit.fitters.small_systems import inverse_of
 from xr_modelfit.models.problem import Problem
 
-__all__ = ["LastStep", "judge_clear"]
+__all__ = ["LIMITS", "LastStep", "Limits", "judge_clear"]
+
+
+class Limits(NamedTuple):
+    """What a clear case is, for both engines."""
+
+    on_bound: float = ON_BOUND
+    at_minimum: float = AT_MINIMUM
+    worst: float = WORST
+    shortest: float = SQUARES[0]
+    longest: float = SQUARES[1]
+
+
+LIMITS = Limits()
 
 
 class LastStep(NamedTuple):
-    """Where fits have ended.
+    """Where fits have ended."""
 
-    Parameters
-    ----------
-    P, low, high : ndarray, shape (K, b)
-    H, g : ndarray, shape (k, k, b), (k, b)
-    chi2, size2 : ndarray, shape (b,)
-        Squared lengths of the weighted residual and of the weighted data.
-    n_points : ndarray, shape (b,)
-        Samples that take part.
-    """
-
-    P: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    H: np.ndarray
-    g: np.ndarray
-    chi2: np.ndarray
-    size2: np.ndarray
-    n_points: np.ndarray
+    P: np.ndarray  # (K, b)
+    low: np.ndarray  # (K, b)
+    high: np.ndarray  # (K, b)
+    H: np.ndarray  # (k, k, b)
+    g: np.ndarray  # (k, b)
+    chi2: np.ndarray  # (b,), squared length of the weighted residual
+    size2: np.ndarray  # (b,), squared length of the weighted data
+    n_points: np.ndarray  # (b,), samples that take part
 
 
 def judge_clear(problem: Problem, at: LastStep) -> tuple[Judgement, np.ndarray]:

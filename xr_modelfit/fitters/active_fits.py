@@ -3,13 +3,14 @@
 No operation mixes columns (`fitters.sums`), so that a fit's bits depend on nothing but the fit.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from xr_modelfit.analysis.derivatives import jacobian, mended, values, weighted
 from xr_modelfit.fitters.chunking import at_least_two
-from xr_modelfit.fitters.samples import Samples
+from xr_modelfit.fitters.contract import Fits, Rules
 from xr_modelfit.fitters.sums import columns, dot, norm2
 from xr_modelfit.models.problem import Problem
 
@@ -17,85 +18,56 @@ __all__ = ["ActiveFits"]
 
 Shared = list[np.ndarray] | None
 
-FIRST_DAMPING = 1e-1
 _SUDDEN = 1e8  # growth of the square of a column from one step to the next that is looked into
-
-_STATE = (
-    "ids",
-    "P",
-    "low",
-    "high",
-    "free",
-    "damping",
-    "growth",
-    "n_iter",
-    "n_flat",
-    "dof",
-    "chi2",
-    "size2",
-    "H",
-    "g",
-    "D",
-    "before",
-    "stretch",
-)
 
 
 class ActiveFits:
-    """Fits in flight, one column each.
+    """Fits in flight, one column each."""
 
-    ``y``, ``r``, ``w`` have shape (n, b), inputs (n, 1) or (n, b), ``P`` and bounds (K, b),
-    ``g`` and ``free`` (k, b), ``H`` (k, k, b), the others (b,).
-    """
-
-    ids: np.ndarray
-    P: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    free: np.ndarray
-    damping: np.ndarray
+    # The state of each fit, in `_STATE`:
+    ids: np.ndarray  # (b,)
+    P: np.ndarray  # (K, b)
+    low: np.ndarray  # (K, b)
+    high: np.ndarray  # (K, b)
+    free: np.ndarray  # (k, b)
+    damping: np.ndarray  # (b,), as those without a shape here
     growth: np.ndarray
     n_iter: np.ndarray
-    n_flat: np.ndarray
+    n_flat: np.ndarray  # steps in a row that chi-square cannot judge
     dof: np.ndarray
     chi2: np.ndarray
-    size2: np.ndarray
-    H: np.ndarray
-    g: np.ndarray
-    D: np.ndarray
-    before: np.ndarray
-    stretch: np.ndarray
-    plain: np.ndarray  # whether the parameters may as well be those of the model
-    cautious = 0  # iterations that go at most nine tenths of the way to a bound
+    size2: np.ndarray  # squared length of the weighted data
+    H: np.ndarray  # (k, k, b)
+    g: np.ndarray  # (k, b)
+    D: np.ndarray  # (k, b), the largest lengths of the columns of the Jacobian
+    before: np.ndarray  # (k, b), the step before
+    stretch: np.ndarray  # its factor
 
-    def __init__(self, problem: Problem, inputs: list[np.ndarray], y: np.ndarray, w: np.ndarray | None) -> None:
-        self.problem, self.inputs, self.y, self.w = problem, inputs, y, w
+    cautious = 0.0  # see `Rules`
+
+    def __init__(
+        self, problem: Problem, rules: Rules, inputs: Sequence[np.ndarray], y: np.ndarray, w: np.ndarray | None
+    ) -> None:
+        # inputs (n, 1) or (n, b); y, w and the weighted residual r (n, b)
+        self.problem, self.rules, self.inputs, self.y, self.w = problem, rules, inputs, y, w
         self.r = y
+        self.plain = np.ones(y.shape[1], dtype=bool)  # whether the parameters may as well be those of the model
         self.ours = np.flatnonzero(problem.free)
 
     @classmethod
-    def filled(
-        cls,
-        problem: Problem,
-        samples: Samples,
-        ids: np.ndarray,
-        starts: np.ndarray,
-        bounds: tuple[np.ndarray, np.ndarray],
-    ) -> "ActiveFits":
-        """New fits ``ids`` at their starts; never fewer than two columns, see `fitters.sums`."""
-        ids = at_least_two(ids)
-        inputs, y, w = samples.columns(ids)
-        self = cls(problem, inputs, y, w)
+    def filled(cls, fits: Fits, ids: np.ndarray, rules: Rules) -> "ActiveFits":
+        """Fits ``ids`` at their starts; never fewer than two columns, see `fitters.sums`."""
+        ids, problem = at_least_two(ids), fits.problem
+        at = fits.columns(ids)
+        self = cls(problem, rules, at.inputs, at.y, at.w)
         b, k = ids.size, self.ours.size
-        self.ids = ids
-        self.low, self.high = (np.ascontiguousarray(a[ids].T) for a in bounds)
+        self.ids, self.low, self.high = ids, at.low, at.high
         self.free = ~(self.low == self.high)[self.ours]
-        self.P = problem.with_ties(np.ascontiguousarray(starts[ids].T))
-        self.damping, self.growth = np.full(b, FIRST_DAMPING), np.full(b, 2.0)
+        self.P = problem.with_ties(at.P)
+        self.damping, self.growth = np.full(b, rules.first_damping), np.full(b, 2.0)
         self.n_iter, self.n_flat = np.zeros(b), np.zeros(b)
-        self.dof = np.maximum(samples.n_points[ids] - np.count_nonzero(self.free, axis=0), 1.0)
-        self.size2 = norm2(self._weighed(y))
-        self.plain = np.ones(b, dtype=bool)
+        self.dof = np.maximum(fits.samples.n_points[ids] - np.count_nonzero(self.free, axis=0), 1.0)
+        self.size2 = norm2(at.y if at.w is None else at.y * at.w)
         self.begin()
         self.r, shared = self.residual(self.P)
         self.chi2 = norm2(self.r)
@@ -120,7 +92,7 @@ class ActiveFits:
         which = at_least_two(which)
         w = None if self.w is None else columns(self.w, which)
         inputs = [x if x.shape[1] == 1 else columns(x, which) for x in self.inputs]
-        new = ActiveFits(self.problem, inputs, columns(self.y, which), w)
+        new = ActiveFits(self.problem, self.rules, inputs, columns(self.y, which), w)
         new.r = columns(self.r, which)
         for name in _STATE:
             setattr(new, name, columns(getattr(self, name), which))
@@ -134,7 +106,7 @@ class ActiveFits:
 
         inputs = [x if x is z else beside(x, z) for x, z in zip(self.inputs, other.inputs, strict=True)]
         w = None if self.w is None or other.w is None else beside(self.w, other.w)
-        new = ActiveFits(self.problem, inputs, beside(self.y, other.y), w)
+        new = ActiveFits(self.problem, self.rules, inputs, beside(self.y, other.y), w)
         new.r = beside(self.r, other.r)
         for name in _STATE:
             setattr(new, name, beside(getattr(self, name), getattr(other, name)))
@@ -145,9 +117,6 @@ class ActiveFits:
         found, shared = values(self.problem, self.inputs, self.model_parameters(P))
         r = self.y - found
         return weighted(self.problem, r, self.w, out=r), shared
-
-    def _weighed(self, values: np.ndarray) -> np.ndarray:
-        return values if self.w is None else values * self.w
 
     def move(self, P: np.ndarray, r: np.ndarray, chi2: np.ndarray, taken: np.ndarray, shared: Shared) -> None:
         """Go to ``P`` where the step is taken; ``r`` and ``shared`` are those of `residual` there."""
@@ -209,3 +178,6 @@ class ActiveFits:
             self.g[i, at] = dot(a, r)
             for j in range(i + 1):
                 self.H[i, j, at] = self.H[j, i, at] = dot(a, J[j])
+
+
+_STATE = tuple(ActiveFits.__annotations__)

@@ -6,7 +6,7 @@ are done leave, others take their place, and the temporaries stay in cache.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,11 +14,11 @@ import numpy as np
 from xr_modelfit.extras import needed
 from xr_modelfit.fitters.acceptance import LastStep, judge_clear
 from xr_modelfit.fitters.active_fits import ActiveFits
-from xr_modelfit.fitters.chunking import apart, most_fits
+from xr_modelfit.fitters.chunking import isolate_errors, most_fits
 from xr_modelfit.fitters.compiled.engine import solve_fits
+from xr_modelfit.fitters.contract import FitArrays, Fits, Notes, Rules
 from xr_modelfit.fitters.levenberg_marquardt import step
 from xr_modelfit.fitters.linear import solve_directly
-from xr_modelfit.fitters.samples import FitArrays, Notes, Samples
 from xr_modelfit.fitters.sums import columns
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.status import FitStatus
@@ -71,9 +71,14 @@ class BatchLSQFitter:
     info_names: ClassVar[tuple[str, ...]] = ()
 
     @property
-    def second_try(self) -> BatchLSQFitter:
+    def rules(self) -> Rules:
+        """When a fit is done."""
+        return Rules(self.maxiter, self.ftol, self.xtol, self.gtol)
+
+    @property
+    def second_try(self) -> Rules:
         """Fits that failed are tried once more, with fewer iterations: most have no minimum to go to."""
-        return replace(self, maxiter=min(self.maxiter, _AGAIN))
+        return self.rules._replace(maxiter=min(self.maxiter, _AGAIN))
 
     def described(self, problem: Problem) -> dict[str, Any]:
         """What the record of a fit says of the fitter."""
@@ -92,84 +97,70 @@ class BatchLSQFitter:
         if self.engine == "numba":
             needed("numba", "fast", 'engine="numba"')
 
-    def solve(
-        self,
-        problem: Problem,
-        samples: Samples,
-        attempt: np.ndarray,
-        starts: np.ndarray,
-        bounds: tuple[np.ndarray, np.ndarray],
-        notes: Notes | None = None,
-    ) -> FitArrays:
-        """See `fitters.samples.Fitter`."""
-        out = FitArrays.unknown(samples, problem.n_parameters)
+    def solve(self, fits: Fits, attempt: np.ndarray, notes: Notes | None = None) -> FitArrays:
+        """See `fitters.contract.Fitter`."""
+        out = FitArrays.unknown(fits)
 
         def solved(ids: np.ndarray) -> None:
             with np.errstate(all="ignore"):
-                if problem.source is not None:
-                    ids = solve_fits(problem, samples, ids, starts, bounds, self, out)
-                elif problem.traits.linear:
-                    ids = solve_directly(problem, samples, ids, starts, bounds, out)
-                self._iterated(problem, samples, ids, starts, bounds, out)
+                if fits.problem.source is not None:
+                    ids = solve_fits(fits, ids, self.rules, out)
+                elif fits.problem.traits.linear:
+                    ids = solve_directly(fits, ids, out)
+                self._iterated(fits, ids, out)
 
-        for raising, error in apart(solved, np.flatnonzero(attempt)):
+        for raising, error in isolate_errors(solved, np.flatnonzero(attempt)):
             out.status[raising] = FitStatus.FITTER_ERROR
             if notes is not None:
                 notes.raised(raising.tolist(), error)
         return out
 
-    def _iterated(
-        self,
-        problem: Problem,
-        samples: Samples,
-        waiting: np.ndarray,
-        starts: np.ndarray,
-        bounds: tuple[np.ndarray, np.ndarray],
-        out: FitArrays,
-    ) -> None:
+    def _iterated(self, fits: Fits, waiting: np.ndarray, out: FitArrays) -> None:
         """Iterate all fits, some in flight, the others waiting for a place."""
-        most = most_fits(samples.n_values)
-        slots: ActiveFits | None = None
+        most = most_fits(fits.samples.n_values)
+        active: ActiveFits | None = None
         ended: list[Ended] = []
-        while waiting.size or slots is not None:
-            room = most - (0 if slots is None else slots.ids.size)
+        while waiting.size or active is not None:
+            room = most - (0 if active is None else active.ids.size)
             if waiting.size and room > 0:
-                fresh = ActiveFits.filled(problem, samples, waiting[:room], starts, bounds)
+                fresh = ActiveFits.filled(fits, waiting[:room], self.rules)
                 waiting = waiting[room:]
-                slots = fresh if slots is None else slots.joined(fresh)
-            assert slots is not None
-            slots = self._until_room(slots, samples, out, ended)
-            if slots is None or sum(ids.size for ids, _ in ended) >= _TOGETHER:
-                _judge(problem, ended, out)
+                active = fresh if active is None else active.joined(fresh)
+            assert active is not None
+            active = self._until_room(active, fits.samples.n_points, out, ended)
+            if active is None or sum(ids.size for ids, _ in ended) >= _TOGETHER:
+                _judge(fits.problem, ended, out)
                 ended = []
 
-    def _until_room(self, slots: ActiveFits, samples: Samples, out: FitArrays, ended: list[Ended]) -> ActiveFits | None:
+    def _until_room(
+        self, active: ActiveFits, n_points: np.ndarray, out: FitArrays, ended: list[Ended]
+    ) -> ActiveFits | None:
         """Iterate until a fifth of the fits is done (copying columns is not free), and drop those."""
-        alive = np.ones(slots.ids.size, dtype=bool)
+        alive = np.ones(active.ids.size, dtype=bool)
         while True:
-            status = step(slots, self)
+            status = step(active)
             done = alive & (status != FitStatus.NOT_ATTEMPTED)
             if done.any():
-                ids = slots.ids[done]
-                out.parameters[ids] = slots.P[:, done].T
+                ids = active.ids[done]
+                out.parameters[ids] = active.P[:, done].T
                 out.status[ids] = status[done]
-                out.n_iter[ids] = slots.n_iter[done]
-                ended.append(_last_step(slots, done, samples))
+                out.n_iter[ids] = active.n_iter[done]
+                ended.append(_last_step(active, done, n_points))
                 alive &= ~done
                 left = np.flatnonzero(alive)
                 if not left.size:
                     return None
                 if left.size <= 0.8 * alive.size:
-                    return slots.kept(left)
+                    return active.kept(left)
 
 
-def _last_step(slots: ActiveFits, done: np.ndarray, samples: Samples) -> Ended:
+def _last_step(active: ActiveFits, done: np.ndarray, n_points: np.ndarray) -> Ended:
     """Those of the fits that are done, once each, and where they have ended."""
-    _, first = np.unique(slots.ids[done], return_index=True)
+    _, first = np.unique(active.ids[done], return_index=True)
     which = np.flatnonzero(done)[first]
     names = "P", "low", "high", "H", "g", "chi2", "size2"
-    arrays = {name: columns(getattr(slots, name), which) for name in names}
-    return slots.ids[which], LastStep(n_points=samples.n_points[slots.ids[which]], **arrays)
+    arrays = {name: columns(getattr(active, name), which) for name in names}
+    return active.ids[which], LastStep(n_points=n_points[active.ids[which]], **arrays)
 
 
 def _judge(problem: Problem, ended: list[Ended], out: FitArrays) -> None:

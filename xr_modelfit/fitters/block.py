@@ -11,9 +11,10 @@ import numpy as np
 
 from xr_modelfit.fitters.block_arrays import Block
 from xr_modelfit.fitters.block_task import BlockTask, Role
+from xr_modelfit.fitters.contract import Fits, Notes
 from xr_modelfit.fitters.diagnosis import Ended
 from xr_modelfit.fitters.rows import any_in_row
-from xr_modelfit.fitters.samples import Notes, Samples
+from xr_modelfit.fitters.samples import Samples
 from xr_modelfit.fitters.second_try.retries import retry
 from xr_modelfit.fitters.verdicts import Verdicts
 from xr_modelfit.models.problem import Problem
@@ -76,15 +77,15 @@ def _fitted(block: Block, task: BlockTask, problem: Problem) -> np.ndarray:
     notes = None
     if task.diagnosis is not None or task.raising:
         notes = Notes(errors={} if task.raising else None)
-    solved = task.fitter.solve(problem, given, attempt, starts, (lower, upper), notes)
+    fits = Fits(problem, given, starts, lower, upper)
+    solved = task.fitter.solve(fits, attempt, notes)
     parameters = np.where(attempt[:, None], solved.parameters, np.nan)
     status[attempt] = solved.status[attempt]
     raised = (status == FitStatus.FITTER_ERROR) | (status == FitStatus.NONFINITE_MODEL)
     status[attempt & raised & (n_points < n_free)] = FitStatus.DEGENERATE
-    samples = given
     if solved.valid is not given.valid:
-        samples = replace(given, valid=solved.valid)
-        n_points = np.where(attempt, samples.n_points, n_points)
+        fits = replace(fits, samples=replace(given, valid=solved.valid))
+        n_points = np.where(attempt, fits.samples.n_points, n_points)
 
     fields = task.layout.fields
     packed[:, fields["dof"]] = (n_points - n_free)[:, None]
@@ -96,11 +97,9 @@ def _fitted(block: Block, task: BlockTask, problem: Problem) -> np.ndarray:
     if all_fixed.any():
         with caught_warnings():
             parameters[all_fixed] = problem.with_ties(starts[all_fixed].T).T
-    verdicts = Verdicts(
-        packed, task, problem, samples, status, parameters, (lower, upper), free, np.zeros(block.b, dtype=bool)
-    )
+    verdicts = Verdicts(packed, task, fits, status, parameters, free, np.zeros(block.b, dtype=bool))
     verdicts.judge(solved.judged, notes)
-    retry(verdicts, starts)
+    retry(verdicts)
     dof = (n_points - n_free).astype(float)
     chi2 = packed[:, fields["chi2"]][:, 0]
     packed[:, fields["reduced_chi2"]] = np.where(dof > 0, chi2 / np.where(dof > 0, dof, 1.0), np.nan)[:, None]

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xr_modelfit.fitters.contract import Fitter
 from xr_modelfit.fitters.diagnosis import Diagnosis
-from xr_modelfit.fitters.samples import Fitter
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.spreads import Products, Spread
 from xr_modelfit.quiet import innermost

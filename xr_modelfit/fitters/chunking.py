@@ -1,10 +1,10 @@
-"""Blocks cut into pieces: small enough for the cache, and apart from fits that raise."""
+"""Blocks in chunks that fit into the cache, and fits that raise found among others."""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-__all__ = ["apart", "at_least_two", "most_fits", "pieces"]
+__all__ = ["at_least_two", "chunks", "isolate_errors", "most_fits"]
 
 _ELEMENTS = 262144  # samples at once: enough to outweigh the interpreter, few enough for the cache
 
@@ -19,17 +19,17 @@ def at_least_two(ids: np.ndarray) -> np.ndarray:
     return np.repeat(ids, 2) if ids.size == 1 else ids
 
 
-def pieces(ids: np.ndarray, n: int) -> Iterator[np.ndarray]:
-    """Fits in pieces that stay in cache, none of a single fit."""
+def chunks(ids: np.ndarray, n: int) -> Iterator[np.ndarray]:
+    """Fits of ``n`` values in chunks that stay in cache, none of a single fit."""
     most = most_fits(n)
     for start in range(0, ids.size, most):
         yield at_least_two(ids[start : start + most])
 
 
-def apart(work: Callable[[np.ndarray], None], ids: np.ndarray) -> Iterator[tuple[np.ndarray, Exception]]:
-    """Do ``work`` on all fits, and give back those that make it raise, one by one, with the error.
+def isolate_errors(work: Callable[[np.ndarray], None], ids: np.ndarray) -> Iterator[tuple[np.ndarray, Exception]]:
+    """Do ``work`` on all fits; yields those that make it raise, one by one, with the error.
 
-    The others are found by halving, so that one bad fit costs them a few repeats, not all.
+    They are found by halving, so that one bad fit costs the others a few repeats only.
     """
     try:
         work(ids)
@@ -39,4 +39,4 @@ def apart(work: Callable[[np.ndarray], None], ids: np.ndarray) -> Iterator[tuple
             return
         half = (ids.size + 1) // 2
         for part in (ids[:half], ids[half:]):
-            yield from apart(work, at_least_two(part))
+            yield from isolate_errors(work, at_least_two(part))

@@ -30,8 +30,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from xr_modelfit.analysis.derivatives import OF_DIFFERENCES, accuracy, jacobian, mended, tie_derivatives, weighted
+from xr_modelfit.analysis.derivatives import OF_DIFFERENCES, accuracy, mended, tie_derivatives
 from xr_modelfit.fitters.chunking import at_least_two
+from xr_modelfit.fitters.fit_columns import FitColumns
 from xr_modelfit.fitters.gram_schmidt import factorise
 from xr_modelfit.fitters.saddle_test import FALLS, HARDLY, falls_beside
 from xr_modelfit.fitters.sums import columns, dot, norm2
@@ -48,14 +49,10 @@ NO_SCATTER = 1e-9  # of the spread of the data: the same, where rounding is all 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Judgement on ``b`` fits of ``K`` parameters; every array has the fits last.
+    """Judgement on ``b`` fits of ``K`` parameters; every array has the fits last."""
 
-    ``covariance`` has shape (K, K, b): 0 for fixed parameters, NaN for those on a bound. The
-    others have shape (b,).
-    """
-
-    covariance: np.ndarray
-    chi2: np.ndarray
+    covariance: np.ndarray  # (K, K, b), 0 for fixed parameters, NaN for those on a bound
+    chi2: np.ndarray  # (b,), as all that follow
     finite: np.ndarray
     full_rank: np.ndarray
     stationary: np.ndarray
@@ -75,29 +72,15 @@ class Judgement:
         return Judgement(*(getattr(self, f.name)[..., which] for f in fields(self)))
 
 
-def judge(
-    problem: Problem,
-    inputs: Sequence[np.ndarray],
-    y: np.ndarray,
-    w: np.ndarray,
-    n_points: np.ndarray,
-    P: np.ndarray,
-    bounds: tuple[np.ndarray, np.ndarray],
-    free: np.ndarray,
-    absolute: bool,
-    ended: np.ndarray,
-) -> Judgement:
-    """Judge fits at the parameters ``P``.
+def judge(fits: FitColumns, n_points: np.ndarray, free: np.ndarray, absolute: bool, ended: np.ndarray) -> Judgement:
+    """Judge fits at their parameters.
 
     Parameters
     ----------
-    inputs : sequence of ndarray, shape (n, 1) or (n, b)
-    y, w : ndarray, shape (n, b)
-        Samples and their weights, 0 where a sample is left out.
+    fits : FitColumns
+        With weights.
     n_points : ndarray, shape (b,)
         How many samples take part.
-    P : ndarray, shape (K, b)
-    bounds : pair of ndarray, shape (K, b)
     free : ndarray of bool, shape (K, b)
         Which parameters are free in each fit.
     absolute : bool
@@ -105,17 +88,19 @@ def judge(
     ended : ndarray of bool, shape (b,)
         Which fits say that they have come to an end; no others are looked at beside their parameters.
     """
-    low, high = bounds
+    problem, y, w, P, low, high = fits.problem, fits.y, fits.w, fits.P, fits.low, fits.high
+    assert w is not None
     ours = np.flatnonzero(problem.free)
-    f = problem.evaluate(inputs, P)
-    r = weighted(problem, y - f, w)
+    r = fits.residual(P)
     chi2 = norm2(r)
     finite = np.isfinite(chi2)
     n_free = np.count_nonzero(free, axis=0)
     dof = n_points - n_free
-    J = jacobian(problem, inputs, P, low, high, w=w)
+    some = np.maximum(dof, 1)
+    J = fits.jacobian(P)
     doubtful = finite if problem.traits.complex else finite & ~_all_finite(J)
-    precision = np.where(mended(problem, inputs, w, P, bounds, J, doubtful), OF_DIFFERENCES, accuracy(problem))
+    from_differences = mended(problem, fits.inputs, w, P, (low, high), J, doubtful)
+    precision = np.where(from_differences, OF_DIFFERENCES, accuracy(problem))
     for m, j in enumerate(ours.tolist()):
         J[m] = np.where(free[j], J[m], 0.0)
     length = np.sqrt(np.stack([norm2(c) for c in J])) if J else np.zeros((0, y.shape[1]))
@@ -124,31 +109,28 @@ def judge(
 
     spread, rounding = _scales(y, w)
     downhill = np.stack([dot(c, r) for c in J]) if J else length
-    held = free[ours] & on_bound(length, downhill, chi2, P[ours], low[ours], high[ours], np.maximum(dof, 1), spread)
+    held = free[ours] & on_bound(length, downhill, chi2, P[ours], low[ours], high[ours], some, spread)
     active = free[ours] & ~held
     factors = factorise(J, active, precision)
-    inverse, full_rank = factors.inverse(), factors.full_rank.copy()
+    inverse = factors.inverse()
     z, _ = factors.remove(r)
     removable = np.sum(z * z, axis=0)
-    scatter = np.maximum(chi2 - removable, 0.0) / np.maximum(dof, 1)
-    stationary = removable <= np.maximum(STATIONARY**2 * scatter, np.maximum(EXACT * spread, 4 * rounding) ** 2)
+    scatter = np.maximum(chi2 - removable, 0.0) / some
+    least = np.maximum(EXACT * spread, 4 * rounding) ** 2
+    stationary = removable <= np.maximum(STATIONARY**2 * scatter, least)
     at_minimum = removable <= np.maximum(AT_MINIMUM**2 * scatter, (NO_SCATTER * spread) ** 2)
-    full_rank &= np.count_nonzero(active, axis=0) <= n_points
+    full_rank = factors.full_rank & (np.count_nonzero(active, axis=0) <= n_points)
     alone = factors.S**2 * np.einsum("iib->ib", inverse)
     doubtful = np.any(alone > HARDLY, axis=0) & finite & full_rank & stationary & ended
     if doubtful.any() and not np.array_equal(problem.partly_linear, problem.free):
-        least = np.maximum(FALLS * chi2 / np.maximum(dof, 1), np.maximum(EXACT * spread, 4 * rounding) ** 2)
-        variance = np.einsum("iib->ib", inverse) * chi2 / np.maximum(dof, 1)
+        variance = np.einsum("iib->ib", inverse) * chi2 / some
+        enough = chi2 - np.maximum(FALLS * chi2 / some, least)
         at = at_least_two(np.flatnonzero(doubtful))
-        near = [x if x.shape[1] == 1 else columns(x, at) for x in inputs]
-        falls = falls_beside(
-            problem, near, columns(y, at), columns(w, at), columns(P, at), columns(low, at), columns(high, at),
-            [columns(np.broadcast_to(c, y.shape), at) for c in J], columns(active, at), columns(precision, at),
-            columns(variance, at), columns(alone, at), columns(chi2 - least, at),
-        )  # fmt: skip
+        others = (columns(a, at) for a in (active, precision, variance, alone, enough))
+        falls = falls_beside(fits.taken(at), [columns(np.broadcast_to(c, y.shape), at) for c in J], *others)
         stationary[at[falls]] = at_minimum[at[falls]] = False
     if not absolute:
-        inverse = inverse * np.where(dof > 0, chi2 / np.maximum(dof, 1), np.where(n_free > 0, np.nan, 0.0))
+        inverse = inverse * np.where(dof > 0, chi2 / some, np.where(n_free > 0, np.nan, 0.0))
     covariance = of_all_parameters(problem, inverse, T, active, held)
     covariance[:, :, ~(full_rank & finite)] = np.nan
     covariance[np.isinf(covariance)] = np.nan  # too large for a number

@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from xr_modelfit.fitters.contract import Notes
 from xr_modelfit.fitters.position_model import position_model
-from xr_modelfit.fitters.samples import Notes, Samples
+from xr_modelfit.fitters.samples import Samples
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.quiet import caught_warnings, inner_fits
 from xr_modelfit.status import FitStatus

@@ -20,24 +20,13 @@ __all__ = ["Factors", "factorise"]
 
 @dataclass(frozen=True)
 class Factors:
-    """``J = Q R S`` for every fit.
+    """``J = Q R S`` for every fit."""
 
-    Parameters
-    ----------
-    Q : list of k ndarray, shape (n, b)
-        Zero for columns that are left out.
-    R : ndarray, shape (k, k, b)
-    S : ndarray, shape (k, b)
-    active : ndarray of bool, shape (k, b)
-        Columns that were asked for.
-    full_rank : ndarray of bool, shape (b,)
-    """
-
-    Q: list[np.ndarray]
-    R: np.ndarray
-    S: np.ndarray
-    active: np.ndarray
-    full_rank: np.ndarray
+    Q: list[np.ndarray]  # k of (n, b), zero for columns that are left out
+    R: np.ndarray  # (k, k, b)
+    S: np.ndarray  # (k, b)
+    active: np.ndarray  # (k, b), columns that were asked for
+    full_rank: np.ndarray  # (b,)
 
     def remove(self, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``z = Q'r``, shape (k, b), and what is left of ``r``."""
@@ -59,7 +48,7 @@ class Factors:
 
     def inverse(self) -> np.ndarray:
         """``(J'J)^-1``, shape (k, k, b); 0 in rows and columns that are left out."""
-        X = self._inverse_of_R()
+        X = _inverted(self.R, self.active)
         k = len(self.Q)
         out = np.zeros(self.R.shape)
         for i in range(k):
@@ -69,9 +58,6 @@ class Factors:
                     total = total + X[i, m] * X[j, m]
                 out[i, j] = out[j, i] = total / (self.S[i] * self.S[j])
         return out
-
-    def _inverse_of_R(self) -> np.ndarray:
-        return _inverted(self.R, self.active)
 
 
 def factorise(J: Sequence[np.ndarray], active: np.ndarray, accuracy: float | np.ndarray) -> Factors:

@@ -48,181 +48,136 @@ References
    nonlinear least-squares minimization, arXiv:1201.5885.
 """
 
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from xr_modelfit.analysis.derivatives import weighted
 from xr_modelfit.fitters.active_fits import ActiveFits
 from xr_modelfit.fitters.chunking import at_least_two
+from xr_modelfit.fitters.small_systems import solve
 from xr_modelfit.fitters.sums import columns, dot, norm2
 from xr_modelfit.status import FitStatus
 
-__all__ = ["Options", "step"]
-
-SLOW = 25  # iterations after which a fit gets the acceleration, and forgets its start
-ALONG = 0.1  # of the step, for the second derivative along it
-ALPHA = 0.75  # largest acceleration against the step, in the scaling
-FORGET = 0.5  # of the largest lengths of the columns, each step of a slow fit
-SINGULAR = 1e-14  # a pivot of the scaled matrix below this is no direction
-ROUNDING = 8 * np.finfo(float).eps
-STUCK = 1e14  # damping beyond which no step is seen
-NEAR = 1e-2  # of chi-square promised, and damping, below which steps shrink at a steady rate
-ALIGNED = 0.8  # squared cosine of two steps along one line
-LONGER = 3.0  # times the factor of the step before, at most
-NINE_TENTHS = 0.9
-EARLY = 5  # iterations in which a step must gain what it promises
-POOR = 0.5  # of the promised gain: less is not enough early
-GAINS = 1e-4  # of the promised gain: less is never enough
-FLAT = 20  # steps in a row that chi-square cannot judge
+__all__ = [
+    "System",
+    "Verdict",
+    "away_from_bounds",
+    "is_last",
+    "judge_step",
+    "status_of",
+    "step",
+    "step_inside",
+    "still_promised",
+    "stretch_of",
+    "system_of",
+]  # fmt: skip
 
 
-class Options(Protocol):
-    """When a fit is done; see `fitters.batch.BatchLSQFitter`."""
+class System(NamedTuple):
+    """The system ``(M + diag(shift)) x = h`` of a step in the scale of ``D``; every array has the fits last."""
 
-    @property
-    def maxiter(self) -> int: ...
+    p: np.ndarray  # (k, b)
+    low: np.ndarray  # (k, b)
+    high: np.ndarray  # (k, b)
+    M: np.ndarray  # (k, k, b), H with columns of length 1
+    h: np.ndarray  # (k, b)
+    scale: np.ndarray  # (k, b), x / scale is the step
+    used: np.ndarray  # (k, b), parameters that are free and not on a bound that the gradient points across
+    shift: np.ndarray  # (k, b), the damping
 
-    @property
-    def ftol(self) -> float: ...
+    def part(self, which: np.ndarray) -> "System":
+        """The fits in the columns ``which``."""
+        return System(*(columns(a, which) for a in self))
 
-    @property
-    def xtol(self) -> float: ...
-
-    @property
-    def gtol(self) -> float: ...
+    def crosses(self, s: np.ndarray) -> np.ndarray:
+        """Parameters (k, b) that a step carries across a bound."""
+        return self.used & ((self.p + s < self.low) | (self.p + s > self.high))
 
 
-def step(slots: ActiveFits, options: Options) -> np.ndarray:
+class Verdict(NamedTuple):
+    """What becomes of a step, (b,) each."""
+
+    taken: np.ndarray
+    damping: np.ndarray
+    growth: np.ndarray
+    n_flat: np.ndarray
+    noise: np.ndarray  # of chi-square: it cannot tell smaller reductions
+
+
+def step(fits: ActiveFits) -> np.ndarray:
     """One step of every fit; the status of those that are done, else NOT_ATTEMPTED."""
-    p, g, H = slots.P[slots.ours], slots.g, slots.H
-    low, high = slots.low[slots.ours], slots.high[slots.ours]
-    D = np.sqrt(np.einsum("iib->ib", H))
-    clamped = ((p <= low) & (g <= 0)) | ((p >= high) & (g >= 0))
-    used = slots.free & ~clamped & (D > 0)
-    scale = np.where(used, D, 1.0)
-    M = np.where(used[:, None] & used[None, :], H / (scale[:, None] * scale[None, :]), 0.0)
-    h = np.where(used, g / scale, 0.0)
-    slots.D = np.maximum(np.where(slots.n_iter < SLOW, 1.0, FORGET) * slots.D, D)
-    shift = slots.damping * np.where(used, (slots.D / scale) ** 2, 1.0)
-    x = _solve(M, h, np.stack([np.zeros_like(shift), shift], axis=1))
-    gain = h * x[:, 0]
-    stays = used & (p + x[:, 0] / scale == p)  # no number is nearer to the minimum
-    rest = np.sum(np.where(stays, 0.0, np.abs(gain)), axis=0)
-    promised = np.where(stays.any(axis=0), rest, np.sum(gain, axis=0))  # d2
-    last = promised <= np.minimum(options.xtol**2 / slots.dof, options.ftol) * slots.chi2
-    last &= np.all(np.abs(h) <= options.gtol * np.sqrt(slots.chi2), axis=0)
-    last |= promised <= ROUNDING**2 * slots.size2
+    rules, g, H = fits.rules, fits.g, fits.H
+    system, fits.D = system_of(fits)
+    p, scale = system.p, system.scale
+    x = solve(system.M, system.h, np.stack([np.zeros_like(p), system.shift], axis=1), rules.singular)
+    promised = still_promised(system, x[:, 0])  # d2
+    last = is_last(fits, promised, system.h)
     s = np.where(last, x[:, 0], x[:, 1]) / scale
-    s = _inside(s, p, low, high, M, h, scale, used, np.where(last, 0.0, shift))
-
-    s = np.clip(p + s, low, high) - p
-    if slots.cautious:
-        early = slots.n_iter < slots.cautious
-        s = np.where(early, np.clip(s, -NINE_TENTHS * (p - low), NINE_TENTHS * (high - p)), s)
-    P = slots.P.copy()
-    stretch = _stretch(slots, s, scale, promised)
-    P[slots.ours] = np.clip(p + stretch * s + _bend(slots, s, M, shift, scale, used, last), low, high)
-    P = slots.tied(P)
-    r, shared = slots.residual(P)
+    s = step_inside(system._replace(shift=np.where(last, 0.0, system.shift)), s, rules.singular)
+    s = np.clip(p + s, system.low, system.high) - p
+    if rules.cautious:
+        s = np.where(fits.n_iter < rules.cautious, away_from_bounds(system, s, rules.reach), s)
+    stretch = stretch_of(fits, s * scale, fits.before * scale, promised)
+    P = fits.P.copy()
+    P[fits.ours] = np.clip(p + stretch * s + _bend(fits, s, system, last), system.low, system.high)
+    P = fits.tied(P)
+    r, shared = fits.residual(P)
     chi2 = norm2(r)
     predicted = np.sum(s * (2.0 * g - np.einsum("ijb,jb->ib", H, s)), axis=0)
-    noise = 1e-12 * slots.chi2 + ROUNDING * np.sqrt(slots.chi2 * slots.size2)  # of chi-square, by that of the data
-    flat = predicted <= noise  # it can no longer tell a good step
-    rho = (slots.chi2 - chi2) / predicted
-    taken = (chi2 < slots.chi2) & (rho > np.where(slots.n_iter < EARLY, POOR, GAINS)) & (predicted > 0)
-    taken |= flat & (chi2 <= slots.chi2 + noise)
-    slots.move(P, r, chi2, taken, shared)
-    slots.before, slots.stretch = np.where(taken, s, 0.0), stretch
-    steady = np.maximum(1.0 / 3.0, 1.0 - (2.0 * np.where(taken, rho, 0.0) - 1.0) ** 3)
-    slots.damping = np.where(flat & taken, slots.damping, slots.damping * np.where(taken, steady, slots.growth))
-    slots.growth = np.where(taken, 2.0, 2.0 * slots.growth)
-    slots.n_iter += 1
-    slots.n_flat = np.where(flat, slots.n_flat + 1, 0.0)
-    return _statuses(slots, last, promised <= np.maximum(1e-10 * slots.chi2, noise), options.maxiter)
+    verdict = judge_step(fits, chi2, predicted)
+    fits.move(P, r, chi2, verdict.taken, shared)
+    fits.before, fits.stretch = np.where(verdict.taken, s, 0.0), stretch
+    fits.damping, fits.growth, fits.n_flat = verdict.damping, verdict.growth, verdict.n_flat
+    fits.n_iter += 1
+    return status_of(fits, last, promised <= np.maximum(rules.at_end * fits.chi2, verdict.noise))
 
 
-def _statuses(slots: ActiveFits, last: np.ndarray, near: np.ndarray, maxiter: int) -> np.ndarray:
-    status = np.full(slots.ids.size, FitStatus.NOT_ATTEMPTED, dtype=np.int8)
-    status[slots.n_iter >= maxiter] = FitStatus.MAX_ITERATIONS
-    stuck = (slots.damping > STUCK) | (slots.n_flat >= FLAT)
-    status[stuck] = np.where(near[stuck], FitStatus.CONVERGED, FitStatus.NO_PROGRESS)
-    status[last] = FitStatus.CONVERGED
-    status[~np.isfinite(slots.chi2) | ~np.all(np.isfinite(slots.g), axis=0)] = FitStatus.NONFINITE_MODEL
-    return status
+def system_of(fits: ActiveFits) -> tuple[System, np.ndarray]:
+    """The system of the next step, and the largest lengths (k, b) that the columns have had."""
+    p, low, high, g, H = fits.P[fits.ours], fits.low[fits.ours], fits.high[fits.ours], fits.g, fits.H
+    length = np.sqrt(np.einsum("iib->ib", H))
+    clamped = ((p <= low) & (g <= 0)) | ((p >= high) & (g >= 0))
+    used = fits.free & ~clamped & (length > 0)
+    scale = np.where(used, length, 1.0)
+    M = np.where(used[:, None] & used[None, :], H / (scale[:, None] * scale[None, :]), 0.0)
+    D = np.maximum(np.where(fits.n_iter < fits.rules.slow, 1.0, fits.rules.forget) * fits.D, length)
+    shift = fits.damping * np.where(used, (D / scale) ** 2, 1.0)
+    return System(p, low, high, M, np.where(used, g / scale, 0.0), scale, used, shift), D
 
 
-def _stretch(slots: ActiveFits, s: np.ndarray, scale: np.ndarray, promised: np.ndarray) -> np.ndarray:
-    """Factor of the step of fits that approach their minimum at a steady rate, shape (b,)."""
-    now, then = s * scale, slots.before * scale
-    along, long, short = (np.sum(a * b, axis=0) for a, b in ((now, then), (then, then), (now, now)))
-    rate = along / long
-    factor = slots.stretch / (1.0 - rate)
-    steady = (promised <= NEAR * slots.chi2) & (slots.damping < NEAR) & (along * along >= ALIGNED * long * short)
-    return np.where(steady & (factor > 0.4), np.minimum(factor, LONGER * slots.stretch), 1.0)
+def still_promised(system: System, x: np.ndarray) -> np.ndarray:
+    """``d2``, (b,): the reduction of chi-square that the undamped step promises, by parameters that it changes."""
+    gain = system.h * x
+    stays = system.used & (system.p + x / system.scale == system.p)  # no number is nearer to the minimum
+    rest = np.sum(np.where(stays, 0.0, np.abs(gain)), axis=0)
+    return np.where(stays.any(axis=0), rest, np.sum(gain, axis=0))
 
 
-def _bend(
-    slots: ActiveFits,
-    s: np.ndarray,
-    M: np.ndarray,
-    shift: np.ndarray,
-    scale: np.ndarray,
-    used: np.ndarray,
-    last: np.ndarray,
-) -> np.ndarray:
-    """Half the geodesic acceleration of fits that are slow, (k, b): it follows curved valleys.
-
-    ``(H + lambda D^2) a = J' r_ss`` with the second derivative of ``r`` along the step by a
-    difference; left out where it is not small against the step, as it then tells nothing.
-    """
-    out = np.zeros_like(s)
-    which = np.flatnonzero((slots.n_iter >= SLOW) & ~last)
-    if not which.size:
-        return out
-    which = at_least_two(which)
-    s, M, shift, scale, used = (columns(a, which) for a in (s, M, shift, scale, used))
-    inputs, w, J = slots.jacobian(which)
-    y, r, P = columns(slots.y, which), columns(slots.r, which), columns(slots.P, which)
-    P[slots.ours] += ALONG * s
-    beside = y - slots.problem.evaluate(inputs, slots.model_parameters(slots.tied(P), which))
-    along = np.zeros_like(r)
-    for m, c in enumerate(J):
-        along += s[m] * c
-    second = (2.0 / ALONG) * ((weighted(slots.problem, beside, w) - r) / ALONG + along)
-    push = np.stack([dot(c, second) for c in J])
-    a = _solve(M, np.where(used, push / scale, 0.0), shift[:, None])[:, 0]
-    small = np.sum(a * a, axis=0) <= ALPHA**2 * np.sum((s * scale) ** 2, axis=0)
-    out[:, which] = np.where(small & np.all(np.isfinite(a), axis=0), 0.5 * a / scale, 0.0)
-    return out
+def is_last(fits: ActiveFits, promised: np.ndarray, h: np.ndarray) -> np.ndarray:
+    """Which fits are done after this step, (b,); see *Convergence*."""
+    rules = fits.rules
+    last = promised <= np.minimum(rules.xtol**2 / fits.dof, rules.ftol) * fits.chi2
+    last &= np.all(np.abs(h) <= rules.gtol * np.sqrt(fits.chi2), axis=0)
+    done: np.ndarray = last | (promised <= rules.rounding**2 * fits.size2)
+    return done
 
 
-def _inside(
-    s: np.ndarray,
-    p: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    M: np.ndarray,
-    h: np.ndarray,
-    scale: np.ndarray,
-    used: np.ndarray,
-    shift: np.ndarray,
-) -> np.ndarray:
-    """The step, solved again with those parameters on their bounds that it would carry across."""
-    over = used & ((p + s < low) | (p + s > high))
+def step_inside(system: System, s: np.ndarray, singular: float) -> np.ndarray:
+    """The step (k, b), solved again with those parameters on their bounds that it would carry across."""
+    over = system.crosses(s)
     which = np.flatnonzero(over.any(axis=0))
     if not which.size:
         return s
-    p, low, high, over = (columns(a, which) for a in (p, low, high, over))
-    M, h, scale, shift, used = (columns(a, which) for a in (M, h, scale, shift, used))
+    at, over = system.part(which), columns(over, which)
     s, part = s.copy(), columns(s, which)
-    for _ in range(len(p)):
-        cut = np.where(over, np.clip(p + part, low, high) - p, 0.0) * scale
-        rest = np.where(over, 0.0, h - np.einsum("ijb,jb->ib", M, cut))
-        inner = np.where(over[:, None] | over[None, :], 0.0, M)
-        x = _solve(inner, rest, shift[:, None])[:, 0]
-        part = np.where(over, cut, x) / scale
-        more = ~over & used & ((p + part < low) | (p + part > high))
+    for _ in range(len(over)):
+        cut = np.where(over, np.clip(at.p + part, at.low, at.high) - at.p, 0.0) * at.scale
+        rest = np.where(over, 0.0, at.h - np.einsum("ijb,jb->ib", at.M, cut))
+        inner = np.where(over[:, None] | over[None, :], 0.0, at.M)
+        x = solve(inner, rest, at.shift[:, None], singular)[:, 0]
+        part = np.where(over, cut, x) / at.scale
+        more = ~over & at.crosses(part)
         if not more.any():
             break
         over |= more
@@ -230,34 +185,71 @@ def _inside(
     return s
 
 
-def _solve(M: np.ndarray, h: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """``(M + diag(shift)) x = h`` by Cholesky for every fit and shift; directions without pivot are left out.
+def away_from_bounds(system: System, s: np.ndarray, reach: float) -> np.ndarray:
+    """The step (k, b), no further than this part of the way to a bound."""
+    return np.clip(s, -reach * (system.p - system.low), reach * (system.high - system.p))
 
-    Shapes: M (k, k, b), h (k, b), shifts (k, m, b); result (k, m, b).
+
+def stretch_of(fits: ActiveFits, now: np.ndarray, before: np.ndarray, promised: np.ndarray) -> np.ndarray:
+    """Factor (b,) of the step of fits that approach their minimum at a steady rate; see *Steady approach*.
+
+    ``now``, ``before`` (k, b): this step and the one before in the scale of this one.
     """
-    k = h.shape[0]
-    L: list[list[np.ndarray]] = [[] for _ in range(k)]
-    z: list[np.ndarray] = []
-    inverse: list[np.ndarray] = []
-    for j in range(k):
-        pivot = M[j, j] + shifts[j]
-        for m in range(j):
-            pivot = pivot - L[j][m] * L[j][m]
-        good = pivot > SINGULAR
-        inverse.append(np.where(good, 1.0 / np.sqrt(np.where(good, pivot, 1.0)), 0.0))
-        for i in range(j + 1, k):
-            total = M[i, j]
-            for m in range(j):
-                total = total - L[i][m] * L[j][m]
-            L[i].append(total * inverse[j])
-        total = h[j]
-        for m in range(j):
-            total = total - L[j][m] * z[m]
-        z.append(total * inverse[j])
-    x = np.empty(shifts.shape)
-    for i in range(k - 1, -1, -1):
-        total = z[i]
-        for m in range(i + 1, k):
-            total = total - L[m][i] * x[m]
-        x[i] = total * inverse[i]
-    return x
+    rules = fits.rules
+    along, long, short = (np.sum(a * b, axis=0) for a, b in ((now, before), (before, before), (now, now)))
+    factor = fits.stretch / (1.0 - along / long)
+    steady = (promised <= rules.near * fits.chi2) & (fits.damping < rules.near) & (factor > rules.shortest)
+    steady &= along * along >= rules.aligned * long * short
+    return np.where(steady, np.minimum(factor, rules.longest * fits.stretch), 1.0)
+
+
+def judge_step(fits: ActiveFits, chi2: np.ndarray, predicted: np.ndarray) -> Verdict:
+    """Whether a step is taken that leads to ``chi2`` (b,), and the damping of the next one."""
+    rules = fits.rules
+    noise = rules.noise * fits.chi2 + rules.rounding * np.sqrt(fits.chi2 * fits.size2)  # by that of the data
+    flat = predicted <= noise  # chi-square can no longer tell a good step
+    rho = (fits.chi2 - chi2) / predicted
+    taken = (chi2 < fits.chi2) & (rho > np.where(fits.n_iter < rules.early, rules.poor, rules.gains)) & (predicted > 0)
+    taken |= flat & (chi2 <= fits.chi2 + noise)
+    eased = np.maximum(1.0 / 3.0, 1.0 - (2.0 * np.where(taken, rho, 0.0) - 1.0) ** 3)
+    damping = np.where(flat & taken, fits.damping, fits.damping * np.where(taken, eased, fits.growth))
+    growth = np.where(taken, 2.0, 2.0 * fits.growth)
+    return Verdict(taken, damping, growth, np.where(flat, fits.n_flat + 1, 0.0), noise)
+
+
+def status_of(fits: ActiveFits, last: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Status (b,) after a step; ``near``: chi-square could not tell what was left to gain."""
+    status = np.full(last.shape, FitStatus.NOT_ATTEMPTED, dtype=np.int8)
+    status[fits.n_iter >= fits.rules.maxiter] = FitStatus.MAX_ITERATIONS
+    stuck = (fits.damping > fits.rules.stuck) | (fits.n_flat >= fits.rules.flat)
+    status[stuck] = np.where(near[stuck], FitStatus.CONVERGED, FitStatus.NO_PROGRESS)
+    status[last] = FitStatus.CONVERGED
+    status[~np.isfinite(fits.chi2) | ~np.all(np.isfinite(fits.g), axis=0)] = FitStatus.NONFINITE_MODEL
+    return status
+
+
+def _bend(fits: ActiveFits, s: np.ndarray, system: System, last: np.ndarray) -> np.ndarray:
+    """Half the geodesic acceleration of fits that are slow, (k, b): it follows curved valleys.
+
+    ``(H + lambda D^2) a = J' r_ss`` with the second derivative of ``r`` along the step by a
+    difference; left out where it is not small against the step, as it then tells nothing.
+    """
+    rules, out = fits.rules, np.zeros_like(s)
+    which = np.flatnonzero((fits.n_iter >= rules.slow) & ~last)
+    if not which.size:
+        return out
+    which = at_least_two(which)
+    s, at = columns(s, which), system.part(which)
+    inputs, w, J = fits.jacobian(which)
+    y, r, P = columns(fits.y, which), columns(fits.r, which), columns(fits.P, which)
+    P[fits.ours] += rules.along * s
+    beside = y - fits.problem.evaluate(inputs, fits.model_parameters(fits.tied(P), which))
+    along = np.zeros_like(r)
+    for m, c in enumerate(J):
+        along += s[m] * c
+    second = (2.0 / rules.along) * ((weighted(fits.problem, beside, w) - r) / rules.along + along)
+    push = np.stack([dot(c, second) for c in J])
+    a = solve(at.M, np.where(at.used, push / at.scale, 0.0), at.shift[:, None], rules.singular)[:, 0]
+    small = np.sum(a * a, axis=0) <= rules.alpha**2 * np.sum((s * at.scale) ** 2, axis=0)
+    out[:, which] = np.where(small & np.all(np.isfinite(a), axis=0), 0.5 * a / at.scale, 0.0)
+    return out

@@ -30,10 +30,11 @@ import numpy as np
 
 from xr_modelfit.analysis.derivatives import jacobian
 from xr_modelfit.fitters.covariance import ON_BOUND, Judgement, of_all_parameters, slopes_of_ties
+from xr_modelfit.fitters.small_systems import inverse_of, times
 from xr_modelfit.fitters.sums import along, dot
 from xr_modelfit.models.problem import Problem
 
-__all__ = ["SQUARES", "WORST", "Design", "Verdict", "design_of", "inverse_of", "solve_normal"]
+__all__ = ["SQUARES", "WORST", "Design", "Solution", "design_of", "solve_normal"]
 
 WORST = 1e5  # trace of H^-1: the covariance is good to ten digits
 _REFINED = 1e-4  # of a standard error: a refinement that small leaves nothing to a second one
@@ -43,38 +44,20 @@ _WEIGHTS = (1e-90, 1e90)  # sums of squared weights: neither they nor squares of
 
 @dataclass(frozen=True)
 class Design:
-    """A linear model at the samples of a fit, or of all fits.
+    """A linear model at the samples of a fit, or of all fits."""
 
-    Parameters
-    ----------
-    offset : ndarray, shape (n, 1) or (n, b), or None
-        ``f(0)``; None where it is 0.
-    columns : list of k ndarray, shape (n, 1) or (n, b)
-        ``C``.
-    unusable : ndarray of bool, shape (n,)
-        Samples at which the model of all fits is no number; offset and columns are 0 there.
-    """
-
-    offset: np.ndarray | None
-    columns: list[np.ndarray]
-    unusable: np.ndarray
+    offset: np.ndarray | None  # f(0), (n, 1) or (n, b); None where it is 0
+    columns: list[np.ndarray]  # C, k of (n, 1) or (n, b)
+    unusable: np.ndarray  # (n,), where the model of all fits is no number; offset and columns are 0 there
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What became of ``b`` fits; those that are not ``clear`` have no values that count.
+class Solution:
+    """Solutions of ``b`` fits; those that are not ``clear`` have no values that count."""
 
-    Parameters
-    ----------
-    parameters : ndarray, shape (K, b)
-    judgement : Judgement
-        As if weights were one over the standard errors of the data.
-    clear : ndarray of bool, shape (b,)
-    """
-
-    parameters: np.ndarray
-    judgement: Judgement
-    clear: np.ndarray
+    parameters: np.ndarray  # (K, b)
+    judgement: Judgement  # as if weights were one over the standard errors of the data
+    clear: np.ndarray  # (b,)
 
 
 def design_of(problem: Problem, inputs: Sequence[np.ndarray]) -> Design:
@@ -105,7 +88,7 @@ def solve_normal(
     m: np.ndarray | None,
     n_points: np.ndarray,
     bounds: tuple[np.ndarray, np.ndarray],
-) -> Verdict:
+) -> Solution:
     """Solve and judge fits of which no free parameter is held.
 
     Parameters
@@ -122,11 +105,11 @@ def solve_normal(
     inverse, trace = inverse_of(G)
     y = y if design.offset is None else y - design.offset
     my = y if m is None else y * m
-    p = _times(inverse, np.stack([along(c, my) for c in C]))
+    p = times(inverse, np.stack([along(c, my) for c in C]))
     r = _residual(y, C, p)
     mr = r if m is None else np.multiply(r, m, out=my if my is not y else None)
     g = np.stack([along(c, mr) for c in C])
-    d = _times(inverse, g)
+    d = times(inverse, g)
     removed = np.maximum(np.sum(g * d, axis=0), 0.0)
     chi2 = np.maximum(dot(mr, r) - removed, 0.0)
     p = p + d
@@ -151,7 +134,7 @@ def solve_normal(
     T, _ = slopes_of_ties(problem, P[:, : inverse.shape[2]])
     covariance = of_all_parameters(problem, inverse, T, active, ~active)
     covariance = np.broadcast_to(covariance, (*covariance.shape[:2], b))
-    return Verdict(P, Judgement(covariance, chi2, clear, clear, clear, clear, np.zeros(b, dtype=bool)), clear)
+    return Solution(P, Judgement(covariance, chi2, clear, clear, clear, clear, np.zeros(b, dtype=bool)), clear)
 
 
 def _without(unusable: np.ndarray, a: np.ndarray) -> np.ndarray:
@@ -168,47 +151,6 @@ def _moments(C: Sequence[np.ndarray], m: np.ndarray | None, b: int) -> np.ndarra
         for j in range(i + 1):
             G[i, j] = G[j, i] = along(C[i] * C[j], m)
     return G if G.shape[2] == b else G[:, :, :1]
-
-
-def inverse_of(G: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``G^-1``, shape (k, k, b), and the trace of that of ``G`` in a scale of length 1, NaN where ``G`` is singular."""
-    k = len(G)
-    s = [np.sqrt(G[j, j]) for j in range(k)]
-    L, X, inverse = np.zeros(G.shape), np.zeros(G.shape), np.empty(G.shape)
-    for j in range(k):
-        for i in range(j, k):
-            total = G[i, j] / (s[i] * s[j])
-            for q in range(j):
-                total = total - L[i, q] * L[j, q]
-            L[i, j] = np.sqrt(total) if i == j else total / L[j, j]
-    for j in range(k):  # X = L^-1
-        X[j, j] = 1.0 / L[j, j]
-        for i in range(j + 1, k):
-            total = L[i, j] * X[j, j]
-            for q in range(j + 1, i):
-                total = total + L[i, q] * X[q, j]
-            X[i, j] = -total / L[i, i]
-    trace = np.zeros(G.shape[2])
-    for i in range(k):
-        for j in range(i + 1):
-            total = X[i, i] * X[i, j]
-            for q in range(i + 1, k):
-                total = total + X[q, i] * X[q, j]
-            if i == j:
-                trace = trace + total
-            inverse[i, j] = inverse[j, i] = total / (s[i] * s[j])
-    return inverse, trace
-
-
-def _times(inverse: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """``G^-1 g``, shape (k, b)."""
-    out = np.empty(g.shape)
-    for i in range(len(g)):
-        total = inverse[i, 0] * g[0]
-        for j in range(1, len(g)):
-            total = total + inverse[i, j] * g[j]
-        out[i] = total
-    return out
 
 
 def _residual(y: np.ndarray, C: Sequence[np.ndarray], p: np.ndarray) -> np.ndarray:

@@ -29,8 +29,8 @@ from astropy.modeling.fitting import (
     TRFLSQFitter,
 )
 
+from xr_modelfit.fitters.contract import FitArrays, Fits, Notes
 from xr_modelfit.fitters.position_model import position_model, sample_model_of
-from xr_modelfit.fitters.samples import FitArrays, Notes, Samples
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.quiet import caught_warnings
 from xr_modelfit.status import FitStatus
@@ -74,23 +74,15 @@ class PixelwiseFitter:
         """What the record of a fit says of the fitter."""
         return {"fitter": self.fitter, "keywords": self.keywords, "engine": "astropy"}
 
-    def solve(
-        self,
-        problem: Problem,
-        samples: Samples,
-        attempt: np.ndarray,
-        starts: np.ndarray,
-        bounds: tuple[np.ndarray, np.ndarray],
-        notes: Notes | None = None,
-    ) -> FitArrays:
-        """See `fitters.samples.Fitter`."""
-        out = FitArrays.unknown(samples, problem.n_parameters, self.info_names)
+    def solve(self, fits: Fits, attempt: np.ndarray, notes: Notes | None = None) -> FitArrays:
+        """See `fitters.contract.Fitter`."""
+        problem, samples = fits.problem, fits.samples
+        out = FitArrays.unknown(fits, self.info_names)
         out.valid = samples.valid.copy()  # the fitter may reject some
         fitter, keywords = copy.deepcopy(self.fitter), self._call_keywords(problem)
         model_of = _model_maker(problem)
         for i in np.flatnonzero(attempt).tolist():
-            start, low, high = (a[i if a.shape[0] > 1 else 0] for a in (starts, *bounds))
-            run = _Run(fitter, keywords, problem, model_of, start, (low, high))
+            run = _Run(fitter, keywords, problem, model_of, fits.starts[i], (fits.low[i], fits.high[i]))
             numbers = _numbers(problem, fitter, samples.valid[i])
             inputs, y, w = samples.fit(i, numbers)
             run.fit(inputs, y, w, numbers, samples.valid[i], floating=notes is not None)

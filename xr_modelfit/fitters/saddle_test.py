@@ -1,7 +1,7 @@
 """Whether chi-square falls beside a place where it is level.
 
 Where parameters are hardly told apart, the covariance says little of how chi-square runs: it may be level at first, and
-fall further on. So it is looked at to both sides of the parameter that the others make up for best, while these follow
+fall further on. So it is computed to both sides of the parameter that the others make up for best, while these follow
 by linear steps.
 
 Shapes: ``K`` parameters, ``k`` free ones, ``n`` samples, ``b`` fits.
@@ -13,10 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xr_modelfit.analysis.derivatives import weighted
+from xr_modelfit.fitters.fit_columns import FitColumns
 from xr_modelfit.fitters.gram_schmidt import factorise
 from xr_modelfit.fitters.sums import norm2
-from xr_modelfit.models.problem import Problem
 
 __all__ = ["FALLS", "HARDLY", "falls_beside"]
 
@@ -29,13 +28,7 @@ _AT_ONCE = 2**18  # values of samples
 
 
 def falls_beside(
-    problem: Problem,
-    inputs: Sequence[np.ndarray],
-    y: np.ndarray,
-    w: np.ndarray,
-    P: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
+    fits: FitColumns,
     J: Sequence[np.ndarray],
     active: np.ndarray,
     precision: np.ndarray,
@@ -43,37 +36,25 @@ def falls_beside(
     alone: np.ndarray,
     enough: np.ndarray,
 ) -> np.ndarray:
-    """Whether chi-square is below ``enough`` (b,) beside ``P`` (K, b).
+    """Whether chi-square is below ``enough`` (b,) beside the fits.
 
-    Parameters
-    ----------
-    J : sequence of k ndarray, shape (n, b)
-        Weighted derivatives at ``P``, of the parameters that are ``active`` (k, b).
-    variance, alone : ndarray, shape (k, b)
-        Squared standard errors, and their ratio to those that each parameter would have alone.
+    ``J``, k of (n, b): weighted derivatives there, of the parameters that are ``active`` (k, b). ``variance``,
+    ``alone``, (k, b): squared standard errors, and their ratio to those that each parameter would have alone.
     """
-    most = max(1, _AT_ONCE // (y.shape[0] * _PLACES.size))
-    falls = np.zeros(P.shape[1], dtype=bool)
-    for first in range(0, P.shape[1], most):
-        part = np.arange(first, min(first + most, P.shape[1]))
+    n, b = fits.y.shape
+    most = max(1, _AT_ONCE // (n * _PLACES.size))
+    falls = np.zeros(b, dtype=bool)
+    for first in range(0, b, most):
+        part = np.arange(first, min(first + most, b))
         at = np.tile(part, _PLACES.size)  # all places of these fits, side by side
-        near = [x if x.shape[1] == 1 else x[:, at] for x in inputs]
-        below = _falls(
-            problem, near, y[:, at], w[:, at], P[:, at], low[:, at], high[:, at], [c[:, at] for c in J], active[:, at],
-            precision[at], variance[:, at], alone[:, at], enough[at], np.repeat(_PLACES, part.size),
-        )  # fmt: skip
+        others = (a[..., at] for a in (active, precision, variance, alone, enough))
+        below = _falls(fits.taken(at), [c[:, at] for c in J], *others, np.repeat(_PLACES, part.size))
         falls[part] = below.reshape(_PLACES.size, -1).any(axis=0)
     return falls
 
 
 def _falls(
-    problem: Problem,
-    inputs: Sequence[np.ndarray],
-    y: np.ndarray,
-    w: np.ndarray,
-    P: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
+    fits: FitColumns,
     J: Sequence[np.ndarray],
     active: np.ndarray,
     precision: np.ndarray,
@@ -83,6 +64,7 @@ def _falls(
     places: np.ndarray,
 ) -> np.ndarray:
     """Whether chi-square is below ``enough`` (b,) at ``places`` (b,), one for each fit."""
+    problem, P, low, high = fits.problem, fits.P, fits.low, fits.high
     numbers, every = np.argmax(alone, axis=0), np.arange(P.shape[1])
     ours = np.flatnonzero(problem.free)
     led = (ours[numbers], every)
@@ -91,8 +73,7 @@ def _falls(
     Q = P.copy()
     Q[led] = np.clip(P[led] + places * sigma, low[led], high[led])
     for _ in range(_STEPS):
-        r = weighted(problem, y - problem.evaluate(inputs, problem.with_ties(Q)), w)
+        r = fits.residual(problem.with_ties(Q))
         Q[ours] = np.clip(Q[ours] + factors.solve(factors.remove(r)[0]), low[ours], high[ours])
-    r = weighted(problem, y - problem.evaluate(inputs, problem.with_ties(Q)), w)
-    below: np.ndarray = norm2(r) < enough
+    below: np.ndarray = norm2(fits.residual(problem.with_ties(Q))) < enough
     return below

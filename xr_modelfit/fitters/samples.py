@@ -1,52 +1,28 @@
-"""Samples of a block of fits, and what a fitter gives back: the contract between the two.
+"""The samples of a block of fits. Shapes: ``b`` fits of ``n`` samples."""
 
-Shapes: ``b`` fits, ``n`` samples each, ``K`` parameters of the model.
-"""
-
-import traceback
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
-from warnings import WarningMessage
 
 import numpy as np
 
-from xr_modelfit.fitters.covariance import Judgement
 from xr_modelfit.fitters.rows import together
 from xr_modelfit.fitters.sums import columns
-from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.sampling import Sampling
-from xr_modelfit.status import FitStatus
 
-__all__ = ["FitArrays", "Fitter", "Notes", "Samples"]
+__all__ = ["Samples"]
 
 
 @dataclass(frozen=True)
 class Samples:
-    """What the fits of a block read.
+    """What the fits of a block read."""
 
-    Parameters
-    ----------
-    y : ndarray, shape (b, n)
-    inputs : sequence of ndarray, shape (b, n) or (1, n)
-        One per input of the model; one row serves all fits where it does not vary.
-    weights : ndarray, shape (b, n) or (1, n), or None
-        Factors of the residuals.
-    valid : ndarray of bool, shape (b, n)
-        Which samples take part. The others may hold anything.
-    whole : bool
-        The model sees all coordinates of a fit, those of samples that are left out too.
-    sampling : Sampling, optional
-        How samples are made of values at nodes. Inputs are then (b, N) or (1, N), and one more has the weights.
-    """
-
-    y: np.ndarray
-    inputs: Sequence[np.ndarray]
-    weights: np.ndarray | None
-    valid: np.ndarray
-    whole: bool = False
-    sampling: Sampling | None = None
+    y: np.ndarray  # (b, n)
+    inputs: Sequence[np.ndarray]  # one per input of the model, (b, n), or (1, n) where it does not vary
+    weights: np.ndarray | None  # (b, n) or (1, n), factors of the residuals
+    valid: np.ndarray  # (b, n), which samples take part; the others may hold anything
+    whole: bool = False  # the model sees all coordinates of a fit, those of samples that are left out too
+    sampling: Sampling | None = None  # samples are made of nodes: inputs (b, N) or (1, N), and one more has the weights
 
     def columns(self, ids: np.ndarray) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
         """Fits ``ids`` in columns: inputs (n, 1) or (n, b), data (n, b), weights (n, b) or None.
@@ -190,99 +166,3 @@ def _masked(a: np.ndarray, keep: np.ndarray) -> np.ndarray:
 def _row(array: np.ndarray, i: int) -> np.ndarray:
     row: np.ndarray = array[i if array.shape[0] > 1 else 0]
     return row
-
-
-@dataclass
-class FitArrays:
-    """What became of the fits of a block.
-
-    Parameters
-    ----------
-    parameters : ndarray, shape (b, K)
-        Last iterate; NaN where there is none.
-    status : ndarray of int8, shape (b,)
-        What the fitter says; `fitters.block` has the last word.
-    n_iter : ndarray, shape (b,)
-        NaN where it is not known.
-    valid : ndarray of bool, shape (b, n)
-        Samples that took part: those given, less what the fitter itself rejected.
-    info : dict of str to ndarray, shape (b,)
-        Numbers from an astropy fitter's ``fit_info``; NaN where absent.
-    judged : list of (ids, Judgement)
-        Fits that need no other judgement; their covariances are those of absolute weights.
-    """
-
-    parameters: np.ndarray
-    status: np.ndarray
-    n_iter: np.ndarray
-    valid: np.ndarray
-    info: dict[str, np.ndarray] = field(default_factory=dict)
-    judged: list[tuple[np.ndarray, Judgement]] = field(default_factory=list)
-
-    @classmethod
-    def unknown(cls, samples: Samples, n_parameters: int, info_names: Sequence[str] = ()) -> "FitArrays":
-        """Nothing attempted yet."""
-        b = samples.y.shape[0]
-        return cls(
-            parameters=np.full((b, n_parameters), np.nan),
-            status=np.full(b, FitStatus.NOT_ATTEMPTED, dtype=np.int8),
-            n_iter=np.full(b, np.nan),
-            valid=samples.valid,
-            info={name: np.full(b, np.nan) for name in info_names},
-        )
-
-
-@dataclass
-class Notes:
-    """What happened in single fits, in words; kept only where somebody will read it.
-
-    Parameters
-    ----------
-    tracebacks : dict of int to str
-        By the fit's number in its block.
-    warnings : dict of int to list of str
-        One line for each warning.
-    errors : dict of int to Exception, or None
-        The errors themselves, where somebody will raise one.
-    """
-
-    tracebacks: dict[int, str] = field(default_factory=dict)
-    warnings: dict[int, list[str]] = field(default_factory=dict)
-    errors: dict[int, Exception] | None = None
-
-    def raised(self, ids: Iterable[int], error: Exception) -> None:
-        """Note the error that ended these fits."""
-        text = "".join(traceback.format_exception(error))
-        self.tracebacks |= {int(i): text for i in ids}
-        if self.errors is not None:
-            self.errors |= {int(i): error for i in ids}
-
-    def warned(self, i: int, caught: Sequence[WarningMessage]) -> None:
-        """Note the warnings of a fit."""
-        if caught:
-            self.warnings[i] = [str(one) for one in caught]
-
-
-class Fitter(Protocol):
-    """A fitter for blocks: arrays in, arrays out."""
-
-    @property
-    def second_try(self) -> Any:
-        """When a second try is done, as `fitters.levenberg_marquardt.Options` has it; None where there is none."""
-        ...
-
-    def solve(
-        self,
-        problem: Problem,
-        samples: Samples,
-        attempt: np.ndarray,
-        starts: np.ndarray,
-        bounds: tuple[np.ndarray, np.ndarray],
-        notes: Notes | None = None,
-    ) -> FitArrays:
-        """Fit those of the ``b`` fits for which ``attempt`` is true.
-
-        ``starts``, ``bounds``: shape (b, K), or (1, K) where no fit has its own. Errors and
-        warnings of single fits go into ``notes``.
-        """
-        ...

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from xr_modelfit.fitters.block_task import BlockTask
-from xr_modelfit.fitters.chunking import apart, pieces
+from xr_modelfit.fitters.chunking import chunks, isolate_errors
+from xr_modelfit.fitters.contract import Fits, Notes
 from xr_modelfit.fitters.covariance import Judgement, judge
 from xr_modelfit.fitters.rows import all_in_row, together
-from xr_modelfit.fitters.samples import Notes, Samples
-from xr_modelfit.models.problem import Problem
 from xr_modelfit.quiet import caught_warnings
 from xr_modelfit.status import FitStatus
 
@@ -21,42 +20,20 @@ __all__ = ["Verdicts", "status_after"]
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What is known of the fits of a block.
+    """What is known of the fits of a block; arrays are written to."""
 
-    Parameters
-    ----------
-    packed : ndarray, shape (b, width)
-        The packed array of the block; written to.
-    task : BlockTask
-    problem : Problem
-    samples : Samples
-    status : ndarray of int8, shape (b,)
-        Written to.
-    parameters : ndarray, shape (b, K)
-        Written to by a second try.
-    bounds : pair of ndarray, shape (b, K)
-    free : ndarray of bool, shape (b, K)
-    at_minimum : ndarray of bool, shape (b,)
-        Written to: whether nobody could tell the parameters from the minimum.
-    """
-
-    packed: np.ndarray
+    packed: np.ndarray  # (b, width), the packed array of the block
     task: BlockTask
-    problem: Problem
-    samples: Samples
-    status: np.ndarray
-    parameters: np.ndarray
-    bounds: tuple[np.ndarray, np.ndarray]
-    free: np.ndarray
-    at_minimum: np.ndarray
+    fits: Fits
+    status: np.ndarray  # (b,)
+    parameters: np.ndarray  # (b, K)
+    free: np.ndarray  # (b, K)
+    at_minimum: np.ndarray  # (b,), whether nobody could tell the parameters from the minimum
 
     def part(self, ids: np.ndarray) -> Verdicts:
         """A copy for the fits ``ids`` alone."""
-        low, high = self.bounds
-        return Verdicts(
-            self.packed[ids], self.task, self.problem, self.samples.part(ids), self.status[ids], self.parameters[ids],
-            (low[ids], high[ids]), self.free[ids], self.at_minimum[ids],
-        )  # fmt: skip
+        arrays = self.status[ids], self.parameters[ids], self.free[ids], self.at_minimum[ids]
+        return Verdicts(self.packed[ids], self.task, self.fits.part(ids), *arrays)
 
     def take(self, part: Verdicts, ids: np.ndarray) -> None:
         """Write down what is known of the fits ``ids`` now."""
@@ -77,24 +54,19 @@ class Verdicts:
             dof = self.packed[together(ids), self.task.layout.fields["dof"]][:, 0]
             self.settle(ids, said[together(ids)], found, 1.0 if self.task.absolute else found.chi2 / dof)
             there[ids] = False
-        for ids in pieces(np.flatnonzero(there), self.samples.n_values):
-            for raising, error in apart(judged, ids):
-                self.status[raising] = np.where(
-                    self.status[raising] > 0, FitStatus.NONFINITE_MODEL, self.status[raising]
-                )
+        for ids in chunks(np.flatnonzero(there), self.fits.samples.n_values):
+            for raising, error in isolate_errors(judged, ids):
+                self.status[raising[self.status[raising] > 0]] = FitStatus.NONFINITE_MODEL
                 if notes is not None:
                     notes.raised(raising.tolist(), error)
 
     def judgement(self, ids: np.ndarray, parameters: np.ndarray, free: np.ndarray, ended: np.ndarray) -> Judgement:
         """Judgement on the fits ``ids`` at ``parameters``, of which some are ``free``; (b, K) each, ``ended`` (b,)."""
-        inputs, y, w = self.samples.columns(ids)
-        w = np.ones_like(y) if w is None else w
-        low, high = (bound[ids].T for bound in self.bounds)
+        fits = self.fits.columns(ids, parameters)
+        fits = fits._replace(w=np.ones_like(fits.y) if fits.w is None else fits.w)
         n_points = self.packed[ids, self.task.layout.fields["n_points"]][:, 0].astype(int)
         with caught_warnings():
-            return judge(
-                self.problem, inputs, y, w, n_points, parameters.T, (low, high), free.T, self.task.absolute, ended
-            )
+            return judge(fits, n_points, free.T, self.task.absolute, ended)
 
     def settle(self, ids: np.ndarray, said: np.ndarray, found: Judgement, times: np.ndarray | float = 1.0) -> None:
         """Write down what was found of the fits ``ids``; ``times``: what variances are multiplied by."""
@@ -104,7 +76,7 @@ class Verdicts:
         good = (self.status[at] > 0)[:, None]
         self.packed[at, fields["stderr"]] = np.where(good, np.sqrt(found.variance * times).T, np.nan)
         if self.task.layout.covariance:
-            K = self.problem.n_parameters
+            K = self.fits.problem.n_parameters
             covariance = np.moveaxis(found.covariance * times, 2, 0).reshape(-1, K * K)
             self.packed[at, fields["covariance"]] = np.where(good, covariance, np.nan)
 

@@ -6,70 +6,49 @@ and leaves to the NumPy engine those that need more than derivatives: where a sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from xr_modelfit.fitters import active_fits as slots
-from xr_modelfit.fitters import levenberg_marquardt as steps
+from xr_modelfit.fitters.acceptance import LIMITS
 from xr_modelfit.fitters.compiled.kernels import kernels, loop
-from xr_modelfit.fitters.covariance import AT_MINIMUM, ON_BOUND, Judgement, of_all_parameters, slopes_of_ties
-from xr_modelfit.fitters.normal import SQUARES, WORST
-from xr_modelfit.fitters.samples import FitArrays, Samples
-from xr_modelfit.models.problem import Problem
+from xr_modelfit.fitters.contract import FitArrays, Fits, Rules
+from xr_modelfit.fitters.covariance import Judgement, of_all_parameters, slopes_of_ties
+from xr_modelfit.fitters.samples import Samples
 from xr_modelfit.models.sampling import Sampling
 from xr_modelfit.tracing.source import LANES, LEFT, PIECE, ROWS, SCALARS, rows_of_nodes
 
 __all__ = ["solve_fits"]
 
-Bounds = tuple[np.ndarray, np.ndarray]
-
 _AT_ONCE = 2**18  # numbers that are kept of fits until they are judged
 
 
-def solve_fits(
-    problem: Problem,
-    samples: Samples,
-    ids: np.ndarray,
-    starts: np.ndarray,
-    bounds: Bounds,
-    options: steps.Options,
-    out: FitArrays,
-    cautious: int = 0,
-) -> np.ndarray:
-    """Fit ``ids``, written to ``out``; returns those that are left to the other engine.
-
-    Arguments as in `fitters.samples.Fitter`, and of `fitters.active_fits.ActiveFits`.
-    """
-    functions = kernels(_source(problem))
+def solve_fits(fits: Fits, ids: np.ndarray, rules: Rules, out: FitArrays) -> np.ndarray:
+    """Fit ``ids``, written to ``out``; returns those that are left to the other engine."""
+    problem, samples = fits.problem, fits.samples
+    assert problem.source is not None
+    functions = kernels(problem.source)
     k, K, n = int(np.count_nonzero(problem.free)), problem.n_parameters, samples.y.shape[1]
-    rules = (
-        options.maxiter, options.ftol, options.xtol, options.gtol, slots.FIRST_DAMPING, steps.SLOW, steps.ALONG,
-        steps.ALPHA, steps.FORGET, steps.ROUNDING, steps.STUCK, steps.NEAR, steps.ALIGNED, steps.FLAT, steps.SINGULAR,
-        steps.EARLY, steps.POOR, steps.GAINS, cautious, steps.LONGER,
-    )  # fmt: skip
-    limits = (ON_BOUND, AT_MINIMUM, WORST, *SQUARES)
     arrays = _arrays(samples)
-    given = (*arrays, *_tables(starts, *bounds), np.flatnonzero(problem.free))
+    tables = *_tables(fits.starts, fits.low, fits.high), np.flatnonzero(problem.free)
     work = _work(arrays[1].shape[0], n, k, K, problem.sampling)
+    for_each = np.empty(LANES, np.int64), np.empty((2, k, k)), np.empty(k), np.empty(k)
     left = []
     most = max(_AT_ONCE // (1 + k) ** 2, 1)
     for start in range(0, ids.size, most):
         some = ids[start : start + most]
         sums = np.empty((some.size, 2 + k, 1 + k))
+        room = np.empty((some.size, 2 * k + SCALARS)), np.empty(some.size, np.int64), *for_each
         loop()(
-            *functions.addresses, some, *given, tuple(float(rule) for rule in rules), limits, out.parameters,
-            out.status, out.n_iter, sums, *work, np.empty((some.size, 2 * k + SCALARS)), np.empty(LANES, np.int64),
-            np.empty(some.size, np.int64), np.empty((2, k, k)), np.empty(k), np.empty(k),
+            functions.addresses, some, arrays, tables, Rules(*map(float, rules)), LIMITS,
+            (out.parameters, out.status, out.n_iter, sums), (*work, *room),
         )  # fmt: skip
         undone = out.status[some] == LEFT
         out.parameters[some[undone]], out.n_iter[some[undone]] = np.nan, np.nan
         left.append(some[undone])
-        _judge(problem, some, sums, bounds, out)
+        _judge(fits, some, sums, out)
     return np.concatenate(left) if left else ids
 
 
-def _judge(problem: Problem, ids: np.ndarray, sums: np.ndarray, bounds: Bounds, out: FitArrays) -> None:
+def _judge(fits: Fits, ids: np.ndarray, sums: np.ndarray, out: FitArrays) -> None:
     """Take the judgement on those of the fits ``ids`` that are clear cases from what `solve_all` writes of them."""
     clear = (sums[:, 0, 1] == 1.0) & (out.status[ids] != LEFT)
     if not clear.all():  # to pick them copies all
@@ -78,10 +57,11 @@ def _judge(problem: Problem, ids: np.ndarray, sums: np.ndarray, bounds: Bounds, 
         return
     held = np.stack([column == 1.0 for column in sums[:, -1, 1:].T])  # at once, NumPy would go along the short axis
     inverse = np.moveaxis(sums[:, 1:-1, 1:], 0, 2)
+    problem = fits.problem
     T, known, active = None, np.ones(1, dtype=bool), held  # without ties, nobody asks what is active
     if problem.tied.any():
         T, known = slopes_of_ties(problem, np.ascontiguousarray(out.parameters[ids].T))
-        low, high = (np.broadcast_to(a, out.parameters.shape)[ids][:, problem.free].T for a in bounds)
+        low, high = (a[ids][:, problem.free].T for a in (fits.low, fits.high))
         active = (low != high) & ~held
     covariance = of_all_parameters(problem, inverse, T, active, held)
     good = np.broadcast_to(known, ids.shape)
@@ -96,13 +76,7 @@ def _work(n_inputs: int, n: int, k: int, K: int, sampling: Sampling | None) -> t
     return tuple(np.zeros((*shape, LANES)) for shape in shapes)
 
 
-def _source(problem: Problem) -> str:
-    if problem.source is None:
-        raise ValueError("the problem has no source of compiled functions")
-    return problem.source
-
-
-def _arrays(samples: Samples) -> Sequence[np.ndarray]:
+def _arrays(samples: Samples) -> tuple[np.ndarray, ...]:
     """Data (b, n), inputs (n_inputs, 1 or b, n), weights and which samples are valid, without rows where all are.
 
     And the weights of nodes, without columns where there are none.

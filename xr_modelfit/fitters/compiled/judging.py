@@ -72,10 +72,9 @@ def judge(sums, P, low, high, ours, dof, limits, work, scale, active):
     work, scale, active : ndarray, shape (2, k, k), (k,), (k,)
         Room.
     """
-    bound, minimum, worst, smallest, largest = limits
     k, chi2 = ours.size, sums[0, 0]
     some = max(dof, 1.0)
-    near = bound * sqrt(chi2 / some)
+    near = limits.on_bound * sqrt(chi2 / some)
     clear = dof > 0.0 and chi2 - chi2 == 0.0 and 1e-9 * sqrt(sums[1 + k, 0]) <= near
     for a in range(k):
         j, square = ours[a], sums[1 + a, 1 + a]
@@ -85,7 +84,7 @@ def judge(sums, P, low, high, ours, dof, limits, work, scale, active):
         held = free and _on_bound(P[j], low[j], high[j], scale[a], sums[1 + a, 0], near, still)
         active[a] = free and not held
         sums[1 + k, 1 + a] = held
-        if active[a] and not (smallest < square < largest):
+        if active[a] and not (limits.shortest < square < limits.longest):
             clear = False
     H = sums[1 : 1 + k, 1:]
     trace = _invert(H, work[0], work[1], scale, active)
@@ -94,7 +93,7 @@ def judge(sums, P, low, high, ours, dof, limits, work, scale, active):
         for b in range(k):
             removable += sums[1 + a, 0] * H[a, b] * sums[1 + b, 0]
     scatter = max(chi2 - max(removable, 0.0), 0.0) / some
-    clear = clear and trace <= worst and removable <= minimum * minimum * scatter
+    clear = clear and trace <= limits.worst and removable <= limits.at_minimum * limits.at_minimum * scatter
     for a in range(k):
         clear = clear and (H[a, a] * scatter - H[a, a] * scatter == 0.0)
     sums[0, 1] = clear

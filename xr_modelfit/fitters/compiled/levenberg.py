@@ -50,12 +50,16 @@ from xr_modelfit.fitters.compiled.lanes import (
     tie,
 )
 from xr_modelfit.fitters.compiled.vectors import anywhere, choose, load, save, sqrt, wide, zero
+from xr_modelfit.status import FitStatus
 from xr_modelfit.tracing.source import LEFT, SCALARS
 
 __all__ = ["solve_all"]
 
 CHI2, SIZE2, DAMPING, GROWTH, STRETCH, N_ITER, N_FLAT, PREDICTED, PROMISED, DOF, STATUS = rows(SCALARS)
-GOES_ON, NOTHING_THERE, PUT_BACK = 0.0, 101.0, 102.0  # of STATUS, beside what a fit ends with
+# Of STATUS, beside what a fit ends with:
+GOES_ON, NOTHING_THERE, PUT_BACK = float(FitStatus.NOT_ATTEMPTED), 101.0, 102.0
+CONVERGED, MAX_ITERATIONS = float(FitStatus.CONVERGED), float(FitStatus.MAX_ITERATIONS)
+NO_PROGRESS, NONFINITE_MODEL = float(FitStatus.NO_PROGRESS), float(FitStatus.NONFINITE_MODEL)
 
 
 @helper
@@ -86,7 +90,7 @@ def _bend(columns, tied, n, w, D, P, ours, V, J, along):
 
 @helper
 def _prepare(P, ours, Q, V, damping, fade, begun):
-    """The scaled system of the next step: parameters on a bound that the slope would carry out are left aside."""
+    """See `fitters.levenberg_marquardt.system_of`."""
     for a in range(ours.size):
         place, slope = load(P, (HERE, ours[a])), load(V, (SLOPE, a))
         low, high = load(V, (LOW, a)), load(V, (HIGH, a))
@@ -109,7 +113,7 @@ def _prepare(P, ours, Q, V, damping, fade, begun):
 
 @helper
 def _still_moves(V, promised):
-    """The reduction that is promised by parameters which the undamped step still changes."""
+    """See `fitters.levenberg_marquardt.still_promised`; ``promised``: by all parameters."""
     moving, stays = zero(), zero()
     for a in range(V.shape[1]):
         place, x = load(V, (PLACE, a)), load(V, (X, a))
@@ -120,17 +124,27 @@ def _still_moves(V, promised):
 
 
 @helper
-def _keep_away(V, early):
-    """Go at most nine tenths of the way to a bound."""
+def _is_last(V, promised, chi2, size2, dof, rules):
+    """See `fitters.levenberg_marquardt.is_last`."""
+    enough = rules.xtol * rules.xtol / choose(dof > 1.0, dof, 1.0)
+    last = promised <= choose(enough <= rules.ftol, enough, wide(rules.ftol)) * chi2
+    for a in range(V.shape[1]):
+        last &= abs(load(V, (SCALED, a))) <= rules.gtol * sqrt(chi2)
+    return last | (promised <= rules.rounding * rules.rounding * size2)
+
+
+@helper
+def _keep_away(V, early, reach):
+    """See `fitters.levenberg_marquardt.away_from_bounds`."""
     for a in range(V.shape[1]):
         place, step = load(V, (PLACE, a)), load(V, (STEP, a))
-        low, high = 0.9 * (load(V, (LOW, a)) - place), 0.9 * (load(V, (HIGH, a)) - place)
+        low, high = reach * (load(V, (LOW, a)) - place), reach * (load(V, (HIGH, a)) - place)
         save(V, (STEP, a), choose(early, clip(step, low, high), step))
 
 
 @helper
-def _stretched(V, stretch, steady, aligned, longer):
-    """The factor of the step of a fit that approaches its minimum at a steady rate, and the squared step."""
+def _stretched(V, stretch, steady, rules):
+    """See `fitters.levenberg_marquardt.stretch_of`; also the squared step. Ends the step at the bounds."""
     both, then2, now2 = zero(), zero(), zero()
     for a in range(V.shape[1]):
         place = load(V, (PLACE, a))
@@ -142,8 +156,9 @@ def _stretched(V, stretch, steady, aligned, longer):
         then2 += then * then
         now2 += now * now
     factor = stretch / (1.0 - both / then2)
-    good = steady & (both * both >= aligned * then2 * now2) & (factor > 0.4)
-    return choose(good, choose(factor < longer * stretch, factor, longer * stretch), 1.0), now2
+    good = steady & (both * both >= rules.aligned * then2 * now2) & (factor > rules.shortest)
+    most = rules.longest * stretch
+    return choose(good, choose(factor < most, factor, most), 1.0), now2
 
 
 @helper
@@ -153,11 +168,11 @@ def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
     ``w`` is the row of D with the weights. Fills rows of N: the reduction of chi-square that it predicts, the one that
     is still possible. Returns whether it is the last.
     """
-    _, ftol, xtol, gtol, _, slow, along, alpha, forget, rounding, _, near, aligned, _, singular = rules[:15]
+    slow, singular, near = rules.slow, rules.singular, rules.near
     chi2, damping, stretch, n_iter = load(N, CHI2), load(N, DAMPING), load(N, STRETCH), load(N, N_ITER)
     k = ours.size
     begun = (n_iter >= 0.0) & (load(N, STATUS) == GOES_ON)
-    _prepare(P, ours, Q, V, damping, choose(n_iter < slow, 1.0, forget), begun)
+    _prepare(P, ours, Q, V, damping, choose(n_iter < slow, 1.0, rules.forget), begun)
     # A damped step that gains much tells that the fit is far from done; its gain is less than is promised.
     by = wide(1.0)
     promised = solve(Q, V, SCALED, by, singular)
@@ -166,12 +181,7 @@ def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
         for a in range(k):
             save(V, (REST, a), load(V, (X, a)))
         undamped = _still_moves(V, solve(Q, V, SCALED, zero(), singular))
-        dof = load(N, DOF)
-        enough = xtol * xtol / choose(dof > 1.0, dof, 1.0)
-        last = undamped <= choose(enough <= ftol, enough, wide(ftol)) * chi2
-        for a in range(k):
-            last &= abs(load(V, (SCALED, a))) <= gtol * sqrt(chi2)
-        last |= undamped <= rounding * rounding * load(N, SIZE2)
+        last = _is_last(V, undamped, chi2, load(N, SIZE2), load(N, DOF), rules)
         by = choose(close & last, 0.0, 1.0)
         promised = choose(close, undamped, promised)
         for a in range(k):
@@ -180,13 +190,13 @@ def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
         save(V, (STEP, a), load(V, (X, a)) * load(V, (INVERSE, a)))
         save(V, (BENT, a), 0.0)
     step_inside(Q, V, by, singular)
-    if rules[18] > 0.0:
-        _keep_away(V, n_iter < rules[18])
+    if rules.cautious > 0.0:
+        _keep_away(V, n_iter < rules.cautious, rules.reach)
     steady = (promised <= near * chi2) & (damping < near)
-    stretch, now2 = _stretched(V, stretch, steady, aligned, rules[19])
+    stretch, now2 = _stretched(V, stretch, steady, rules)
     bending = begun & (n_iter >= slow) & (by == 1.0)
     if anywhere(bending):
-        _bend(columns, tied, n, w, D, P, ours, V, J, along)
+        _bend(columns, tied, n, w, D, P, ours, V, J, rules.along)
         for a in range(k):
             used = load(V, (USED, a)) != 0.0
             save(V, (PUSH, a), choose(used, load(V, (PUSH, a)) * load(V, (INVERSE, a)), 0.0))
@@ -194,7 +204,7 @@ def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
         size = zero()
         for a in range(k):
             size += load(V, (X, a)) * load(V, (X, a))
-        small = bending & (size <= alpha * alpha * now2)
+        small = bending & (size <= rules.alpha * rules.alpha * now2)
         for a in range(k):
             save(V, (BENT, a), choose(small, 0.5 * load(V, (X, a)) * load(V, (INVERSE, a)), 0.0))
     predicted = zero()
@@ -233,16 +243,14 @@ def _go_there(P, S, Q, V, taken):
 
 @helper
 def _judge(P, S, Q, V, N, last, rules):
-    """What becomes of the step, and of the fit."""
-    maxiter, rounding, stuck, most_flat = rules[0], rules[9], rules[10], rules[13]
-    early, poor, gains = rules[15], rules[16], rules[17]
+    """See `fitters.levenberg_marquardt.judge_step` and `status_of`; also takes the step."""
     chi2, damping, growth, n_iter = load(N, CHI2), load(N, DAMPING), load(N, GROWTH), load(N, N_ITER)
     predicted, promised, new = load(N, PREDICTED), load(N, PROMISED), load(S, (0, 0))
     first, alive = n_iter < 0.0, load(N, STATUS) == GOES_ON
-    noise = 1e-12 * chi2 + rounding * sqrt(chi2 * load(N, SIZE2))  # of chi-square, by that of the data
+    noise = rules.noise * chi2 + rules.rounding * sqrt(chi2 * load(N, SIZE2))  # of chi-square, by that of the data
     flat = (predicted <= noise) & (not first)  # it can no longer tell a good step
     rho = (chi2 - new) / predicted
-    enough = choose(n_iter < early, poor, wide(gains))
+    enough = choose(n_iter < rules.early, rules.poor, wide(rules.gains))
     taken = ((new < chi2) & (rho > enough) & (predicted > 0.0)) | (flat & (new <= chi2 + noise))
     taken |= first
     sound = _go_there(P, S, Q, V, taken)
@@ -256,18 +264,18 @@ def _judge(P, S, Q, V, N, last, rules):
         save(V, (BEFORE, a), choose(taken & (not first), load(V, (STEP, a)), 0.0))
     n_iter += 1.0
     moved = choose(first, damping, moved)
-    given_up = (moved > stuck) | (n_flat >= most_flat)
-    status = choose(n_iter >= maxiter, -1.0, GOES_ON)
-    near = (promised <= 1e-10 * chi2) | (promised <= noise)
-    status = choose(given_up, choose(near, 1.0, -2.0), status)
-    status = choose(last, 1.0, status)
+    given_up = (moved > rules.stuck) | (n_flat >= rules.flat)
+    status = choose(n_iter >= rules.maxiter, MAX_ITERATIONS, GOES_ON)
+    near = (promised <= rules.at_end * chi2) | (promised <= noise)
+    status = choose(given_up, choose(near, CONVERGED, NO_PROGRESS), status)
+    status = choose(last, CONVERGED, status)
     status = choose(first, GOES_ON, status)
     status = choose(taken & (not sound), LEFT, status)
-    status = choose(first & (chi2 - chi2 != 0.0), -8.0, status)
+    status = choose(first & (chi2 - chi2 != 0.0), NONFINITE_MODEL, status)
     save(N, CHI2, chi2)
     save(N, DAMPING, moved)
     save(N, GROWTH, choose(first, growth, choose(taken, 2.0, 2.0 * growth)))
-    save(N, N_ITER, choose(status == -8.0, 1.0, n_iter))
+    save(N, N_ITER, choose(status == NONFINITE_MODEL, 1.0, n_iter))
     save(N, N_FLAT, n_flat)
     status = choose(alive, status, load(N, STATUS))
     save(N, STATUS, status)
@@ -322,43 +330,37 @@ def _begin(lane, n, start, size2, damping, P, V, N):
     N[STRETCH, lane], N[N_ITER, lane], N[N_FLAT, lane], N[DOF, lane] = 1.0, -1.0, 0.0, dof
 
 
-def solve_all(
-    sums, columns, tied, ids, y, x, weights, valid, response, starts, low, high, ours, rules, limits,
-    out_P, out_status, out_iter, out_sums, D, J, P, Q, V, N, S, kept, who, waiting, work, scale, active,
-):  # fmt: skip
+def solve_all(functions, ids, samples, tables, rules, limits, out, work):
     """Fit those of the fits that ``ids`` names; `fitters.compiled.kernels` has it compiled.
 
     Parameters
     ----------
-    sums, columns, tied : int
-        Addresses of the model's functions; ``tied`` is 0 where nothing is tied.
+    functions : tuple of int
+        Addresses of the model's ``sums``, ``columns`` and ``tied``, which is 0 where nothing is tied.
     ids : ndarray of int
-    y : ndarray, shape (b, n)
-    x : ndarray, shape (n_inputs, 1 or b, n)
-        At the nodes, where samples are made of values there; where samples share nodes, there are no ``valid``, and
-        weights of 0.
-    weights, valid : ndarray, shape (0, 1 or b, n), (0 or b, n)
-        Without rows: all are 1, all are valid.
-    response : ndarray, shape (1 or b, m)
-        Weights of the nodes; without columns where samples are values of the model.
-    starts, low, high : ndarray, shape (1 or b, K)
-    ours : ndarray of int, shape (k,)
-        The free parameters.
-    rules : tuple of float
-        Options, and constants of the steps.
-    out_P, out_status, out_iter : ndarray, shape (b, K), (b,), (b,)
-        Written to.
-    out_sums : ndarray, shape (ids.size, 2 + k, 1 + k)
-        Written to: chi-square, ``g`` and the inverse of ``H`` where each fit has ended, and in the last row the squared
-        length of its weighted data; with what `fitters.compiled.judging.judge` says of it.
-    kept, waiting : ndarray, shape (ids.size, 2 * k + SCALARS), ndarray of int, shape (ids.size,)
-        Room for the fits that are put back.
-    who : ndarray of int, shape (LANES,)
-        Room for the number of the fit in each lane.
-    limits, work, scale, active
-        As `fitters.compiled.judging.judge` takes them.
+    samples : tuple of ndarray
+        ``y`` (b, n); ``x`` (n_inputs, 1 or b, n), or at the nodes, where samples are made of values there; ``weights``
+        (0, 1 or b, n) and ``valid`` (0 or b, n), without rows where all are 1, or valid (where samples share nodes,
+        none are given, and weights are 0); ``response`` (1 or b, m), the weights of nodes, without columns where
+        samples are values of the model.
+    tables : tuple of ndarray
+        ``starts``, ``low``, ``high`` (1 or b, K); ``ours`` (k,), the numbers of the free parameters.
+    rules : fitters.contract.Rules
+        Of floats.
+    limits : fitters.acceptance.Limits
+    out : tuple of ndarray
+        Written to: parameters (b, K), status and iterations (b,), and sums (ids.size, 2 + k, 1 + k): chi-square, ``g``
+        and the inverse of ``H`` where each fit has ended, in the last row the squared length of its weighted data;
+        with what `fitters.compiled.judging.judge` says of it.
+    work : tuple of ndarray
+        Room: D, J, P, Q, V, N, S; ``kept`` (ids.size, 2 * k + SCALARS) and ``waiting`` (ids.size,) for the fits that
+        are put back; ``who`` (LANES,) for the number of the fit in each lane; three that `judge` takes.
     """
-    slow, first_damping = rules[5], rules[4]
+    sums, columns, tied = functions
+    y, x, weights, valid, response = samples
+    starts, low, high, ours = tables
+    out_P, out_status, out_iter, out_sums = out
+    D, J, P, Q, V, N, S, kept, waiting, who, room, scale, active = work
     k = ours.size
     own = fill(x, weights, valid, response, D)
     begun, n_waiting, resumed, n_active = 0, 0, 0, 0
@@ -373,7 +375,7 @@ def solve_all(
                 number, i = who[lane], ids[who[lane]]
                 if _put_down(lane, number, i, P, Q, V, N, out_P, out_status, out_iter, out_sums, kept):
                     dof, own_low, own_high = N[DOF, lane], low[own_row(i, low)], high[own_row(i, high)]
-                    judge(out_sums[number], out_P[i], own_low, own_high, ours, dof, limits, work, scale, active)
+                    judge(out_sums[number], out_P[i], own_low, own_high, ours, dof, limits, room, scale, active)
                 if N[STATUS, lane] == PUT_BACK:
                     waiting[n_waiting] = who[lane]
                     n_waiting += 1
@@ -396,7 +398,7 @@ def solve_all(
             for a in range(k):
                 V[LOW, a, lane], V[HIGH, a, lane] = low[own_row(i, low), ours[a]], high[own_row(i, high), ours[a]]
             if fresh:
-                _begin(lane, n, starts[own_row(i, starts)], size2, first_damping, P, V, N)
+                _begin(lane, n, starts[own_row(i, starts)], size2, rules.first_damping, P, V, N)
             else:
                 _take_up(lane, who[lane], i, P, Q, V, N, out_P, out_sums, kept)
             N[STATUS, lane] = GOES_ON
@@ -410,7 +412,7 @@ def solve_all(
             sums_of(sums, longest, D, P, THERE, S)
             status = _judge(P, S, Q, V, N, last, rules)
             if begun < ids.size:
-                put_back = (status == GOES_ON) & (load(N, N_ITER) == slow)
+                put_back = (status == GOES_ON) & (load(N, N_ITER) == rules.slow)
                 status = choose(put_back, PUT_BACK, status)
                 save(N, STATUS, status)
             going = not anywhere((status != GOES_ON) & (status != NOTHING_THERE))

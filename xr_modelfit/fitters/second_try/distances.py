@@ -1,54 +1,59 @@
-"""What parameters do to the model: how much at a place, and how far one moves until it is seen."""
+"""How much parameters change the model, how far one moves until that is seen, and fits that run away."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from xr_modelfit.analysis.derivatives import jacobian, weighted
-from xr_modelfit.fitters.chunking import pieces
-from xr_modelfit.fitters.samples import Samples
-from xr_modelfit.fitters.second_try.tries import Again, Bounds
+from xr_modelfit.fitters.contract import Fits
+from xr_modelfit.fitters.second_try.tries import Refit
 from xr_modelfit.fitters.sums import norm2
-from xr_modelfit.models.problem import Problem
 
-__all__ = ["effects", "visible"]
+__all__ = ["effects", "run_away", "visible"]
+
+_LEFT = 1e-3  # of the effect that a parameter had at the start
+_GROWN = 1e3  # times its size at the start
 
 
-def effects(problem: Problem, samples: Samples, ids: np.ndarray, P: np.ndarray, bounds: Bounds) -> np.ndarray:
-    """Squared lengths (k, b) of the weighted derivatives, to free parameters, of the fits ``ids`` at ``P`` (b, K)."""
-    found = np.zeros((np.count_nonzero(problem.free), ids.size))
-    for piece in pieces(np.arange(ids.size), samples.n_values):
-        at = ids[piece]
-        inputs, _, w = samples.columns(at)
-        here, low, high = (np.ascontiguousarray(a.T) for a in (P[piece], *(bound[at] for bound in bounds)))
-        found[:, piece] = [norm2(c) for c in jacobian(problem, inputs, problem.with_ties(here), low, high, w=w)]
+def effects(fits: Fits, ids: np.ndarray, P: np.ndarray) -> np.ndarray:
+    """Squared lengths (k, b) of the weighted derivatives of the fits ``ids`` at ``P`` (b, K)."""
+    found = np.zeros((np.count_nonzero(fits.problem.free), ids.size))
+    for rows, at in fits.in_chunks(ids, P):
+        found[:, rows] = [norm2(c) for c in at.jacobian(fits.problem.with_ties(at.P))]
     return found
 
 
-def visible(
-    problem: Problem, samples: Samples, at: Again, which: int | np.ndarray, side: float, part: float
-) -> np.ndarray:
-    """How far a parameter moves until the model changes by this part of a standard error, shape (b,).
+def visible(fits: Fits, at: Refit, which: int | np.ndarray, side: float, part: float) -> np.ndarray:
+    """How far parameter ``which``, a number or (b,), moves until the model changes by this part of a standard error.
 
-    ``which``: its number, or those of the fits, (b,). NaN where it has no effect.
+    Shape (b,); NaN where the parameter has no effect.
     """
     numbers = np.broadcast_to(which, at.ids.shape)
     found = np.zeros(at.ids.size)
-    for piece in pieces(np.arange(at.ids.size), samples.n_values):
-        inputs, _, w = samples.columns(at.ids[piece])
-        P = np.ascontiguousarray(at.P[piece].T)
-        own = numbers[piece], np.arange(piece.size)
-        here = problem.evaluate(inputs, P)
-        dof = np.maximum(samples.n_points[at.ids[piece]] - np.count_nonzero(problem.free), 1)
-        enough = part**2 * at.chi2[piece] / dof
-        distance = 1e-8 * np.maximum(np.abs(P[own]), 1e-3)
+    for rows, here in fits.in_chunks(at.ids, at.P):
+        own = numbers[rows], np.arange(rows.size)
+        values = here.values(here.P)
+        enough = part**2 * at.chi2[rows] / fits.dof(at.ids[rows])
+        distance = 1e-8 * np.maximum(np.abs(here.P[own]), 1e-3)
         for _ in range(60):
-            Q = P.copy()
-            Q[own] = P[own] + side * distance
-            away = norm2(weighted(problem, problem.evaluate(inputs, problem.with_ties(Q)) - here, w))
-            small = ~(away > enough)
+            Q = here.P.copy()
+            Q[own] = here.P[own] + side * distance
+            small = ~(here.change(fits.problem.with_ties(Q), values) > enough)
             if not small.any():
                 break
             distance = np.where(small, 2.0 * distance, distance)
-        found[piece] = np.where(small, np.nan, distance)
+        found[rows] = np.where(small, np.nan, distance)
     return found
+
+
+def run_away(fits: Fits, ids: np.ndarray, P: np.ndarray) -> np.ndarray:
+    """Whether the fits ``ids``, at ``P`` (b, K) now, have no minimum to go to, shape (b,).
+
+    Parameters grow without end, and one loses its effect on the samples: the tail of a far peak describes a slope a
+    little better the farther it is, and a wide peak is a constant. The lost parameter is linear, as starts of those
+    may be anywhere, or it has grown large.
+    """
+    starts, problem = fits.starts[ids], fits.problem
+    perhaps = (problem.partly_linear | (np.abs(P) > _GROWN * np.abs(starts)))[:, problem.free].T
+    now, then = effects(fits, ids, P), effects(fits, ids, starts)
+    lost: np.ndarray = np.any((now < _LEFT**2 * then) & perhaps, axis=0)
+    return lost

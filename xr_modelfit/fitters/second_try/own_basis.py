@@ -1,9 +1,9 @@
-r"""Fits in coordinates of their own: linear parameters solved for, and counted from there in their own basis.
+r"""Fits whose linear parameters are solved for, and then counted in a basis of each fit.
 
 Where the model is linear in some of its free parameters (amplitudes, constants, slopes), these need no start. With
 ``A`` their columns at the start of the others and ``A = Q R``, they are counted from the solution of
-``min |w (y - f)|`` in the basis of ``Q``: ``p = p0 + R^-1 q``. Neither the scale of the data nor that of the start
-counts then, nor a coordinate with a far origin, on which a slope and a constant are almost the same.
+``min |w (y - f)|`` in the basis of ``Q``: ``p = p0 + R^-1 q``. Then neither the scale of the data nor that of the start
+counts, nor a coordinate with a far origin, on which a slope and a constant are almost the same.
 
 Shapes: ``K`` parameters, ``l`` linear ones, ``n`` samples, ``b`` fits.
 """
@@ -28,7 +28,7 @@ class OwnBasis(ActiveFits):
     Rows ``which`` of ``P`` hold numbers in that basis: the parameters are ``origin + inverse q``.
     """
 
-    cautious = 12
+    cautious = 12.0
 
     def begin(self) -> None:
         """Solve for the linear parameters, and count those without bounds from there."""
