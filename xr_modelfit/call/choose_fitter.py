@@ -14,7 +14,19 @@ from xr_modelfit.messages import a, listed, sentence, suggestion
 from xr_modelfit.models.expression import has_fixed_inputs
 from xr_modelfit.models.problem import Problem
 
-__all__ = ["choose_fitter"]
+__all__ = ["choose_fitter", "own_info"]
+
+OWN_INFO = ("start", "n_reached")  # told of the starts, whatever the fitter
+
+
+def own_info(asked: Any) -> tuple[set[str], Any]:
+    """What ``fit_info`` asks of the starts of the fits, and what is asked of the fitter."""
+    names = [asked] if isinstance(asked, str) else list(asked) if isinstance(asked, list | tuple) else []
+    ours = {name for name in names if name in OWN_INFO}
+    if not ours:
+        return ours, asked
+    rest = [name for name in names if name not in ours]
+    return ours, rest or None
 
 
 def choose_fitter(
@@ -87,7 +99,7 @@ def _batch(fitter: BatchLSQFitter, keywords: Mapping[str, Any] | None, info: Any
     if info is not None and info is not False:
         raise ValueError(
             f"fit_info is {info!r}, but the result holds all that BatchLSQFitter knows of a fit already. Leave it out, "
-            "or name an astropy fitter."
+            f"name one of {listed(OWN_INFO)}, or name an astropy fitter."
         )
     return fitter
 

@@ -12,12 +12,15 @@ import numpy as np
 import xarray as xr
 
 from xr_modelfit.call.options import FitOptions
+from xr_modelfit.call.start_requests import described_starts
+from xr_modelfit.call.starts import START
 from xr_modelfit.call.weights import Companions
+from xr_modelfit.estimates.estimate import Estimator
 from xr_modelfit.execution.computing import Habit, resolve_scheduler
 from xr_modelfit.execution.execution import computed_chunks, fill_blocks, is_lazy, lazy_chunks, map_blocks
 from xr_modelfit.execution.progress import Tell
 from xr_modelfit.fitters.batch import BatchLSQFitter
-from xr_modelfit.fitters.block import FitError, fit_block
+from xr_modelfit.fitters.block import FitError, fit_block, start_block
 from xr_modelfit.fitters.block_task import BlockTask, Layout, Role
 from xr_modelfit.fitters.diagnosis import Diagnosis
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
@@ -62,6 +65,8 @@ class Job:
     diagnosis : Diagnosis or None
     nodes : Nodes or None
         Where the model is evaluated instead of at the samples.
+    estimators : tuple of Estimator or None
+        One for each start of a fit; None where starts are given.
     """
 
     data: xr.DataArray
@@ -78,6 +83,7 @@ class Job:
     attrs: Mapping[Any, Any]
     diagnosis: Diagnosis | None = None
     nodes: Nodes | None = None
+    estimators: tuple[Estimator | None, ...] = (None,)
 
     @property
     def variables(self) -> list[xr.Variable]:
@@ -86,7 +92,7 @@ class Job:
     @property
     def core_dims(self) -> list[tuple[Hashable, ...]]:
         """Fitted dims of each array, those of edges, or that of nodes or weights; maps and positions have none."""
-        kinds: list[tuple[Hashable, ...]] = [(*self.fitted, EDGE), self.fitted, (NODE,), (WEIGHT,)]
+        kinds: list[tuple[Hashable, ...]] = [(*self.fitted, EDGE), self.fitted, (NODE,), (WEIGHT,), (START,)]
         return [next((dims for dims in kinds if set(dims) <= set(v.dims)), ()) for v in self.variables]
 
     @cached_property
@@ -130,25 +136,41 @@ class Job:
 
     def block_function(self, *, replayed: bool = False) -> Callable[..., np.ndarray]:
         """The function of arrays that fits a block; ``replayed`` writes nothing and raises what it meets."""
+        return _BlockFunction(self._task(replayed))
+
+    def _task(self, replayed: bool = False) -> BlockTask:
         o = self.options
-        return _BlockFunction(
-            BlockTask(
-                self.problem,
-                self.fitter,
-                self.layout,
-                tuple(self.arrays),
-                n_fitted_dims=len(self.fitted),
-                sigma=self.companions.sigma,
-                scalar_weight=self.companions.scalar_weight,
-                absolute=self.companions.absolute,
-                skipna=o.skipna,
-                min_points=o.min_points,
-                keep_failed=o.keep_failed,
-                raising=replayed or (self.lazy and o.errors == "raise"),
-                diagnosis=None if replayed else self.diagnosis,
-                spreads=self.spreads,
-            )
+        return BlockTask(
+            self.problem,
+            self.fitter,
+            self.layout,
+            tuple(self.arrays),
+            n_fitted_dims=len(self.fitted),
+            sigma=self.companions.sigma,
+            scalar_weight=self.companions.scalar_weight,
+            absolute=self.companions.absolute,
+            skipna=o.skipna,
+            min_points=o.min_points,
+            keep_failed=o.keep_failed,
+            raising=replayed or (self.lazy and o.errors == "raise"),
+            diagnosis=None if replayed else self.diagnosis,
+            spreads=self.spreads,
+            estimators=self.estimators,
+            several=frozenset(r for r, v in self.arrays.items() if START in v.dims),
         )
+
+    def starts(self) -> xr.Dataset:
+        """The start values that the fits will have, by parameter."""
+        packed = map_blocks(
+            _StartFunction(self._task()), self.variables, self.core_dims, {FIELD: self.problem.n_parameters},
+            scheduler=self.options.scheduler, fits_per_chunk=self.options.fits_per_chunk, habit=self.habit,
+        )  # fmt: skip
+        made = {}
+        for j, name in enumerate(self.problem.names):
+            one = packed.isel({FIELD: j}) / self.units[j].inward
+            made[f"{self.options.prefix}{name}"] = one.copy(deep=False)
+            made[f"{self.options.prefix}{name}"].attrs = self.metadata.start(j)
+        return self.frame.assign(made)
 
     def cause(self, at: Mapping[Hashable, int]) -> BaseException | None:
         """The error that ends the fit at a position, found by fitting it again; None where it just fails."""
@@ -177,6 +199,7 @@ class Job:
     def record(self) -> str:
         """The record of the fit, for the attrs of its ``fit_status``."""
         options = {k: getattr(self.options, k) for k in ("skipna", "min_points", "keep_failed")}
+        options |= described_starts(self.options.p0, self.data.dims)
         grid = self.problem.traits.grid
         return write_record(
             model=self.problem.model,
@@ -292,3 +315,12 @@ class _BlockFunction:
 
     def __dask_tokenize__(self) -> str:
         return self.task.label
+
+
+class _StartFunction(_BlockFunction):
+    """`start_block` with its task."""
+
+    __name__ = "modelfit_start"
+
+    def __call__(self, *arrays: np.ndarray) -> np.ndarray:
+        return start_block(*arrays, task=self.task)

@@ -3,7 +3,7 @@
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,14 +14,16 @@ from astropy.modeling import Model
 from xr_modelfit.analysis.checks import refuse_broken
 from xr_modelfit.analysis.traits import Whole, find_traits, with_sampling
 from xr_modelfit.call.called_model import check_model
-from xr_modelfit.call.choose_fitter import choose_fitter
+from xr_modelfit.call.choose_fitter import choose_fitter, own_info
 from xr_modelfit.call.diagnostics import diagnosis_of
 from xr_modelfit.call.job import Job
 from xr_modelfit.call.options import FitOptions
-from xr_modelfit.call.start_requests import requests_of
+from xr_modelfit.call.start_functions import InUnits, try_estimator
+from xr_modelfit.call.start_requests import StartRequest, requests_of
 from xr_modelfit.call.starts import Starts, resolve_starts
 from xr_modelfit.call.trial_points import TrialPoints
 from xr_modelfit.call.weights import Companions, resolve_companions
+from xr_modelfit.estimates.estimate import Estimator, estimator_for
 from xr_modelfit.execution.computing import check_scheduler
 from xr_modelfit.execution.execution import is_lazy
 from xr_modelfit.fitters.batch import BatchLSQFitter
@@ -38,7 +40,7 @@ from xr_modelfit.models.expression import representatives
 from xr_modelfit.models.function_models import function_of
 from xr_modelfit.models.input_names import input_names, keyed_by_input
 from xr_modelfit.models.problem import Problem
-from xr_modelfit.parameter_units.parameters import UnitSystem
+from xr_modelfit.parameter_units.parameters import ParameterUnit, UnitSystem
 from xr_modelfit.parameter_units.system import resolve_units
 from xr_modelfit.parameter_units.values import given_units
 from xr_modelfit.quiet import caught_warnings
@@ -75,7 +77,8 @@ def resolve(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[An
     companions = resolve_companions(
         labels, options.where, options.sigma, options.weights, options.absolute_sigma, system
     )
-    starts = resolve_starts(labels, model, requests_of(options.p0, data.dims), options.bounds, loop, system)
+    requests = requests_of(options.p0, data.dims)
+    starts = resolve_starts(labels, model, requests, options.bounds, loop, system)
     arrays = _arrays(data, system.inputs, companions.maps, fitted) | starts.maps
     lazy = is_lazy(*arrays.values())
     check_scheduler(options.scheduler, lazy)
@@ -93,8 +96,13 @@ def resolve(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[An
     at_samples = at
     if nodes is not None:
         tried, at = with_sampling(tried, nodes.sampling), nodes.sampling.trial_inputs(at)
-        arrays = _at_nodes(arrays, nodes, diagnosed)
-    of_fitter = options.fitter, options.fitter_kwargs, options.fit_info
+        arrays = _at_nodes(arrays, nodes, diagnosed or bool(starts.estimated.any()))
+    estimators = tuple(
+        _estimator(one, asked, tried, starts.units, points)
+        for one, asked in zip(requests, starts.estimated, strict=True)
+    )
+    told, info = own_info(options.fit_info)
+    of_fitter = options.fitter, options.fitter_kwargs, info
     fitter = choose_fitter(tried, starts.maps, at, companions.weighted, *of_fitter)
     problem = replace(starts.problem, traits=tried.traits, sampling=tried.sampling)
     if isinstance(fitter, BatchLSQFitter):
@@ -103,14 +111,41 @@ def resolve(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[An
             source = compiled_source(tried, at_samples, fitter.engine, n_fits, points.n_samples, lazy)
         tell_unused()
         problem = replace(problem, source=source)
-    layout = Layout(problem.n_parameters, fitter.info_names, options.covariance, diagnosed)
+    layout = Layout(
+        problem.n_parameters, fitter.info_names, options.covariance, diagnosed, "start" in told, "n_reached" in told
+    )
     frame = frame_of(data, labels.variables, fitted)
     check_names(frame, data, output_names(problem.names, layout, options.prefix), layout)
     return Job(
         data, fitted, system, starts.units, companions, problem, fitter, layout, frame,
         _in_inner_units(arrays, system, companions), options, attrs,
-        _diagnosis(options, data, fitted, system, starts, fitter, problem), nodes,
+        _diagnosis(options, data, fitted, system, starts, fitter, problem), nodes, estimators,
     )  # fmt: skip
+
+
+def _estimator(
+    request: StartRequest, asked: np.ndarray, problem: Problem, units: Sequence[ParameterUnit], points: TrialPoints
+) -> Estimator | None:
+    """What estimates one of the starts; None where all are given.
+
+    Raises
+    ------
+    ValueError
+        The user's function fails on the model's own values.
+    """
+    if not asked.any():
+        return None
+    found = estimator_for(problem.at_nodes, asked)
+    if request.function is not None:
+        found = replace(
+            found,
+            function=InUnits(
+                request.function, problem.names, tuple(problem.model.param_names), tuple(one.inward for one in units)
+            ),
+        )
+    if found.function is not None:
+        try_estimator(found, problem.at_nodes, points.all(problem.start))
+    return found
 
 
 def _diagnosis(

@@ -12,7 +12,7 @@ import xarray as xr
 from xr_modelfit.call.earlier_results import no_starts
 from xr_modelfit.messages import listed, suggestion
 
-__all__ = ["ESTIMATE", "SEVERAL", "StartRequest", "requests_of"]
+__all__ = ["ESTIMATE", "SEVERAL", "StartRequest", "described_starts", "requests_of"]
 
 ESTIMATE = "estimate"
 SEVERAL = "start"  # the dim along which maps of starts have several
@@ -109,3 +109,11 @@ def _along_starts(one: StartRequest) -> list[StartRequest]:
         replace(one, values={k: v.isel({SEVERAL: i}, drop=True) if k in sizes else v for k, v in values.items()})
         for i in range(n)
     ]
+
+
+def described_starts(p0: Any, dims: Any = ()) -> dict[str, Any]:
+    """What the record says of starts that the call does not give itself; nothing where it gives them."""
+    told = [one.described for one in requests_of(p0, dims)]
+    if not any(told):
+        return {}
+    return {"starts": told[0] if len(told) == 1 else ["given" if one is None else one for one in told]}

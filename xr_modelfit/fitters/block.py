@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from xr_modelfit.fitters.block_arrays import Block
+from xr_modelfit.fitters.block_starts import Best, Tables, tables_of
 from xr_modelfit.fitters.block_task import BlockTask, Role
 from xr_modelfit.fitters.contract import Fits, Notes
 from xr_modelfit.fitters.diagnosis import Ended
@@ -21,7 +22,7 @@ from xr_modelfit.models.problem import Problem
 from xr_modelfit.quiet import caught_warnings, within
 from xr_modelfit.status import FitStatus
 
-__all__ = ["FitError", "fit_block"]
+__all__ = ["FitError", "fit_block", "start_block"]
 
 
 class FitError(RuntimeError):
@@ -49,11 +50,11 @@ def fit_block(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
         problem = task.problem.private()
         cuts = list(whole.parts())
         if len(cuts) == 1:
-            return _fitted(whole, task, problem).reshape(*whole.shape, width)
+            return _from_starts(whole, task, problem).reshape(*whole.shape, width)
         packed = _fields_apart(whole.shape, width)
         for at in cuts:
             block = whole.part(at)
-            packed[at] = _fitted(block, task, problem).reshape(*block.shape, width)
+            packed[at] = _from_starts(block, task, problem).reshape(*block.shape, width)
     return packed
 
 
@@ -62,13 +63,48 @@ def _fields_apart(shape: tuple[int, ...], width: int) -> np.ndarray:
     return np.moveaxis(np.empty((width, *shape)), 0, -1)
 
 
-def _fitted(block: Block, task: BlockTask, problem: Problem) -> np.ndarray:
-    """The packed array of a part, shape (b, width)."""
+def start_block(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
+    """The start values of every position of a block, shape (..., K); arguments as in `fit_block`."""
+    whole = Block(arrays, task)
+    out = np.empty((*whole.shape, task.problem.n_parameters))
+    with within(task.place):
+        problem = task.problem.private()
+        for at in whole.parts() if whole.b else ():
+            block = whole.part(at)
+            tables = tables_of(block, task, problem, block.samples()[0], 0)
+            out[at] = np.broadcast_to(tables.starts, (block.b, out.shape[-1])).reshape(*block.shape, -1)
+    return out
+
+
+def _from_starts(block: Block, task: BlockTask, problem: Problem) -> np.ndarray:
+    """The packed array of a part, shape (b, width); the best of all starts where there are several."""
+    samples = block.samples()
+    tables = [tables_of(block, task, problem, samples[0], number) for number in range(len(task.estimators))]
+    if len(tables) == 1:
+        return _fitted(block, task, problem, samples, tables[0])
+    quiet, best = replace(task, diagnosis=None, raising=False), Best(task.layout)
+    for one in tables:
+        best.add(_fitted(block, quiet, problem, samples, one))
+    if task.diagnosis is not None or task.raising:  # only the best is written about
+        packed = _fitted(block, task, problem, samples, best.starts(tables))
+        for name in ("n_reached",) if task.layout.reached else ():
+            packed[:, task.layout.fields[name]] = best.packed[:, task.layout.fields[name]]
+        return packed
+    return best.packed
+
+
+def _fitted(
+    block: Block,
+    task: BlockTask,
+    problem: Problem,
+    all_samples: tuple[Samples, np.ndarray, np.ndarray],
+    tables: Tables,
+) -> np.ndarray:
+    """The packed array of a part from one start of each fit, shape (b, width)."""
     packed = _fields_apart((block.b,), task.layout.width)
     packed[...] = np.nan
-    given, finite, admitted = block.samples()
-    tables = block.starts_and_bounds()
-    free = problem.free & ~(tables[1] == tables[2])
+    given, finite, admitted = all_samples
+    free = problem.free & ~(tables.low == tables.high)
     n_points, n_free = given.n_points, np.count_nonzero(free, axis=1)
     status = _before(task, given, finite, admitted, *tables, n_free)
     starts, lower, upper, free = (np.broadcast_to(table, (block.b, free.shape[1])) for table in (*tables, free))
@@ -103,6 +139,10 @@ def _fitted(block: Block, task: BlockTask, problem: Problem) -> np.ndarray:
     dof = (n_points - n_free).astype(float)
     chi2 = packed[:, fields["chi2"]][:, 0]
     packed[:, fields["reduced_chi2"]] = np.where(dof > 0, chi2 / np.where(dof > 0, dof, 1.0), np.nan)[:, None]
+    if task.layout.starts:
+        packed[:, fields["start"]] = starts
+    if task.layout.reached:
+        packed[:, fields["n_reached"]] = (status > 0)[:, None]
     kept = (status > 0) | task.keep_failed
     packed[:, fields["parameters"]] = np.where(kept[:, None], parameters, np.nan)
     packed[:, fields["fit_status"]] = status[:, None]

@@ -82,12 +82,19 @@ class Block:
         """The coordinates of the samples, (b, n) or (1, n) each, where the inputs are those of nodes."""
         return [self._sampled(role) for role in self.task.roles if role.kind == "place"]
 
-    def starts_and_bounds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Starts, lower and upper bounds, (b, K) each, or (1, K) where no fit has its own."""
+    def starts_and_bounds(self, number: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Starts, the first of several or that of a ``number``, lower and upper bounds.
+
+        (b, K) each, or (1, K) where no fit has its own.
+        """
         problem = self.task.problem
         out = []
         for kind, scalar in (("start", problem.start), ("lower", problem.lower), ("upper", problem.upper)):
-            maps = {int(role.name): array for role, array in self.given.items() if role.kind == kind}
+            maps = {
+                int(role.name): array[..., number] if role in self.task.several else array
+                for role, array in self.given.items()
+                if role.kind == kind
+            }
             table = np.tile(scalar, (self.b if maps else 1, 1))
             for j, array in maps.items():
                 with np.errstate(all="ignore"):

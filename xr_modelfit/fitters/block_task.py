@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xr_modelfit.fitters.contract import Fitter
+from xr_modelfit.fitters.contract import Fitter, StartEstimator
 from xr_modelfit.fitters.diagnosis import Diagnosis
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.spreads import Products, Spread
@@ -38,12 +38,18 @@ class Layout:
     covariance : bool
     diagnosed : bool
         Whether each fit says if its diagnostics could not be written.
+    starts : bool
+        Whether each fit tells the start values that it used.
+    reached : bool
+        Whether each fit tells how many of its starts ended in the minimum that it has.
     """
 
     n_parameters: int
     info_names: tuple[str, ...] = ()
     covariance: bool = False
     diagnosed: bool = False
+    starts: bool = False
+    reached: bool = False
 
     @cached_property
     def fields(self) -> Mapping[str, slice]:
@@ -56,6 +62,10 @@ class Layout:
             widths["covariance"] = K * K
         if self.diagnosed:
             widths["unwritten"] = 1
+        if self.starts:
+            widths["start"] = K
+        if self.reached:
+            widths["n_reached"] = 1
         stops = np.cumsum(list(widths.values()))
         return {
             name: slice(int(stop) - width, int(stop)) for (name, width), stop in zip(widths.items(), stops, strict=True)
@@ -72,7 +82,8 @@ class BlockTask:
 
     ``label`` makes the task unlike any other: results of two calls never share a dask key.
     ``place`` is the user's function that the call was made in, if any (`quiet`). ``spreads`` make nodes, and
-    their weights, of the arrays that they are for.
+    their weights, of the arrays that they are for. ``estimators`` has one for each start of a fit, None where starts
+    are given; the arrays of starts that are ``several`` have an axis of starts last.
     """
 
     problem: Problem
@@ -91,6 +102,8 @@ class BlockTask:
     label: str = field(default_factory=lambda: uuid.uuid4().hex)
     place: str | None = field(default_factory=innermost)
     spreads: Mapping[Role, Spread | Products] = field(default_factory=dict)
+    estimators: tuple[StartEstimator | None, ...] = (None,)
+    several: frozenset[Role] = frozenset()
 
     def n_core(self, role: Role) -> int:
         """How many of the last axes of an array belong to the samples of a fit."""
@@ -98,6 +111,8 @@ class BlockTask:
             return self.n_fitted_dims + 1  # coordinate or edges of each sample
         if role.kind == "response" or (role.kind == "input" and self.problem.sampling is not None):
             return 1  # weights of nodes, and nodes
+        if role in self.several:
+            return 1
         return self.n_fitted_dims if role.kind in _SAMPLED else 0
 
     def __dask_tokenize__(self) -> str:

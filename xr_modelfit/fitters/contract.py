@@ -20,7 +20,7 @@ from xr_modelfit.fitters.samples import Samples
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.status import FitStatus
 
-__all__ = ["FitArrays", "Fits", "Fitter", "Notes", "Rules"]
+__all__ = ["FitArrays", "Fits", "Fitter", "Notes", "Rules", "StartEstimator"]
 
 
 class Rules(NamedTuple):
@@ -140,4 +140,30 @@ class Fitter(Protocol):
 
     def solve(self, fits: Fits, attempt: np.ndarray, notes: Notes | None = None) -> FitArrays:
         """Fit where ``attempt`` (b,) is true; errors and warnings of single fits go to ``notes``."""
+        ...
+
+
+class Estimated(Protocol):
+    """Start values of a block."""
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """Start values, (b, K)."""
+        ...
+
+
+class StartEstimator(Protocol):
+    """Estimates start values from the data."""
+
+    def __call__(
+        self,
+        problem: Problem,
+        y: np.ndarray,
+        inputs: Sequence[np.ndarray],
+        weights: np.ndarray | None,
+        valid: np.ndarray,
+        starts: np.ndarray,
+        bounds: tuple[np.ndarray, np.ndarray],
+    ) -> Estimated:
+        """Start values of each fit from its samples; see `estimates.estimate.Estimator`."""
         ...

@@ -47,8 +47,10 @@ def falls_beside(
     for first in range(0, b, most):
         part = np.arange(first, min(first + most, b))
         at = np.tile(part, _PLACES.size)  # all places of these fits, side by side
-        others = (a[..., at] for a in (active, precision, variance, alone, enough))
-        below = _falls(fits.taken(at), [c[:, at] for c in J], *others, np.repeat(_PLACES, part.size))
+        below = _falls(
+            fits.taken(at), [c[:, at] for c in J], active[:, at], precision[at], variance[:, at], alone[:, at],
+            enough[at], np.repeat(_PLACES, part.size),
+        )  # fmt: skip
         falls[part] = below.reshape(_PLACES.size, -1).any(axis=0)
     return falls
 

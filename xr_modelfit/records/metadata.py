@@ -117,6 +117,15 @@ class Metadata:
             **self.everywhere,
         }
 
+    def start(self, j: int) -> dict[str, Any]:
+        """Attrs of a start value."""
+        unit = self.units[j]
+        return self._attrs(f"start value of {self.titles[j]}", _units(unit.text, _scale(unit)))
+
+    def reached(self) -> dict[str, Any]:
+        """Attrs of the number of starts that ended in the same minimum."""
+        return self._attrs("number of starts that ended in this minimum", {"units": "1"})
+
     def statistic(self, name: str) -> dict[str, Any]:
         """Attrs of one of `STATISTICS`."""
         return {

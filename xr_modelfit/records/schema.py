@@ -15,7 +15,12 @@ __all__ = ["COV_DIMS", "FIELD", "Fields", "Maps", "check_names", "label", "lazy_
 FIELD = "_modelfit_field"
 COV_DIMS = ("cov_i", "cov_j")
 
-_DTYPES: dict[str, Any] = {"dof": np.int64, "n_points": np.int64, "fit_status": np.int8}  # others are float64
+_DTYPES: dict[str, Any] = {
+    "dof": np.int64,
+    "n_points": np.int64,
+    "fit_status": np.int8,
+    "n_reached": np.int64,
+}  # others are float64
 
 Fields = Mapping[str, Sequence[Any]]
 
@@ -23,7 +28,8 @@ Fields = Mapping[str, Sequence[Any]]
 def output_names(names: Iterable[str], layout: Layout, prefix: str) -> list[str]:
     """Every name that a fit puts on its result."""
     parts = [*names, *(f"{n}_stderr" for n in names), *STATISTICS, "fit_status", *layout.info_names]
-    return [prefix + part for part in parts + (["covariance"] if layout.covariance else [])]
+    parts += ["covariance"] * layout.covariance + [f"{n}_start" for n in names] * layout.starts
+    return [prefix + part for part in parts + ["n_reached"] * layout.reached]
 
 
 def check_names(frame: xr.Dataset, data: xr.DataArray, names: list[str], layout: Layout) -> None:
@@ -131,6 +137,10 @@ def label(
     for name in layout.info_names:
         put(name, metadata.info(name), f"info:{name}")
     put("fit_status", metadata.status(), "fit_status")
+    for j, name in enumerate(names if layout.starts else ()):
+        put(f"{name}_start", metadata.start(j), "start", j)
+    if layout.reached:
+        put("n_reached", metadata.reached(), "n_reached")
     result = xr.Dataset({**frame.data_vars, **variables}, frame.coords, frame.attrs)
     if layout.covariance:
         result = result.assign({f"{prefix}covariance": _covariance(fields["covariance"][0], dims, metadata)})
@@ -142,6 +152,8 @@ def _divisor(layout: Layout, units: Sequence[ParameterUnit]) -> np.ndarray:
     fields, inward = layout.fields, np.array([one.inward for one in units])
     divisor = np.ones(layout.width)
     divisor[fields["parameters"]] = divisor[fields["stderr"]] = inward
+    if "start" in fields:
+        divisor[fields["start"]] = inward
     if "covariance" in fields:
         divisor[fields["covariance"]] = np.outer(inward, inward).ravel()
     return divisor
