@@ -70,6 +70,22 @@ class FitRecord:
         """Name of a variable of this fit in the result."""
         return self.prefix + name
 
+    def parameter(self, result: xr.Dataset, name: str) -> xr.DataArray:
+        """The map of a parameter."""
+        variable = self.variable(name)
+        if variable not in result:
+            raise RecordError(
+                f"The result has no variable {variable!r}, which its record names; it has {listed(result.data_vars)}. "
+                "Keep the parameters of a fit together, under the names that the fit gave."
+            )
+        return result[variable]
+
+    @property
+    def model_name(self) -> str:
+        """What values of the model are called."""
+        name = self.content["data"]
+        return f"{name}_model" if name else "model"
+
 
 def write_record(
     *,

@@ -18,16 +18,14 @@ from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.models.expression import leaves
 from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.models.known_quantities import formulas_of
-from xr_modelfit.records.record import FitRecord, RecordError, build_model
+from xr_modelfit.records.record import FitRecord, RecordError
 from xr_modelfit.records.schema import COV_DIMS
 from xr_modelfit.records.units import parameter_numbers
-from xr_modelfit.results.evaluation import matching, parameter_of
+from xr_modelfit.results.evaluation import FIELD, matching
 from xr_modelfit.status import FitStatus
 from xr_modelfit.units.text import UnknownUnitError, parse_unit, write_unit
 
 __all__ = ["at_bound_of", "covariance_of", "derived"]
-
-_FIELD = "_modelfit_derived"
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def derived(
     model: ModelArg | None = None,
 ) -> xr.Dataset:
     """See `accessor.result_methods.ResultMethods.derived`."""
-    template = matching(build_model(record.content["model"]) if model is None else model, record)
+    template = matching(model, record)
     wanted = _known(record, template, names, bool(functions)) + _own(record, template, functions)
     texts = (record.units or {}).get("parameters", [None] * len(record.names))
     wanted = [replace(q, units=_units([texts[j] for j in q.parameters])).with_units() for q in wanted]
@@ -83,11 +81,11 @@ def derived(
     parameters = [_in_recorded_unit(result, record, name, j).variable for j, name in enumerate(record.names)]
     variables = [*parameters, at_bound_of(result, record), C]
     core: list[tuple[Hashable, ...]] = [()] * (len(parameters) + 1) + [COV_DIMS]
-    packed = map_blocks(_DerivedBlock(tuple(wanted)), variables, core, {_FIELD: 2 * len(wanted)})
+    packed = map_blocks(_DerivedBlock(tuple(wanted)), variables, core, {FIELD: 2 * len(wanted)})
     first = result[record.variable(record.names[0])]
     out: dict[str, xr.Variable] = {}
     for i, quantity in enumerate(wanted):
-        value, error = (packed.isel({_FIELD: 2 * i + k}) for k in (0, 1))
+        value, error = (packed.isel({FIELD: 2 * i + k}) for k in (0, 1))
         name = record.variable(quantity.name)
         units = {} if quantity.unit is None else {"units": write_unit(quantity.unit)}
         value.attrs = units | {"long_name": quantity.title, "ancillary_variables": f"{name}_stderr"}
@@ -210,7 +208,7 @@ def _check(quantity: _Quantity) -> None:
 
 def _in_recorded_unit(result: xr.Dataset, record: FitRecord, name: str, j: int) -> xr.DataArray:
     """A parameter in the unit that the fit gave it, which is also that of the covariance."""
-    inside = parameter_numbers(parameter_of(result, record, name), record.units, j)
+    inside = parameter_numbers(record.parameter(result, name), record.units, j)
     inward = 1.0 if record.units is None else record.units["inward"][j]
     return inside if inward == 1.0 else inside / inward
 

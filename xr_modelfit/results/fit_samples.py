@@ -79,7 +79,7 @@ class OneFit:
         asked = self.beside
         return Evaluation.resolve(
             self.result, self.record, data, coords, self.template,
-            integrate=asked.integrate, response=asked.response, beside=asked.variables,
+            integrate=asked.integrate, response=asked.response, variables=asked.variables,
         )  # fmt: skip
 
     def model(self) -> xr.DataArray:

@@ -15,7 +15,7 @@ from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.parameter_units.tables import own_tables
 from xr_modelfit.records.record import FitRecord, as_recorded, build_model
 from xr_modelfit.records.units import parameter_quantities
-from xr_modelfit.results.evaluation import matching, parameter_of
+from xr_modelfit.results.evaluation import matching
 from xr_modelfit.units.text import parse_unit
 from xr_modelfit.units.units import factor
 
@@ -25,7 +25,7 @@ __all__ = ["to_model"]
 def to_model(result: xr.Dataset, record: FitRecord, model: ModelArg | None = None) -> Model:
     """The astropy model of a fit; its parameters are arrays over the remaining dims, in order."""
     with as_recorded():
-        values = parameter_quantities([parameter_of(result, record, name) for name in record.names], record.units)
+        values = parameter_quantities([record.parameter(result, name) for name in record.names], record.units)
     if not _takes_units(record, values, model):
         values = [getattr(v, "value", v) for v in values]
     if model is not None:

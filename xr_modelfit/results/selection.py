@@ -3,7 +3,7 @@
 import xarray as xr
 
 from xr_modelfit.messages import listed, suggestion
-from xr_modelfit.records.record import FitRecord, RecordError, read_records
+from xr_modelfit.records.record import FitRecord, read_records
 from xr_modelfit.results.report import FitReport, report_of
 
 __all__ = ["all_fits", "one_fit", "parameters_of", "succeeded"]
@@ -52,14 +52,7 @@ def _without_attrs(array: xr.DataArray) -> xr.DataArray:
 
 def parameters_of(result: xr.Dataset) -> xr.Dataset:
     """The parameters of every fit."""
-    names = [r.variable(n) for r in read_records(result) for n in r.names]
-    missing = [n for n in names if n not in result]
-    if missing:
-        raise RecordError(
-            f"The result has no variable {missing[0]!r}, which its record names; it has {listed(result.data_vars)}. "
-            "Keep the parameters of a fit together, under the names that the fit gave."
-        )
-    return result[names]
+    return result[[r.parameter(result, n).name for r in read_records(result) for n in r.names]]
 
 
 def all_fits(result: xr.Dataset, n_worst: int) -> FitReport:
