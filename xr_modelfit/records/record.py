@@ -80,6 +80,11 @@ class FitRecord:
             )
         return result[variable]
 
+    def present(self, result: xr.Dataset, *others: str) -> list[str]:
+        """Parameters, their errors and other variables of this fit, as far as the result has them."""
+        names = [*self.names, *(f"{n}_stderr" for n in self.names), *others]
+        return [self.variable(n) for n in names if self.variable(n) in result]
+
     @property
     def model_name(self) -> str:
         """What values of the model are called."""

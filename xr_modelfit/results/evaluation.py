@@ -30,7 +30,7 @@ from xr_modelfit.quiet import caught_warnings
 from xr_modelfit.records.record import FitRecord, RecordError, as_recorded, build_model
 from xr_modelfit.records.units import coordinate_numbers, in_units_of_data, parameter_numbers, recorded_measure
 from xr_modelfit.results.evaluation_blocks import EvaluateBlock
-from xr_modelfit.results.nodes_again import nodes_again
+from xr_modelfit.results.instrument import recorded_nodes
 from xr_modelfit.results.points import (
     Source,
     at_positions,
@@ -102,7 +102,9 @@ class Evaluation:
             parameters = [parameter_numbers(one, record.units, j) for j, one in enumerate(maps)]
         if data is not None:
             parameters = [at_positions(p, data) for p in parameters]
-        require_same_positions(parameters[0], inputs)
+        for x in inputs:
+            title = "A coordinate" if x.name is None else f"The coordinate {x.name!r}"
+            require_same_positions(x, title, parameters[0], "result")
         with as_recorded():
             both = zip(inputs, record.inputs, strict=True)
             numbers = [coordinate_numbers(x, one, told.get(one["name"])) for x, one in both]
@@ -112,7 +114,9 @@ class Evaluation:
             for one, values in zip(record.inputs, numbers, strict=True)
         ]
         with as_recorded() if integrate is None and response is None else nullcontext():
-            nodes = nodes_again(record, measured, at._labels(obj, variables or {}), tuple(at.new), integrate, response)
+            nodes = recorded_nodes(
+                record, measured, at._labels(obj, variables or {}), tuple(at.new), integrate, response
+            )
         return replace(at, nodes=nodes)
 
     def _labels(self, obj: Any, variables: Mapping[Hashable, xr.DataArray]) -> Labels:

@@ -1,6 +1,6 @@
 """Where a model is evaluated: coordinates from data or by name, positions by label."""
 
-from __future__ import annotations  # astropy's Model has an | operator of its own
+from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ import xarray as xr
 from astropy.units import Quantity
 
 from xr_modelfit.labels.coords import require_same_index
-from xr_modelfit.messages import listed, suggestion
+from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.records.record import FitRecord, RecordError
 from xr_modelfit.units.text import write_unit
 from xr_modelfit.units.times import as_times
@@ -23,6 +23,7 @@ __all__ = [
     "labels_of",
     "one_variable",
     "require_same_positions",
+    "require_same_size",
     "shaped_like",
 ]
 
@@ -30,13 +31,14 @@ Source = xr.DataArray | xr.Dataset
 
 
 def one_variable(data: Any, record: FitRecord) -> Source | None:
+    """The variable of a Dataset that was fitted; what has no such variable as it is."""
     data = plain(data)
     if data is None or isinstance(data, xr.DataArray):
         return data
     if not isinstance(data, xr.Dataset):
         raise TypeError(
-            f"The coordinates come from a DataArray or Dataset, or are given by name; this is a "
-            f"{type(data).__name__}. Give them by name: {record.inputs[0]['coordinate']}=values."
+            f"The coordinates come from a DataArray or Dataset, or are given by name; this is {a(data)}. Give them by "
+            f"name: {record.inputs[0]['coordinate']}=values."
         )
     name = record.content["data"]
     return data[name] if name in data.data_vars else data
@@ -73,6 +75,9 @@ def coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]
             raise RecordError(
                 f"The model's input {one['name']!r} read the coordinate {name!r}, which is not there. "
                 f"Give it by name: {name}=values."
+                if data is None
+                else f"The model's input {one['name']!r} read the coordinate {name!r}, which the data has not. Put it "
+                f"there, data.assign_coords({name}=...), or evaluate at values given by name: {name}=values."
             )
     return found
 
@@ -104,38 +109,36 @@ def at_positions(parameter: xr.DataArray, data: Source) -> xr.DataArray:
     """The parameter where the data is: by label, never by order."""
     for dim in parameter.dims:
         scalar = dim in data.coords and data.coords[dim].ndim == 0
-        if dim not in data.dims and not (scalar and dim in parameter.indexes):
-            continue
-        if dim not in parameter.indexes or (dim not in data.indexes and not scalar):
-            if dim in data.dims and data.sizes[dim] != parameter.sizes[dim]:
+        if dim in parameter.indexes and (scalar or dim in data.indexes):
+            if not scalar and parameter.indexes[dim].equals(data.indexes[dim]):
+                continue
+            try:
+                parameter = parameter.sel({dim: data.coords[dim]})
+            except KeyError:
                 raise ValueError(
-                    f"The data has {data.sizes[dim]} positions along {dim!r}, the result {parameter.sizes[dim]}, and "
-                    "there are no labels to match them by. Select the same positions of both."
-                )
-            continue
-        if not scalar and parameter.indexes[dim].equals(data.indexes[dim]):
-            continue
-        try:
-            parameter = parameter.sel({dim: data.coords[dim]})
-        except KeyError:
-            raise ValueError(
-                f"The data has labels along {dim!r} that the result has not. Evaluate where there are fits: "
-                f"data.sel({dim}=fit[{dim!r}])."
-            ) from None
+                    f"The data has labels along {dim!r} that the result has not. Evaluate where there are fits: "
+                    f"data.sel({dim}=fit[{dim!r}])."
+                ) from None
+        elif dim in data.dims:
+            require_same_size(data, "The data", parameter, "result", dim)
     return parameter
 
 
-def require_same_positions(parameter: xr.DataArray, inputs: Sequence[xr.DataArray]) -> None:
-    for array in inputs:
-        for dim in set(array.dims) & set(parameter.dims):
-            name = "A coordinate" if array.name is None else f"The coordinate {array.name!r}"
-            if array.sizes[dim] != parameter.sizes[dim]:
-                raise ValueError(
-                    f"{name} has {array.sizes[dim]} positions along {dim!r}, the result {parameter.sizes[dim]}. "
-                    "Select the same positions of both."
-                )
-            if dim in array.indexes and dim in parameter.indexes:
-                require_same_index(array.indexes[dim], parameter.indexes[dim], name, dim, "result")
+def require_same_positions(array: xr.DataArray, title: str, other: xr.DataArray, other_title: str) -> None:
+    """Refuse an array of other sizes or labels than another has, along dims of both."""
+    for dim in (d for d in array.dims if d in other.dims):
+        require_same_size(array, title, other, other_title, dim)
+        if dim in array.indexes and dim in other.indexes:
+            require_same_index(array.indexes[dim], other.indexes[dim], title, dim, other_title)
+
+
+def require_same_size(array: Source, title: str, other: Source, other_title: str, dim: Hashable) -> None:
+    """Refuse positions that cannot be matched by their order."""
+    if array.sizes[dim] != other.sizes[dim]:
+        raise ValueError(
+            f"{title} has {array.sizes[dim]} positions along {dim!r}, the {other_title} {other.sizes[dim]}. "
+            "Select the same positions of both."
+        )
 
 
 def labels_of(
@@ -157,7 +160,6 @@ def shaped_like(out: xr.DataArray, data: Source | None) -> xr.DataArray:
         return out
     pooled = {d: data.sizes[d] for d in data.dims if d not in out.dims}
     if pooled:
-        shape = {d: out.sizes.get(d, pooled.get(d)) for d in (*pooled, *out.dims)}
-        widened = xr.DataArray(out.variable.set_dims(shape), name=out.name)
-        out = widened.assign_coords(data.coords.to_dataset().drop_dims([]).coords).assign_coords(out.coords)
+        widened = xr.DataArray(out.variable.set_dims({**pooled, **out.sizes}), name=out.name)
+        out = widened.assign_coords(data.coords).assign_coords(out.coords)
     return out.transpose(*[d for d in data.dims if d in out.dims], ...)

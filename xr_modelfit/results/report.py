@@ -86,7 +86,7 @@ class FitReport:
 
 def report_of(result: xr.Dataset, records: list[FitRecord], n_worst: int = 5) -> FitReport:
     """Question each fit in ``result``; computes what is lazy, once."""
-    names = [name for r in records for name in _needed(result, r)]
+    names = [name for r in records for name in r.present(result, "fit_status", "reduced_chi2")]
     result = result[names].compute()
     counts, at_bound, worst = {}, {}, {}
     for record in records:
@@ -95,12 +95,6 @@ def report_of(result: xr.Dataset, records: list[FitRecord], n_worst: int = 5) ->
         at_bound[record.prefix] = _bounds(result, record)
         worst[record.prefix] = _worst(result, record, n_worst)
     return FitReport(counts, at_bound, worst)
-
-
-def _needed(result: xr.Dataset, record: FitRecord) -> list[str]:
-    """Variables that the report reads; a result need not have kept more than the status."""
-    names = ["fit_status", "reduced_chi2", *record.names, *(f"{n}_stderr" for n in record.names)]
-    return [record.variable(n) for n in names if record.variable(n) in result]
 
 
 def _bounds(result: xr.Dataset, record: FitRecord) -> dict[str, int]:
