@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -63,31 +63,15 @@ _LINKS = ("bounds", "climatology", "formula_terms", "ancillary_variables", "cell
 
 @dataclass(frozen=True)
 class Metadata:
-    """What is said of the variables of one fit.
+    """What is said of the variables of one fit."""
 
-    Parameters
-    ----------
-    units : sequence of ParameterUnit
-        Names and units of the parameters.
-    titles : sequence of str
-        What each parameter is, in words.
-    prefix : str
-    record : str
-        JSON text, kept in the attrs of ``fit_status``.
-    chi2_units : str or None
-    times : mapping
-        What numbers of time count, for ``fit_status``.
-    everywhere : mapping
-        Attrs of all maps.
-    """
-
-    units: Sequence[ParameterUnit]
-    titles: Sequence[str]
-    prefix: str = ""
-    record: str = ""
-    chi2_units: str | None = None
-    times: Mapping[str, str] = field(default_factory=dict)
-    everywhere: Mapping[str, str] = field(default_factory=dict)
+    units: Sequence[ParameterUnit]  # names and units of the parameters
+    titles: Sequence[str]  # what each parameter is, in words
+    prefix: str
+    record: str  # JSON text, kept in the attrs of ``fit_status``
+    chi2_units: str | None
+    times: Mapping[str, str]  # what numbers of time count, for ``fit_status``
+    everywhere: Mapping[str, str]  # attrs of all maps
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -179,19 +163,7 @@ def own_version() -> str:
 
 
 def dataset_attrs(source: Mapping[Any, Any], expression: str, data: Any, fitted: Sequence[Hashable]) -> dict[Any, Any]:
-    """Attrs of a result: what the source says of the whole, and what was done.
-
-    Parameters
-    ----------
-    source : mapping
-        Attrs of the input, empty if they are not to be kept.
-    expression : str
-        Of the model.
-    data : Hashable or None
-        Name of what was fitted.
-    fitted : sequence of Hashable
-        Its fitted dims.
-    """
+    """Attrs of a result: what the attrs of the source say of the whole, and that ``data``, a name, was fitted."""
     kept = {k: v for k, v in source.items() if k not in _VARIABLE_ATTRS and not str(k).startswith("_")}
     to = "" if data is None else f" to {data}"
     line = f"xr_modelfit {own_version()}: {expression} fitted{to} along {', '.join(map(str, fitted))}"
@@ -222,15 +194,7 @@ def joined_history(results: Sequence[xr.Dataset]) -> str:
 
 
 def frame_of(data: xr.DataArray, variables: Mapping[Hashable, xr.DataArray], fitted: Sequence[Hashable]) -> xr.Dataset:
-    """The coordinates that stay, with what they and the data's grid mapping refer to.
-
-    Parameters
-    ----------
-    data : xarray.DataArray
-    variables : mapping of Hashable to DataArray
-        All that stands beside the data: variables of its Dataset, or its coordinates.
-    fitted : sequence of Hashable
-    """
+    """The coordinates that stay, with what they and the data's grid mapping refer to among ``variables``."""
     coords = data.coords.to_dataset()
     frame = coords.drop_dims([d for d in fitted if d in coords.dims])
 

@@ -10,6 +10,7 @@ and base classes of its own package that it uses; not of comments, docstrings, l
 
 import functools
 import hashlib
+import importlib
 import inspect
 import pickle
 import sys
@@ -22,7 +23,9 @@ import numpy as np
 from astropy.modeling import Parameter
 from astropy.units import Quantity, UnitBase
 
-__all__ = ["digest_by_value", "find", "key_of", "path_of"]
+__all__ = ["ASTROPY", "digest_by_value", "find", "is_astropy", "key_of", "path_of"]
+
+ASTROPY = "astropy.modeling."
 
 _KNOWN: "weakref.WeakValueDictionary[str, Any]" = weakref.WeakValueDictionary()
 _PYTHON = f"py{sys.version_info[0]}.{sys.version_info[1]}"  # another compiler makes another code of the same text
@@ -32,6 +35,13 @@ _KIND = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | ins
 _LARGE = 100_000
 _LIBRARIES = {"astropy", "dask", "numpy", "scipy", "xarray", "xr_modelfit", *sys.stdlib_module_names} - {"__main__"}
 _MANY = 100  # functions and classes that are told whole: a model of a large package may reach all of it
+
+
+def is_astropy(cls: type) -> bool:
+    """Whether a class of models is one of astropy's own, under its own name."""
+    if not cls.__module__.startswith(ASTROPY):
+        return False
+    return getattr(importlib.import_module(cls.__module__), cls.__qualname__, None) is cls
 
 
 def path_of(thing: Any) -> str:
@@ -56,10 +66,7 @@ def key_of(thing: Any, holder: Any = None) -> str | None:
 def find(key: Any) -> Any:
     """What bears ``key``, in this process or in a module that has been imported.
 
-    Raises
-    ------
-    LookupError
-        It is not to be had; the message is a sentence that says why, and what to do where there is anything.
+    A LookupError says in a sentence why it is not to be had, and what to do where there is anything.
     """
     parts = key.split(":") if isinstance(key, str) else []
     if len(parts) < 2 or not all(p.isidentifier() for p in parts[0].split(".")):
@@ -116,10 +123,7 @@ def _digest(parts: Iterable[bytes]) -> str:
 def digest_by_value(thing: Any, state: Any = None) -> str:
     """A digest of code and of all that it holds and reads, by value: large arrays whole, objects by their pickle.
 
-    Raises
-    ------
-    Exception
-        Something in it cannot be told, such as an open file.
+    Raises whatever error something gives that cannot be told, such as an open file.
     """
     return _digest(_TellingAll(_root_of(thing)).of((thing, state)))
 

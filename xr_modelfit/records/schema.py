@@ -27,12 +27,7 @@ def output_names(names: Iterable[str], layout: Layout, prefix: str) -> list[str]
 
 
 def check_names(frame: xr.Dataset, data: xr.DataArray, names: list[str], layout: Layout) -> None:
-    """Refuse output names that a dim or coordinate of the data has already, or that occur twice.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse output names that a dim or coordinate of the data has already, or that occur twice."""
     taken = {str(n) for n in [*data.coords, *data.dims]}
     clashes = [n for n in names if n in taken]
     if clashes:
@@ -54,20 +49,7 @@ def check_names(frame: xr.Dataset, data: xr.DataArray, names: list[str], layout:
 
 
 class Maps:
-    """The fields of a result, each in an array of its own, filled block by block.
-
-    Parameters
-    ----------
-    layout : Layout
-    units : sequence of ParameterUnit
-    shape : tuple of int
-        Of the remaining dims.
-
-    Attributes
-    ----------
-    fields : dict of str to list of ndarray
-        As `label` takes them.
-    """
+    """The ``fields`` of a result, as `label` takes them: each in an array of its own, filled block by block."""
 
     def __init__(self, layout: Layout, units: Sequence[ParameterUnit], shape: tuple[int, ...]) -> None:
         self._columns, self._divisor = layout.fields, _divisor(layout, units)
@@ -102,19 +84,10 @@ def lazy_fields(packed: xr.Variable, layout: Layout, units: Sequence[ParameterUn
 def label(
     fields: Fields, dims: Sequence[Hashable], layout: Layout, frame: xr.Dataset, metadata: Metadata
 ) -> xr.Dataset:
-    """The variables of the result.
+    """The variables of the result, with the coordinates of the frame.
 
-    Parameters
-    ----------
-    fields : mapping of str to sequence of array
-        Arrays over ``dims`` by name of the field, in the units of the result; of the covariance one, with an axis of
-        K * K behind.
-    dims : sequence of Hashable
-        The remaining ones.
-    layout : Layout
-    frame : xarray.Dataset
-        The coordinates of the result.
-    metadata : Metadata
+    ``fields`` are arrays over the remaining ``dims`` in the units of the result; that of the covariance has an axis of
+    size K * K behind.
     """
     prefix, names = metadata.prefix, metadata.names
     variables: dict[str, xr.Variable] = {}

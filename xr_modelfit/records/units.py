@@ -113,20 +113,10 @@ def recorded_measure(one: Mapping[str, Any]) -> Measure:
 
 
 def coordinate_numbers(array: xr.DataArray, one: Mapping[str, Any], equivalencies: Any = None) -> xr.Variable:
-    """A coordinate as numbers inside the fit.
+    """A coordinate as numbers inside the fit; ``one`` is what the record says of the input that reads it.
 
-    Parameters
-    ----------
-    array : DataArray
-    one : mapping
-        What the record says of the model's input that reads it.
-    equivalencies : astropy equivalencies, optional
-        Where the record could not keep those of the fit.
-
-    Raises
-    ------
-    RecordError, ValueError
-        Its unit, or its calendar, is not that of the fit.
+    ``equivalencies`` are needed where the record could not keep those of the fit. A RecordError or ValueError says
+    that unit or calendar are not those of the fit.
     """
     what = f"The coordinate {one['coordinate']!r}"
     time = one.get("time")

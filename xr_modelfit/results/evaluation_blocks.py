@@ -14,7 +14,7 @@ from xr_modelfit.fitters.chunking import most_fits
 from xr_modelfit.fitters.propagation import flat_covariance, variance
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.spreads import Products, Spread
-from xr_modelfit.records.tokens import token_of
+from xr_modelfit.records.model_digests import token_of
 
 __all__ = ["EvaluateBlock"]
 
@@ -25,29 +25,14 @@ class EvaluateBlock:
 
     With ``errors``, the bound flag (...) and the covariance (..., K, K) come between parameters and inputs. The output
     then ends with an axis of values and standard errors.
-
-    Parameters
-    ----------
-    problem : Problem
-    which : tuple of int
-        The parameters of the fit that the model takes.
-    n_parameters : int
-        Of the fit.
-    core : tuple of tuple of Hashable
-        Core dims of each input: some of the new dims, or those of nodes, bin edges and weights.
-    new : tuple of (Hashable, int)
-        Dims of the values that the parameters lack, and their sizes.
-    spreads : tuple of Spread, Products or None
-        What makes nodes, or weights of nodes, of each input.
-    errors : bool
     """
 
     problem: Problem
-    which: tuple[int, ...]
-    n_parameters: int
-    core: tuple[tuple[Hashable, ...], ...]
-    new: tuple[tuple[Hashable, int], ...]
-    spreads: tuple[Spread | Products | None, ...]
+    which: tuple[int, ...]  # the parameters of the fit that the model takes
+    n_parameters: int  # of the fit
+    core: tuple[tuple[Hashable, ...], ...]  # of each input: some of the new dims, or those of nodes, edges and weights
+    new: tuple[tuple[Hashable, int], ...]  # dims of the values that the parameters lack, and their sizes
+    spreads: tuple[Spread | Products | None, ...]  # what makes nodes, or weights of nodes, of each input
     errors: bool = False
 
     @property
