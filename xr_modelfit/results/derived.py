@@ -214,18 +214,7 @@ def _in_recorded_unit(result: xr.Dataset, record: FitRecord, name: str, j: int) 
 
 
 def covariance_of(result: xr.Dataset, record: FitRecord, needed: bool = True) -> xr.Variable:
-    """The covariance of all parameters, dims end with `COV_DIMS`.
-
-    Parameters
-    ----------
-    needed : bool
-        False: where it was not kept, the squared errors alone will do.
-
-    Raises
-    ------
-    RecordError
-        It is needed and not there, or not complete.
-    """
+    """The covariance of all parameters, dims end with `COV_DIMS`; if it is not ``needed``, squared errors will do."""
     name = record.variable("covariance")
     if name in result:
         array = result[name]

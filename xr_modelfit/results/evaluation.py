@@ -50,30 +50,15 @@ _PROBE = 50  # coordinates on which it is tried whether a model takes many fits 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The model of a fit, its parameters and coordinates, all as numbers inside the fit.
-
-    Parameters
-    ----------
-    record : FitRecord
-    template : astropy.modeling.Model
-    parameters : list of DataArray
-        Where the data is, over the remaining dims.
-    inputs : list of DataArray
-        What each model input reads, as it was given.
-    numbers : list of Variable
-        The same as numbers.
-    data : DataArray, Dataset or None
-    nodes : Nodes or None
-        Where the model is evaluated instead, and how samples are made of its values there.
-    """
+    """The model of a fit, its parameters and coordinates, all as numbers inside the fit."""
 
     record: FitRecord
     template: Model
-    parameters: list[xr.DataArray]
-    inputs: list[xr.DataArray]
-    numbers: list[xr.Variable]
+    parameters: list[xr.DataArray]  # over the remaining dims, where the data is
+    inputs: list[xr.DataArray]  # what each model input reads, as it was given
+    numbers: list[xr.Variable]  # the same as numbers
     data: Source | None
-    nodes: Nodes | None = None
+    nodes: Nodes | None = None  # where the model is evaluated instead, and how samples are made of its values there
 
     @classmethod
     def resolve(

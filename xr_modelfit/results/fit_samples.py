@@ -35,34 +35,15 @@ _DATA, _SIGMA, _WHERE = "_modelfit_data", "_modelfit_sigma", "_modelfit_where"
 
 @dataclass(frozen=True)
 class OneFit:
-    """One fit with its samples, computed.
+    """One fit with its samples, computed."""
 
-    Parameters
-    ----------
-    data : DataArray
-        Over the fitted dims.
-    result : Dataset
-        Without dims.
-    record : FitRecord
-    labels : mapping
-        The position, as text.
-    sigma : DataArray or None
-        In the unit of the data, with its dims.
-    used : ndarray of bool
-        Samples that took part, as far as is known.
-    template : Model, callable or None
-        The model, where the record alone cannot give it.
-    instrument : Instrument
-        Bins and response, as the call has them.
-    """
-
-    data: xr.DataArray
-    result: xr.Dataset
+    data: xr.DataArray  # over the fitted dims
+    result: xr.Dataset  # without dims
     record: FitRecord
-    labels: Mapping[Hashable, str]
-    sigma: xr.DataArray | None
-    used: np.ndarray
-    template: ModelArg | None
+    labels: Mapping[Hashable, str]  # the position, as text
+    sigma: xr.DataArray | None  # in the unit of the data, with its dims
+    used: np.ndarray  # bool: samples that took part, as far as is known
+    template: ModelArg | None  # the model, where the record alone cannot give it
     instrument: Instrument
 
     @property
@@ -128,22 +109,12 @@ class OneFit:
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve between samples.
+    """A curve between samples."""
 
-    Parameters
-    ----------
-    samples : ndarray
-        Coordinates of the samples, as numbers.
-    at, values : ndarray
-        The curve.
-    parts : dict of str to ndarray
-        The terms of a sum of models, by name.
-    """
-
-    samples: np.ndarray
+    samples: np.ndarray  # coordinates of the samples, as numbers
     at: np.ndarray
     values: np.ndarray
-    parts: Mapping[str, np.ndarray]
+    parts: Mapping[str, np.ndarray]  # the terms of a sum of models, by name
 
 
 def one_fit_of(
@@ -158,15 +129,7 @@ def one_fit_of(
     integrate: Any = None,
     response: Any = None,
 ) -> OneFit:
-    """Select the fit and its samples by labels, and read them.
-
-    Raises
-    ------
-    RecordError
-        Bounds, or a response, are needed and not there.
-    ValueError, TypeError
-        A label is not there, or an argument does not match the data.
-    """
+    """Select the fit and its samples by labels, and read them."""
     data = data_of(obj, record)
     labels = known_names(obj, data)
     instrument = Instrument.of(labels, record, integrate, response)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,17 +35,8 @@ def recorded_nodes(
 ) -> Nodes | None:
     """The nodes at which the model of a record is evaluated; None where its values are the samples.
 
-    Parameters
-    ----------
-    record : FitRecord
-    inputs : sequence of ModelInput
-        The coordinates of the evaluation, as numbers inside the fit.
-    labels : Labels
-        What names may stand for; the data has the dims of the values.
-    new : tuple of Hashable
-        The dims of the values that the result lacks.
-    integrate, response
-        As in a fit; None: as the record has them.
+    The ``inputs`` are numbers inside the fit. The data of the ``labels`` has the dims of the values, of which the
+    result lacks the ``new`` ones. ``integrate`` and ``response`` are as in a fit; None means those of the record.
     """
     told = record.sampled or _NOTHING
     asked = _recorded_bins(told["bins"], labels) if integrate is None else integrate
@@ -132,31 +123,15 @@ def _refuse_lost(told: Any) -> None:
 
 @dataclass(frozen=True)
 class Instrument:
-    """Bins and response of a picture, as arguments of an evaluation.
+    """Bins and response of a picture, as arguments of an evaluation: as in a fit, or None for those of the record."""
 
-    Parameters
-    ----------
-    integrate, response
-        As in a fit; None: as the record has them.
-    variables : mapping of Hashable to DataArray
-        The bounds that these, or the record, name.
-    """
-
-    integrate: Any = None
-    response: Any = None
-    variables: Mapping[Hashable, xr.DataArray] = field(default_factory=dict)
+    integrate: Any
+    response: Any
+    variables: Mapping[Hashable, xr.DataArray]  # the bounds that arguments and record name
 
     @classmethod
     def of(cls, labels: Labels, record: FitRecord, integrate: Any, response: Any) -> Instrument:
-        """All that is needed, at all positions.
-
-        Raises
-        ------
-        RecordError
-            The bounds, or the response, are needed and not there.
-        ValueError, TypeError
-            A name is not known, or the response is no array.
-        """
+        """All that is needed, at all positions; refuses names that are not known, and bounds that are not there."""
         told = record.sampled or _NOTHING
         given: list[Any] = []
         _each(integrate, given.append)
@@ -175,13 +150,7 @@ class Instrument:
         return cls(integrate, response, {name: labels.find("integrate", name) for name in names})
 
     def at(self, data: xr.DataArray, position: Mapping[Hashable, int]) -> Instrument:
-        """The same at one position of the data, computed.
-
-        Raises
-        ------
-        ValueError
-            An array does not have the labels of the data.
-        """
+        """The same at one position of the data, computed; refuses arrays of other labels."""
 
         def here(array: Any) -> Any:
             if not isinstance(array, xr.DataArray):

@@ -27,11 +27,6 @@ def one_position(
 
     A dim that ``position`` leaves out is taken from what was selected before, of the data or of the result, or has one
     position.
-
-    Raises
-    ------
-    ValueError
-        A dim is unknown or missing, or a label is not there.
     """
     fitted = record.content["fitted_dims"]
     remaining = result[record.variable("fit_status")].dims
@@ -96,13 +91,7 @@ def place_text(labels: Mapping[Hashable, Any]) -> str:
 
 
 def number_at(holder: xr.DataArray | xr.Dataset, dim: Hashable, label: Any) -> int:
-    """The number of the position that bears a label.
-
-    Raises
-    ------
-    ValueError
-        The label is not there (the message names the nearest), or it names several positions.
-    """
+    """The number of the position that bears a label; an error names the nearest label where it is not there."""
     if isinstance(label, slice) or np.ndim(label):
         raise ValueError(f"{dim} is {label!r}; plot_fit draws one fit, so one label is needed.")
     label = label.values[()] if isinstance(label, xr.DataArray) else label

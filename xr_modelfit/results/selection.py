@@ -10,15 +10,7 @@ __all__ = ["all_fits", "one_fit", "parameters_of", "succeeded"]
 
 
 def one_fit(result: xr.Dataset, name: str | None) -> FitRecord:
-    """The record of the fit called ``name`` (its prefix, or the variable fitted), or of the only one.
-
-    Raises
-    ------
-    RecordError
-        There is no record.
-    ValueError
-        There are several and none is named, or none bears the name.
-    """
+    """The record of the fit called ``name`` (its prefix, or the variable fitted), or of the only one."""
     records = read_records(result)
     titles = [r.prefix.removesuffix("_") or r.content["data"] or "" for r in records]
     if name is None:
