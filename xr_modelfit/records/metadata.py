@@ -81,38 +81,35 @@ class Metadata:
     def parameter(self, j: int) -> dict[str, Any]:
         """Attrs of a parameter."""
         unit, p = self.units[j], self.prefix
-        name = _standard_name(unit)
-        return {
-            **_units(unit.text, _scale(unit)),
-            **({"standard_name": name} if name else {}),
-            "long_name": self.titles[j],
-            "ancillary_variables": f"{p}{unit.name}_stderr {p}fit_status {p}n_points",
-            **self.everywhere,
-        }
+        others = f"{p}{unit.name}_stderr {p}fit_status {p}n_points"
+        attrs = _units(unit.text, _scale(unit))
+        return self._attrs(self.titles[j], attrs, _standard_name(unit), ancillary_variables=others)
 
     def stderr(self, j: int) -> dict[str, Any]:
         """Attrs of a standard error. That of a temperature is a difference, which has no zero point."""
         unit = self.units[j]
         name = _standard_name(unit)
-        return {
-            **_units(unit.text, "difference"),
-            **({"standard_name": f"{name} standard_error"} if name else {}),
-            "long_name": f"standard error of {self.titles[j]}",
-            **self.everywhere,
-        }
+        standard_name = name and f"{name} standard_error"
+        return self._attrs(f"standard error of {self.titles[j]}", _units(unit.text, "difference"), standard_name)
 
     def statistic(self, name: str) -> dict[str, Any]:
         """Attrs of one of `STATISTICS`."""
-        return {
-            **_units(self.chi2_units if name in _SQUARES else "1", "difference"),
-            **({"standard_name": "number_of_observations"} if name == "n_points" else {}),
-            "long_name": STATISTICS[name],
-            **self.everywhere,
-        }
+        units = _units(self.chi2_units if name in _SQUARES else "1", "difference")
+        return self._attrs(STATISTICS[name], units, "number_of_observations" if name == "n_points" else None)
 
     def info(self, name: str) -> dict[str, Any]:
         """Attrs of a number that the fitter reports."""
-        return {"long_name": f"{name} of the fitter's fit_info", **self.everywhere}
+        return self._attrs(f"{name} of the fitter's fit_info")
+
+    def covariance(self) -> dict[str, Any]:
+        """Attrs of the covariance; its elements have different units."""
+        return self._attrs("covariance of the parameters")
+
+    def _attrs(
+        self, long_name: str, units: Mapping[str, Any] | None = None, standard_name: str | None = None, **others: str
+    ) -> dict[str, Any]:
+        named = {"standard_name": standard_name} if standard_name else {}
+        return {**(units or {}), **named, "long_name": long_name, **others, **self.everywhere}
 
     def status(self) -> dict[str, Any]:
         """Attrs of ``fit_status``."""
@@ -125,14 +122,6 @@ class Metadata:
             **self.times,
             RECORD: self.record,
         }
-
-    def covariance(self) -> dict[str, Any]:
-        """Attrs of the covariance; its elements have different units."""
-        return {"long_name": "covariance of the parameters", **self.everywhere}
-
-    def covariance_labels(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Attrs of the labels of its rows and of its columns."""
-        return {"long_name": "parameter of the row"}, {"long_name": "parameter of the column"}
 
 
 def _units(text: str | None, scale: str | None) -> dict[str, Any]:
@@ -234,9 +223,14 @@ def _named(text: str) -> list[str]:
     return [word for word in text.split() if not word.endswith(":")]
 
 
+def _grid_mapping(data: xr.DataArray) -> str:
+    """The attr ``grid_mapping``: ``crs``, or ``crs: x y`` with the coordinates that each is for."""
+    return str(data.attrs.get("grid_mapping", data.encoding.get("grid_mapping", "")))
+
+
 def _mappings(data: xr.DataArray) -> list[str]:
-    """Names of grid mappings: ``crs``, or ``crs: x y`` with the coordinates that each is for."""
-    text = str(data.attrs.get("grid_mapping", data.encoding.get("grid_mapping", "")))
+    """Names of the grid mappings."""
+    text = _grid_mapping(data)
     return [word.rstrip(":") for word in text.split() if ":" not in text or word.endswith(":")]
 
 
@@ -252,7 +246,7 @@ def _is_horizontal(data: xr.DataArray, frame: xr.Dataset) -> bool:
 
 def grid_mapping_of(data: xr.DataArray, frame: xr.Dataset) -> dict[str, str]:
     """The attr ``grid_mapping`` of maps, as the data has it, where all that it names is there."""
-    text = str(data.attrs.get("grid_mapping", data.encoding.get("grid_mapping", "")))
+    text = _grid_mapping(data)
     named = [word.rstrip(":") for word in text.split()]
     stays = bool(named) and all(name in frame.variables for name in named) and _is_horizontal(data, frame)
     return {"grid_mapping": text} if stays else {}

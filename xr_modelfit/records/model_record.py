@@ -137,7 +137,7 @@ def _build_simple(tree: Mapping[str, Any], cls: type[Model], values: Any) -> Mod
     for name, value in tree.get("state", {}).items():
         if not _may_hold(cls, name):
             raise RecordError(f"The record of the fit is damaged: {name!r} is no state of {tree['class']!r}. {_PASS}")
-        vars(model)[name] = Quantity(*value["quantity"]) if isinstance(value, Mapping) else _value(value)
+        vars(model)[name] = _value(value)
     for name in own:
         parameter = getattr(model, name)
         parameter.fixed = name in tree["fixed"]
@@ -212,11 +212,8 @@ def _beyond_parameters(model: Model, tree: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in mine.items():
         if name in theirs and _same(value, theirs[name]):
             continue
-        if not _may_hold(type(model), name):
-            lost.append(name)
-        elif isinstance(value, Quantity) and value.isscalar:
-            state[name] = {"quantity": [float(value.value), value.unit.to_string()]}
-        elif isinstance(value, bool | int | float | str | None):
+        plain = value.isscalar if isinstance(value, Quantity) else isinstance(value, bool | int | float | str | None)
+        if plain and _may_hold(type(model), name):
             state[name] = plain_value(value)
         else:
             lost.append(name)

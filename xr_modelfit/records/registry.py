@@ -32,7 +32,8 @@ _PYTHON = f"py{sys.version_info[0]}.{sys.version_info[1]}"  # another compiler m
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 _CUSTOM = "astropy.modeling.core"
 _KIND = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
-_LARGE = 100_000
+_CODE = types.CodeType | types.FunctionType | types.MethodType | functools.partial | type
+_LARGE = 100_000  # elements of an array
 _LIBRARIES = {"astropy", "dask", "numpy", "scipy", "xarray", "xr_modelfit", *sys.stdlib_module_names} - {"__main__"}
 _MANY = 100  # functions and classes that are told whole: a model of a large package may reach all of it
 
@@ -110,7 +111,7 @@ def _content(thing: Any) -> Any:
 
 
 def _digest_of(thing: Any) -> str:
-    return _digest(_Telling(_root_of(thing)).of(thing))[:16]
+    return _digest(_CodeAsBytes(_root_of(thing)).of(thing))[:16]
 
 
 def _digest(parts: Iterable[bytes]) -> str:
@@ -125,13 +126,13 @@ def digest_by_value(thing: Any, state: Any = None) -> str:
 
     Raises whatever error something gives that cannot be told, such as an open file.
     """
-    return _digest(_TellingAll(_root_of(thing)).of((thing, state)))
+    return _digest(_CodeAndState(_root_of(thing)).of((thing, state)))
 
 
-class _Telling:
-    """Tells code as bytes, the same in every process."""
+class _CodeAsBytes:
+    """Code as bytes, the same in every process."""
 
-    _few = True  # whether of large arrays a part is enough
+    _whole = False  # whether large arrays are read whole
 
     def __init__(self, package: str) -> None:
         self._package = package
@@ -148,15 +149,16 @@ class _Telling:
         elif isinstance(value, tuple | list):
             for item in value:
                 yield from self.of(item)
-        elif isinstance(value, set | frozenset):  # their order changes from process to process
-            yield from sorted(b"".join(self.of(item)) for item in value)
-        elif isinstance(value, dict):
-            yield from sorted(b"".join(self.of(item)) for item in value.items())
-        elif isinstance(value, np.ndarray | np.generic):
-            yield from _array(np.asarray(value), value, self._few)
+        elif isinstance(value, set | frozenset | dict):  # their order changes from process to process
+            items = value.items() if isinstance(value, dict) else value
+            yield from sorted(b"".join(self.of(item)) for item in items)
+        elif isinstance(value, np.ndarray | np.generic) and value.dtype.kind != "O":
+            array = np.asarray(value)  # a Quantity has no bytes
+            yield f"{array.dtype.str}{array.shape}".encode()
+            yield array.ravel()[:: 1 if self._whole else 1 + array.size // _LARGE].tobytes()
         elif id(value) in self._seen:
             yield b"again"
-        elif isinstance(value, types.CodeType | types.FunctionType | types.MethodType | functools.partial | type):
+        elif isinstance(value, _CODE):
             self._seen.add(id(value))
             yield from self._code(value)
         else:
@@ -234,10 +236,10 @@ class _Telling:
                 yield from self._used(cell.cell_contents)
 
 
-class _TellingAll(_Telling):
-    """Tells the state of objects that code uses, too."""
+class _CodeAndState(_CodeAsBytes):
+    """Code and the state of objects that it uses."""
 
-    _few = False
+    _whole = True
 
     def of(self, value: Any) -> Iterator[bytes]:
         if isinstance(value, types.FunctionType | type) and _root_of(value) in _LIBRARIES:
@@ -254,16 +256,6 @@ class _TellingAll(_Telling):
 
 def _root_of(thing: Any) -> str:
     return str(path_of(thing)).partition(":")[0].partition(".")[0]
-
-
-def _array(array: np.ndarray, value: Any, few_enough: bool) -> Iterator[bytes]:
-    if array.dtype.kind == "O":
-        yield pickle.dumps(value, protocol=4)
-        return
-    step = 1 + array.size // _LARGE if few_enough else 1
-    few = array.ravel()[::step]  # all of it, unless it is large
-    yield f"{array.dtype.str}{array.shape}".encode()
-    yield few.tobytes()
 
 
 def _names(code: types.CodeType) -> Iterator[str]:

@@ -123,10 +123,10 @@ def _divisor(layout: Layout, units: Sequence[ParameterUnit]) -> np.ndarray:
 def _covariance(flat: Any, dims: Sequence[Hashable], metadata: Metadata) -> xr.DataArray:
     K = len(metadata.names)
     labels = np.array(metadata.names, dtype=object)  # zarr has no settled type for text of fixed width
-    about = zip(COV_DIMS, metadata.covariance_labels(), strict=True)
+    titles = zip(COV_DIMS, ("parameter of the row", "parameter of the column"), strict=True)
     return xr.DataArray(
         flat.reshape(*flat.shape[:-1], K, K),
         dims=(*dims, *COV_DIMS),
-        coords={dim: (dim, labels, attrs) for dim, attrs in about},
+        coords={dim: (dim, labels, {"long_name": title}) for dim, title in titles},
         attrs=metadata.covariance(),
     )

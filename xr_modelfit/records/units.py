@@ -150,17 +150,17 @@ def _in_inner_unit(array: xr.DataArray, one: Mapping[str, Any], what: str, equiv
         return array.variable
     told = equivalencies
     if told is None and "from" in one:
+        pass_them = f"Pass them: evaluate(..., equivalencies={{{one['name']!r}: ...}})."
         if not one["named"]:
             raise RecordError(
-                f"{what} was converted by equivalencies that have no name, so the record could not keep them. Pass "
-                f"them: evaluate(..., equivalencies={{{one['name']!r}: ...}})."
+                f"{what} was converted by equivalencies that have no name, so the record could not keep them. "
+                + pass_them
             )
         try:
             told = recorded_equivalencies(one["equivalencies"])
         except Exception as error:  # whatever astropy says of what nobody wrote
             raise RecordError(
-                f"The equivalencies of {what} cannot be read from the record of the fit ({error}). Pass them: "
-                f"evaluate(..., equivalencies={{{one['name']!r}: ...}})."
+                f"The equivalencies of {what} cannot be read from the record of the fit ({error}). {pass_them}"
             ) from error
     difference = bool(one.get("difference"))
     how = required_conversion(

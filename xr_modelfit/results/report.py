@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.records.record import FitRecord, RecordError
+from xr_modelfit.records.record import FitRecord, RecordError, read_records
 from xr_modelfit.results.positions import label_text, labels_at, place_text
 from xr_modelfit.status import FitStatus
 
@@ -48,7 +48,8 @@ class FitReport:
         if self.at_bound[prefix]:
             lines.append(f"On a bound: {self._bounds(prefix)}.")
         if self.worst[prefix]:
-            lines.append("Largest reduced_chi2: " + ", ".join(_place(*one) for one in self.worst[prefix]) + ".")
+            worst = ", ".join(f"{value:.3g} ({place_text(labels)})" for labels, value in self.worst[prefix])
+            lines.append(f"Largest reduced_chi2: {worst}.")
         return "\n".join(lines)
 
     def _bounds(self, prefix: str) -> str:
@@ -84,8 +85,11 @@ class FitReport:
         return "".join(parts)
 
 
-def report_of(result: xr.Dataset, records: list[FitRecord], n_worst: int = 5) -> FitReport:
-    """Question each fit in ``result``; computes what is lazy, once."""
+def report_of(result: xr.Dataset, n_worst: int) -> FitReport:
+    """How the fits of a result ended; computes what is lazy, once."""
+    if isinstance(n_worst, bool) or not isinstance(n_worst, int) or n_worst < 0:
+        raise ValueError(f"n_worst is {n_worst!r}; a whole number of 0 or more is needed.")
+    records = read_records(result)
     names = [name for r in records for name in r.present(result, "fit_status", "reduced_chi2")]
     result = result[names].compute()
     counts, at_bound, worst = {}, {}, {}
@@ -122,10 +126,6 @@ def _worst(result: xr.Dataset, record: FitRecord, n: int) -> list[tuple[dict[Has
         labels = labels_at(status, {d: int(n) for d, n in zip(status.dims, at, strict=True)})
         found.append((labels, float(flat[i])))
     return found
-
-
-def _place(labels: Mapping[Hashable, Any], value: float) -> str:
-    return f"{value:.3g} ({place_text(labels)})"
 
 
 def summary(status: np.ndarray) -> str:
