@@ -97,21 +97,21 @@ def _imported(module: str, qualname: str) -> list[Any]:
     No code runs: attributes are looked up, not asked for, and a module that waits for its first use goes on waiting.
     """
     found: Any = sys.modules[module]
-    things = list(_content(found).values())
+    things = list(_namespace(found).values())
     for part in qualname.split("."):
-        found = _content(found).get(part)
+        found = _namespace(found).get(part)
     things = [found, *things]
     return [t for t in things if isinstance(t, types.FunctionType | type) and path_of(t) == f"{module}:{qualname}"]
 
 
-def _content(thing: Any) -> Any:
+def _namespace(thing: Any) -> Any:
     if issubclass(type(thing), types.ModuleType):
         return object.__getattribute__(thing, "__dict__")
     return type.__getattribute__(thing, "__dict__") if issubclass(type(thing), type) else {}
 
 
 def _digest_of(thing: Any) -> str:
-    return _digest(_CodeAsBytes(_root_of(thing)).of(thing))[:16]
+    return _digest(_CodeAsBytes(_package_of(thing)).of(thing))[:16]
 
 
 def _digest(parts: Iterable[bytes]) -> str:
@@ -126,7 +126,7 @@ def digest_by_value(thing: Any, state: Any = None) -> str:
 
     Raises whatever error something gives that cannot be told, such as an open file.
     """
-    return _digest(_CodeAndState(_root_of(thing)).of((thing, state)))
+    return _digest(_CodeAndState(_package_of(thing)).of((thing, state)))
 
 
 class _CodeAsBytes:
@@ -242,7 +242,7 @@ class _CodeAndState(_CodeAsBytes):
     _whole = True
 
     def of(self, value: Any) -> Iterator[bytes]:
-        if isinstance(value, types.FunctionType | type) and _root_of(value) in _LIBRARIES:
+        if isinstance(value, types.FunctionType | type) and _package_of(value) in _LIBRARIES:
             yield path_of(value).encode()  # its version is told elsewhere
         else:
             yield from super().of(value)
@@ -254,7 +254,7 @@ class _CodeAndState(_CodeAsBytes):
             yield from self.of(value)
 
 
-def _root_of(thing: Any) -> str:
+def _package_of(thing: Any) -> str:
     return str(path_of(thing)).partition(":")[0].partition(".")[0]
 
 

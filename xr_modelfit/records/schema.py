@@ -52,21 +52,17 @@ class Maps:
     """The ``fields`` of a result, as `label` takes them: each in an array of its own, filled block by block."""
 
     def __init__(self, layout: Layout, units: Sequence[ParameterUnit], shape: tuple[int, ...]) -> None:
-        self._columns, self._divisor = layout.fields, _divisor(layout, units)
+        self._columns, self._divisor = _columns(layout), _divisor(layout, units)
         self.fields: dict[str, list[np.ndarray]] = {}
-        for name, part in self._columns.items():
-            width = part.stop - part.start
-            if name == "covariance":
-                self.fields[name] = [np.empty((*shape, width))]
-            else:
-                self.fields[name] = [np.empty(shape, _DTYPES.get(name, np.float64)) for _ in range(width)]
+        for name, columns in self._columns.items():
+            own = (columns[0].stop - columns[0].start,) if name == "covariance" else ()
+            self.fields[name] = [np.empty((*shape, *own), _DTYPES.get(name, np.float64)) for _ in columns]
 
     def put(self, at: tuple[slice, ...], packed: np.ndarray) -> None:
         """The packed array of a block to its place."""
-        for name, part in self._columns.items():
-            for i, array in enumerate(self.fields[name]):
-                columns = part if name == "covariance" else part.start + i
-                array[at] = packed[..., columns] / self._divisor[columns]
+        for name, columns in self._columns.items():
+            for array, column in zip(self.fields[name], columns, strict=True):
+                array[at] = packed[..., column] / self._divisor[column]
 
 
 def lazy_fields(packed: xr.Variable, layout: Layout, units: Sequence[ParameterUnit]) -> dict[str, list[Any]]:
@@ -74,11 +70,15 @@ def lazy_fields(packed: xr.Variable, layout: Layout, units: Sequence[ParameterUn
     divisor = _divisor(layout, units)
     if np.any(divisor != 1.0):
         packed = packed / xr.Variable([FIELD], divisor)
-    fields: dict[str, list[Any]] = {}
-    for name, part in layout.fields.items():
-        columns = [part] if name == "covariance" else range(part.start, part.stop)
-        fields[name] = [packed.data[..., c].astype(_DTYPES.get(name, np.float64), copy=False) for c in columns]
-    return fields
+    return {
+        name: [packed.data[..., column].astype(_DTYPES.get(name, np.float64), copy=False) for column in columns]
+        for name, columns in _columns(layout).items()
+    }
+
+
+def _columns(layout: Layout) -> dict[str, Sequence[Any]]:
+    """Where each array of a field is in the packed array; the covariance is one array, with an axis of its own."""
+    return {n: [part] if n == "covariance" else range(part.start, part.stop) for n, part in layout.fields.items()}
 
 
 def label(

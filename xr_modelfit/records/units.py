@@ -98,11 +98,10 @@ def parameter_quantities(values: Sequence[xr.DataArray], units: Mapping[str, Any
     for j, one in enumerate(values):
         array = parameter_numbers(one, units, j).to_numpy()
         number = array if array.ndim else float(array)
-        if units is None:
-            found.append(number)
-            continue
-        number, own = number / units["inward"][j], units["own"][j]
-        found.append(number if own is None else Quantity(number, parse_unit(own)))
+        if units is not None:
+            number, own = number / units["inward"][j], units["own"][j]
+            number = number if own is None else Quantity(number, parse_unit(own))
+        found.append(number)
     return found
 
 
@@ -130,14 +129,13 @@ def coordinate_numbers(array: xr.DataArray, one: Mapping[str, Any], equivalencie
             f"Convert it, or pass {'times' if time else 'numbers'} under that name."
         )
     counted = undecoded_axis(array)
-    if time is not None:
-        if counted is not None and not counted.agrees_with(TimeAxis.recorded(time)):
+    if time is not None and counted is not None:
+        if not counted.agrees_with(TimeAxis.recorded(time)):
             raise RecordError(
                 f"{what} counts {counted.units} ({counted.calendar}), the fit {time['units']} ({time['calendar']}). "
                 "Decode it first: xr.decode_cf(dataset)."
             )
-        if counted is not None:
-            return array.variable
+        return array.variable
     return _in_inner_unit(array, one, what, equivalencies)
 
 

@@ -31,7 +31,7 @@ def components(at: Evaluation) -> xr.Dataset:
 
 def residuals(result: xr.Dataset, record: FitRecord, obj: Any, *options: Any) -> xr.DataArray:
     """Data less model, with the options of an evaluation; see `accessor.result_methods.ResultMethods.residuals`."""
-    data = one_variable(obj, record)
+    data = None if obj is None else one_variable(obj, record)
     if not isinstance(data, xr.DataArray):
         raise TypeError(
             f"residuals takes the data that was fitted, a DataArray or a Dataset with the variable "

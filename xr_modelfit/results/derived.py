@@ -23,7 +23,7 @@ from xr_modelfit.records.schema import COV_DIMS
 from xr_modelfit.records.units import parameter_numbers
 from xr_modelfit.results.evaluation import FIELD, matching
 from xr_modelfit.status import FitStatus
-from xr_modelfit.units.text import UnknownUnitError, parse_unit, write_unit
+from xr_modelfit.units.text import parse_unit, write_unit
 
 __all__ = ["at_bound_of", "covariance_of", "derived"]
 
@@ -39,28 +39,29 @@ class _Quantity:
     units: tuple[UnitBase, ...] | None = None
     unit: UnitBase | None = None
 
+    def _value(self, P: np.ndarray) -> Any:
+        units = self.units
+        return self.function(*(P if units is None else map(Quantity, P, units)))
+
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Plain numbers (b,) of parameters (k, b)."""
-        if self.units is None:
-            given: list[Any] = list(P)
-        else:
-            given = [Quantity(p, unit) for p, unit in zip(P, self.units, strict=True)]
-        value = self.function(*given)
+        value = self._value(P)
         if self.unit is not None:
             value = Quantity(value).to_value(self.unit)
         return np.broadcast_to(np.asarray(value, dtype=float), P.shape[1:])
 
-    def with_units(self) -> _Quantity:
-        """With the unit of its value, if the function takes units and all are known; otherwise on plain numbers."""
-        if self.units is None:
+    def with_units(self, texts: Sequence[str | None]) -> _Quantity:
+        """With units of parameters and value, if the function takes them and all are known; else on plain numbers."""
+        own = [texts[j] for j in self.parameters]
+        if None in own:
             return self
-        trial = np.array([[1.25 + 0.5 * j / len(self.parameters)] * 2 for j in range(len(self.parameters))])
+        trial = np.array([[1.25 + 0.5 * j / len(own)] * 2 for j in range(len(own))])
         try:
+            known = replace(self, units=tuple(map(parse_unit, own)))
             with np.errstate(all="ignore"):
-                found = self.function(*(Quantity(p, unit) for p, unit in zip(trial, self.units, strict=True)))
-            return replace(self, unit=Quantity(found).unit)
+                return replace(known, unit=Quantity(known._value(trial)).unit)
         except Exception:  # whatever a function says of units that it does not take
-            return replace(self, units=None)
+            return self
 
 
 def derived(
@@ -74,7 +75,7 @@ def derived(
     template = matching(model, record)
     wanted = _known(record, template, names, bool(functions)) + _own(record, template, functions)
     texts = (record.units or {}).get("parameters", [None] * len(record.names))
-    wanted = [replace(q, units=_units([texts[j] for j in q.parameters])).with_units() for q in wanted]
+    wanted = [quantity.with_units(texts) for quantity in wanted]
     for quantity in wanted:
         _check(quantity)
     C = covariance_of(result, record, needed=any(len(q.parameters) > 1 for q in wanted))
@@ -184,13 +185,6 @@ def _own(record: FitRecord, model: Model, functions: Mapping[str, Callable[..., 
             raise ValueError(f"{taken!r} is a parameter of the fit; call what is derived from it by another name.")
         found.append(_Quantity(name, f"{name}, from the fitted parameters", function, tuple(arguments)))
     return found
-
-
-def _units(texts: Sequence[str | None]) -> tuple[UnitBase, ...] | None:
-    try:
-        return None if None in texts else tuple(parse_unit(text) for text in texts)
-    except UnknownUnitError:
-        return None
 
 
 def _check(quantity: _Quantity) -> None:

@@ -79,7 +79,7 @@ class Evaluation:
         those of ``obj``, and coordinates.
         """
         template = matching(model, record)
-        data = one_variable(obj, record)
+        data = None if obj is None else one_variable(obj, record)
         inputs = coordinates(record, data, coords)
         told = check_equivalencies(equivalencies, {one["name"]: one["coordinate"] for one in record.inputs})
         with as_recorded():

@@ -11,7 +11,7 @@ import xarray as xr
 from astropy.units import Quantity
 
 from xr_modelfit.labels.coords import Labels, bare
-from xr_modelfit.messages import a, listed
+from xr_modelfit.messages import listed
 from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.parameter_units.parameters import UnitSystem
 from xr_modelfit.records.record import FitRecord
@@ -19,7 +19,7 @@ from xr_modelfit.records.units import coordinate_numbers
 from xr_modelfit.results.components import components, in_unit_of
 from xr_modelfit.results.evaluation import Evaluation, evaluate
 from xr_modelfit.results.instrument import Instrument
-from xr_modelfit.results.points import coordinates
+from xr_modelfit.results.points import coordinates, one_variable
 from xr_modelfit.results.positions import one_position
 from xr_modelfit.units.times import holds_times
 from xr_modelfit.units.units import measure_of, plain
@@ -172,18 +172,13 @@ def known_names(obj: Any, data: xr.DataArray) -> Labels:
 
 def data_of(obj: Any, record: FitRecord) -> xr.DataArray:
     """The data of a fit: an array, or the variable of a Dataset that was fitted."""
-    obj = plain(obj)
-    if isinstance(obj, xr.DataArray):
-        return obj
-    if not isinstance(obj, xr.Dataset):
-        raise TypeError(f"The data is {a(obj)}; pass the DataArray or Dataset that was fitted.")
-    name = record.content["data"]
-    found = next((n for n in obj.data_vars if str(n) == name), None)
-    if found is None:
-        raise ValueError(
-            f"The fit was of {name!r}, and the Dataset has {listed(obj.data_vars)}. Pass the DataArray that was fitted."
-        )
-    return obj[found]
+    data = one_variable(obj, record)
+    if isinstance(data, xr.DataArray):
+        return data
+    raise ValueError(
+        f"The fit was of {record.content['data']!r}, and the Dataset has {listed(data.data_vars)}. Pass the DataArray "
+        "that was fitted."
+    )
 
 
 def _sigma(labels: Labels, sigma: Any) -> xr.DataArray:

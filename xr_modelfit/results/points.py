@@ -30,18 +30,16 @@ __all__ = [
 Source = xr.DataArray | xr.Dataset
 
 
-def one_variable(data: Any, record: FitRecord) -> Source | None:
-    """The variable of a Dataset that was fitted; what has no such variable as it is."""
-    data = plain(data)
-    if data is None or isinstance(data, xr.DataArray):
-        return data
-    if not isinstance(data, xr.Dataset):
+def one_variable(obj: Any, record: FitRecord) -> Source:
+    """An array, the variable of a Dataset that was fitted, or a Dataset without it."""
+    data = plain(obj)
+    if not isinstance(data, xr.DataArray | xr.Dataset):
         raise TypeError(
-            f"The coordinates come from a DataArray or Dataset, or are given by name; this is {a(data)}. Give them by "
-            f"name: {record.inputs[0]['coordinate']}=values."
+            f"The data is {a(data)}; pass the DataArray or Dataset that was fitted. To evaluate, coordinates may be "
+            f"given by name: {record.inputs[0]['coordinate']}=values."
         )
-    name = record.content["data"]
-    return data[name] if name in data.data_vars else data
+    name = None if isinstance(data, xr.DataArray) else _label(record.content["data"], data.data_vars)
+    return data if name is None else data[name]
 
 
 def coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]) -> list[xr.DataArray]:
@@ -82,7 +80,7 @@ def coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]
     return found
 
 
-def _label(name: str, labels: Iterable[Hashable]) -> Hashable | None:
+def _label(name: str | None, labels: Iterable[Hashable]) -> Hashable | None:
     """The label that a record, which holds text, calls ``name``; it need not be text itself."""
     return next((label for label in labels if str(label) == name), None)
 
@@ -146,11 +144,10 @@ def labels_of(
 ) -> xr.Coordinates:
     """Coordinates of the values: those of the result, of the data, and of coordinates given by name."""
     merged = xr.Dataset()
-    for source in ([] if data is None else [data], inputs, [parameter]):
-        for array in source:
-            kept = array.coords.to_dataset()
-            kept = kept.drop_dims([d for d in kept.dims if d not in dims])
-            merged = merged.merge(kept.drop_vars([n for n in kept.variables if n in merged.variables]), join="override")
+    for one in (*([] if data is None else [data]), *inputs, parameter):
+        kept = one.coords.to_dataset()
+        kept = kept.drop_dims([d for d in kept.dims if d not in dims])
+        merged = merged.merge(kept.drop_vars([n for n in kept.variables if n in merged.variables]), join="override")
     return merged.coords
 
 

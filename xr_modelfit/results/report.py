@@ -96,12 +96,12 @@ def report_of(result: xr.Dataset, n_worst: int) -> FitReport:
     for record in records:
         status = result[record.variable("fit_status")]
         counts[record.prefix] = _counts(status.to_numpy())
-        at_bound[record.prefix] = _bounds(result, record)
+        at_bound[record.prefix] = _at_bound(result, record)
         worst[record.prefix] = _worst(result, record, n_worst)
     return FitReport(counts, at_bound, worst)
 
 
-def _bounds(result: xr.Dataset, record: FitRecord) -> dict[str, int]:
+def _at_bound(result: xr.Dataset, record: FitRecord) -> dict[str, int]:
     """A parameter on its bound is the one that has a value and no error."""
     on_bound = result[record.variable("fit_status")] == int(FitStatus.CONVERGED_AT_BOUND)
     found = {}
