@@ -9,7 +9,7 @@ import xarray as xr
 from astropy.modeling import Model
 
 from xr_modelfit.models.function_models import ModelArg
-from xr_modelfit.results import components, derived, evaluation, fitted_model, prediction
+from xr_modelfit.results import components, derived, evaluation, fitted_model
 from xr_modelfit.results.evaluation import Evaluation
 from xr_modelfit.results.report import FitReport, report_of
 from xr_modelfit.results.selection import one_fit, parameters_of, succeeded
@@ -250,7 +250,7 @@ class ResultMethods:
         >>> fit.modelfit.predict(t=[9.0])["model_stderr"].round(6).values.tolist()
         [1.0]
         """
-        return prediction.predict(self._obj, self._at(obj, data, coords, model, equivalencies, integrate, response))
+        return derived.predict(self._obj, self._at(obj, data, coords, model, equivalencies, integrate, response))
 
     def derived(
         self, *names: str, data: str | None = None, model: ModelArg | None = None, **functions: Callable[..., Any]

@@ -20,12 +20,13 @@ from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.models.known_quantities import formulas_of
 from xr_modelfit.records.record import FitRecord, RecordError
 from xr_modelfit.records.schema import COV_DIMS
-from xr_modelfit.records.units import parameter_numbers
-from xr_modelfit.results.evaluation import FIELD, matching
+from xr_modelfit.records.units import in_units_of_data, parameter_numbers
+from xr_modelfit.results.evaluation import FIELD, Evaluation, matching
+from xr_modelfit.results.points import at_positions
 from xr_modelfit.status import FitStatus
 from xr_modelfit.units.text import parse_unit, write_unit
 
-__all__ = ["at_bound_of", "covariance_of", "derived"]
+__all__ = ["derived", "predict"]
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,9 @@ def derived(
     wanted = [quantity.with_units(texts) for quantity in wanted]
     for quantity in wanted:
         _check(quantity)
-    C = covariance_of(result, record, needed=any(len(q.parameters) > 1 for q in wanted))
+    C = _covariance(result, record, needed=any(len(q.parameters) > 1 for q in wanted))
     parameters = [_in_recorded_unit(result, record, name, j).variable for j, name in enumerate(record.names)]
-    variables = [*parameters, at_bound_of(result, record), C]
+    variables = [*parameters, _at_bound(result, record), C]
     core: list[tuple[Hashable, ...]] = [()] * (len(parameters) + 1) + [COV_DIMS]
     packed = map_blocks(_DerivedBlock(tuple(wanted)), variables, core, {FIELD: 2 * len(wanted)})
     first = result[record.variable(record.names[0])]
@@ -200,6 +201,27 @@ def _check(quantity: _Quantity) -> None:
         ) from error
 
 
+def predict(result: xr.Dataset, at: Evaluation) -> xr.Dataset:
+    """See `accessor.result_methods.ResultMethods.predict`."""
+    record, name = at.record, at.record.model_name
+    inward = np.ones(len(record.names)) if record.units is None else np.array(record.units["inward"])
+    C = _covariance(result, record) * xr.Variable(COV_DIMS, np.outer(inward, inward))
+    packed = at.values_and_errors(*(_placed(result, v, at) for v in (_at_bound(result, record), C)))
+    value = at.labelled(in_units_of_data(packed.isel({FIELD: 0}), record.units), name)
+    scale = None if record.units is None else record.units["scale"]
+    error = packed.isel({FIELD: 1}) / (1.0 if scale is None else abs(scale[0]))
+    stderr = at.labelled(error, f"{name}_stderr")
+    stderr.attrs = dict(value.attrs, long_name="standard error of the fitted model")
+    value.attrs |= {"long_name": "fitted model", "ancillary_variables": f"{name}_stderr"}
+    return xr.Dataset({name: value, f"{name}_stderr": stderr})
+
+
+def _placed(result: xr.Dataset, variable: xr.Variable, at: Evaluation) -> xr.Variable:
+    """A variable of the result at the positions of the data."""
+    array = xr.DataArray(variable, coords={n: c for n, c in result.coords.items() if set(c.dims) <= set(variable.dims)})
+    return array.variable if at.data is None else at_positions(array, at.data).variable
+
+
 def _in_recorded_unit(result: xr.Dataset, record: FitRecord, name: str, j: int) -> xr.DataArray:
     """A parameter in the unit that the fit gave it, which is also that of the covariance."""
     inside = parameter_numbers(record.parameter(result, name), record.units, j)
@@ -207,7 +229,7 @@ def _in_recorded_unit(result: xr.Dataset, record: FitRecord, name: str, j: int) 
     return inside if inward == 1.0 else inside / inward
 
 
-def covariance_of(result: xr.Dataset, record: FitRecord, needed: bool = True) -> xr.Variable:
+def _covariance(result: xr.Dataset, record: FitRecord, needed: bool = True) -> xr.Variable:
     """The covariance of all parameters, dims end with `COV_DIMS`; if it is not ``needed``, squared errors will do."""
     name = record.variable("covariance")
     if name in result:
@@ -236,7 +258,7 @@ def covariance_of(result: xr.Dataset, record: FitRecord, needed: bool = True) ->
     return (squares.set_dims({**squares.sizes, COV_DIMS[1]: K}).where(diagonal, 0.0)).transpose(..., *COV_DIMS)
 
 
-def at_bound_of(result: xr.Dataset, record: FitRecord) -> xr.Variable:
+def _at_bound(result: xr.Dataset, record: FitRecord) -> xr.Variable:
     """Whether a parameter is on its bound."""
     name = record.variable("fit_status")
     return (result[name] == int(FitStatus.CONVERGED_AT_BOUND)).variable
