@@ -55,7 +55,7 @@ _VARIABLE_ATTRS = {
     "missing_value", "valid_min", "valid_max", "valid_range", "actual_range", "featureType", "external_variables",
 }  # fmt: skip
 
-# Of a data variable such a name would make a coordinate, for programs that look for one.
+# Programs take a data variable with such a standard name for a coordinate.
 _AXIS = re.compile(r"(.*_)?(time|latitude|longitude|altitude|coordinate|height|depth)(_.*)?|projection_.*")
 _HORIZONTAL = re.compile(r"(.*_)?(latitude|longitude)|projection_[xy]_.*")
 _LINKS = ("bounds", "climatology", "formula_terms", "ancillary_variables", "cell_measures", "geometry", "nodes")
@@ -125,7 +125,7 @@ class Metadata:
 
 
 def _units(text: str | None, scale: str | None) -> dict[str, Any]:
-    """``units`` and, of a temperature, whether its zero point counts: without it, no program can convert them."""
+    """``units`` and, for a temperature, whether it is a difference; programs cannot convert it otherwise."""
     if text is None:
         return {}
     tells = scale is not None and (text == "C" or involves_temperature(text))
@@ -145,14 +145,14 @@ def _standard_name(unit: ParameterUnit) -> str | None:
     return None if name is None or (unit.place and _AXIS.fullmatch(name)) else name
 
 
-@functools.cache  # to look for it takes as long as a fit
+@functools.cache  # looking it up takes as long as a fit
 def own_version() -> str:
     """The version of this package."""
     return version("xr_modelfit")
 
 
 def dataset_attrs(source: Mapping[Any, Any], expression: str, data: Any, fitted: Sequence[Hashable]) -> dict[Any, Any]:
-    """Attrs of a result: what the attrs of the source say of the whole, and that ``data``, a name, was fitted."""
+    """Attrs of a result: those of the source that describe the whole, conventions, and a line of history."""
     kept = {k: v for k, v in source.items() if k not in _VARIABLE_ATTRS and not str(k).startswith("_")}
     to = "" if data is None else f" to {data}"
     line = f"xr_modelfit {own_version()}: {expression} fitted{to} along {', '.join(map(str, fitted))}"
@@ -170,20 +170,20 @@ def _text(value: Any, between: str) -> str:
 
 
 def _conventions(source: str) -> str:
-    """The version of CF that a result keeps to, or a newer one of the source, and what else stays true."""
+    """The version of CF of a result, or a newer one of the source, and other conventions that remain true."""
     versions = [(int(major), int(minor)) for major, minor in _CF_NAME.findall(source)]
     return ", ".join(["CF-{}.{}".format(*max([*versions, _CF])), *_OF_THE_WHOLE.findall(source)])
 
 
 def joined_history(results: Sequence[xr.Dataset]) -> str:
-    """The history of fits of one source: a line of each, then that of the source."""
+    """The history of several fits of one source: a line for each, then the history of the source."""
     parts = [str(one.attrs["history"]).partition("\n") for one in results]
     lines = [line for line, _, _ in parts]
     return "".join(["\n".join(lines), *parts[0][1:]])
 
 
 def frame_of(data: xr.DataArray, variables: Mapping[Hashable, xr.DataArray], fitted: Sequence[Hashable]) -> xr.Dataset:
-    """The coordinates that stay, with what they and the data's grid mapping refer to among ``variables``."""
+    """The coordinates of the result, with the ``variables`` that these and the grid mapping of the data refer to."""
     coords = data.coords.to_dataset()
     frame = coords.drop_dims([d for d in fitted if d in coords.dims])
 
@@ -201,7 +201,7 @@ def frame_of(data: xr.DataArray, variables: Mapping[Hashable, xr.DataArray], fit
         variable.attrs = attrs | links.get(name, {})
         if name in mapping and {"long_name", "standard_name"}.isdisjoint(attrs):
             variable.attrs["long_name"] = "grid mapping"
-        variable.encoding = {}  # chunks of the source, for one, say nothing here
+        variable.encoding = {}  # such as the chunks of the source
         if name in bounds or links.get(name, {}).keys() & {"bounds", "climatology"}:  # counted alike
             variable.encoding = {k: old[k] for k in ("units", "calendar", "dtype") if k in old and "units" in old}
         dates = name in bounds or isinstance(frame.indexes.get(name), xr.CFTimeIndex)  # of objects; others are text
@@ -219,7 +219,7 @@ def _links(variable: xr.Variable) -> Iterator[tuple[str, str]]:
 
 
 def _named(text: str) -> list[str]:
-    """The variables that such a text names: ``area: areacella`` names one."""
+    """The variables that such an attr names: ``area: areacella`` names one."""
     return [word for word in text.split() if not word.endswith(":")]
 
 
@@ -235,7 +235,7 @@ def _mappings(data: xr.DataArray) -> list[str]:
 
 
 def _is_horizontal(data: xr.DataArray, frame: xr.Dataset) -> bool:
-    """Whether a horizontal coordinate stays, as far as coordinates say that they are."""
+    """Whether a horizontal coordinate remains, if any coordinate is marked as horizontal."""
     horizontal = [
         name
         for name, c in data.coords.items()
@@ -245,7 +245,7 @@ def _is_horizontal(data: xr.DataArray, frame: xr.Dataset) -> bool:
 
 
 def grid_mapping_of(data: xr.DataArray, frame: xr.Dataset) -> dict[str, str]:
-    """The attr ``grid_mapping`` of maps, as the data has it, where all that it names is there."""
+    """The attr ``grid_mapping`` of the data, if all variables that it names are in the result."""
     text = _grid_mapping(data)
     named = [word.rstrip(":") for word in text.split()]
     stays = bool(named) and all(name in frame.variables for name in named) and _is_horizontal(data, frame)

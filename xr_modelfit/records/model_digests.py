@@ -1,4 +1,4 @@
-"""By what models are told apart: their content, the code of custom classes, functions and ties included."""
+"""Digests of models: their content, and the code of custom classes, functions and ties."""
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
@@ -17,20 +17,20 @@ from xr_modelfit.records.registry import digest_by_value, is_astropy, path_of
 
 __all__ = ["own_state", "state_by_value", "token_of"]
 
-_SCRATCH = {"density_s", "radius_s"}  # NFW computes them anew at every evaluation
+_SCRATCH = {"density_s", "radius_s"}  # of NFW, computed again at every evaluation
 
 
 def token_of(function: Any, problem: Problem, *others: Any) -> str:
-    """A token by which dask tells ``function`` apart, which evaluates a model with ``others``, plain values and arrays.
+    """A dask token of a function that evaluates a model with ``others``, which are plain values and arrays.
 
-    It is the same for the same content, in any process, and unlike any other where the content cannot be told. By
-    itself dask would pickle the model, and a class of the user's by value, at each evaluation.
+    Equal content has equal tokens, in any process; content that cannot be digested has a token of its own. Without
+    this, dask would pickle the model at each evaluation, and custom classes by value.
     """
     how = problem.traits
     told = how.broadcasts, how.writes_inputs, how.atoms, how.traced, repr(how.grid), repr(problem.sampling)
     try:
         return digest_by_value(type(function), (_content(problem.model), told, others))
-    except Exception:  # it holds something that cannot be compared, such as an open file
+    except Exception:  # it holds something that has no digest, such as an open file
         return uuid.uuid4().hex
 
 
@@ -45,9 +45,9 @@ def _content(model: Model) -> Any:
 
 
 def state_by_value(model: Model) -> list[str]:
-    """Digests of what the record cannot hold of a model: code of custom classes and ties, and what they hold and read.
+    """Digests of what a record cannot hold: the code and the state of custom classes and ties.
 
-    A LookupError names what cannot be told by value.
+    A LookupError names what has no digest.
     """
     if isinstance(model, CompoundModel):
         parts = [model.left, model.right] if isinstance(model.right, Model) else [model.left]
@@ -74,7 +74,7 @@ def _made_of(model: Model) -> Any:
 
 
 def own_state(model: Model) -> dict[str, Any]:
-    """What a model that is no compound holds beside what all models do."""
+    """The attributes of a simple model that other models do not have."""
     own = vars(model).keys() - _held_by_all() - _SCRATCH - set(model.param_names)
     return {name: vars(model)[name] for name in own}
 

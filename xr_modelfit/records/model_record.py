@@ -1,8 +1,8 @@
-"""An astropy model as plain data for the record of a fit, and the model made of that again.
+"""An astropy model as plain data for the record of a fit, and the model built from that data.
 
-Nothing is imported for a record but modules of `astropy.modeling`. Custom classes and ties are found where they were
-fitted in this process, or where the user has imported them and their code is still the same; see
-`records.registry`. Otherwise classes are asked for, and ties are left out.
+Reading a record imports modules of `astropy.modeling` only. Custom classes and ties are found if they were fitted in
+this process, or if the user has imported them and their code is unchanged; see `records.registry`. Otherwise an error
+asks for the class, and ties are left out.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
@@ -33,7 +33,7 @@ __all__ = ["RecordError", "build_model", "describe_model", "plain_value"]
 
 _OPERATORS = ("+", "-", "*", "/", "**", "&", "|")
 _NOT_ARGUMENTS = {"self", "name", "meta", "n_models", "model_set_axis", "fixed", "tied", "bounds", "eqcons", "ineqcons"}
-_ARGUMENTS: WeakKeyDictionary[type, list[str]] = WeakKeyDictionary()  # to inspect a signature takes time
+_ARGUMENTS: WeakKeyDictionary[type, list[str]] = WeakKeyDictionary()  # inspecting a signature takes time
 _PASS = "Pass it: model=..., an instance of the model that was fitted."
 
 
@@ -163,7 +163,7 @@ def _find_class(tree: Mapping[str, Any]) -> type[Model]:
             return type(as_model(function, dict.fromkeys(tree["values"], 1.0)))
         if isinstance(found, type) and Model in found.__mro__:
             return found
-        raise RecordError(f"What the record calls the model {path!r} is none. {_PASS}")
+        raise RecordError(f"The record names {path!r} as a model, but it is not one. {_PASS}")
     module, _, name = path.rpartition(".")
     found = None
     if module.startswith(ASTROPY) and all(p.isidentifier() and p != "tests" for p in path.split(".")):
@@ -174,7 +174,7 @@ def _find_class(tree: Mapping[str, Any]) -> type[Model]:
 
 
 def _key_of_class(cls: type[Model]) -> str | None:
-    """The key of a custom class; of one that was made of a function, that of the function."""
+    """The key of a custom class, or of the function that it was made of."""
     function = function_of(cls)
     if function is None:
         return key_of(cls)
@@ -190,7 +190,7 @@ def _find_tie(described: Mapping[str, Any]) -> Any:
 
 
 def _constructor_arguments(model: Model) -> tuple[dict[str, Any], list[str]]:
-    """Constructor arguments that are no parameters (degree, domain, window, mapping, ...), and those not to be read."""
+    """Constructor arguments besides parameters (degree, domain, window, ...), and the names of those not kept."""
     cls: Any = type(model)
     if cls not in _ARGUMENTS:
         named = inspect.signature(cls.__init__).parameters.values()
@@ -202,7 +202,7 @@ def _constructor_arguments(model: Model) -> tuple[dict[str, Any], list[str]]:
 
 
 def _beyond_parameters(model: Model, tree: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model holds besides its parameters and arguments: plain values, or the word that it is lost."""
+    """What the model holds besides parameters and arguments: plain values, and the names of what is lost."""
     mine, state, lost = own_state(model), {}, []
     try:
         made = _build_simple(dict(tree, tied={}), type(model), None)
@@ -222,7 +222,7 @@ def _beyond_parameters(model: Model, tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _may_hold(cls: type, name: str) -> bool:
-    """Whether a plain value may stand under this name: not in the place of a method."""
+    """Whether a plain value may be set under this name, which must not replace a method."""
     of_class = getattr(cls, name, None)
     return not name.startswith("__") and not callable(of_class) and not isinstance(of_class, property)
 
@@ -239,7 +239,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _meta(model: Model) -> dict[str, Any]:
-    """What the user noted on the model, as far as JSON has it."""
+    """The user's notes on the model that JSON can hold."""
     noted = {str(k): v for k, v in dict(model.meta).items() if isinstance(v, str | bool | int | float | list | None)}
     return {"meta": plain_value(noted)} if noted else {}
 

@@ -55,7 +55,7 @@ class FitRecord:
 
     @property
     def grid_dims(self) -> list[str] | None:
-        """The fitted dims that the model got as axes, in their order; None where it is pointwise."""
+        """The fitted dims in the order of the axes that the model got; None for a pointwise model."""
         return None if self.content.get("pointwise", True) else list(self.content["grid_dims"])
 
     @property
@@ -78,13 +78,13 @@ class FitRecord:
         return result[variable]
 
     def present(self, result: xr.Dataset, *others: str) -> list[str]:
-        """Parameters, their errors and other variables of this fit, as far as the result has them."""
+        """Those of the parameters, their errors and ``others`` that the result has."""
         names = [*self.names, *(f"{n}_stderr" for n in self.names), *others]
         return [self.variable(n) for n in names if self.variable(n) in result]
 
     @property
     def model_name(self) -> str:
-        """What values of the model are called."""
+        """The name of evaluated values of the model."""
         name = self.content["data"]
         return f"{name}_model" if name else "model"
 
@@ -134,7 +134,7 @@ def _versions(engine: str) -> dict[str, str]:
 
 
 def read_records(result: xr.Dataset) -> list[FitRecord]:
-    """The records in a result, one for each fit in it; a RecordError where there is none, or one cannot be read."""
+    """The records of all fits in a result; a RecordError if there is none, or if one cannot be read."""
     found = []
     for name, variable in result.data_vars.items():
         text = variable.attrs.get(RECORD)
@@ -158,7 +158,7 @@ def read_records(result: xr.Dataset) -> list[FitRecord]:
 
 @contextmanager
 def as_recorded() -> Iterator[None]:
-    """Inside, what cannot be read or does not match is a RecordError, since it is no fault of the call."""
+    """Inside, a ValueError becomes a RecordError: the record is at fault, not the call."""
     try:
         yield
     except RecordError:

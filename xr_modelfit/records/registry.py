@@ -1,8 +1,8 @@
-"""Custom model classes and ties, told by their code: those of this process, and of modules that are imported in it.
+"""Keys of custom model classes and ties, by which a record finds them in this process and its imported modules.
 
-A record cannot hold code, and reading one must not run any. It holds a key instead: where the class or tie lies, and a
-digest of its code. What was fitted in this process is remembered under its key, held weakly. What the user has imported
-is looked up by its path, and taken if its digest is the same. Nothing is ever imported for a key.
+A record cannot hold code, and reading one must not run any. It holds a key instead: the import path of the class or
+tie, and a digest of its code. What was fitted in this process is found by its key, and held weakly. What the user has
+imported is found by its path, and taken if its digest is the same. Nothing is ever imported for a key.
 
 The digest is of the code, its constants, names and defaults, of what it closes over, and of the constants, functions
 and base classes of its own package that it uses; not of comments, docstrings, line numbers or the place of a file.
@@ -28,18 +28,18 @@ __all__ = ["ASTROPY", "digest_by_value", "find", "is_astropy", "key_of", "path_o
 ASTROPY = "astropy.modeling."
 
 _KNOWN: "weakref.WeakValueDictionary[str, Any]" = weakref.WeakValueDictionary()
-_PYTHON = f"py{sys.version_info[0]}.{sys.version_info[1]}"  # another compiler makes another code of the same text
+_PYTHON = f"py{sys.version_info[0]}.{sys.version_info[1]}"  # other versions compile the same source to other bytecode
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 _CUSTOM = "astropy.modeling.core"
 _KIND = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
 _CODE = types.CodeType | types.FunctionType | types.MethodType | functools.partial | type
 _LARGE = 100_000  # elements of an array
 _LIBRARIES = {"astropy", "dask", "numpy", "scipy", "xarray", "xr_modelfit", *sys.stdlib_module_names} - {"__main__"}
-_MANY = 100  # functions and classes that are told whole: a model of a large package may reach all of it
+_MANY = 100  # functions and classes in a digest: a model of a large package may use all of it
 
 
 def is_astropy(cls: type) -> bool:
-    """Whether a class of models is one of astropy's own, under its own name."""
+    """Whether astropy has this class of models under its own name."""
     if not cls.__module__.startswith(ASTROPY):
         return False
     return getattr(importlib.import_module(cls.__module__), cls.__qualname__, None) is cls
@@ -50,24 +50,24 @@ def path_of(thing: Any) -> str:
     named: Any = thing if hasattr(thing, "__qualname__") else type(thing)
     module = named.__module__
     if module == _CUSTOM and vars(sys.modules[_CUSTOM]).get(named.__name__) is not named and hasattr(named, "evaluate"):
-        module = named.evaluate.__module__  # custom_model as a decorator says that it is the home of what it makes
+        module = named.evaluate.__module__  # custom_model names its own module otherwise
     return f"{module}:{named.__qualname__}"
 
 
 def key_of(thing: Any, holder: Any = None) -> str | None:
-    """A key for ``thing``, which is remembered under it, or ``holder`` in its place; None where it cannot be told."""
+    """A key by which ``thing``, or ``holder`` in its place, is found again; None if it has no digest."""
     try:
         key = f"{path_of(thing)}:{_PYTHON}:{_digest_of(thing)}"
         _KNOWN[key] = thing if holder is None else holder
-    except Exception:  # no weak reference, no pickle, no code: it is then asked for
+    except Exception:  # no weak reference, no pickle or no code: the user must pass it
         return None
     return key
 
 
 def find(key: Any) -> Any:
-    """What bears ``key``, in this process or in a module that has been imported.
+    """The class or tie with this key, in this process or in an imported module.
 
-    A LookupError says in a sentence why it is not to be had, and what to do where there is anything.
+    A LookupError says in a sentence why it is not found, and what to do.
     """
     parts = key.split(":") if isinstance(key, str) else []
     if len(parts) < 2 or not all(p.isidentifier() for p in parts[0].split(".")):
@@ -122,9 +122,9 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 
 def digest_by_value(thing: Any, state: Any = None) -> str:
-    """A digest of code and of all that it holds and reads, by value: large arrays whole, objects by their pickle.
+    """A digest of code and of all that it holds and reads: large arrays whole, objects by their pickle.
 
-    Raises whatever error something gives that cannot be told, such as an open file.
+    Raises any error for what has no digest, such as an open file.
     """
     return _digest(_CodeAndState(_package_of(thing)).of((thing, state)))
 
@@ -142,7 +142,7 @@ class _CodeAsBytes:
         return str(thing.__module__).partition(".")[0] == self._package and len(self._seen) < _MANY
 
     def of(self, value: Any) -> Iterator[bytes]:
-        """Code or a value, whole; what cannot be told raises."""
+        """The bytes of code or of a value; raises any error for what has none."""
         yield type(value).__qualname__.encode()
         if isinstance(value, _PLAIN):
             yield repr(value).encode()
@@ -211,7 +211,7 @@ class _CodeAsBytes:
             yield from self._used(base)
 
     def _used(self, value: Any) -> Iterator[bytes]:
-        """What code uses by name: constants and the package's own code whole, of all else only what it is."""
+        """What code uses by name: constants and code of its own package as bytes, all else by its path."""
         if isinstance(value, (*_PLAIN, tuple, list, dict, set, frozenset, np.ndarray, np.generic)):
             try:
                 yield from list(self.of(value))
@@ -243,7 +243,7 @@ class _CodeAndState(_CodeAsBytes):
 
     def of(self, value: Any) -> Iterator[bytes]:
         if isinstance(value, types.FunctionType | type) and _package_of(value) in _LIBRARIES:
-            yield path_of(value).encode()  # its version is told elsewhere
+            yield path_of(value).encode()  # its version is recorded elsewhere
         else:
             yield from super().of(value)
 
@@ -259,7 +259,7 @@ def _package_of(thing: Any) -> str:
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
-    """Names that the code uses, those of functions inside it too."""
+    """Names that the code uses, and those of functions inside it."""
     yield from code.co_names
     for const in code.co_consts:
         if isinstance(const, types.CodeType):

@@ -33,7 +33,7 @@ def check_names(frame: xr.Dataset, data: xr.DataArray, names: list[str], layout:
     if clashes:
         raise ValueError(
             f"The result's variable {clashes[0]!r} would have the name of a dim or coordinate of the data. Put "
-            f"something before all names, prefix='fit_' for one, or rename it: .rename({{{clashes[0]!r}: ...}})."
+            f"something before all names, for example prefix='fit_', or rename it: .rename({{{clashes[0]!r}: ...}})."
         )
     if layout.covariance and any(d in taken for d in COV_DIMS):
         raise ValueError(
@@ -59,7 +59,7 @@ class Maps:
             self.fields[name] = [np.empty((*shape, *own), _DTYPES.get(name, np.float64)) for _ in columns]
 
     def put(self, at: tuple[slice, ...], packed: np.ndarray) -> None:
-        """The packed array of a block to its place."""
+        """Copy the packed array of a block to its place."""
         for name, columns in self._columns.items():
             for array, column in zip(self.fields[name], columns, strict=True):
                 array[at] = packed[..., column] / self._divisor[column]
@@ -77,7 +77,7 @@ def lazy_fields(packed: xr.Variable, layout: Layout, units: Sequence[ParameterUn
 
 
 def _columns(layout: Layout) -> dict[str, Sequence[Any]]:
-    """Where each array of a field is in the packed array; the covariance is one array, with an axis of its own."""
+    """The columns of each field in the packed array. The covariance is one array with its own last axis."""
     return {n: [part] if n == "covariance" else range(part.start, part.stop) for n, part in layout.fields.items()}
 
 
@@ -111,7 +111,7 @@ def label(
 
 
 def _divisor(layout: Layout, units: Sequence[ParameterUnit]) -> np.ndarray:
-    """What the packed array is divided by: parameters, their errors and covariance get the units of the result."""
+    """The divisors of the packed columns, which convert parameters, errors and covariance to the result's units."""
     fields, inward = layout.fields, np.array([one.inward for one in units])
     divisor = np.ones(layout.width)
     divisor[fields["parameters"]] = divisor[fields["stderr"]] = inward

@@ -1,4 +1,4 @@
-"""What the record of a fit says of units and times, and what an evaluation does with it."""
+"""Units and times in the record of a fit, and the conversions that an evaluation needs."""
 
 from __future__ import annotations
 
@@ -106,16 +106,16 @@ def parameter_quantities(values: Sequence[xr.DataArray], units: Mapping[str, Any
 
 
 def recorded_measure(one: Mapping[str, Any]) -> Measure:
-    """What numbers of a coordinate inside the fit mean, from what the record says of the input that reads it."""
+    """The unit or time axis of a coordinate's numbers inside the fit; ``one`` is the recorded input."""
     time = None if one.get("time") is None else TimeAxis.recorded(one["time"])
     return Measure(one.get("units"), time=time)
 
 
 def coordinate_numbers(array: xr.DataArray, one: Mapping[str, Any], equivalencies: Any = None) -> xr.Variable:
-    """A coordinate as numbers inside the fit; ``one`` is what the record says of the input that reads it.
+    """A coordinate as numbers inside the fit; ``one`` is the recorded input that reads it.
 
-    ``equivalencies`` are needed where the record could not keep those of the fit. A RecordError or ValueError says
-    that unit or calendar are not those of the fit.
+    ``equivalencies`` are needed if the record could not keep those of the fit. The unit and the calendar must be
+    convertible to those of the fit.
     """
     what = f"The coordinate {one['coordinate']!r}"
     time = one.get("time")
@@ -141,7 +141,7 @@ def coordinate_numbers(array: xr.DataArray, one: Mapping[str, Any], equivalencie
 
 def _in_inner_unit(array: xr.DataArray, one: Mapping[str, Any], what: str, equivalencies: Any) -> xr.Variable:
     now, inner = measure_of(array), one.get("units")
-    read = one.get("from", inner)  # what the fit found on the coordinate
+    read = one.get("from", inner)  # the coordinate's unit in the fit
     if now.text is None:
         now = Measure(read)
     if inner is None or now.text is None or now.text == inner:
@@ -156,7 +156,7 @@ def _in_inner_unit(array: xr.DataArray, one: Mapping[str, Any], what: str, equiv
             )
         try:
             told = recorded_equivalencies(one["equivalencies"])
-        except Exception as error:  # whatever astropy says of what nobody wrote
+        except Exception as error:  # the record may be forged, and astropy may raise anything
             raise RecordError(
                 f"The equivalencies of {what} cannot be read from the record of the fit ({error}). {pass_them}"
             ) from error
@@ -168,7 +168,7 @@ def _in_inner_unit(array: xr.DataArray, one: Mapping[str, Any], what: str, equiv
 
 
 def in_units_of_data(values: xr.Variable, units: Mapping[str, Any] | None) -> xr.Variable:
-    """Values of the model in the unit of the data that was fitted, which its ``units`` tell."""
+    """Values of the model in the unit of the fitted data; ``units`` are those of the record."""
     if units is None:
         return values
     if units["scale"] is not None:

@@ -1,7 +1,7 @@
-"""What a record may be: its parts, their kinds, and how much it asks for.
+"""Checks of records: their parts, the types of these, and limits on their size.
 
-A record comes with a file, and a file may come from anywhere. Nothing in it is run. But a degree of 10**6, or a model
-inside hundreds of others, would keep a process busy for ever.
+A record comes with a file, and a file may come from anywhere. Nothing in it is run. But a degree of 10**6, or hundreds
+of nested models, would keep a process busy for ever.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _RECORD = {
 
 
 def has_its_parts(content: Mapping[str, Any]) -> bool:
-    """Whether all that is read of a record is there and of the right kind; the model is looked at when it is built."""
+    """Whether a record has all parts that are read, with the right types; the model is checked when it is built."""
     if not _has_form(content, _RECORD) or not content["names"]:
         return False
     if content.get("pointwise", True) is not True:
@@ -89,7 +89,7 @@ def _is_sampled(told: Mapping[str, Any]) -> bool:
 
 
 def is_within_limits(text: Any, content: Any) -> bool:
-    """Whether a record, as text and read, is no longer, deeper or more than any fit's; its numbers can be floats."""
+    """Whether the length, depth and number of models of a record are those of a fit, and its integers can be floats."""
     if len(text) > _LONGEST:
         return False
     parts = 0
@@ -113,7 +113,7 @@ def is_within_limits(text: Any, content: Any) -> bool:
 
 
 def are_sizes_right(tree: Mapping[str, Any]) -> bool:
-    """Whether the numbers in a class's arguments that say how large a model is fit its parameter values."""
+    """Whether the arguments of a class ask for no larger a model than its parameter values bear out."""
     arguments, n_values = tree["arguments"], len(tree["values"])
     if not all(map(_is_number, tree["values"].values())):
         return False
@@ -130,9 +130,9 @@ def are_sizes_right(tree: Mapping[str, Any]) -> bool:
 
 
 def _is_table_whole(arguments: Mapping[str, Any]) -> bool:
-    """Whether a table, if there is one, has a value at each of its points, which rise or fall."""
+    """Whether a table, if there is one, has a value for each point, and monotonic points."""
     table, points, fill = (_without_unit(arguments.get(name)) for name in ("lookup_table", "points", "fill_value"))
-    if table is None or points is None or isinstance(table, Mapping):  # what is no quantity is refused where it is read
+    if table is None or points is None or isinstance(table, Mapping):  # anything but a quantity is refused later
         return True
     if arguments.get("method") not in _METHODS or not (fill is None or _is_number(fill)):
         return False
@@ -144,18 +144,18 @@ def _is_table_whole(arguments: Mapping[str, Any]) -> bool:
 
 
 def _without_unit(value: Any) -> Any:
-    """The numbers of a quantity as a record has it; anything else as it is."""
+    """The numbers of a recorded quantity; anything else as it is."""
     given = value.get("quantity") if isinstance(value, Mapping) and len(value) == 1 else None
     return given[0] if isinstance(given, list) and len(given) == 2 else value
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is a number as a record has it: JSON knows none that is infinite."""
+    """Whether it is a recorded number; infinite ones and NaN are text, since JSON lacks them."""
     return isinstance(value, int | float) or (isinstance(value, str) and value in ("nan", "inf", "-inf"))
 
 
 def _numbers(value: Any) -> Iterator[float]:
-    """All numbers in lists inside each other."""
+    """All numbers in nested lists."""
     if isinstance(value, int | float):
         yield value
     for one in value if isinstance(value, list) else ():

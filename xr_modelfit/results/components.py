@@ -1,4 +1,4 @@
-"""The parts of a fitted model, and what it leaves of the data."""
+"""The parts of a fitted model, and its residuals."""
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 

@@ -31,7 +31,7 @@ __all__ = ["derived", "predict"]
 
 @dataclass(frozen=True)
 class _Quantity:
-    """A quantity to compute: which parameters its function takes, and their units where all are known."""
+    """A quantity to compute: a function, the parameters that it takes, and units if it takes them."""
 
     name: str
     title: str
@@ -61,7 +61,7 @@ class _Quantity:
             known = replace(self, units=tuple(map(parse_unit, own)))
             with np.errstate(all="ignore"):
                 return replace(known, unit=Quantity(known._value(trial)).unit)
-        except Exception:  # whatever a function says of units that it does not take
+        except Exception:  # the function does not take these units, and may raise anything
             return self
 
 
@@ -189,7 +189,7 @@ def _own(record: FitRecord, model: Model, functions: Mapping[str, Callable[..., 
 
 
 def _check(quantity: _Quantity) -> None:
-    """Refuse a function that takes no arrays, or gives none of the same size."""
+    """Refuse a function that fails on arrays, or whose value has another shape."""
     trial = np.array([[1.25, 1.5, 1.75]] * len(quantity.parameters))
     try:
         with np.errstate(all="ignore"):
@@ -223,14 +223,14 @@ def _placed(result: xr.Dataset, variable: xr.Variable, at: Evaluation) -> xr.Var
 
 
 def _in_recorded_unit(result: xr.Dataset, record: FitRecord, name: str, j: int) -> xr.DataArray:
-    """A parameter in the unit that the fit gave it, which is also that of the covariance."""
+    """A parameter in the unit that it had in the result of the fit; the covariance is in the same unit."""
     inside = parameter_numbers(record.parameter(result, name), record.units, j)
     inward = 1.0 if record.units is None else record.units["inward"][j]
     return inside if inward == 1.0 else inside / inward
 
 
 def _covariance(result: xr.Dataset, record: FitRecord, needed: bool = True) -> xr.Variable:
-    """The covariance of all parameters, dims end with `COV_DIMS`; if it is not ``needed``, squared errors will do."""
+    """The covariance of all parameters, with `COV_DIMS` last; squared errors replace it where it is not ``needed``."""
     name = record.variable("covariance")
     if name in result:
         array = result[name]
@@ -243,7 +243,7 @@ def _covariance(result: xr.Dataset, record: FitRecord, needed: bool = True) -> x
         return chosen.variable
     if needed:
         raise RecordError(
-            f"The result has no {name!r}, without which errors of several parameters together are not known. "
+            f"The result has no {name!r}, which is needed for quantities of several parameters. "
             "Fit again with covariance=True."
         )
     errors = []

@@ -45,7 +45,7 @@ from xr_modelfit.units.units import check_equivalencies, plain
 __all__ = ["FIELD", "Evaluation", "evaluate", "matching"]
 
 FIELD = "_modelfit_field"
-_PROBE = 50  # coordinates on which it is tried whether a model takes many fits at once
+_PROBE = 50  # coordinates on which the model is tried with many fits at once
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Evaluation:
 
     record: FitRecord
     template: Model
-    parameters: list[xr.DataArray]  # over the remaining dims, where the data is
-    inputs: list[xr.DataArray]  # what each model input reads, as it was given
-    numbers: list[xr.Variable]  # the same as numbers
+    parameters: list[xr.DataArray]  # over the remaining dims, at the positions of the data
+    inputs: list[xr.DataArray]  # the coordinate of each model input, as it was given
+    numbers: list[xr.Variable]  # the coordinates as numbers inside the fit
     data: Source | None
-    nodes: Nodes | None = None  # where the model is evaluated instead, and how samples are made of its values there
+    nodes: Nodes | None = None  # the points of bins and responses, if there are any
 
     @classmethod
     def resolve(
@@ -73,10 +73,10 @@ class Evaluation:
         response: Any = None,
         variables: Mapping[Hashable, xr.DataArray] | None = None,
     ) -> Evaluation:
-        """Find what the record names, and refuse what does not fit; reads no sample.
+        """Find what the record names, and refuse what does not match; reads no sample.
 
-        ``integrate`` and ``response`` are as in the fit; None means those of the fit. They may name ``variables``,
-        those of ``obj``, and coordinates.
+        ``integrate`` and ``response`` are as in the fit; None means those of the fit. The names in them may be those of
+        ``variables``, of variables of ``obj``, and of coordinates.
         """
         template = matching(model, record)
         data = None if obj is None else one_variable(obj, record)
@@ -105,7 +105,7 @@ class Evaluation:
         return replace(at, nodes=nodes)
 
     def _labels(self, obj: Any, variables: Mapping[Hashable, xr.DataArray]) -> Labels:
-        """What names may stand for, over the dims of the values."""
+        """The dims of the values, and the arrays that names in the call may mean."""
         known, found = plain(obj), dict(variables)
         if isinstance(known, xr.DataArray):
             found |= known.coords
@@ -127,7 +127,8 @@ class Evaluation:
 
     def values(self, part: Part | None = None) -> xr.Variable:
         """Values of the model, or of a part of it, as numbers inside the fit."""
-        if part is not None and not part.additive and self.nodes is not None:  # a factor has no mean of its own
+        if part is not None and not part.additive and self.nodes is not None:
+            # The mean of a product is not the product of means.
             return replace(self, nodes=None).values(part)
         values = self._mapped(part)
         return values if part is None or part.sign == 1 else -values
@@ -137,7 +138,7 @@ class Evaluation:
         return self._mapped(None, at_bound, covariance)
 
     def _mapped(self, part: Part | None, *errors: xr.Variable) -> xr.Variable:
-        """A block function mapped over parameters, bound flag and covariance if they are given, and inputs."""
+        """The model evaluated block by block; with errors, given the bound flag and the covariance."""
         K, new, nodes = len(self.parameters), self.new, self.nodes
         part = Part("", self.template, tuple(range(K))) if part is None else part
         if nodes is None:
@@ -179,7 +180,7 @@ class Evaluation:
 
     @property
     def grid(self) -> Grid | None:
-        """The new dims as the model gets them, where it sees all samples of a fit: in the order of the fit."""
+        """The new dims in the order of the fit, for a model that sees all samples; None for a pointwise one."""
         dims = self.record.grid_dims
         if dims is None:
             return None
@@ -216,7 +217,7 @@ def _some(numbers: xr.Variable) -> np.ndarray | None:
 
 
 def matching(model: ModelArg | None, record: FitRecord) -> Model:
-    """A model or function if its parameters and inputs are those of the fit; None: the model of the record."""
+    """The model, or that of the record, after its parameters and inputs were found to be those of the fit."""
     given = build_model(record.content["model"]) if model is None else model
     found: Model = as_model(given, dict.fromkeys(record.names, 1.0))
     names = list(result_names(found))

@@ -32,7 +32,7 @@ class EvaluateBlock:
     n_parameters: int  # of the fit
     core: tuple[tuple[Hashable, ...], ...]  # of each input: some of the new dims, or those of nodes, edges and weights
     new: tuple[tuple[Hashable, int], ...]  # dims of the values that the parameters lack, and their sizes
-    spreads: tuple[Spread | Products | None, ...]  # what makes nodes, or weights of nodes, of each input
+    spreads: tuple[Spread | Products | None, ...]  # turn each input into nodes or their weights
     errors: bool = False
 
     @property
@@ -85,7 +85,7 @@ class EvaluateBlock:
         return parameters, inputs, shape
 
     def _of_fits(self, inputs: Sequence[np.ndarray], ids: np.ndarray) -> list[np.ndarray]:
-        """Inputs (N, 1) or (N, ids.size) of some fits, made to nodes where there is a spread."""
+        """Inputs (N, 1) or (N, ids.size) of some fits, with edges and samples replaced by nodes."""
         found = []
         for x, spread in zip(inputs, self.spreads, strict=True):
             some = x if x.shape[1] == 1 else x[:, ids]

@@ -28,7 +28,7 @@ __all__ = ["Curve", "OneFit", "data_of", "known_names", "one_fit_of"]
 
 _FINE = 500  # points of a curve, at least
 _FINEST = 200_000
-_STEP = 5  # points of a curve for each sample: a season in a long series is seen
+_STEP = 5  # points of a curve for each sample, so that a long series shows its seasons
 _CURVE = "_modelfit_curve"
 _DATA, _SIGMA, _WHERE = "_modelfit_data", "_modelfit_sigma", "_modelfit_where"
 
@@ -42,8 +42,8 @@ class OneFit:
     record: FitRecord
     labels: Mapping[Hashable, str]  # the position, as text
     sigma: xr.DataArray | None  # in the unit of the data, with its dims
-    used: np.ndarray  # bool: samples that took part, as far as is known
-    template: ModelArg | None  # the model, where the record alone cannot give it
+    used: np.ndarray  # bool: the samples that were probably fitted
+    template: ModelArg | None  # the model, if the record cannot give it
     instrument: Instrument
 
     @property
@@ -68,12 +68,12 @@ class OneFit:
         return in_unit_of(self.data, evaluate(self._at(self.data, {})))
 
     def coordinate(self) -> xr.DataArray:
-        """What the samples of a series are drawn over, with the dims of the data."""
+        """The coordinate along which a series is drawn, with the dims of the data."""
         read = coordinates(self.record, self.data, {})
         return self.data[self.data.dims[0]] if len(read) > 1 else _over(self.data, read[0])
 
     def curve(self) -> Curve | None:
-        """The model between the samples; None where its input is no single coordinate."""
+        """The model between the samples; None if it has several inputs or there is no finite coordinate."""
         if len(self.record.inputs) > 1:
             return None
         one, coordinate = self.record.inputs[0], coordinates(self.record, self.data, {})[0]
@@ -89,13 +89,13 @@ class OneFit:
             attrs = {} if holds_times(coordinate) else coordinate.attrs
             between = self._at(None, {one["coordinate"]: xr.DataArray(fine, dims=_CURVE, attrs=attrs)})
             model, parts = evaluate(between), components(between)
-        else:  # the model has values on the grid of the fit alone
+        else:  # the model has values at the samples only
             order = np.argsort(samples, axis=None, kind="stable")
             order = order[np.isfinite(samples.ravel()[order])]
             fine = samples.ravel()[order]
             model = self._in_order(evaluate(of_samples), order)
             parts = components(of_samples).map(self._in_order, keep_attrs=True, args=(order,))
-        # Factors of a product have other units and sizes than the data.
+        # The parts are drawn if they add up to the model. Factors of a product have other units and sizes.
         total = np.sum([part.values for part in parts.values()], axis=0)
         sums = len(parts) > 1 and np.allclose(total, model.values, equal_nan=True)
         terms = parts.items() if sums else ()
@@ -103,7 +103,7 @@ class OneFit:
         return Curve(samples, fine, in_unit_of(self.data, model).values, named)
 
     def _in_order(self, values: xr.DataArray, order: np.ndarray) -> xr.DataArray:
-        """Values at the samples, in another order."""
+        """Values at the samples in another order, without coordinates."""
         return xr.DataArray(_over(self.data, values).values.ravel()[order], dims=_CURVE, attrs=values.attrs)
 
 
@@ -143,7 +143,7 @@ def one_fit_of(
     samples = read[_DATA].rename(data.name)
     if samples.ndim > 2 and len(record.inputs) > 1:
         raise ValueError(
-            f"Each fit is over {samples.ndim} dims, {samples.dims}; pictures show one or two. Draw a part of the "
+            f"Each fit is over {samples.ndim} dims, {samples.dims}; pictures show one or two. Draw a slice of the "
             "residuals: data - fit.modelfit.evaluate(data)."
         )
     error = _over(samples, read[_SIGMA]) if _SIGMA in held else None
@@ -165,7 +165,7 @@ def _over(samples: xr.DataArray, array: xr.DataArray) -> xr.DataArray:
 
 
 def known_names(obj: Any, data: xr.DataArray) -> Labels:
-    """What names in a call may stand for: coordinates of the data, and variables of its Dataset."""
+    """What names in a call may mean: coordinates of the data, and variables of its Dataset."""
     variables = {str(n): v for n, v in plain(obj).data_vars.items()} if isinstance(obj, xr.Dataset) else {}
     return Labels(data, {**data.coords, **variables})
 

@@ -34,7 +34,7 @@ def to_model(result: xr.Dataset, record: FitRecord, model: ModelArg | None = Non
         for name, value in zip(built.param_names, values, strict=True):
             unit = getattr(model, name).unit
             if unit is not None and isinstance(value, Quantity) and (times := factor(unit, value.unit)) is not None:
-                bounds = getattr(built, name).bounds  # the model's are in its own unit
+                bounds = getattr(built, name).bounds  # those of the model are in its own unit
                 getattr(built, name).bounds = tuple(None if b is None else b * times for b in bounds)
         return built
     built = own_tables(matching(build_model(record.content["model"], values), record))
@@ -45,7 +45,7 @@ def to_model(result: xr.Dataset, record: FitRecord, model: ModelArg | None = Non
 
 
 def _takes_units(record: FitRecord, values: Sequence[Any], model: ModelArg | None) -> bool:
-    """Whether the model can be evaluated with units on its parameters, as astropy's models can and many others not."""
+    """Whether the model can be evaluated with units on its parameters; many custom models cannot."""
     if record.units is None or not any(isinstance(v, Quantity) for v in values):
         return False
     if record.units["carried"]:
@@ -60,5 +60,5 @@ def _takes_units(record: FitRecord, values: Sequence[Any], model: ModelArg | Non
         with np.errstate(all="ignore"):
             given = tried(*inputs)
         return bool(Quantity(given).unit.is_equivalent(parse_unit(record.units["data"] or "1")))
-    except Exception:  # whatever a model says of units that it does not take
+    except Exception:  # the model does not take these units, and may raise anything
         return False

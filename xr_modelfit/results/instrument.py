@@ -1,4 +1,4 @@
-"""Bins and response of a fit, found again where its model is evaluated or drawn."""
+"""The bins and the response of a fit, wherever its model is evaluated or drawn."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def recorded_nodes(
     integrate: Any,
     response: Any,
 ) -> Nodes | None:
-    """The nodes at which the model of a record is evaluated; None where its values are the samples.
+    """The nodes at which the model of a record is evaluated; None if its values are the samples.
 
-    The ``inputs`` are numbers inside the fit. The data of the ``labels`` has the dims of the values, of which the
-    result lacks the ``new`` ones. ``integrate`` and ``response`` are as in a fit; None means those of the record.
+    The ``inputs`` are numbers inside the fit. The data of the ``labels`` has the dims of the values; the result lacks
+    the ``new`` ones. ``integrate`` and ``response`` are as in a fit; None means those of the record.
     """
     told = record.sampled or _NOTHING
     asked = _recorded_bins(told["bins"], labels) if integrate is None else integrate
@@ -57,7 +57,7 @@ def recorded_nodes(
 
 
 def _recorded_bins(named: Mapping[str, str | None], labels: Labels) -> dict[str, Any] | None:
-    """The bins of the fit as an argument of `bins_of`; ``named`` are bounds by model input, as the record has them."""
+    """The recorded bins as an argument of `bins_of`; ``named`` are the names of the bounds by model input."""
     for name in named.values():
         if name == UNNAMED:
             raise RecordError(
@@ -73,7 +73,7 @@ def _recorded_bins(named: Mapping[str, str | None], labels: Labels) -> dict[str,
 
 
 def _as_given(record: FitRecord, inputs: Sequence[ModelInput], labels: Labels) -> dict[str, tuple[None, Measure]]:
-    """What the coordinates are in before they become numbers of the fit, as far as that is known."""
+    """The units of the coordinates before they become numbers inside the fit, if they are known."""
     read = {one["name"]: one.get("from", one["units"]) for one in record.inputs}
     found = {}
     for one in inputs:
@@ -84,7 +84,7 @@ def _as_given(record: FitRecord, inputs: Sequence[ModelInput], labels: Labels) -
 
 
 def _numbers_as_recorded(record: FitRecord, labels: Labels) -> Callable[[ModelInput, xr.DataArray], xr.Variable]:
-    """How bounds of a coordinate become numbers inside the fit."""
+    """The function that turns bounds of a coordinate into numbers inside the fit."""
     recorded = {one["name"]: one for one in record.inputs}
 
     def numbers(one: ModelInput, bounds: xr.DataArray) -> xr.Variable:
@@ -97,7 +97,7 @@ def _numbers_as_recorded(record: FitRecord, labels: Labels) -> Callable[[ModelIn
 
 
 def _recorded_response(told: Any, labels: Labels, new: tuple[Hashable, ...]) -> Response | None:
-    """The response of the fit, as its record has it."""
+    """The response that the record holds."""
     if told is None:
         return None
     _refuse_lost(told)
@@ -123,7 +123,7 @@ def _refuse_lost(told: Any) -> None:
 
 @dataclass(frozen=True)
 class Instrument:
-    """Bins and response of a picture, as arguments of an evaluation: as in a fit, or None for those of the record."""
+    """Bins and response of a picture, as arguments of an evaluation."""
 
     integrate: Any
     response: Any
@@ -131,7 +131,7 @@ class Instrument:
 
     @classmethod
     def of(cls, labels: Labels, record: FitRecord, integrate: Any, response: Any) -> Instrument:
-        """All that is needed, at all positions; refuses names that are not known, and bounds that are not there."""
+        """The arrays at all positions; refuses unknown names, and missing bounds or responses."""
         told = record.sampled or _NOTHING
         given: list[Any] = []
         _each(integrate, given.append)
@@ -150,7 +150,7 @@ class Instrument:
         return cls(integrate, response, {name: labels.find("integrate", name) for name in names})
 
     def at(self, data: xr.DataArray, position: Mapping[Hashable, int]) -> Instrument:
-        """The same at one position of the data, computed; refuses arrays of other labels."""
+        """The arrays at one position of the data, computed; refuses arrays with other labels."""
 
         def here(array: Any) -> Any:
             if not isinstance(array, xr.DataArray):
@@ -165,7 +165,7 @@ class Instrument:
 
 
 def _each(integrate: Any, change: Callable[[Any], Any]) -> Any:
-    """``integrate`` with each of the bounds in it changed."""
+    """``integrate`` with a function applied to each of its bounds."""
     if isinstance(integrate, Mapping):
         return {key: change(value) for key, value in integrate.items()}
     return [change(value) for value in integrate] if isinstance(integrate, list | tuple) else change(integrate)

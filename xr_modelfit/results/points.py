@@ -31,7 +31,7 @@ Source = xr.DataArray | xr.Dataset
 
 
 def one_variable(obj: Any, record: FitRecord) -> Source:
-    """An array, the variable of a Dataset that was fitted, or a Dataset without it."""
+    """The variable that was fitted; an array, or a Dataset without that variable, is returned as it is."""
     data = plain(obj)
     if not isinstance(data, xr.DataArray | xr.Dataset):
         raise TypeError(
@@ -43,7 +43,7 @@ def one_variable(obj: Any, record: FitRecord) -> Source:
 
 
 def coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]) -> list[xr.DataArray]:
-    """What each model input reads, from keywords or from the data."""
+    """The coordinate of each model input, from keywords or from the data."""
     known = {key for one in record.inputs for key in (one["coordinate"], one["name"])}
     unknown = [key for key in given if key not in known]
     if unknown:
@@ -54,10 +54,10 @@ def coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]
         )
     keys = [next((key for key in (one["coordinate"], one["name"]) if key in given), None) for one in record.inputs]
     unused = [key for key in given if key not in keys]
-    if unused:  # an input is called like the coordinate of another
+    if unused:  # an input has the name of the coordinate of another
         names = ", ".join(f"{one['coordinate']}=..." for one in record.inputs)
         raise ValueError(
-            f"{unused[0]!r} is given, but nothing is left that reads it: an input of the model is called like a "
+            f"{unused[0]!r} is given, but no input reads it: an input of the model has the name of a "
             f"coordinate that another reads. Give coordinates by their own names: {names}."
         )
     found = []
@@ -70,18 +70,18 @@ def coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]
         elif data is not None and (label := _label(name, data.dims)) is not None:
             found.append(xr.DataArray(np.arange(data.sizes[label], dtype=float), dims=[label]))
         else:
+            reads = f"The model's input {one['name']!r} read the coordinate {name!r}, which"
+            if data is None:
+                raise RecordError(f"{reads} is not there. Give it by name: {name}=values.")
             raise RecordError(
-                f"The model's input {one['name']!r} read the coordinate {name!r}, which is not there. "
-                f"Give it by name: {name}=values."
-                if data is None
-                else f"The model's input {one['name']!r} read the coordinate {name!r}, which the data has not. Put it "
-                f"there, data.assign_coords({name}=...), or evaluate at values given by name: {name}=values."
+                f"{reads} the data does not have. Put it there, data.assign_coords({name}=...), or evaluate at values "
+                f"given by name: {name}=values."
             )
     return found
 
 
 def _label(name: str | None, labels: Iterable[Hashable]) -> Hashable | None:
-    """The label that a record, which holds text, calls ``name``; it need not be text itself."""
+    """The label whose text is ``name``; a record holds text, and labels may be anything."""
     return next((label for label in labels if str(label) == name), None)
 
 
@@ -104,7 +104,7 @@ def _given_coordinate(one: Mapping[str, Any], value: Any) -> xr.DataArray:
 
 
 def at_positions(parameter: xr.DataArray, data: Source) -> xr.DataArray:
-    """The parameter where the data is: by label, never by order."""
+    """The parameter at the positions of the data, matched by label and never by order."""
     for dim in parameter.dims:
         scalar = dim in data.coords and data.coords[dim].ndim == 0
         if dim in parameter.indexes and (scalar or dim in data.indexes):
@@ -123,7 +123,7 @@ def at_positions(parameter: xr.DataArray, data: Source) -> xr.DataArray:
 
 
 def require_same_positions(array: xr.DataArray, title: str, other: xr.DataArray, other_title: str) -> None:
-    """Refuse an array of other sizes or labels than another has, along dims of both."""
+    """Refuse an array whose sizes or labels along shared dims differ from those of another."""
     for dim in (d for d in array.dims if d in other.dims):
         require_same_size(array, title, other, other_title, dim)
         if dim in array.indexes and dim in other.indexes:
@@ -131,7 +131,7 @@ def require_same_positions(array: xr.DataArray, title: str, other: xr.DataArray,
 
 
 def require_same_size(array: Source, title: str, other: Source, other_title: str, dim: Hashable) -> None:
-    """Refuse positions that cannot be matched by their order."""
+    """Refuse dims of different sizes, which cannot be matched."""
     if array.sizes[dim] != other.sizes[dim]:
         raise ValueError(
             f"{title} has {array.sizes[dim]} positions along {dim!r}, the {other_title} {other.sizes[dim]}. "
@@ -152,7 +152,7 @@ def labels_of(
 
 
 def shaped_like(out: xr.DataArray, data: Source | None) -> xr.DataArray:
-    """With the data's pooled dims, in the data's order."""
+    """Values with the pooled dims of the data, in the order of its dims."""
     if not isinstance(data, xr.DataArray):
         return out
     pooled = {d: data.sizes[d] for d in data.dims if d not in out.dims}

@@ -15,7 +15,7 @@ from xr_modelfit.results.points import require_same_size
 
 __all__ = ["index_label", "label_text", "labels_at", "number_at", "one_position", "place_text"]
 
-_NEAR = 1e-6  # of the step between labels: as good as the label itself
+_NEAR = 1e-6  # of the step between labels: a difference by rounding
 
 Numbers = dict[Hashable, int]
 
@@ -23,10 +23,9 @@ Numbers = dict[Hashable, int]
 def one_position(
     data: xr.DataArray, result: xr.Dataset, record: FitRecord, position: Mapping[str, Any]
 ) -> tuple[Numbers, Numbers, dict[Hashable, str]]:
-    """The numbers of a position along the dims of the data, those along the dims of the result, and its labels.
+    """The indices of a position in the data and in the result, and its labels as text.
 
-    A dim that ``position`` leaves out is taken from what was selected before, of the data or of the result, or has one
-    position.
+    A dim may be left out of ``position`` if the data or the result was selected along it before, or if it has size 1.
     """
     fitted = record.content["fitted_dims"]
     remaining = result[record.variable("fit_status")].dims
@@ -55,7 +54,7 @@ def one_position(
 
 
 def _settled(dim: Hashable, data: xr.DataArray, result: xr.Dataset) -> Any:
-    """The label along a dim that the call leaves out, where there is no choice."""
+    """The label along a dim that the call leaves out, if there is only one."""
     for one, other in ((data, result), (result, data)):
         if dim in one.coords and one.coords[dim].ndim == 0 and dim in other.dims:
             return one.coords[dim].values[()]
@@ -70,12 +69,12 @@ def _settled(dim: Hashable, data: xr.DataArray, result: xr.Dataset) -> Any:
 
 
 def index_label(holder: xr.DataArray | xr.Dataset, dim: Hashable, number: int) -> Any:
-    """The label of a position; its number along a dim without an index."""
+    """The label of a position; its index along a dim without labels."""
     return holder.indexes[dim][number] if dim in holder.indexes else number
 
 
 def labels_at(holder: xr.DataArray | xr.Dataset, at: Mapping[Hashable, int]) -> dict[Hashable, Any]:
-    """The labels of a position that is given by numbers."""
+    """The labels of a position that is given by indices."""
     labels = {dim: index_label(holder, dim, number) for dim, number in at.items()}
     return {dim: label.item() if isinstance(label, np.generic) else label for dim, label in labels.items()}
 
@@ -91,7 +90,7 @@ def place_text(labels: Mapping[Hashable, Any]) -> str:
 
 
 def number_at(holder: xr.DataArray | xr.Dataset, dim: Hashable, label: Any) -> int:
-    """The number of the position that bears a label; an error names the nearest label where it is not there."""
+    """The index of a label; the error for a missing label names the nearest one."""
     if isinstance(label, slice) or np.ndim(label):
         raise ValueError(f"{dim} is {label!r}; plot_fit draws one fit, so one label is needed.")
     label = label.values[()] if isinstance(label, xr.DataArray) else label
@@ -117,7 +116,7 @@ def number_at(holder: xr.DataArray | xr.Dataset, dim: Hashable, label: Any) -> i
 
 
 def _nearest(index: pd.Index, dim: Hashable, label: Any) -> int:
-    """The position of a label that differs by rounding only; an error with the nearest label where there is none."""
+    """The index of a label that differs by rounding only."""
     try:
         distances = np.abs(np.asarray(index - type(index)([label])[0]))
         nearest = int(np.argmin(distances))
@@ -134,18 +133,18 @@ def _nearest(index: pd.Index, dim: Hashable, label: Any) -> int:
 
 
 def _written(label: Any) -> str:
-    """A label as it is typed: dates as text without a time of midnight."""
+    """A label as a user types it: dates as text, without a time of midnight."""
     if isinstance(label, int | float | np.integer | np.floating):
         return repr(label.item() if isinstance(label, np.generic) else label)
     return repr(str(label).removesuffix(" 00:00:00"))
 
 
 def _same_position(data: xr.DataArray, result: xr.Dataset, dim: Hashable, number: int, label: Any) -> int:
-    """The number that a position of the result has in the data."""
+    """The index in the data of a position of the result."""
     if dim not in data.indexes or dim not in result.indexes:
         require_same_size(data, "The data", result, "result", dim)
         return number
     found = data.indexes[dim].get_indexer_for([label])
     if len(found) != 1 or found[0] < 0:
-        raise ValueError(f"The fit has {dim}={_written(label)}, the data has not. Pass the data that was fitted.")
+        raise ValueError(f"The fit has {dim}={_written(label)}, but the data does not. Pass the data that was fitted.")
     return int(found[0])

@@ -102,7 +102,7 @@ def report_of(result: xr.Dataset, n_worst: int) -> FitReport:
 
 
 def _at_bound(result: xr.Dataset, record: FitRecord) -> dict[str, int]:
-    """A parameter on its bound is the one that has a value and no error."""
+    """Positions with each parameter on its bound: there it has a value but no error."""
     on_bound = result[record.variable("fit_status")] == int(FitStatus.CONVERGED_AT_BOUND)
     found = {}
     for name in record.names:
@@ -135,7 +135,7 @@ def summary(status: np.ndarray) -> str:
 
 
 def _counts(status: np.ndarray) -> dict[FitStatus, int]:
-    """Positions per status; a NaN, where a result was aligned to more positions, was never attempted."""
+    """Positions per status; NaN, where a result was aligned to more positions, counts as never attempted."""
     numbers = np.nan_to_num(np.asarray(status, dtype=float), nan=float(FitStatus.NOT_ATTEMPTED))
     codes, counts = np.unique(numbers, return_counts=True)
     unknown = [c for c in codes.tolist() if c not in set(FitStatus)]
@@ -160,7 +160,7 @@ def _headline(prefix: str, counts: Mapping[FitStatus, int]) -> str:
 
 
 def _percent(part: int, total: int) -> str:
-    """A share that reads 100 % only if it is all, and 0 % only if it is none."""
+    """A percentage: 100 % only for all, 0 % only for none."""
     share = 100 * part / total
     if 0 < part < total:
         share = min(max(share, 0.1), 99.9)

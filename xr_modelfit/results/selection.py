@@ -31,7 +31,7 @@ def succeeded(result: xr.Dataset) -> xr.DataArray | xr.Dataset:
     ok = {}
     for record in read_records(result):
         good = result[record.variable("fit_status")] > 0
-        good.attrs = {}  # xarray's drop_attrs takes the labels of stacked dims apart
+        good.attrs = {}  # xarray's drop_attrs breaks the labels of stacked dims
         ok[record.variable("ok")] = good
     return xr.Dataset(ok) if len(ok) > 1 else good.rename("ok")
 
