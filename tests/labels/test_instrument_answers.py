@@ -271,14 +271,14 @@ def test_pictures_ask_for_what_a_record_cannot_hold() -> None:
         ({}, RecordError, r"could not hold.*response=\.\.\."),
         ({"response": "nothing"}, ValueError, "'nothing', which is not there"),
         ({"response": KERNELS.values}, TypeError, "response is an ndarray.*DataArray"),
-        ({"response": KERNELS.assign_coords(p=[4, 5, 7])}, ValueError, "response does not have the labels of the data"),
+        ({"response": KERNELS.assign_coords(p=[4, 5, 7])}, ValueError, "response has another index along 'p' than"),
         ({"response": KERNELS, "integrate": "no_bnds"}, ValueError, "'no_bnds', which is not there"),
         ({"response": KERNELS, "integrate": 3}, TypeError, "integrate is an int"),
     ]
     for options, error, match in wrong:
         with pytest.raises(error, match=match):
             ds.modelfit.plot_fit(fit, p=5, **options)
-        if "labels" not in match and "an int" not in match:
+        if "index" not in match and "an int" not in match:
             with pytest.raises(error, match=match):
                 fit.modelfit.inspect(ds, **options)
     with pytest.raises(ValueError, match=r"response has dims.*'p'"):

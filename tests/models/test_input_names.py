@@ -281,7 +281,7 @@ def test_names_that_cross() -> None:
     assert result.modelfit.evaluate(x=7.0, y=4.0).item() == pytest.approx(2 * 4.0 + 3 * 7.0, rel=1e-12)
     chain = plane_of("b", "c").modelfit(lambda a, b, p=1.0, q=1.0: p * b + q * a, coords={"a": "b", "b": "c"})
     assert chain.modelfit.evaluate(b=7.0, c=4.0).item() == pytest.approx(2 * 4.0 + 3 * 7.0, rel=1e-12)
-    with pytest.raises(ValueError, match=r"'a' is given, but nothing is left that reads it.*b=\.\.\., c=\.\.\."):
+    with pytest.raises(ValueError, match=r"'a' is given, but no input reads it.*b=\.\.\., c=\.\.\."):
         chain.modelfit.evaluate(a=7.0, b=4.0)
 
 

@@ -9,10 +9,10 @@ import xarray as xr
 from astropy.modeling import Model
 
 from xr_modelfit.models.function_models import ModelArg
-from xr_modelfit.results import components, derived, evaluation, fitted_model, prediction
+from xr_modelfit.results import components, derived, evaluation, fitted_model
 from xr_modelfit.results.evaluation import Evaluation
-from xr_modelfit.results.report import FitReport
-from xr_modelfit.results.selection import all_fits, one_fit, parameters_of, succeeded
+from xr_modelfit.results.report import FitReport, report_of
+from xr_modelfit.results.selection import one_fit, parameters_of, succeeded
 from xr_modelfit.stores import stores
 
 __all__ = ["ResultMethods"]
@@ -62,7 +62,7 @@ class ResultMethods:
           1  no_data             There is no valid sample.
         Largest reduced_chi2: 0.667 (y=0).
         """
-        return all_fits(self._obj, n_worst)
+        return report_of(self._obj, n_worst)
 
     def evaluate(
         self,
@@ -250,7 +250,7 @@ class ResultMethods:
         >>> fit.modelfit.predict(t=[9.0])["model_stderr"].round(6).values.tolist()
         [1.0]
         """
-        return prediction.predict(self._obj, self._at(obj, data, coords, model, equivalencies, integrate, response))
+        return derived.predict(self._obj, self._at(obj, data, coords, model, equivalencies, integrate, response))
 
     def derived(
         self, *names: str, data: str | None = None, model: ModelArg | None = None, **functions: Callable[..., Any]

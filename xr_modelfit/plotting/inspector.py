@@ -17,8 +17,8 @@ from xr_modelfit.plotting.map_drawing import draw_variable
 from xr_modelfit.plotting.map_plots import chosen_variables, select_variables
 from xr_modelfit.plotting.style import Picture, pyplot
 from xr_modelfit.records.record import FitRecord
-from xr_modelfit.results.beside_samples import Beside
-from xr_modelfit.results.fit_samples import OneFit, data_of, labels_beside, one_fit_of
+from xr_modelfit.results.fit_samples import OneFit, data_of, known_names, one_fit_of
+from xr_modelfit.results.instrument import Instrument
 from xr_modelfit.results.positions import index_label, labels_at, number_at
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def inspect(
     """Open a map of the fits of ``record``; see `accessor.picture_methods.PictureMethods.inspect`."""
     plt = pyplot("inspect()")
     # A wrong argument is told now, not at the first click.
-    Beside.of(labels_beside(obj, data_of(obj, record)), record, integrate, response)
+    Instrument.of(known_names(obj, data_of(obj, record)), record, integrate, response)
     (name,) = chosen_variables(result, record, record.names[0] if param is None else param)
     beside = [record.variable("reduced_chi2")] if record.variable("reduced_chi2") in result else []
     loaded = select_variables(result, record, [name, *beside])
@@ -127,7 +127,7 @@ class Inspector:
             raise ValueError(
                 f"select got {listed(position)}; the dims of the fits are {tuple(dims)}. Name a label of each."
             )
-        index = {dim: number_at(self._fits, dim, position[name])[0] for name, dim in dims.items()}
+        index = {dim: number_at(self._fits, dim, position[name]) for name, dim in dims.items()}
         self._show(index, self._fit_at(index))
 
     def _fit_at(self, index: dict[Hashable, int]) -> OneFit:

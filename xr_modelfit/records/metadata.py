@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -55,7 +55,7 @@ _VARIABLE_ATTRS = {
     "missing_value", "valid_min", "valid_max", "valid_range", "actual_range", "featureType", "external_variables",
 }  # fmt: skip
 
-# Of a data variable such a name would make a coordinate, for programs that look for one.
+# Programs take a data variable with such a standard name for a coordinate.
 _AXIS = re.compile(r"(.*_)?(time|latitude|longitude|altitude|coordinate|height|depth)(_.*)?|projection_.*")
 _HORIZONTAL = re.compile(r"(.*_)?(latitude|longitude)|projection_[xy]_.*")
 _LINKS = ("bounds", "climatology", "formula_terms", "ancillary_variables", "cell_measures", "geometry", "nodes")
@@ -63,31 +63,15 @@ _LINKS = ("bounds", "climatology", "formula_terms", "ancillary_variables", "cell
 
 @dataclass(frozen=True)
 class Metadata:
-    """What is said of the variables of one fit.
+    """What is said of the variables of one fit."""
 
-    Parameters
-    ----------
-    units : sequence of ParameterUnit
-        Names and units of the parameters.
-    titles : sequence of str
-        What each parameter is, in words.
-    prefix : str
-    record : str
-        JSON text, kept in the attrs of ``fit_status``.
-    chi2_units : str or None
-    times : mapping
-        What numbers of time count, for ``fit_status``.
-    everywhere : mapping
-        Attrs of all maps.
-    """
-
-    units: Sequence[ParameterUnit]
-    titles: Sequence[str]
-    prefix: str = ""
-    record: str = ""
-    chi2_units: str | None = None
-    times: Mapping[str, str] = field(default_factory=dict)
-    everywhere: Mapping[str, str] = field(default_factory=dict)
+    units: Sequence[ParameterUnit]  # names and units of the parameters
+    titles: Sequence[str]  # what each parameter is, in words
+    prefix: str
+    record: str  # JSON text, kept in the attrs of ``fit_status``
+    chi2_units: str | None
+    times: Mapping[str, str]  # what numbers of time count, for ``fit_status``
+    everywhere: Mapping[str, str]  # attrs of all maps
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -97,25 +81,16 @@ class Metadata:
     def parameter(self, j: int) -> dict[str, Any]:
         """Attrs of a parameter."""
         unit, p = self.units[j], self.prefix
-        name = _standard_name(unit)
-        return {
-            **_units(unit.text, _scale(unit)),
-            **({"standard_name": name} if name else {}),
-            "long_name": self.titles[j],
-            "ancillary_variables": f"{p}{unit.name}_stderr {p}fit_status {p}n_points",
-            **self.everywhere,
-        }
+        others = f"{p}{unit.name}_stderr {p}fit_status {p}n_points"
+        attrs = _units(unit.text, _scale(unit))
+        return self._attrs(self.titles[j], attrs, _standard_name(unit), ancillary_variables=others)
 
     def stderr(self, j: int) -> dict[str, Any]:
         """Attrs of a standard error. That of a temperature is a difference, which has no zero point."""
         unit = self.units[j]
         name = _standard_name(unit)
-        return {
-            **_units(unit.text, "difference"),
-            **({"standard_name": f"{name} standard_error"} if name else {}),
-            "long_name": f"standard error of {self.titles[j]}",
-            **self.everywhere,
-        }
+        standard_name = name and f"{name} standard_error"
+        return self._attrs(f"standard error of {self.titles[j]}", _units(unit.text, "difference"), standard_name)
 
     def start(self, j: int) -> dict[str, Any]:
         """Attrs of a start value."""
@@ -128,16 +103,22 @@ class Metadata:
 
     def statistic(self, name: str) -> dict[str, Any]:
         """Attrs of one of `STATISTICS`."""
-        return {
-            **_units(self.chi2_units if name in _SQUARES else "1", "difference"),
-            **({"standard_name": "number_of_observations"} if name == "n_points" else {}),
-            "long_name": STATISTICS[name],
-            **self.everywhere,
-        }
+        units = _units(self.chi2_units if name in _SQUARES else "1", "difference")
+        return self._attrs(STATISTICS[name], units, "number_of_observations" if name == "n_points" else None)
 
     def info(self, name: str) -> dict[str, Any]:
         """Attrs of a number that the fitter reports."""
-        return {"long_name": f"{name} of the fitter's fit_info", **self.everywhere}
+        return self._attrs(f"{name} of the fitter's fit_info")
+
+    def covariance(self) -> dict[str, Any]:
+        """Attrs of the covariance; its elements have different units."""
+        return self._attrs("covariance of the parameters")
+
+    def _attrs(
+        self, long_name: str, units: Mapping[str, Any] | None = None, standard_name: str | None = None, **others: str
+    ) -> dict[str, Any]:
+        named = {"standard_name": standard_name} if standard_name else {}
+        return {**(units or {}), **named, "long_name": long_name, **others, **self.everywhere}
 
     def status(self) -> dict[str, Any]:
         """Attrs of ``fit_status``."""
@@ -151,17 +132,9 @@ class Metadata:
             RECORD: self.record,
         }
 
-    def covariance(self) -> dict[str, Any]:
-        """Attrs of the covariance; its elements have different units."""
-        return {"long_name": "covariance of the parameters", **self.everywhere}
-
-    def covariance_labels(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Attrs of the labels of its rows and of its columns."""
-        return {"long_name": "parameter of the row"}, {"long_name": "parameter of the column"}
-
 
 def _units(text: str | None, scale: str | None) -> dict[str, Any]:
-    """``units`` and, of a temperature, whether its zero point counts: without it, no program can convert them."""
+    """``units`` and, for a temperature, whether it is a difference; programs cannot convert it otherwise."""
     if text is None:
         return {}
     tells = scale is not None and (text == "C" or involves_temperature(text))
@@ -181,26 +154,14 @@ def _standard_name(unit: ParameterUnit) -> str | None:
     return None if name is None or (unit.place and _AXIS.fullmatch(name)) else name
 
 
-@functools.cache  # to look for it takes as long as a fit
+@functools.cache  # looking it up takes as long as a fit
 def own_version() -> str:
     """The version of this package."""
     return version("xr_modelfit")
 
 
 def dataset_attrs(source: Mapping[Any, Any], expression: str, data: Any, fitted: Sequence[Hashable]) -> dict[Any, Any]:
-    """Attrs of a result: what the source says of the whole, and what was done.
-
-    Parameters
-    ----------
-    source : mapping
-        Attrs of the input, empty if they are not to be kept.
-    expression : str
-        Of the model.
-    data : Hashable or None
-        Name of what was fitted.
-    fitted : sequence of Hashable
-        Its fitted dims.
-    """
+    """Attrs of a result: those of the source that describe the whole, conventions, and a line of history."""
     kept = {k: v for k, v in source.items() if k not in _VARIABLE_ATTRS and not str(k).startswith("_")}
     to = "" if data is None else f" to {data}"
     line = f"xr_modelfit {own_version()}: {expression} fitted{to} along {', '.join(map(str, fitted))}"
@@ -218,28 +179,20 @@ def _text(value: Any, between: str) -> str:
 
 
 def _conventions(source: str) -> str:
-    """The version of CF that a result keeps to, or a newer one of the source, and what else stays true."""
+    """The version of CF of a result, or a newer one of the source, and other conventions that remain true."""
     versions = [(int(major), int(minor)) for major, minor in _CF_NAME.findall(source)]
     return ", ".join(["CF-{}.{}".format(*max([*versions, _CF])), *_OF_THE_WHOLE.findall(source)])
 
 
 def joined_history(results: Sequence[xr.Dataset]) -> str:
-    """The history of fits of one source: a line of each, then that of the source."""
+    """The history of several fits of one source: a line for each, then the history of the source."""
     parts = [str(one.attrs["history"]).partition("\n") for one in results]
     lines = [line for line, _, _ in parts]
     return "".join(["\n".join(lines), *parts[0][1:]])
 
 
 def frame_of(data: xr.DataArray, variables: Mapping[Hashable, xr.DataArray], fitted: Sequence[Hashable]) -> xr.Dataset:
-    """The coordinates that stay, with what they and the data's grid mapping refer to.
-
-    Parameters
-    ----------
-    data : xarray.DataArray
-    variables : mapping of Hashable to DataArray
-        All that stands beside the data: variables of its Dataset, or its coordinates.
-    fitted : sequence of Hashable
-    """
+    """The coordinates of the result, with the ``variables`` that these and the grid mapping of the data refer to."""
     coords = data.coords.to_dataset()
     frame = coords.drop_dims([d for d in fitted if d in coords.dims])
 
@@ -257,7 +210,7 @@ def frame_of(data: xr.DataArray, variables: Mapping[Hashable, xr.DataArray], fit
         variable.attrs = attrs | links.get(name, {})
         if name in mapping and {"long_name", "standard_name"}.isdisjoint(attrs):
             variable.attrs["long_name"] = "grid mapping"
-        variable.encoding = {}  # chunks of the source, for one, say nothing here
+        variable.encoding = {}  # such as the chunks of the source
         if name in bounds or links.get(name, {}).keys() & {"bounds", "climatology"}:  # counted alike
             variable.encoding = {k: old[k] for k in ("units", "calendar", "dtype") if k in old and "units" in old}
         dates = name in bounds or isinstance(frame.indexes.get(name), xr.CFTimeIndex)  # of objects; others are text
@@ -275,18 +228,23 @@ def _links(variable: xr.Variable) -> Iterator[tuple[str, str]]:
 
 
 def _named(text: str) -> list[str]:
-    """The variables that such a text names: ``area: areacella`` names one."""
+    """The variables that such an attr names: ``area: areacella`` names one."""
     return [word for word in text.split() if not word.endswith(":")]
 
 
+def _grid_mapping(data: xr.DataArray) -> str:
+    """The attr ``grid_mapping``: ``crs``, or ``crs: x y`` with the coordinates that each is for."""
+    return str(data.attrs.get("grid_mapping", data.encoding.get("grid_mapping", "")))
+
+
 def _mappings(data: xr.DataArray) -> list[str]:
-    """Names of grid mappings: ``crs``, or ``crs: x y`` with the coordinates that each is for."""
-    text = str(data.attrs.get("grid_mapping", data.encoding.get("grid_mapping", "")))
+    """Names of the grid mappings."""
+    text = _grid_mapping(data)
     return [word.rstrip(":") for word in text.split() if ":" not in text or word.endswith(":")]
 
 
 def _is_horizontal(data: xr.DataArray, frame: xr.Dataset) -> bool:
-    """Whether a horizontal coordinate stays, as far as coordinates say that they are."""
+    """Whether a horizontal coordinate remains, if any coordinate is marked as horizontal."""
     horizontal = [
         name
         for name, c in data.coords.items()
@@ -296,8 +254,8 @@ def _is_horizontal(data: xr.DataArray, frame: xr.Dataset) -> bool:
 
 
 def grid_mapping_of(data: xr.DataArray, frame: xr.Dataset) -> dict[str, str]:
-    """The attr ``grid_mapping`` of maps, as the data has it, where all that it names is there."""
-    text = str(data.attrs.get("grid_mapping", data.encoding.get("grid_mapping", "")))
+    """The attr ``grid_mapping`` of the data, if all variables that it names are in the result."""
+    text = _grid_mapping(data)
     named = [word.rstrip(":") for word in text.split()]
     stays = bool(named) and all(name in frame.variables for name in named) and _is_horizontal(data, frame)
     return {"grid_mapping": text} if stays else {}

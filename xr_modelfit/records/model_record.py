@@ -1,13 +1,12 @@
-"""An astropy model as plain data for the record of a fit, and the model made of that again.
+"""An astropy model as plain data for the record of a fit, and the model built from that data.
 
-Nothing is imported for a record but modules of `astropy.modeling`. Custom classes and ties are found where they were
-fitted in this process, or where the user has imported them and their code is still the same; see
-`records.registry`. Otherwise classes are asked for, and ties are left out.
+Reading a record imports modules of `astropy.modeling` only. Custom classes and ties are found if they were fitted in
+this process, or if the user has imported them and their code is unchanged; see `records.registry`. Otherwise an error
+asks for the class, and ties are left out.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-import functools
 import importlib
 import inspect
 import math
@@ -21,22 +20,20 @@ import numpy as np
 from astropy.modeling import CompoundModel, Model
 from astropy.units import Quantity
 
-from xr_modelfit.messages import sentence
 from xr_modelfit.models.convolution import convolution_like, describe_convolution
 from xr_modelfit.models.expression import with_values
 from xr_modelfit.models.function_models import as_model, function_of, kind_of
 from xr_modelfit.models.input_names import default_inputs
 from xr_modelfit.parameter_units.tables import inner_of, own_tables
-from xr_modelfit.records.limits import are_sizes_right
-from xr_modelfit.records.registry import digest_by_value, find, key_of, path_of
+from xr_modelfit.records.model_digests import own_state
+from xr_modelfit.records.registry import ASTROPY, find, is_astropy, key_of, path_of
+from xr_modelfit.records.validation import are_sizes_right
 
-__all__ = ["RecordError", "build_model", "describe_model", "own_state", "plain_value", "state_by_value"]
+__all__ = ["RecordError", "build_model", "describe_model", "plain_value"]
 
 _OPERATORS = ("+", "-", "*", "/", "**", "&", "|")
-_ASTROPY = "astropy.modeling."
 _NOT_ARGUMENTS = {"self", "name", "meta", "n_models", "model_set_axis", "fixed", "tied", "bounds", "eqcons", "ineqcons"}
-_SCRATCH = {"density_s", "radius_s"}  # NFW computes them anew at every evaluation
-_ARGUMENTS: WeakKeyDictionary[type, list[str]] = WeakKeyDictionary()  # to inspect a signature takes time
+_ARGUMENTS: WeakKeyDictionary[type, list[str]] = WeakKeyDictionary()  # inspecting a signature takes time
 _PASS = "Pass it: model=..., an instance of the model that was fitted."
 
 
@@ -60,7 +57,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         return tree | _meta(model)
     cls = type(model)
     tree = {"class": path_of(cls).replace(":", "."), "name": model.name}
-    custom = not _is_astropy(cls)
+    custom = not is_astropy(cls)
     if custom:
         tree["custom"] = _key_of_class(cls) or path_of(cls)
         if (kind := kind_of(cls)) is not None:
@@ -81,19 +78,7 @@ def describe_model(model: Model) -> dict[str, Any]:
 
 
 def build_model(tree: Mapping[str, Any], values: Sequence[Any] | None = None) -> Model:
-    """The model that `describe_model` described.
-
-    Parameters
-    ----------
-    tree : mapping
-    values : sequence, optional
-        Parameter values, numbers or arrays, in astropy's order; default: those of the record.
-
-    Raises
-    ------
-    RecordError
-        A class is not one of `astropy.modeling` and is not to be had, or the record is damaged.
-    """
+    """The model that `describe_model` described, with other parameter values, numbers or arrays, if they are given."""
     try:
         return _build(tree, iter(values) if values is not None else None)
     except RecordError:
@@ -133,7 +118,7 @@ def _build_simple(tree: Mapping[str, Any], cls: type[Model], values: Any) -> Mod
             f"The model {tree['class']!r} holds more than its parameters ({tree['lost']}), which the record could not "
             f"keep. {_PASS}"
         )
-    if _is_astropy(cls) and not are_sizes_right(tree):
+    if is_astropy(cls) and not are_sizes_right(tree):
         raise RecordError(
             f"The record of the fit is damaged: {tree['class']!r} has {len(tree['values'])} parameter values, and its "
             f"arguments ask for more. {_PASS}"
@@ -152,7 +137,7 @@ def _build_simple(tree: Mapping[str, Any], cls: type[Model], values: Any) -> Mod
     for name, value in tree.get("state", {}).items():
         if not _may_hold(cls, name):
             raise RecordError(f"The record of the fit is damaged: {name!r} is no state of {tree['class']!r}. {_PASS}")
-        vars(model)[name] = Quantity(*value["quantity"]) if isinstance(value, Mapping) else _value(value)
+        vars(model)[name] = _value(value)
     for name in own:
         parameter = getattr(model, name)
         parameter.fixed = name in tree["fixed"]
@@ -178,18 +163,18 @@ def _find_class(tree: Mapping[str, Any]) -> type[Model]:
             return type(as_model(function, dict.fromkeys(tree["values"], 1.0)))
         if isinstance(found, type) and Model in found.__mro__:
             return found
-        raise RecordError(f"What the record calls the model {path!r} is none. {_PASS}")
+        raise RecordError(f"The record names {path!r} as a model, but it is not one. {_PASS}")
     module, _, name = path.rpartition(".")
     found = None
-    if module.startswith(_ASTROPY) and all(p.isidentifier() and p != "tests" for p in path.split(".")):
+    if module.startswith(ASTROPY) and all(p.isidentifier() and p != "tests" for p in path.split(".")):
         found = getattr(importlib.import_module(module), name, None)
-    if not (isinstance(found, type) and issubclass(found, Model) and found.__module__.startswith(_ASTROPY)):
+    if not (isinstance(found, type) and issubclass(found, Model) and found.__module__.startswith(ASTROPY)):
         raise RecordError(f"The record names the class {path!r}, which is no model of astropy.modeling. {_PASS}")
     return found
 
 
 def _key_of_class(cls: type[Model]) -> str | None:
-    """The key of a custom class; of one that was made of a function, that of the function."""
+    """The key of a custom class, or of the function that it was made of."""
     function = function_of(cls)
     if function is None:
         return key_of(cls)
@@ -204,33 +189,20 @@ def _find_tie(described: Mapping[str, Any]) -> Any:
     return tie if callable(tie) else None
 
 
-def _is_astropy(cls: type) -> bool:
-    if not cls.__module__.startswith(_ASTROPY):
-        return False
-    return getattr(importlib.import_module(cls.__module__), cls.__qualname__, None) is cls
-
-
 def _constructor_arguments(model: Model) -> tuple[dict[str, Any], list[str]]:
-    """Constructor arguments that are no parameters (degree, domain, window, mapping, ...), and those not to be read."""
+    """Constructor arguments besides parameters (degree, domain, window, ...), and the names of those not kept."""
     cls: Any = type(model)
-    names = _ARGUMENTS.get(cls)
-    if names is None:
-        names = _arguments_of(cls)
-        if cls.__module__.startswith(_ASTROPY):
-            _ARGUMENTS[cls] = names
-    names = [name for name in names if name not in model.param_names]
+    if cls not in _ARGUMENTS:
+        named = inspect.signature(cls.__init__).parameters.values()
+        variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        _ARGUMENTS[cls] = [p.name for p in named if p.kind not in variadic and p.name not in _NOT_ARGUMENTS]
+    names = [name for name in _ARGUMENTS[cls] if name not in model.param_names]
     found = {name: plain_value(getattr(model, name)) for name in names if hasattr(model, name)}
     return found, [name for name in names if name not in found]
 
 
-def _arguments_of(cls: Any) -> list[str]:
-    named = inspect.signature(cls.__init__).parameters.values()
-    variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return [p.name for p in named if p.kind not in variadic and p.name not in _NOT_ARGUMENTS]
-
-
 def _beyond_parameters(model: Model, tree: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model holds besides its parameters and arguments: plain values, or the word that it is lost."""
+    """What the model holds besides parameters and arguments: plain values, and the names of what is lost."""
     mine, state, lost = own_state(model), {}, []
     try:
         made = _build_simple(dict(tree, tied={}), type(model), None)
@@ -240,11 +212,8 @@ def _beyond_parameters(model: Model, tree: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in mine.items():
         if name in theirs and _same(value, theirs[name]):
             continue
-        if not _may_hold(type(model), name):
-            lost.append(name)
-        elif isinstance(value, Quantity) and value.isscalar:
-            state[name] = {"quantity": [float(value.value), value.unit.to_string()]}
-        elif isinstance(value, bool | int | float | str | None):
+        plain = value.isscalar if isinstance(value, Quantity) else isinstance(value, bool | int | float | str | None)
+        if plain and _may_hold(type(model), name):
             state[name] = plain_value(value)
         else:
             lost.append(name)
@@ -253,55 +222,9 @@ def _beyond_parameters(model: Model, tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _may_hold(cls: type, name: str) -> bool:
-    """Whether a plain value may stand under this name: not in the place of a method."""
+    """Whether a plain value may be set under this name, which must not replace a method."""
     of_class = getattr(cls, name, None)
     return not name.startswith("__") and not callable(of_class) and not isinstance(of_class, property)
-
-
-def state_by_value(model: Model) -> list[str]:
-    """Digests of what the record cannot hold of a model: code of custom classes and ties, and what they hold and read.
-
-    Raises
-    ------
-    LookupError
-        Something cannot be told by value; the message names it.
-    """
-    if isinstance(model, CompoundModel):
-        parts = [model.left, model.right] if isinstance(model.right, Model) else [model.left]
-        return [digest for part in parts for digest in state_by_value(part)]
-    things: list[tuple[str, Any, Any]] = []
-    cls = type(model)
-    if not _is_astropy(cls):
-        made_of = function_of(cls)
-        things.append((f"the model {cls.__name__!r}", cls if made_of is None else made_of, own_state(model)))
-    for name in model.param_names:
-        if tie := getattr(model, name).tied:
-            things.append((f"the tie of {name!r}", inspect.unwrap(tie), None))
-    found = []
-    for what, thing, state in things:
-        try:
-            found.append(digest_by_value(thing, state))
-        except Exception as error:
-            raise LookupError(f"{what} holds or reads something that cannot be compared: {sentence(error)}") from error
-    return found
-
-
-def own_state(model: Model) -> dict[str, Any]:
-    """What a model that is no compound holds beside what all models do."""
-    own = vars(model).keys() - _held_by_all() - _SCRATCH - set(model.param_names)
-    return {name: vars(model)[name] for name in own}
-
-
-@functools.cache
-def _held_by_all() -> set[str]:
-    from astropy.modeling.functional_models import Const1D  # here, since importing it takes time
-
-    model = Const1D()
-    # Some of it is made at its first use.
-    used = model.meta, model.fixed, model.tied, model.bounds, model.sync_constraints, model(1.0)
-    return (
-        set(vars(model)) | {"_output_units", "_user_inverse", "_bounding_box", "_user_bounding_box"} if used else set()
-    )
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -316,7 +239,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _meta(model: Model) -> dict[str, Any]:
-    """What the user noted on the model, as far as JSON has it."""
+    """The user's notes on the model that JSON can hold."""
     noted = {str(k): v for k, v in dict(model.meta).items() if isinstance(v, str | bool | int | float | list | None)}
     return {"meta": plain_value(noted)} if noted else {}
 

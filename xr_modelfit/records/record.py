@@ -16,10 +16,10 @@ import xarray as xr
 from astropy.modeling import Model
 
 from xr_modelfit.messages import listed, sentence
-from xr_modelfit.records.limits import is_within_limits
 from xr_modelfit.records.metadata import RECORD, own_version
 from xr_modelfit.records.model_record import RecordError, build_model, describe_model, plain_value
 from xr_modelfit.records.registry import path_of
+from xr_modelfit.records.validation import has_its_parts, is_within_limits
 from xr_modelfit.units.times import CalendarError
 
 __all__ = ["FitRecord", "RecordError", "as_recorded", "build_model", "describe_model", "read_records", "write_record"]
@@ -33,12 +33,9 @@ class OtherCalendarError(CalendarError, RecordError):
 
 @dataclass(frozen=True)
 class FitRecord:
-    """One fit of a result, as its record tells.
+    """One fit of a result, as its record tells."""
 
-    ``prefix`` is that of the variables as they are called now.
-    """
-
-    prefix: str
+    prefix: str  # of the variables as they are called now
     content: Mapping[str, Any]
 
     @property
@@ -58,7 +55,7 @@ class FitRecord:
 
     @property
     def grid_dims(self) -> list[str] | None:
-        """The fitted dims that the model got as axes, in their order; None where it is pointwise."""
+        """The fitted dims in the order of the axes that the model got; None for a pointwise model."""
         return None if self.content.get("pointwise", True) else list(self.content["grid_dims"])
 
     @property
@@ -69,6 +66,27 @@ class FitRecord:
     def variable(self, name: str) -> str:
         """Name of a variable of this fit in the result."""
         return self.prefix + name
+
+    def parameter(self, result: xr.Dataset, name: str) -> xr.DataArray:
+        """The map of a parameter."""
+        variable = self.variable(name)
+        if variable not in result:
+            raise RecordError(
+                f"The result has no variable {variable!r}, which its record names; it has {listed(result.data_vars)}. "
+                "Keep the parameters of a fit together, under the names that the fit gave."
+            )
+        return result[variable]
+
+    def present(self, result: xr.Dataset, *others: str) -> list[str]:
+        """Those of the parameters, their errors and ``others`` that the result has."""
+        names = [*self.names, *(f"{n}_stderr" for n in self.names), *others]
+        return [self.variable(n) for n in names if self.variable(n) in result]
+
+    @property
+    def model_name(self) -> str:
+        """The name of evaluated values of the model."""
+        name = self.content["data"]
+        return f"{name}_model" if name else "model"
 
 
 def write_record(
@@ -116,13 +134,7 @@ def _versions(engine: str) -> dict[str, str]:
 
 
 def read_records(result: xr.Dataset) -> list[FitRecord]:
-    """The records in a result, one for each fit in it.
-
-    Raises
-    ------
-    RecordError
-        There is none, or one cannot be read.
-    """
+    """The records of all fits in a result; a RecordError if there is none, or if one cannot be read."""
     found = []
     for name, variable in result.data_vars.items():
         text = variable.attrs.get(RECORD)
@@ -130,7 +142,7 @@ def read_records(result: xr.Dataset) -> list[FitRecord]:
             continue
         try:
             content = json.loads(text)
-            known = is_within_limits(text, content) and content["format"] == FORMAT and _has_its_parts(content)
+            known = is_within_limits(text, content) and content["format"] == FORMAT and has_its_parts(content)
         except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
             known = False
         if not known:
@@ -146,13 +158,7 @@ def read_records(result: xr.Dataset) -> list[FitRecord]:
 
 @contextmanager
 def as_recorded() -> Iterator[None]:
-    """Inside, what cannot be read or does not match is the fault of the record, not of the call.
-
-    Raises
-    ------
-    RecordError
-        In place of another ValueError.
-    """
+    """Inside, a ValueError becomes a RecordError: the record is at fault, not the call."""
     try:
         yield
     except RecordError:
@@ -175,64 +181,3 @@ def _no_record(result: xr.Dataset) -> str:
         f"Keep them by xarray.set_options(keep_attrs=True), or give them back: result[{bare[0]!r}].attrs = "
         f"fit[{bare[0]!r}].attrs, of the result that the fit gave."
     )
-
-
-def _has_its_parts(content: Mapping[str, Any]) -> bool:
-    """Whether all that is read of a record is there and of the right kind; the model is looked at when it is built."""
-    names, units = content["names"], content.get("units")
-    known = _are_texts(names) and len(names) > 0 and _are_texts(content["fitted_dims"])
-    known = known and isinstance(content["model"], dict) and isinstance(content["data"], str | None)
-    known = known and (content.get("pointwise", True) is True or _are_axes(content["grid_dims"], content))
-    known = known and ("sampled" not in content or _is_sampled(content["sampled"]))
-    return known and all(map(_is_input, content["inputs"])) and (units is None or _are_units(units, len(names)))
-
-
-def _are_axes(names: Any, content: Mapping[str, Any]) -> bool:
-    return _are_texts(names) and len(set(names)) == len(names) and set(names) <= set(content["fitted_dims"])
-
-
-def _is_input(one: Mapping[str, Any]) -> bool:
-    time = one.get("time")
-    known = isinstance(one["name"], str) and isinstance(one["coordinate"], str) and _are_texts(one["dims"])
-    known = known and isinstance(one.get("units"), str | None) and isinstance(one.get("from"), str | None)
-    timed = time is None or (isinstance(time["units"], str) and isinstance(time["calendar"], str | None))
-    return known and timed and ("from" not in one or {"named", "equivalencies"} <= one.keys())
-
-
-def _is_sampled(told: Mapping[str, Any]) -> bool:
-    points, bins, response = told["points"], told["bins"], told["response"]
-    known = points is None or (isinstance(points, int) and 1 <= points <= 64)
-    known = known and isinstance(bins, dict) and all(isinstance(name, str | None) for name in bins.values())
-    return known and (response is None or response == "lost" or _is_response(response))
-
-
-def _is_response(told: Mapping[str, Any]) -> bool:
-    """A kernel and its offsets, or a square matrix."""
-    values, offsets = told["values"], told["offsets"]
-    if not isinstance(values, list):
-        return False
-    if offsets is None:
-        return all(_are_numbers(row) and len(row) == len(values) for row in values)
-    return _are_numbers(values) and _are_numbers(offsets) and len(offsets) == len(values) > 0
-
-
-def _are_numbers(values: Any) -> bool:
-    return isinstance(values, list) and all(map(_is_number, values))
-
-
-def _are_units(units: Mapping[str, Any], n: int) -> bool:
-    parts = [units["parameters"], units["own"], units["inward"]]
-    known = all(isinstance(part, list) and len(part) == n for part in parts) and isinstance(units["data"], str | None)
-    known = known and all(isinstance(text, str | None) for text in [*parts[0], *parts[1]])
-    scale = [0.0, 0.0] if units["scale"] is None else units["scale"]
-    numbers = [*parts[2], *scale]
-    known = known and isinstance(units["carried"], bool) and len(scale) == 2 and all(map(_is_number, numbers))
-    return known and 0 not in parts[2] and (units["scale"] is None or scale[0] != 0)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _are_texts(values: Any) -> bool:
-    return isinstance(values, list) and all(isinstance(v, str) for v in values)

@@ -1,8 +1,8 @@
-"""Custom model classes and ties, told by their code: those of this process, and of modules that are imported in it.
+"""Keys of custom model classes and ties, by which a record finds them in this process and its imported modules.
 
-A record cannot hold code, and reading one must not run any. It holds a key instead: where the class or tie lies, and a
-digest of its code. What was fitted in this process is remembered under its key, held weakly. What the user has imported
-is looked up by its path, and taken if its digest is the same. Nothing is ever imported for a key.
+A record cannot hold code, and reading one must not run any. It holds a key instead: the import path of the class or
+tie, and a digest of its code. What was fitted in this process is found by its key, and held weakly. What the user has
+imported is found by its path, and taken if its digest is the same. Nothing is ever imported for a key.
 
 The digest is of the code, its constants, names and defaults, of what it closes over, and of the constants, functions
 and base classes of its own package that it uses; not of comments, docstrings, line numbers or the place of a file.
@@ -10,6 +10,7 @@ and base classes of its own package that it uses; not of comments, docstrings, l
 
 import functools
 import hashlib
+import importlib
 import inspect
 import pickle
 import sys
@@ -22,16 +23,26 @@ import numpy as np
 from astropy.modeling import Parameter
 from astropy.units import Quantity, UnitBase
 
-__all__ = ["digest_by_value", "find", "key_of", "path_of"]
+__all__ = ["ASTROPY", "digest_by_value", "find", "is_astropy", "key_of", "path_of"]
+
+ASTROPY = "astropy.modeling."
 
 _KNOWN: "weakref.WeakValueDictionary[str, Any]" = weakref.WeakValueDictionary()
-_PYTHON = f"py{sys.version_info[0]}.{sys.version_info[1]}"  # another compiler makes another code of the same text
+_PYTHON = f"py{sys.version_info[0]}.{sys.version_info[1]}"  # other versions compile the same source to other bytecode
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 _CUSTOM = "astropy.modeling.core"
 _KIND = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
-_LARGE = 100_000
+_CODE = types.CodeType | types.FunctionType | types.MethodType | functools.partial | type
+_LARGE = 100_000  # elements of an array
 _LIBRARIES = {"astropy", "dask", "numpy", "scipy", "xarray", "xr_modelfit", *sys.stdlib_module_names} - {"__main__"}
-_MANY = 100  # functions and classes that are told whole: a model of a large package may reach all of it
+_MANY = 100  # functions and classes in a digest: a model of a large package may use all of it
+
+
+def is_astropy(cls: type) -> bool:
+    """Whether astropy has this class of models under its own name."""
+    if not cls.__module__.startswith(ASTROPY):
+        return False
+    return getattr(importlib.import_module(cls.__module__), cls.__qualname__, None) is cls
 
 
 def path_of(thing: Any) -> str:
@@ -39,27 +50,24 @@ def path_of(thing: Any) -> str:
     named: Any = thing if hasattr(thing, "__qualname__") else type(thing)
     module = named.__module__
     if module == _CUSTOM and vars(sys.modules[_CUSTOM]).get(named.__name__) is not named and hasattr(named, "evaluate"):
-        module = named.evaluate.__module__  # custom_model as a decorator says that it is the home of what it makes
+        module = named.evaluate.__module__  # custom_model names its own module otherwise
     return f"{module}:{named.__qualname__}"
 
 
 def key_of(thing: Any, holder: Any = None) -> str | None:
-    """A key for ``thing``, which is remembered under it, or ``holder`` in its place; None where it cannot be told."""
+    """A key by which ``thing``, or ``holder`` in its place, is found again; None if it has no digest."""
     try:
         key = f"{path_of(thing)}:{_PYTHON}:{_digest_of(thing)}"
         _KNOWN[key] = thing if holder is None else holder
-    except Exception:  # no weak reference, no pickle, no code: it is then asked for
+    except Exception:  # no weak reference, no pickle or no code: the user must pass it
         return None
     return key
 
 
 def find(key: Any) -> Any:
-    """What bears ``key``, in this process or in a module that has been imported.
+    """The class or tie with this key, in this process or in an imported module.
 
-    Raises
-    ------
-    LookupError
-        It is not to be had; the message is a sentence that says why, and what to do where there is anything.
+    A LookupError says in a sentence why it is not found, and what to do.
     """
     parts = key.split(":") if isinstance(key, str) else []
     if len(parts) < 2 or not all(p.isidentifier() for p in parts[0].split(".")):
@@ -89,21 +97,21 @@ def _imported(module: str, qualname: str) -> list[Any]:
     No code runs: attributes are looked up, not asked for, and a module that waits for its first use goes on waiting.
     """
     found: Any = sys.modules[module]
-    things = list(_content(found).values())
+    things = list(_namespace(found).values())
     for part in qualname.split("."):
-        found = _content(found).get(part)
+        found = _namespace(found).get(part)
     things = [found, *things]
     return [t for t in things if isinstance(t, types.FunctionType | type) and path_of(t) == f"{module}:{qualname}"]
 
 
-def _content(thing: Any) -> Any:
+def _namespace(thing: Any) -> Any:
     if issubclass(type(thing), types.ModuleType):
         return object.__getattribute__(thing, "__dict__")
     return type.__getattribute__(thing, "__dict__") if issubclass(type(thing), type) else {}
 
 
 def _digest_of(thing: Any) -> str:
-    return _digest(_Telling(_root_of(thing)).of(thing))[:16]
+    return _digest(_CodeAsBytes(_package_of(thing)).of(thing))[:16]
 
 
 def _digest(parts: Iterable[bytes]) -> str:
@@ -114,20 +122,17 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 
 def digest_by_value(thing: Any, state: Any = None) -> str:
-    """A digest of code and of all that it holds and reads, by value: large arrays whole, objects by their pickle.
+    """A digest of code and of all that it holds and reads: large arrays whole, objects by their pickle.
 
-    Raises
-    ------
-    Exception
-        Something in it cannot be told, such as an open file.
+    Raises any error for what has no digest, such as an open file.
     """
-    return _digest(_TellingAll(_root_of(thing)).of((thing, state)))
+    return _digest(_CodeAndState(_package_of(thing)).of((thing, state)))
 
 
-class _Telling:
-    """Tells code as bytes, the same in every process."""
+class _CodeAsBytes:
+    """Code as bytes, the same in every process."""
 
-    _few = True  # whether of large arrays a part is enough
+    _whole = False  # whether large arrays are read whole
 
     def __init__(self, package: str) -> None:
         self._package = package
@@ -137,22 +142,23 @@ class _Telling:
         return str(thing.__module__).partition(".")[0] == self._package and len(self._seen) < _MANY
 
     def of(self, value: Any) -> Iterator[bytes]:
-        """Code or a value, whole; what cannot be told raises."""
+        """The bytes of code or of a value; raises any error for what has none."""
         yield type(value).__qualname__.encode()
         if isinstance(value, _PLAIN):
             yield repr(value).encode()
         elif isinstance(value, tuple | list):
             for item in value:
                 yield from self.of(item)
-        elif isinstance(value, set | frozenset):  # their order changes from process to process
-            yield from sorted(b"".join(self.of(item)) for item in value)
-        elif isinstance(value, dict):
-            yield from sorted(b"".join(self.of(item)) for item in value.items())
-        elif isinstance(value, np.ndarray | np.generic):
-            yield from _array(np.asarray(value), value, self._few)
+        elif isinstance(value, set | frozenset | dict):  # their order changes from process to process
+            items = value.items() if isinstance(value, dict) else value
+            yield from sorted(b"".join(self.of(item)) for item in items)
+        elif isinstance(value, np.ndarray | np.generic) and value.dtype.kind != "O":
+            array = np.asarray(value)  # a Quantity has no bytes
+            yield f"{array.dtype.str}{array.shape}".encode()
+            yield array.ravel()[:: 1 if self._whole else 1 + array.size // _LARGE].tobytes()
         elif id(value) in self._seen:
             yield b"again"
-        elif isinstance(value, types.CodeType | types.FunctionType | types.MethodType | functools.partial | type):
+        elif isinstance(value, _CODE):
             self._seen.add(id(value))
             yield from self._code(value)
         else:
@@ -205,7 +211,7 @@ class _Telling:
             yield from self._used(base)
 
     def _used(self, value: Any) -> Iterator[bytes]:
-        """What code uses by name: constants and the package's own code whole, of all else only what it is."""
+        """What code uses by name: constants and code of its own package as bytes, all else by its path."""
         if isinstance(value, (*_PLAIN, tuple, list, dict, set, frozenset, np.ndarray, np.generic)):
             try:
                 yield from list(self.of(value))
@@ -230,14 +236,14 @@ class _Telling:
                 yield from self._used(cell.cell_contents)
 
 
-class _TellingAll(_Telling):
-    """Tells the state of objects that code uses, too."""
+class _CodeAndState(_CodeAsBytes):
+    """Code and the state of objects that it uses."""
 
-    _few = False
+    _whole = True
 
     def of(self, value: Any) -> Iterator[bytes]:
-        if isinstance(value, types.FunctionType | type) and _root_of(value) in _LIBRARIES:
-            yield path_of(value).encode()  # its version is told elsewhere
+        if isinstance(value, types.FunctionType | type) and _package_of(value) in _LIBRARIES:
+            yield path_of(value).encode()  # its version is recorded elsewhere
         else:
             yield from super().of(value)
 
@@ -248,22 +254,12 @@ class _TellingAll(_Telling):
             yield from self.of(value)
 
 
-def _root_of(thing: Any) -> str:
+def _package_of(thing: Any) -> str:
     return str(path_of(thing)).partition(":")[0].partition(".")[0]
 
 
-def _array(array: np.ndarray, value: Any, few_enough: bool) -> Iterator[bytes]:
-    if array.dtype.kind == "O":
-        yield pickle.dumps(value, protocol=4)
-        return
-    step = 1 + array.size // _LARGE if few_enough else 1
-    few = array.ravel()[::step]  # all of it, unless it is large
-    yield f"{array.dtype.str}{array.shape}".encode()
-    yield few.tobytes()
-
-
 def _names(code: types.CodeType) -> Iterator[str]:
-    """Names that the code uses, those of functions inside it too."""
+    """Names that the code uses, and those of functions inside it."""
     yield from code.co_names
     for const in code.co_consts:
         if isinstance(const, types.CodeType):

@@ -33,18 +33,13 @@ def output_names(names: Iterable[str], layout: Layout, prefix: str) -> list[str]
 
 
 def check_names(frame: xr.Dataset, data: xr.DataArray, names: list[str], layout: Layout) -> None:
-    """Refuse output names that a dim or coordinate of the data has already, or that occur twice.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse output names that a dim or coordinate of the data has already, or that occur twice."""
     taken = {str(n) for n in [*data.coords, *data.dims]}
     clashes = [n for n in names if n in taken]
     if clashes:
         raise ValueError(
             f"The result's variable {clashes[0]!r} would have the name of a dim or coordinate of the data. Put "
-            f"something before all names, prefix='fit_' for one, or rename it: .rename({{{clashes[0]!r}: ...}})."
+            f"something before all names, for example prefix='fit_', or rename it: .rename({{{clashes[0]!r}: ...}})."
         )
     if layout.covariance and any(d in taken for d in COV_DIMS):
         raise ValueError(
@@ -60,37 +55,20 @@ def check_names(frame: xr.Dataset, data: xr.DataArray, names: list[str], layout:
 
 
 class Maps:
-    """The fields of a result, each in an array of its own, filled block by block.
-
-    Parameters
-    ----------
-    layout : Layout
-    units : sequence of ParameterUnit
-    shape : tuple of int
-        Of the remaining dims.
-
-    Attributes
-    ----------
-    fields : dict of str to list of ndarray
-        As `label` takes them.
-    """
+    """The ``fields`` of a result, as `label` takes them: each in an array of its own, filled block by block."""
 
     def __init__(self, layout: Layout, units: Sequence[ParameterUnit], shape: tuple[int, ...]) -> None:
-        self._columns, self._divisor = layout.fields, _divisor(layout, units)
+        self._columns, self._divisor = _columns(layout), _divisor(layout, units)
         self.fields: dict[str, list[np.ndarray]] = {}
-        for name, part in self._columns.items():
-            width = part.stop - part.start
-            if name == "covariance":
-                self.fields[name] = [np.empty((*shape, width))]
-            else:
-                self.fields[name] = [np.empty(shape, _DTYPES.get(name, np.float64)) for _ in range(width)]
+        for name, columns in self._columns.items():
+            own = (columns[0].stop - columns[0].start,) if name == "covariance" else ()
+            self.fields[name] = [np.empty((*shape, *own), _DTYPES.get(name, np.float64)) for _ in columns]
 
     def put(self, at: tuple[slice, ...], packed: np.ndarray) -> None:
-        """The packed array of a block to its place."""
-        for name, part in self._columns.items():
-            for i, array in enumerate(self.fields[name]):
-                columns = part if name == "covariance" else part.start + i
-                array[at] = packed[..., columns] / self._divisor[columns]
+        """Copy the packed array of a block to its place."""
+        for name, columns in self._columns.items():
+            for array, column in zip(self.fields[name], columns, strict=True):
+                array[at] = packed[..., column] / self._divisor[column]
 
 
 def lazy_fields(packed: xr.Variable, layout: Layout, units: Sequence[ParameterUnit]) -> dict[str, list[Any]]:
@@ -98,29 +76,24 @@ def lazy_fields(packed: xr.Variable, layout: Layout, units: Sequence[ParameterUn
     divisor = _divisor(layout, units)
     if np.any(divisor != 1.0):
         packed = packed / xr.Variable([FIELD], divisor)
-    fields: dict[str, list[Any]] = {}
-    for name, part in layout.fields.items():
-        columns = [part] if name == "covariance" else range(part.start, part.stop)
-        fields[name] = [packed.data[..., c].astype(_DTYPES.get(name, np.float64), copy=False) for c in columns]
-    return fields
+    return {
+        name: [packed.data[..., column].astype(_DTYPES.get(name, np.float64), copy=False) for column in columns]
+        for name, columns in _columns(layout).items()
+    }
+
+
+def _columns(layout: Layout) -> dict[str, Sequence[Any]]:
+    """The columns of each field in the packed array. The covariance is one array with its own last axis."""
+    return {n: [part] if n == "covariance" else range(part.start, part.stop) for n, part in layout.fields.items()}
 
 
 def label(
     fields: Fields, dims: Sequence[Hashable], layout: Layout, frame: xr.Dataset, metadata: Metadata
 ) -> xr.Dataset:
-    """The variables of the result.
+    """The variables of the result, with the coordinates of the frame.
 
-    Parameters
-    ----------
-    fields : mapping of str to sequence of array
-        Arrays over ``dims`` by name of the field, in the units of the result; of the covariance one, with an axis of
-        K * K behind.
-    dims : sequence of Hashable
-        The remaining ones.
-    layout : Layout
-    frame : xarray.Dataset
-        The coordinates of the result.
-    metadata : Metadata
+    ``fields`` are arrays over the remaining ``dims`` in the units of the result; that of the covariance has an axis of
+    size K * K behind.
     """
     prefix, names = metadata.prefix, metadata.names
     variables: dict[str, xr.Variable] = {}
@@ -148,7 +121,7 @@ def label(
 
 
 def _divisor(layout: Layout, units: Sequence[ParameterUnit]) -> np.ndarray:
-    """What the packed array is divided by: parameters, their errors and covariance get the units of the result."""
+    """The divisors of the packed columns, which convert parameters, errors and covariance to the result's units."""
     fields, inward = layout.fields, np.array([one.inward for one in units])
     divisor = np.ones(layout.width)
     divisor[fields["parameters"]] = divisor[fields["stderr"]] = inward
@@ -162,10 +135,10 @@ def _divisor(layout: Layout, units: Sequence[ParameterUnit]) -> np.ndarray:
 def _covariance(flat: Any, dims: Sequence[Hashable], metadata: Metadata) -> xr.DataArray:
     K = len(metadata.names)
     labels = np.array(metadata.names, dtype=object)  # zarr has no settled type for text of fixed width
-    about = zip(COV_DIMS, metadata.covariance_labels(), strict=True)
+    titles = zip(COV_DIMS, ("parameter of the row", "parameter of the column"), strict=True)
     return xr.DataArray(
         flat.reshape(*flat.shape[:-1], K, K),
         dims=(*dims, *COV_DIMS),
-        coords={dim: (dim, labels, attrs) for dim, attrs in about},
+        coords={dim: (dim, labels, {"long_name": title}) for dim, title in titles},
         attrs=metadata.covariance(),
     )

@@ -1,4 +1,4 @@
-"""What the record of a fit says of units and times, and what an evaluation does with it."""
+"""Units and times in the record of a fit, and the conversions that an evaluation needs."""
 
 from __future__ import annotations
 
@@ -98,35 +98,24 @@ def parameter_quantities(values: Sequence[xr.DataArray], units: Mapping[str, Any
     for j, one in enumerate(values):
         array = parameter_numbers(one, units, j).to_numpy()
         number = array if array.ndim else float(array)
-        if units is None:
-            found.append(number)
-            continue
-        number, own = number / units["inward"][j], units["own"][j]
-        found.append(number if own is None else Quantity(number, parse_unit(own)))
+        if units is not None:
+            number, own = number / units["inward"][j], units["own"][j]
+            number = number if own is None else Quantity(number, parse_unit(own))
+        found.append(number)
     return found
 
 
 def recorded_measure(one: Mapping[str, Any]) -> Measure:
-    """What numbers of a coordinate inside the fit mean, from what the record says of the input that reads it."""
+    """The unit or time axis of a coordinate's numbers inside the fit; ``one`` is the recorded input."""
     time = None if one.get("time") is None else TimeAxis.recorded(one["time"])
     return Measure(one.get("units"), time=time)
 
 
 def coordinate_numbers(array: xr.DataArray, one: Mapping[str, Any], equivalencies: Any = None) -> xr.Variable:
-    """A coordinate as numbers inside the fit.
+    """A coordinate as numbers inside the fit; ``one`` is the recorded input that reads it.
 
-    Parameters
-    ----------
-    array : DataArray
-    one : mapping
-        What the record says of the model's input that reads it.
-    equivalencies : astropy equivalencies, optional
-        Where the record could not keep those of the fit.
-
-    Raises
-    ------
-    RecordError, ValueError
-        Its unit, or its calendar, is not that of the fit.
+    ``equivalencies`` are needed if the record could not keep those of the fit. The unit and the calendar must be
+    convertible to those of the fit.
     """
     what = f"The coordinate {one['coordinate']!r}"
     time = one.get("time")
@@ -140,37 +129,36 @@ def coordinate_numbers(array: xr.DataArray, one: Mapping[str, Any], equivalencie
             f"Convert it, or pass {'times' if time else 'numbers'} under that name."
         )
     counted = undecoded_axis(array)
-    if time is not None:
-        if counted is not None and not counted.agrees_with(TimeAxis.recorded(time)):
+    if time is not None and counted is not None:
+        if not counted.agrees_with(TimeAxis.recorded(time)):
             raise RecordError(
                 f"{what} counts {counted.units} ({counted.calendar}), the fit {time['units']} ({time['calendar']}). "
                 "Decode it first: xr.decode_cf(dataset)."
             )
-        if counted is not None:
-            return array.variable
+        return array.variable
     return _in_inner_unit(array, one, what, equivalencies)
 
 
 def _in_inner_unit(array: xr.DataArray, one: Mapping[str, Any], what: str, equivalencies: Any) -> xr.Variable:
     now, inner = measure_of(array), one.get("units")
-    read = one.get("from", inner)  # what the fit found on the coordinate
+    read = one.get("from", inner)  # the coordinate's unit in the fit
     if now.text is None:
         now = Measure(read)
     if inner is None or now.text is None or now.text == inner:
         return array.variable
     told = equivalencies
     if told is None and "from" in one:
+        pass_them = f"Pass them: evaluate(..., equivalencies={{{one['name']!r}: ...}})."
         if not one["named"]:
             raise RecordError(
-                f"{what} was converted by equivalencies that have no name, so the record could not keep them. Pass "
-                f"them: evaluate(..., equivalencies={{{one['name']!r}: ...}})."
+                f"{what} was converted by equivalencies that have no name, so the record could not keep them. "
+                + pass_them
             )
         try:
             told = recorded_equivalencies(one["equivalencies"])
-        except Exception as error:  # whatever astropy says of what nobody wrote
+        except Exception as error:  # the record may be forged, and astropy may raise anything
             raise RecordError(
-                f"The equivalencies of {what} cannot be read from the record of the fit ({error}). Pass them: "
-                f"evaluate(..., equivalencies={{{one['name']!r}: ...}})."
+                f"The equivalencies of {what} cannot be read from the record of the fit ({error}). {pass_them}"
             ) from error
     difference = bool(one.get("difference"))
     how = required_conversion(
@@ -180,7 +168,7 @@ def _in_inner_unit(array: xr.DataArray, one: Mapping[str, Any], what: str, equiv
 
 
 def in_units_of_data(values: xr.Variable, units: Mapping[str, Any] | None) -> xr.Variable:
-    """Values of the model in the unit of the data that was fitted, which its ``units`` tell."""
+    """Values of the model in the unit of the fitted data; ``units`` are those of the record."""
     if units is None:
         return values
     if units["scale"] is not None:

@@ -1,4 +1,4 @@
-"""The parts of a fitted model, and what it leaves of the data."""
+"""The parts of a fitted model, and its residuals."""
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
@@ -7,7 +7,6 @@ from typing import Any
 import xarray as xr
 
 from xr_modelfit.models.expression import parts_of
-from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.records.record import FitRecord
 from xr_modelfit.records.units import in_units_of_data
 from xr_modelfit.results.evaluation import Evaluation, evaluate
@@ -30,23 +29,15 @@ def components(at: Evaluation) -> xr.Dataset:
     return xr.Dataset(found)
 
 
-def residuals(
-    result: xr.Dataset,
-    record: FitRecord,
-    obj: Any,
-    model: ModelArg | None = None,
-    equivalencies: Any = None,
-    integrate: Any = None,
-    response: Any = None,
-) -> xr.DataArray:
-    """Data less model; see `accessor.result_methods.ResultMethods.residuals`."""
-    data = one_variable(obj, record)
+def residuals(result: xr.Dataset, record: FitRecord, obj: Any, *options: Any) -> xr.DataArray:
+    """Data less model, with the options of an evaluation; see `accessor.result_methods.ResultMethods.residuals`."""
+    data = None if obj is None else one_variable(obj, record)
     if not isinstance(data, xr.DataArray):
         raise TypeError(
             f"residuals takes the data that was fitted, a DataArray or a Dataset with the variable "
             f"{record.content['data']!r}, not {'a Dataset without it' if obj is not None else 'None'}."
         )
-    fitted = evaluate(Evaluation.resolve(result, record, obj, {}, model, equivalencies, integrate, response))
+    fitted = evaluate(Evaluation.resolve(result, record, obj, {}, *options))
     left: xr.DataArray = data - in_unit_of(data, fitted)
     left = left.transpose(*data.dims, ...)
     left.attrs = {k: v for k, v in data.attrs.items() if k in ("units", "units_metadata")}

@@ -18,21 +18,20 @@ from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.models.expression import leaves
 from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.models.known_quantities import formulas_of
-from xr_modelfit.records.record import FitRecord, RecordError, build_model
+from xr_modelfit.records.record import FitRecord, RecordError
 from xr_modelfit.records.schema import COV_DIMS
-from xr_modelfit.records.units import parameter_numbers
-from xr_modelfit.results.evaluation import matching, parameter_of
+from xr_modelfit.records.units import in_units_of_data, parameter_numbers
+from xr_modelfit.results.evaluation import FIELD, Evaluation, matching
+from xr_modelfit.results.points import at_positions
 from xr_modelfit.status import FitStatus
-from xr_modelfit.units.text import UnknownUnitError, parse_unit, write_unit
+from xr_modelfit.units.text import parse_unit, write_unit
 
-__all__ = ["at_bound_of", "covariance_of", "derived"]
-
-_FIELD = "_modelfit_derived"
+__all__ = ["derived", "predict"]
 
 
 @dataclass(frozen=True)
 class _Quantity:
-    """A quantity to compute: which parameters its function takes, and their units where all are known."""
+    """A quantity to compute: a function, the parameters that it takes, and units if it takes them."""
 
     name: str
     title: str
@@ -41,28 +40,29 @@ class _Quantity:
     units: tuple[UnitBase, ...] | None = None
     unit: UnitBase | None = None
 
+    def _value(self, P: np.ndarray) -> Any:
+        units = self.units
+        return self.function(*(P if units is None else map(Quantity, P, units)))
+
     def __call__(self, P: np.ndarray) -> np.ndarray:
         """Plain numbers (b,) of parameters (k, b)."""
-        if self.units is None:
-            given: list[Any] = list(P)
-        else:
-            given = [Quantity(p, unit) for p, unit in zip(P, self.units, strict=True)]
-        value = self.function(*given)
+        value = self._value(P)
         if self.unit is not None:
             value = Quantity(value).to_value(self.unit)
         return np.broadcast_to(np.asarray(value, dtype=float), P.shape[1:])
 
-    def with_units(self) -> _Quantity:
-        """With the unit of its value, if the function takes units and all are known; otherwise on plain numbers."""
-        if self.units is None:
+    def with_units(self, texts: Sequence[str | None]) -> _Quantity:
+        """With units of parameters and value, if the function takes them and all are known; else on plain numbers."""
+        own = [texts[j] for j in self.parameters]
+        if None in own:
             return self
-        trial = np.array([[1.25 + 0.5 * j / len(self.parameters)] * 2 for j in range(len(self.parameters))])
+        trial = np.array([[1.25 + 0.5 * j / len(own)] * 2 for j in range(len(own))])
         try:
+            known = replace(self, units=tuple(map(parse_unit, own)))
             with np.errstate(all="ignore"):
-                found = self.function(*(Quantity(p, unit) for p, unit in zip(trial, self.units, strict=True)))
-            return replace(self, unit=Quantity(found).unit)
-        except Exception:  # whatever a function says of units that it does not take
-            return replace(self, units=None)
+                return replace(known, unit=Quantity(known._value(trial)).unit)
+        except Exception:  # the function does not take these units, and may raise anything
+            return self
 
 
 def derived(
@@ -73,21 +73,21 @@ def derived(
     model: ModelArg | None = None,
 ) -> xr.Dataset:
     """See `accessor.result_methods.ResultMethods.derived`."""
-    template = matching(build_model(record.content["model"]) if model is None else model, record)
+    template = matching(model, record)
     wanted = _known(record, template, names, bool(functions)) + _own(record, template, functions)
     texts = (record.units or {}).get("parameters", [None] * len(record.names))
-    wanted = [replace(q, units=_units([texts[j] for j in q.parameters])).with_units() for q in wanted]
+    wanted = [quantity.with_units(texts) for quantity in wanted]
     for quantity in wanted:
         _check(quantity)
-    C = covariance_of(result, record, needed=any(len(q.parameters) > 1 for q in wanted))
+    C = _covariance(result, record, needed=any(len(q.parameters) > 1 for q in wanted))
     parameters = [_in_recorded_unit(result, record, name, j).variable for j, name in enumerate(record.names)]
-    variables = [*parameters, at_bound_of(result, record), C]
+    variables = [*parameters, _at_bound(result, record), C]
     core: list[tuple[Hashable, ...]] = [()] * (len(parameters) + 1) + [COV_DIMS]
-    packed = map_blocks(_DerivedBlock(tuple(wanted)), variables, core, {_FIELD: 2 * len(wanted)})
+    packed = map_blocks(_DerivedBlock(tuple(wanted)), variables, core, {FIELD: 2 * len(wanted)})
     first = result[record.variable(record.names[0])]
     out: dict[str, xr.Variable] = {}
     for i, quantity in enumerate(wanted):
-        value, error = (packed.isel({_FIELD: 2 * i + k}) for k in (0, 1))
+        value, error = (packed.isel({FIELD: 2 * i + k}) for k in (0, 1))
         name = record.variable(quantity.name)
         units = {} if quantity.unit is None else {"units": write_unit(quantity.unit)}
         value.attrs = units | {"long_name": quantity.title, "ancillary_variables": f"{name}_stderr"}
@@ -188,15 +188,8 @@ def _own(record: FitRecord, model: Model, functions: Mapping[str, Callable[..., 
     return found
 
 
-def _units(texts: Sequence[str | None]) -> tuple[UnitBase, ...] | None:
-    try:
-        return None if None in texts else tuple(parse_unit(text) for text in texts)
-    except UnknownUnitError:
-        return None
-
-
 def _check(quantity: _Quantity) -> None:
-    """Refuse a function that takes no arrays, or gives none of the same size."""
+    """Refuse a function that fails on arrays, or whose value has another shape."""
     trial = np.array([[1.25, 1.5, 1.75]] * len(quantity.parameters))
     try:
         with np.errstate(all="ignore"):
@@ -208,26 +201,36 @@ def _check(quantity: _Quantity) -> None:
         ) from error
 
 
+def predict(result: xr.Dataset, at: Evaluation) -> xr.Dataset:
+    """See `accessor.result_methods.ResultMethods.predict`."""
+    record, name = at.record, at.record.model_name
+    inward = np.ones(len(record.names)) if record.units is None else np.array(record.units["inward"])
+    C = _covariance(result, record) * xr.Variable(COV_DIMS, np.outer(inward, inward))
+    packed = at.values_and_errors(*(_placed(result, v, at) for v in (_at_bound(result, record), C)))
+    value = at.labelled(in_units_of_data(packed.isel({FIELD: 0}), record.units), name)
+    scale = None if record.units is None else record.units["scale"]
+    error = packed.isel({FIELD: 1}) / (1.0 if scale is None else abs(scale[0]))
+    stderr = at.labelled(error, f"{name}_stderr")
+    stderr.attrs = dict(value.attrs, long_name="standard error of the fitted model")
+    value.attrs |= {"long_name": "fitted model", "ancillary_variables": f"{name}_stderr"}
+    return xr.Dataset({name: value, f"{name}_stderr": stderr})
+
+
+def _placed(result: xr.Dataset, variable: xr.Variable, at: Evaluation) -> xr.Variable:
+    """A variable of the result at the positions of the data."""
+    array = xr.DataArray(variable, coords={n: c for n, c in result.coords.items() if set(c.dims) <= set(variable.dims)})
+    return array.variable if at.data is None else at_positions(array, at.data).variable
+
+
 def _in_recorded_unit(result: xr.Dataset, record: FitRecord, name: str, j: int) -> xr.DataArray:
-    """A parameter in the unit that the fit gave it, which is also that of the covariance."""
-    inside = parameter_numbers(parameter_of(result, record, name), record.units, j)
+    """A parameter in the unit that it had in the result of the fit; the covariance is in the same unit."""
+    inside = parameter_numbers(record.parameter(result, name), record.units, j)
     inward = 1.0 if record.units is None else record.units["inward"][j]
     return inside if inward == 1.0 else inside / inward
 
 
-def covariance_of(result: xr.Dataset, record: FitRecord, needed: bool = True) -> xr.Variable:
-    """The covariance of all parameters, dims end with `COV_DIMS`.
-
-    Parameters
-    ----------
-    needed : bool
-        False: where it was not kept, the squared errors alone will do.
-
-    Raises
-    ------
-    RecordError
-        It is needed and not there, or not complete.
-    """
+def _covariance(result: xr.Dataset, record: FitRecord, needed: bool = True) -> xr.Variable:
+    """The covariance of all parameters, with `COV_DIMS` last; squared errors replace it where it is not ``needed``."""
     name = record.variable("covariance")
     if name in result:
         array = result[name]
@@ -240,7 +243,7 @@ def covariance_of(result: xr.Dataset, record: FitRecord, needed: bool = True) ->
         return chosen.variable
     if needed:
         raise RecordError(
-            f"The result has no {name!r}, without which errors of several parameters together are not known. "
+            f"The result has no {name!r}, which is needed for quantities of several parameters. "
             "Fit again with covariance=True."
         )
     errors = []
@@ -255,7 +258,7 @@ def covariance_of(result: xr.Dataset, record: FitRecord, needed: bool = True) ->
     return (squares.set_dims({**squares.sizes, COV_DIMS[1]: K}).where(diagonal, 0.0)).transpose(..., *COV_DIMS)
 
 
-def at_bound_of(result: xr.Dataset, record: FitRecord) -> xr.Variable:
+def _at_bound(result: xr.Dataset, record: FitRecord) -> xr.Variable:
     """Whether a parameter is on its bound."""
     name = record.variable("fit_status")
     return (result[name] == int(FitStatus.CONVERGED_AT_BOUND)).variable

@@ -3,7 +3,7 @@
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,7 +30,7 @@ from xr_modelfit.quiet import caught_warnings
 from xr_modelfit.records.record import FitRecord, RecordError, as_recorded, build_model
 from xr_modelfit.records.units import coordinate_numbers, in_units_of_data, parameter_numbers, recorded_measure
 from xr_modelfit.results.evaluation_blocks import EvaluateBlock
-from xr_modelfit.results.nodes_again import nodes_again
+from xr_modelfit.results.instrument import recorded_nodes
 from xr_modelfit.results.points import (
     Source,
     at_positions,
@@ -42,37 +42,23 @@ from xr_modelfit.results.points import (
 )
 from xr_modelfit.units.units import check_equivalencies, plain
 
-__all__ = ["Evaluation", "evaluate", "matching", "model_name", "parameter_of"]
+__all__ = ["FIELD", "Evaluation", "evaluate", "matching"]
 
-_PROBE = 50  # coordinates on which it is tried whether a model takes many fits at once
+FIELD = "_modelfit_field"
+_PROBE = 50  # coordinates on which the model is tried with many fits at once
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The model of a fit, its parameters and coordinates, all as numbers inside the fit.
-
-    Parameters
-    ----------
-    record : FitRecord
-    template : astropy.modeling.Model
-    parameters : list of DataArray
-        Where the data is, over the remaining dims.
-    inputs : list of DataArray
-        What each model input reads, as it was given.
-    numbers : list of Variable
-        The same as numbers.
-    data : DataArray, Dataset or None
-    nodes : Nodes or None
-        Where the model is evaluated instead, and how samples are made of its values there.
-    """
+    """The model of a fit, its parameters and coordinates, all as numbers inside the fit."""
 
     record: FitRecord
     template: Model
-    parameters: list[xr.DataArray]
-    inputs: list[xr.DataArray]
-    numbers: list[xr.Variable]
+    parameters: list[xr.DataArray]  # over the remaining dims, at the positions of the data
+    inputs: list[xr.DataArray]  # the coordinate of each model input, as it was given
+    numbers: list[xr.Variable]  # the coordinates as numbers inside the fit
     data: Source | None
-    nodes: Nodes | None = None
+    nodes: Nodes | None = None  # the points of bins and responses, if there are any
 
     @classmethod
     def resolve(
@@ -85,92 +71,116 @@ class Evaluation:
         equivalencies: Any = None,
         integrate: Any = None,
         response: Any = None,
-        beside: Mapping[Hashable, xr.DataArray] | None = None,
+        variables: Mapping[Hashable, xr.DataArray] | None = None,
     ) -> Evaluation:
-        """Find what the record names, and refuse what does not fit; reads no sample.
+        """Find what the record names, and refuse what does not match; reads no sample.
 
-        ``integrate`` and ``response``: as in the fit; None: those of the fit. ``beside``: what names in these may stand
-        for, beside the variables of ``obj``.
-
-        Raises
-        ------
-        RecordError, ValueError, TypeError
+        ``integrate`` and ``response`` are as in the fit; None means those of the fit. The names in them may be those of
+        ``variables``, of variables of ``obj``, and of coordinates.
         """
-        template = matching(build_model(record.content["model"]) if model is None else model, record)
-        data = one_variable(obj, record)
+        template = matching(model, record)
+        data = None if obj is None else one_variable(obj, record)
         inputs = coordinates(record, data, coords)
         told = check_equivalencies(equivalencies, {one["name"]: one["coordinate"] for one in record.inputs})
         with as_recorded():
-            parameters = [
-                parameter_numbers(parameter_of(result, record, name), record.units, j)
-                for j, name in enumerate(record.names)
-            ]
+            maps = [record.parameter(result, name) for name in record.names]
+            parameters = [parameter_numbers(one, record.units, j) for j, one in enumerate(maps)]
         if data is not None:
             parameters = [at_positions(p, data) for p in parameters]
-        require_same_positions(parameters[0], inputs)
+        for x in inputs:
+            title = "A coordinate" if x.name is None else f"The coordinate {x.name!r}"
+            require_same_positions(x, title, parameters[0], "result")
         with as_recorded():
-            numbers = [
-                coordinate_numbers(x, one, told.get(one["name"])) for x, one in zip(inputs, record.inputs, strict=True)
-            ]
+            both = zip(inputs, record.inputs, strict=True)
+            numbers = [coordinate_numbers(x, one, told.get(one["name"])) for x, one in both]
         at = cls(record, template, parameters, inputs, numbers, data)
+        measured = [
+            ModelInput(one["name"], one["coordinate"], values, recorded_measure(one))
+            for one, values in zip(record.inputs, numbers, strict=True)
+        ]
         with as_recorded() if integrate is None and response is None else nullcontext():
-            nodes = nodes_again(record, at.measured, at.labels(obj, beside or {}), tuple(at.new), integrate, response)
+            nodes = recorded_nodes(
+                record, measured, at._labels(obj, variables or {}), tuple(at.new), integrate, response
+            )
         return replace(at, nodes=nodes)
 
-    @property
-    def measured(self) -> list[ModelInput]:
-        """The coordinates as the fit had them."""
-        return [
-            ModelInput(one["name"], one["coordinate"], values, recorded_measure(one))
-            for one, values in zip(self.record.inputs, self.numbers, strict=True)
-        ]
-
-    def labels(self, obj: Any, beside: Mapping[Hashable, xr.DataArray]) -> Labels:
-        """What names may stand for, over the dims of the values."""
-        known = plain(obj)
-        variables = {n: known[n] for n in known.variables} if isinstance(known, xr.Dataset) else {}
-        variables = {n: c for array in self.inputs for n, c in array.coords.items()} | variables
+    def _labels(self, obj: Any, variables: Mapping[Hashable, xr.DataArray]) -> Labels:
+        """The dims of the values, and the arrays that names in the call may mean."""
+        known, found = plain(obj), dict(variables)
         if isinstance(known, xr.DataArray):
-            variables = {**known.coords} | variables
-        variables = dict(beside) | variables
+            found |= known.coords
+        for array in self.inputs:
+            found |= array.coords
+        if isinstance(known, xr.Dataset):
+            found |= {n: known[n] for n in known.variables}
         first = self.parameters[0]
         sizes = {**first.sizes, **self.new}
-        kept = {d: i for d, i in [*first.indexes.items()] if d in sizes}
-        for array in self.inputs:
-            kept |= {d: i for d, i in array.indexes.items() if d in sizes}
+        indexes = {d: i for array in (first, *self.inputs) for d, i in array.indexes.items() if d in sizes}
         shape = np.broadcast_to(0.0, tuple(sizes.values()))
-        return Labels(xr.DataArray(shape, dims=list(sizes), coords={d: (d, i) for d, i in kept.items()}), variables)
+        return Labels(xr.DataArray(shape, dims=list(sizes), coords={d: (d, i) for d, i in indexes.items()}), found)
 
     @cached_property
     def new(self) -> dict[Hashable, int]:
         """Dims of the values that the parameters lack."""
-        loop = self.parameters[0].dims
-        return {d: x.sizes[d] for x in self.numbers for d in x.dims if d not in loop}
+        remaining = self.parameters[0].dims
+        return {d: x.sizes[d] for x in self.numbers for d in x.dims if d not in remaining}
 
-    def problem(self, model: Model, derivatives: bool = False) -> Problem:
+    def values(self, part: Part | None = None) -> xr.Variable:
+        """Values of the model, or of a part of it, as numbers inside the fit."""
+        if part is not None and not part.additive and self.nodes is not None:
+            # The mean of a product is not the product of means.
+            return replace(self, nodes=None).values(part)
+        values = self._mapped(part)
+        return values if part is None or part.sign == 1 else -values
+
+    def values_and_errors(self, at_bound: xr.Variable, covariance: xr.Variable) -> xr.Variable:
+        """Values of the model and their standard errors, along `FIELD`, as numbers inside the fit."""
+        return self._mapped(None, at_bound, covariance)
+
+    def _mapped(self, part: Part | None, *errors: xr.Variable) -> xr.Variable:
+        """The model evaluated block by block; with errors, given the bound flag and the covariance."""
+        K, new, nodes = len(self.parameters), self.new, self.nodes
+        part = Part("", self.template, tuple(range(K))) if part is None else part
+        if nodes is None:
+            inputs = self.numbers
+            core = [tuple(d for d in new if d in v.dims) for v in inputs]
+            spreads: list[Spread | Products | None] = [None] * len(inputs)
+        else:
+            inputs = [*nodes.inputs.values(), nodes.weights]
+            core = [(*new, EDGE) if EDGE in v.dims else (v.dims[-1],) for v in inputs]
+            spreads = [*map(nodes.spreads.get, nodes.inputs), nodes.products]
+        problem = self._problem(part.model, bool(errors))
+        block = EvaluateBlock(
+            problem, part.parameters, K, tuple(core), tuple(new.items()), tuple(spreads), bool(errors)
+        )
+        variables = [*(p.variable for p in self.parameters), *errors, *inputs]
+        data = self.data
+        if isinstance(data, xr.DataArray) and data.chunks is not None and not is_lazy(*variables):
+            variables[0] = chunked_like(data.variable, variables[0])
+        remaining = self.parameters[0].dims
+        own = [tuple(d for d in v.dims if d not in remaining) for v in variables[: K + len(errors)]]
+        return map_blocks(block, variables, [*own, *core], {**new, **({FIELD: 2} if errors else {})})
+
+    def _problem(self, model: Model, derivatives: bool) -> Problem:
         """The numeric view of the model or of a part of it, with all its parameters free."""
         start = np.array(model.parameters, dtype=float)
-        probe = [about(start, _PROBE) if x is None else x for x in map(_some, self.numbers)]
+        probe = [np.resize(about(start, _PROBE) if x is None else x, _PROBE) for x in map(_some, self.numbers)]
         fixed = np.zeros(start.shape, dtype=bool)
         unbounded = np.full(start.shape, np.inf)
-        names = tuple(result_names(model))
-        problem = Problem(model, names, start, -unbounded, unbounded, fixed, (None,) * start.size)
-        probe = [np.resize(x, _PROBE) for x in probe]
-        grid = self.grid
+        problem = Problem(model, tuple(result_names(model)), start, -unbounded, unbounded, fixed, (None,) * start.size)
         with caught_warnings():
-            if not derivatives:
-                return self._sampled(with_broadcasting(problem, probe, grid))
-            n = math.prod(self.new.values())
-            every = [np.resize(about(start, n) if x is None else x, n) for x in map(self._of_a_fit, self.numbers)]
-            whole = Whole(grid or Grid.line(n), lambda: every, pointwise=grid is None)
-            return self._sampled(find_traits(problem, probe, n, whole))
-
-    def _sampled(self, problem: Problem) -> Problem:
+            if derivatives:
+                n = math.prod(self.new.values())
+                every = [np.resize(about(start, n) if x is None else x, n) for x in map(self._of_a_fit, self.numbers)]
+                whole = Whole(self.grid or Grid.line(n), lambda: every, pointwise=self.grid is None)
+                problem = find_traits(problem, probe, n, whole)
+            else:
+                problem = with_broadcasting(problem, probe, self.grid)
         return problem if self.nodes is None else replace(problem, sampling=self.nodes.sampling)
 
     @property
     def grid(self) -> Grid | None:
-        """The new dims as the model gets them, where it sees all samples of a fit: in the order of the fit."""
+        """The new dims in the order of the fit, for a model that sees all samples; None for a pointwise one."""
         dims = self.record.grid_dims
         if dims is None:
             return None
@@ -183,57 +193,7 @@ class Evaluation:
         if not numbers._in_memory or not numbers.size:
             return None
         one = numbers.isel({d: 0 for d in numbers.dims if d not in self.new})
-        absent = {d: n for d, n in self.new.items() if d not in one.dims}
-        return np.array(one.set_dims({**absent, **one.sizes}).transpose(*self.new).values, dtype=float).reshape(-1)
-
-    def apply(
-        self, function: Any, extra: Sequence[xr.Variable] = (), output: Mapping[Hashable, int] | None = None
-    ) -> xr.Variable:
-        """Map a block function of parameters, ``extra`` and inputs; values end with the new dims, then ``output``."""
-        variables = [p.variable for p in self.parameters] + list(extra) + self.read
-        data = self.data
-        if isinstance(data, xr.DataArray) and data.chunks is not None and not is_lazy(*variables):
-            variables = [chunked_like(data.variable, variables[0]), *variables[1:]]
-        loop = self.parameters[0].dims
-        core = [tuple(d for d in v.dims if d not in loop) for v in variables]
-        core[len(variables) - len(self.read) :] = self.core
-        return map_blocks(function, variables, core, {**self.new, **(output or {})})
-
-    def values(self, part: Part | None = None) -> xr.Variable:
-        """Values of the model, or of a part of it, as numbers inside the fit."""
-        part = Part("", self.template, tuple(range(len(self.parameters)))) if part is None else part
-        if not part.additive and self.nodes is not None:  # a factor has no mean of its own
-            return replace(self, nodes=None).values(part)
-        block = EvaluateBlock(
-            self.problem(part.model), part.parameters, len(self.parameters), self.core, self.new_dims, self.spreads
-        )
-        values = self.apply(block)
-        return values if part.sign == 1 else -values
-
-    @property
-    def read(self) -> list[xr.Variable]:
-        """What the model reads: coordinates, or those of nodes and the weights of its values there."""
-        return self.numbers if self.nodes is None else [*self.nodes.inputs.values(), self.nodes.weights]
-
-    @property
-    def core(self) -> tuple[tuple[Hashable, ...], ...]:
-        """New dims of each coordinate; those of edges, nodes and weights."""
-        if self.nodes is not None:
-            return tuple((*self.new, EDGE) if EDGE in v.dims else (v.dims[-1],) for v in self.read)
-        return tuple(tuple(d for d in self.new if d in v.dims) for v in self.numbers)
-
-    @property
-    def spreads(self) -> tuple[Spread | Products | None, ...]:
-        """By what each array of `read` is made to nodes or weights of these, None for those that are not."""
-        nodes = self.nodes
-        if nodes is None:
-            return (None,) * len(self.read)
-        return (*(nodes.spreads.get(name) for name in nodes.inputs), nodes.products)
-
-    @property
-    def new_dims(self) -> tuple[tuple[Hashable, int], ...]:
-        """`new` as block functions take it."""
-        return tuple(self.new.items())
+        return np.array(one.set_dims({**self.new, **one.sizes}).transpose(*self.new).values, dtype=float).reshape(-1)
 
     def labelled(self, values: xr.Variable, name: str | None) -> xr.DataArray:
         """Values with the coordinates of data, inputs and result, in the order of the data."""
@@ -243,7 +203,7 @@ class Evaluation:
 
 def evaluate(at: Evaluation) -> xr.DataArray:
     """Model values of every fit; see `accessor.result_methods.ResultMethods.evaluate`."""
-    return at.labelled(in_units_of_data(at.values(), at.record.units), model_name(at.record))
+    return at.labelled(in_units_of_data(at.values(), at.record.units), at.record.model_name)
 
 
 def _some(numbers: xr.Variable) -> np.ndarray | None:
@@ -256,36 +216,20 @@ def _some(numbers: xr.Variable) -> np.ndarray | None:
     return flat if flat.size else None
 
 
-def matching(model: ModelArg, record: FitRecord) -> Model:
-    """The model for a record, if its parameters and inputs are those of the fit; also that of a function."""
-    model = as_model(model, dict.fromkeys(record.names, 1.0))
-    names = list(result_names(model))
+def matching(model: ModelArg | None, record: FitRecord) -> Model:
+    """The model, or that of the record, after its parameters and inputs were found to be those of the fit."""
+    given = build_model(record.content["model"]) if model is None else model
+    found: Model = as_model(given, dict.fromkeys(record.names, 1.0))
+    names = list(result_names(found))
     if names != record.names:
         raise RecordError(
             f"model has the parameters {listed(names)}, but the fit had {listed(record.names)}. "
             "Pass an instance of the model that was fitted."
         )
-    if model.n_inputs != len(record.inputs):
+    if found.n_inputs != len(record.inputs):
         read = [one["name"] for one in record.inputs]
         raise RecordError(
-            f"model has the inputs {listed(input_names(model))}, but the fit read {listed(read)}. "
+            f"model has the inputs {listed(input_names(found))}, but the fit read {listed(read)}. "
             "Pass an instance of the model that was fitted."
         )
-    return as_fitted(model, record.content["model"])
-
-
-def parameter_of(result: xr.Dataset, record: FitRecord, name: str) -> xr.DataArray:
-    """The map of a parameter."""
-    variable = record.variable(name)
-    if variable not in result:
-        raise RecordError(
-            f"The result has no variable {variable!r}, which its record names; it has {listed(result.data_vars)}. "
-            "Keep the parameters of a fit together, under the names that the fit gave."
-        )
-    return result[variable]
-
-
-def model_name(record: FitRecord) -> str:
-    """What values of the model are called."""
-    name = record.content["data"]
-    return f"{name}_model" if name else "model"
+    return as_fitted(found, record.content["model"])

@@ -3,67 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from astropy.units import Quantity
 
-from xr_modelfit.labels.coords import Labels
-from xr_modelfit.messages import a, listed
+from xr_modelfit.labels.coords import Labels, bare
+from xr_modelfit.messages import listed
 from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.parameter_units.parameters import UnitSystem
 from xr_modelfit.records.record import FitRecord
 from xr_modelfit.records.units import coordinate_numbers
-from xr_modelfit.results.beside_samples import Beside, is_own
 from xr_modelfit.results.components import components, in_unit_of
 from xr_modelfit.results.evaluation import Evaluation, evaluate
-from xr_modelfit.results.points import coordinates
+from xr_modelfit.results.instrument import Instrument
+from xr_modelfit.results.points import coordinates, one_variable
 from xr_modelfit.results.positions import one_position
 from xr_modelfit.units.times import holds_times
 from xr_modelfit.units.units import measure_of, plain
 
-__all__ = ["Curve", "OneFit", "data_of", "labels_beside", "one_fit_of"]
+__all__ = ["Curve", "OneFit", "data_of", "known_names", "one_fit_of"]
 
 _FINE = 500  # points of a curve, at least
 _FINEST = 200_000
-_STEP = 5  # points of a curve for each sample: a season in a long series is seen
+_STEP = 5  # points of a curve for each sample, so that a long series shows its seasons
 _CURVE = "_modelfit_curve"
 _DATA, _SIGMA, _WHERE = "_modelfit_data", "_modelfit_sigma", "_modelfit_where"
 
 
 @dataclass(frozen=True)
 class OneFit:
-    """One fit with its samples, computed.
+    """One fit with its samples, computed."""
 
-    Parameters
-    ----------
-    data : DataArray
-        Over the fitted dims.
-    result : Dataset
-        Without dims.
-    record : FitRecord
-    labels : mapping
-        The position, as text.
-    sigma : DataArray or None
-        In the unit of the data, with its dims.
-    used : ndarray of bool
-        Samples that took part, as far as is known.
-    template : Model, callable or None
-        The model, where the record alone cannot give it.
-    beside : Beside
-        Bins and response, as the call has them.
-    """
-
-    data: xr.DataArray
-    result: xr.Dataset
+    data: xr.DataArray  # over the fitted dims
+    result: xr.Dataset  # without dims
     record: FitRecord
-    labels: Mapping[Hashable, str]
-    sigma: xr.DataArray | None
-    used: np.ndarray
-    template: ModelArg | None
-    beside: Beside = field(default_factory=Beside)
+    labels: Mapping[Hashable, str]  # the position, as text
+    sigma: xr.DataArray | None  # in the unit of the data, with its dims
+    used: np.ndarray  # bool: the samples that were probably fitted
+    template: ModelArg | None  # the model, if the record cannot give it
+    instrument: Instrument
 
     @property
     def status(self) -> float:
@@ -76,10 +57,10 @@ class OneFit:
         return self.data.ndim == 2 and len(self.record.inputs) > 1
 
     def _at(self, data: xr.DataArray | None, coords: Mapping[str, Any]) -> Evaluation:
-        asked = self.beside
+        asked = self.instrument
         return Evaluation.resolve(
             self.result, self.record, data, coords, self.template,
-            integrate=asked.integrate, response=asked.response, beside=asked.variables,
+            integrate=asked.integrate, response=asked.response, variables=asked.variables,
         )  # fmt: skip
 
     def model(self) -> xr.DataArray:
@@ -87,19 +68,17 @@ class OneFit:
         return in_unit_of(self.data, evaluate(self._at(self.data, {})))
 
     def coordinate(self) -> xr.DataArray:
-        """What the samples of a series are drawn over, with the dims of the data."""
-        read = coordinates_of(self.record, self.data)
-        if len(read) > 1:
-            return self.data[self.data.dims[0]]
-        return read[0].broadcast_like(self.data).transpose(*self.data.dims)
+        """The coordinate along which a series is drawn, with the dims of the data."""
+        read = coordinates(self.record, self.data, {})
+        return self.data[self.data.dims[0]] if len(read) > 1 else _over(self.data, read[0])
 
     def curve(self) -> Curve | None:
-        """The model between the samples; None where its input is no single coordinate."""
+        """The model between the samples; None if it has several inputs or there is no finite coordinate."""
         if len(self.record.inputs) > 1:
             return None
-        one, coordinate = self.record.inputs[0], coordinates_of(self.record, self.data)[0]
+        one, coordinate = self.record.inputs[0], coordinates(self.record, self.data, {})[0]
         numbers = coordinate_numbers(coordinate, one) if holds_times(coordinate) else coordinate.variable
-        samples = xr.DataArray(numbers).broadcast_like(self.data).transpose(*self.data.dims).values.astype(float)
+        samples = _over(self.data, xr.DataArray(numbers)).values.astype(float)
         inside = samples[self.used] if self.used.any() else samples[np.isfinite(samples)]  # no extrapolation
         if inside.size == 0:
             return None
@@ -108,51 +87,34 @@ class OneFit:
             n = int(np.clip(_STEP * inside.size, _FINE, _FINEST))
             fine = np.union1d(np.linspace(inside.min(), inside.max(), n), inside)
             attrs = {} if holds_times(coordinate) else coordinate.attrs
-            at = xr.DataArray(fine, dims=_CURVE, attrs=attrs)
-            between = self._at(None, {one["coordinate"]: at})
+            between = self._at(None, {one["coordinate"]: xr.DataArray(fine, dims=_CURVE, attrs=attrs)})
             model, parts = evaluate(between), components(between)
-        else:  # the model has values on the grid of the fit alone
-            fine, model, parts = self._in_order(samples, evaluate(of_samples), components(of_samples))
-        # Factors of a product have other units and sizes than the data.
+        else:  # the model has values at the samples only
+            order = np.argsort(samples, axis=None, kind="stable")
+            order = order[np.isfinite(samples.ravel()[order])]
+            fine = samples.ravel()[order]
+            model = self._in_order(evaluate(of_samples), order)
+            parts = components(of_samples).map(self._in_order, keep_attrs=True, args=(order,))
+        # The parts are drawn if they add up to the model. Factors of a product have other units and sizes.
         total = np.sum([part.values for part in parts.values()], axis=0)
         sums = len(parts) > 1 and np.allclose(total, model.values, equal_nan=True)
-        names = {n: str(n).removeprefix(self.record.prefix) for n in parts}
-        found = {names[n]: in_unit_of(self.data, part).values for n, part in parts.items()} if sums else {}
-        return Curve(samples, fine, in_unit_of(self.data, model).values, found)
+        terms = parts.items() if sums else ()
+        named = {str(n).removeprefix(self.record.prefix): in_unit_of(self.data, part).values for n, part in terms}
+        return Curve(samples, fine, in_unit_of(self.data, model).values, named)
 
-    def _in_order(
-        self, samples: np.ndarray, model: xr.DataArray, parts: xr.Dataset
-    ) -> tuple[np.ndarray, xr.DataArray, xr.Dataset]:
-        """Coordinates, model and parts at the samples, along the coordinate."""
-        order = np.argsort(samples, axis=None, kind="stable")
-        order = order[np.isfinite(samples.ravel()[order])]
-
-        def sorted_(values: xr.DataArray) -> xr.DataArray:
-            row = values.broadcast_like(self.data).transpose(*self.data.dims).values.ravel()[order]
-            return xr.DataArray(row, dims=_CURVE, attrs=values.attrs)
-
-        found = {name: sorted_(part) for name, part in parts.items()}
-        return samples.ravel()[order], sorted_(model), xr.Dataset(found)
+    def _in_order(self, values: xr.DataArray, order: np.ndarray) -> xr.DataArray:
+        """Values at the samples in another order, without coordinates."""
+        return xr.DataArray(_over(self.data, values).values.ravel()[order], dims=_CURVE, attrs=values.attrs)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve between samples.
+    """A curve between samples."""
 
-    Parameters
-    ----------
-    samples : ndarray
-        Coordinates of the samples, as numbers.
-    at, values : ndarray
-        The curve.
-    parts : dict of str to ndarray
-        The terms of a sum of models, by name.
-    """
-
-    samples: np.ndarray
+    samples: np.ndarray  # coordinates of the samples, as numbers
     at: np.ndarray
     values: np.ndarray
-    parts: Mapping[str, np.ndarray]
+    parts: Mapping[str, np.ndarray]  # the terms of a sum of models, by name
 
 
 def one_fit_of(
@@ -167,107 +129,56 @@ def one_fit_of(
     integrate: Any = None,
     response: Any = None,
 ) -> OneFit:
-    """Select the fit and its samples by labels, and read them.
-
-    Raises
-    ------
-    RecordError
-        Bounds, or a response, are needed and not there.
-    ValueError, TypeError
-        A label is not there, or an argument does not match the data.
-    """
+    """Select the fit and its samples by labels, and read them."""
     data = data_of(obj, record)
-    labels = labels_beside(obj, data)
-    beside = Beside.of(labels, record, integrate, response)
-    held = data.to_dataset(name=_DATA, promote_attrs=False)
+    labels = known_names(obj, data)
+    instrument = Instrument.of(labels, record, integrate, response)
+    held = {}
     if sigma is not None:
-        held = _beside(held, "sigma", _SIGMA, _sigma(labels, sigma))
+        held[_SIGMA] = bare(data, _sigma(labels, sigma), "sigma", data.dims)
     if where is not None:
-        held = _beside(held, "where", _WHERE, labels.find("where", where))
-    held = beside.put_into(held, data.dims)
-    held, result, at = one_position(held, fit, record, position, [d for d in held.dims if is_own(d)])
-    held, result = held.compute(), _computed(result, record)
-    samples = held[_DATA].rename(data.name)
+        held[_WHERE] = bare(data, labels.find("where", where), "where", data.dims)
+    in_data, in_result, shown = one_position(data, fit, record, position)
+    read = data.to_dataset(name=_DATA, promote_attrs=False).assign(held).isel(in_data).compute()
+    samples = read[_DATA].rename(data.name)
     if samples.ndim > 2 and len(record.inputs) > 1:
         raise ValueError(
-            f"Each fit is over {samples.ndim} dims, {samples.dims}; pictures show one or two. Draw a part of the "
+            f"Each fit is over {samples.ndim} dims, {samples.dims}; pictures show one or two. Draw a slice of the "
             "residuals: data - fit.modelfit.evaluate(data)."
         )
+    error = _over(samples, read[_SIGMA]) if _SIGMA in held else None
     used = np.isfinite(samples.values)
-    for one in coordinates_of(record, samples):
-        used &= one.notnull().broadcast_like(samples).transpose(*samples.dims).values
-    error = held[_SIGMA].broadcast_like(samples).transpose(*samples.dims) if _SIGMA in held else None
+    for one in coordinates(record, samples, {}):
+        used &= _over(samples, one.notnull()).values
     if error is not None:
         used &= np.isfinite(error.values) & (error.values > 0)
     if _WHERE in held:
-        used &= held[_WHERE].broadcast_like(samples).transpose(*samples.dims).values.astype(bool)
-    return OneFit(samples, result, record, at, error, used, model, beside.selected(held, data.dims))
+        used &= _over(samples, read[_WHERE]).values.astype(bool)
+    kept = fit[record.present(fit, "fit_status", "n_points", "reduced_chi2")]
+    result, here = kept.isel(in_result).compute(), instrument.at(data, in_data)
+    return OneFit(samples, result, record, shown, error, used, model, here)
 
 
-def labels_beside(obj: Any, data: xr.DataArray) -> Labels:
-    """What names in a call may stand for: coordinates of the data, and variables of its Dataset."""
-    beside = {str(n): v for n, v in plain(obj).data_vars.items()} if isinstance(obj, xr.Dataset) else {}
-    return Labels(data, {**data.coords, **beside})
+def _over(samples: xr.DataArray, array: xr.DataArray) -> xr.DataArray:
+    """An array over the dims of the samples, in their order."""
+    return array.broadcast_like(samples).transpose(*samples.dims)
+
+
+def known_names(obj: Any, data: xr.DataArray) -> Labels:
+    """What names in a call may mean: coordinates of the data, and variables of its Dataset."""
+    variables = {str(n): v for n, v in plain(obj).data_vars.items()} if isinstance(obj, xr.Dataset) else {}
+    return Labels(data, {**data.coords, **variables})
 
 
 def data_of(obj: Any, record: FitRecord) -> xr.DataArray:
     """The data of a fit: an array, or the variable of a Dataset that was fitted."""
-    obj = plain(obj)
-    if isinstance(obj, xr.DataArray):
-        return obj
-    if not isinstance(obj, xr.Dataset):
-        raise TypeError(f"The data is {a(obj)}; pass the DataArray or Dataset that was fitted.")
-    name = record.content["data"]
-    found = next((n for n in obj.data_vars if str(n) == name), None)
-    if found is None:
-        raise ValueError(
-            f"The fit was of {name!r}, and the Dataset has {listed(obj.data_vars)}. Pass the DataArray that was fitted."
-        )
-    return obj[found]
-
-
-def coordinates_of(record: FitRecord, data: xr.DataArray) -> list[xr.DataArray]:
-    """What each input of the model reads.
-
-    Raises
-    ------
-    ValueError
-        The data has no such coordinate.
-    """
-    try:
-        return coordinates(record, data, {})
-    except ValueError:
-        there = {str(n) for n in [*data.coords, *data.dims]}
-        missing = next((one for one in record.inputs if one["coordinate"] not in there), None)
-        if missing is None:
-            raise
-        raise ValueError(
-            f"The model's input {missing['name']!r} read the coordinate {missing['coordinate']!r}, which the data has "
-            f"not. Put it there: data.assign_coords({missing['coordinate']}=...)."
-        ) from None
-
-
-def _computed(result: xr.Dataset, record: FitRecord) -> xr.Dataset:
-    """What a picture tells of the fit, computed at once."""
-    names = [*record.names, *(f"{n}_stderr" for n in record.names), "fit_status", "n_points", "reduced_chi2"]
-    return result[[record.variable(n) for n in names if record.variable(n) in result]].compute()
-
-
-def _beside(held: xr.Dataset, argument: str, name: str, array: xr.DataArray) -> xr.Dataset:
-    """A companion of the data, matched by name."""
-    foreign = [d for d in array.dims if d not in held[_DATA].dims]
-    if foreign:
-        raise ValueError(
-            f"{argument} has dims {array.dims}, the data {held[_DATA].dims}: no dim {foreign[0]!r}. Select the same "
-            "position of both."
-        )
-    try:
-        bare = array.reset_coords(drop=True).rename(name)
-        return xr.merge([held, bare], join="exact", compat="override", combine_attrs="override")
-    except ValueError as error:
-        raise ValueError(
-            f"{argument} does not have the labels of the data. Use {argument}.reindex_like(data)."
-        ) from error
+    data = one_variable(obj, record)
+    if isinstance(data, xr.DataArray):
+        return data
+    raise ValueError(
+        f"The fit was of {record.content['data']!r}, and the Dataset has {listed(data.data_vars)}. Pass the DataArray "
+        "that was fitted."
+    )
 
 
 def _sigma(labels: Labels, sigma: Any) -> xr.DataArray:

@@ -15,7 +15,7 @@ from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.parameter_units.tables import own_tables
 from xr_modelfit.records.record import FitRecord, as_recorded, build_model
 from xr_modelfit.records.units import parameter_quantities
-from xr_modelfit.results.evaluation import matching, parameter_of
+from xr_modelfit.results.evaluation import matching
 from xr_modelfit.units.text import parse_unit
 from xr_modelfit.units.units import factor
 
@@ -25,7 +25,7 @@ __all__ = ["to_model"]
 def to_model(result: xr.Dataset, record: FitRecord, model: ModelArg | None = None) -> Model:
     """The astropy model of a fit; its parameters are arrays over the remaining dims, in order."""
     with as_recorded():
-        values = parameter_quantities([parameter_of(result, record, name) for name in record.names], record.units)
+        values = parameter_quantities([record.parameter(result, name) for name in record.names], record.units)
     if not _takes_units(record, values, model):
         values = [getattr(v, "value", v) for v in values]
     if model is not None:
@@ -34,7 +34,7 @@ def to_model(result: xr.Dataset, record: FitRecord, model: ModelArg | None = Non
         for name, value in zip(built.param_names, values, strict=True):
             unit = getattr(model, name).unit
             if unit is not None and isinstance(value, Quantity) and (times := factor(unit, value.unit)) is not None:
-                bounds = getattr(built, name).bounds  # the model's are in its own unit
+                bounds = getattr(built, name).bounds  # those of the model are in its own unit
                 getattr(built, name).bounds = tuple(None if b is None else b * times for b in bounds)
         return built
     built = own_tables(matching(build_model(record.content["model"], values), record))
@@ -45,7 +45,7 @@ def to_model(result: xr.Dataset, record: FitRecord, model: ModelArg | None = Non
 
 
 def _takes_units(record: FitRecord, values: Sequence[Any], model: ModelArg | None) -> bool:
-    """Whether the model can be evaluated with units on its parameters, as astropy's models can and many others not."""
+    """Whether the model can be evaluated with units on its parameters; many custom models cannot."""
     if record.units is None or not any(isinstance(v, Quantity) for v in values):
         return False
     if record.units["carried"]:
@@ -60,5 +60,5 @@ def _takes_units(record: FitRecord, values: Sequence[Any], model: ModelArg | Non
         with np.errstate(all="ignore"):
             given = tried(*inputs)
         return bool(Quantity(given).unit.is_equivalent(parse_unit(record.units["data"] or "1")))
-    except Exception:  # whatever a model says of units that it does not take
+    except Exception:  # the model does not take these units, and may raise anything
         return False

@@ -1,6 +1,6 @@
 """Where a model is evaluated: coordinates from data or by name, positions by label."""
 
-from __future__ import annotations  # astropy's Model has an | operator of its own
+from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ import xarray as xr
 from astropy.units import Quantity
 
 from xr_modelfit.labels.coords import require_same_index
-from xr_modelfit.messages import listed, suggestion
+from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.records.record import FitRecord, RecordError
 from xr_modelfit.units.text import write_unit
 from xr_modelfit.units.times import as_times
@@ -23,27 +23,27 @@ __all__ = [
     "labels_of",
     "one_variable",
     "require_same_positions",
+    "require_same_size",
     "shaped_like",
 ]
 
 Source = xr.DataArray | xr.Dataset
 
 
-def one_variable(data: Any, record: FitRecord) -> Source | None:
-    data = plain(data)
-    if data is None or isinstance(data, xr.DataArray):
-        return data
-    if not isinstance(data, xr.Dataset):
+def one_variable(obj: Any, record: FitRecord) -> Source:
+    """The variable that was fitted; an array, or a Dataset without that variable, is returned as it is."""
+    data = plain(obj)
+    if not isinstance(data, xr.DataArray | xr.Dataset):
         raise TypeError(
-            f"The coordinates come from a DataArray or Dataset, or are given by name; this is a "
-            f"{type(data).__name__}. Give them by name: {record.inputs[0]['coordinate']}=values."
+            f"The data is {a(data)}; pass the DataArray or Dataset that was fitted. To evaluate, coordinates may be "
+            f"given by name: {record.inputs[0]['coordinate']}=values."
         )
-    name = record.content["data"]
-    return data[name] if name in data.data_vars else data
+    name = None if isinstance(data, xr.DataArray) else _label(record.content["data"], data.data_vars)
+    return data if name is None else data[name]
 
 
 def coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]) -> list[xr.DataArray]:
-    """What each model input reads, from keywords or from the data."""
+    """The coordinate of each model input, from keywords or from the data."""
     known = {key for one in record.inputs for key in (one["coordinate"], one["name"])}
     unknown = [key for key in given if key not in known]
     if unknown:
@@ -54,10 +54,10 @@ def coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]
         )
     keys = [next((key for key in (one["coordinate"], one["name"]) if key in given), None) for one in record.inputs]
     unused = [key for key in given if key not in keys]
-    if unused:  # an input is called like the coordinate of another
+    if unused:  # an input has the name of the coordinate of another
         names = ", ".join(f"{one['coordinate']}=..." for one in record.inputs)
         raise ValueError(
-            f"{unused[0]!r} is given, but nothing is left that reads it: an input of the model is called like a "
+            f"{unused[0]!r} is given, but no input reads it: an input of the model has the name of a "
             f"coordinate that another reads. Give coordinates by their own names: {names}."
         )
     found = []
@@ -70,15 +70,18 @@ def coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]
         elif data is not None and (label := _label(name, data.dims)) is not None:
             found.append(xr.DataArray(np.arange(data.sizes[label], dtype=float), dims=[label]))
         else:
+            reads = f"The model's input {one['name']!r} read the coordinate {name!r}, which"
+            if data is None:
+                raise RecordError(f"{reads} is not there. Give it by name: {name}=values.")
             raise RecordError(
-                f"The model's input {one['name']!r} read the coordinate {name!r}, which is not there. "
-                f"Give it by name: {name}=values."
+                f"{reads} the data does not have. Put it there, data.assign_coords({name}=...), or evaluate at values "
+                f"given by name: {name}=values."
             )
     return found
 
 
-def _label(name: str, labels: Iterable[Hashable]) -> Hashable | None:
-    """The label that a record, which holds text, calls ``name``; it need not be text itself."""
+def _label(name: str | None, labels: Iterable[Hashable]) -> Hashable | None:
+    """The label whose text is ``name``; a record holds text, and labels may be anything."""
     return next((label for label in labels if str(label) == name), None)
 
 
@@ -101,41 +104,39 @@ def _given_coordinate(one: Mapping[str, Any], value: Any) -> xr.DataArray:
 
 
 def at_positions(parameter: xr.DataArray, data: Source) -> xr.DataArray:
-    """The parameter where the data is: by label, never by order."""
+    """The parameter at the positions of the data, matched by label and never by order."""
     for dim in parameter.dims:
         scalar = dim in data.coords and data.coords[dim].ndim == 0
-        if dim not in data.dims and not (scalar and dim in parameter.indexes):
-            continue
-        if dim not in parameter.indexes or (dim not in data.indexes and not scalar):
-            if dim in data.dims and data.sizes[dim] != parameter.sizes[dim]:
+        if dim in parameter.indexes and (scalar or dim in data.indexes):
+            if not scalar and parameter.indexes[dim].equals(data.indexes[dim]):
+                continue
+            try:
+                parameter = parameter.sel({dim: data.coords[dim]})
+            except KeyError:
                 raise ValueError(
-                    f"The data has {data.sizes[dim]} positions along {dim!r}, the result {parameter.sizes[dim]}, and "
-                    "there are no labels to match them by. Select the same positions of both."
-                )
-            continue
-        if not scalar and parameter.indexes[dim].equals(data.indexes[dim]):
-            continue
-        try:
-            parameter = parameter.sel({dim: data.coords[dim]})
-        except KeyError:
-            raise ValueError(
-                f"The data has labels along {dim!r} that the result has not. Evaluate where there are fits: "
-                f"data.sel({dim}=fit[{dim!r}])."
-            ) from None
+                    f"The data has labels along {dim!r} that the result has not. Evaluate where there are fits: "
+                    f"data.sel({dim}=fit[{dim!r}])."
+                ) from None
+        elif dim in data.dims:
+            require_same_size(data, "The data", parameter, "result", dim)
     return parameter
 
 
-def require_same_positions(parameter: xr.DataArray, inputs: Sequence[xr.DataArray]) -> None:
-    for array in inputs:
-        for dim in set(array.dims) & set(parameter.dims):
-            name = "A coordinate" if array.name is None else f"The coordinate {array.name!r}"
-            if array.sizes[dim] != parameter.sizes[dim]:
-                raise ValueError(
-                    f"{name} has {array.sizes[dim]} positions along {dim!r}, the result {parameter.sizes[dim]}. "
-                    "Select the same positions of both."
-                )
-            if dim in array.indexes and dim in parameter.indexes:
-                require_same_index(array.indexes[dim], parameter.indexes[dim], name, dim, "result")
+def require_same_positions(array: xr.DataArray, title: str, other: xr.DataArray, other_title: str) -> None:
+    """Refuse an array whose sizes or labels along shared dims differ from those of another."""
+    for dim in (d for d in array.dims if d in other.dims):
+        require_same_size(array, title, other, other_title, dim)
+        if dim in array.indexes and dim in other.indexes:
+            require_same_index(array.indexes[dim], other.indexes[dim], title, dim, other_title)
+
+
+def require_same_size(array: Source, title: str, other: Source, other_title: str, dim: Hashable) -> None:
+    """Refuse dims of different sizes, which cannot be matched."""
+    if array.sizes[dim] != other.sizes[dim]:
+        raise ValueError(
+            f"{title} has {array.sizes[dim]} positions along {dim!r}, the {other_title} {other.sizes[dim]}. "
+            "Select the same positions of both."
+        )
 
 
 def labels_of(
@@ -143,21 +144,19 @@ def labels_of(
 ) -> xr.Coordinates:
     """Coordinates of the values: those of the result, of the data, and of coordinates given by name."""
     merged = xr.Dataset()
-    for source in ([] if data is None else [data], inputs, [parameter]):
-        for array in source:
-            kept = array.coords.to_dataset()
-            kept = kept.drop_dims([d for d in kept.dims if d not in dims])
-            merged = merged.merge(kept.drop_vars([n for n in kept.variables if n in merged.variables]), join="override")
+    for one in (*([] if data is None else [data]), *inputs, parameter):
+        kept = one.coords.to_dataset()
+        kept = kept.drop_dims([d for d in kept.dims if d not in dims])
+        merged = merged.merge(kept.drop_vars([n for n in kept.variables if n in merged.variables]), join="override")
     return merged.coords
 
 
 def shaped_like(out: xr.DataArray, data: Source | None) -> xr.DataArray:
-    """With the data's pooled dims, in the data's order."""
+    """Values with the pooled dims of the data, in the order of its dims."""
     if not isinstance(data, xr.DataArray):
         return out
     pooled = {d: data.sizes[d] for d in data.dims if d not in out.dims}
     if pooled:
-        shape = {d: out.sizes.get(d, pooled.get(d)) for d in (*pooled, *out.dims)}
-        widened = xr.DataArray(out.variable.set_dims(shape), name=out.name)
-        out = widened.assign_coords(data.coords.to_dataset().drop_dims([]).coords).assign_coords(out.coords)
+        widened = xr.DataArray(out.variable.set_dims({**pooled, **out.sizes}), name=out.name)
+        out = widened.assign_coords(data.coords).assign_coords(out.coords)
     return out.transpose(*[d for d in data.dims if d in out.dims], ...)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.records.record import FitRecord, RecordError
+from xr_modelfit.records.record import FitRecord, RecordError, read_records
 from xr_modelfit.results.positions import label_text, labels_at, place_text
 from xr_modelfit.status import FitStatus
 
@@ -48,7 +48,8 @@ class FitReport:
         if self.at_bound[prefix]:
             lines.append(f"On a bound: {self._bounds(prefix)}.")
         if self.worst[prefix]:
-            lines.append("Largest reduced_chi2: " + ", ".join(_place(*one) for one in self.worst[prefix]) + ".")
+            worst = ", ".join(f"{value:.3g} ({place_text(labels)})" for labels, value in self.worst[prefix])
+            lines.append(f"Largest reduced_chi2: {worst}.")
         return "\n".join(lines)
 
     def _bounds(self, prefix: str) -> str:
@@ -84,27 +85,24 @@ class FitReport:
         return "".join(parts)
 
 
-def report_of(result: xr.Dataset, records: list[FitRecord], n_worst: int = 5) -> FitReport:
-    """Question each fit in ``result``; computes what is lazy, once."""
-    names = [name for r in records for name in _needed(result, r)]
+def report_of(result: xr.Dataset, n_worst: int) -> FitReport:
+    """How the fits of a result ended; computes what is lazy, once."""
+    if isinstance(n_worst, bool) or not isinstance(n_worst, int) or n_worst < 0:
+        raise ValueError(f"n_worst is {n_worst!r}; a whole number of 0 or more is needed.")
+    records = read_records(result)
+    names = [name for r in records for name in r.present(result, "fit_status", "reduced_chi2")]
     result = result[names].compute()
     counts, at_bound, worst = {}, {}, {}
     for record in records:
         status = result[record.variable("fit_status")]
         counts[record.prefix] = _counts(status.to_numpy())
-        at_bound[record.prefix] = _bounds(result, record)
+        at_bound[record.prefix] = _at_bound(result, record)
         worst[record.prefix] = _worst(result, record, n_worst)
     return FitReport(counts, at_bound, worst)
 
 
-def _needed(result: xr.Dataset, record: FitRecord) -> list[str]:
-    """Variables that the report reads; a result need not have kept more than the status."""
-    names = ["fit_status", "reduced_chi2", *record.names, *(f"{n}_stderr" for n in record.names)]
-    return [record.variable(n) for n in names if record.variable(n) in result]
-
-
-def _bounds(result: xr.Dataset, record: FitRecord) -> dict[str, int]:
-    """A parameter on its bound is the one that has a value and no error."""
+def _at_bound(result: xr.Dataset, record: FitRecord) -> dict[str, int]:
+    """Positions with each parameter on its bound: there it has a value but no error."""
     on_bound = result[record.variable("fit_status")] == int(FitStatus.CONVERGED_AT_BOUND)
     found = {}
     for name in record.names:
@@ -130,10 +128,6 @@ def _worst(result: xr.Dataset, record: FitRecord, n: int) -> list[tuple[dict[Has
     return found
 
 
-def _place(labels: Mapping[Hashable, Any], value: float) -> str:
-    return f"{value:.3g} ({place_text(labels)})"
-
-
 def summary(status: np.ndarray) -> str:
     """Failures per status on one line, the most frequent first; masked positions are no failures."""
     failed = {s: n for s, n in _counts(status).items() if s <= 0 and s != FitStatus.NO_DATA}
@@ -141,7 +135,7 @@ def summary(status: np.ndarray) -> str:
 
 
 def _counts(status: np.ndarray) -> dict[FitStatus, int]:
-    """Positions per status; a NaN, where a result was aligned to more positions, was never attempted."""
+    """Positions per status; NaN, where a result was aligned to more positions, counts as never attempted."""
     numbers = np.nan_to_num(np.asarray(status, dtype=float), nan=float(FitStatus.NOT_ATTEMPTED))
     codes, counts = np.unique(numbers, return_counts=True)
     unknown = [c for c in codes.tolist() if c not in set(FitStatus)]
@@ -166,7 +160,7 @@ def _headline(prefix: str, counts: Mapping[FitStatus, int]) -> str:
 
 
 def _percent(part: int, total: int) -> str:
-    """A share that reads 100 % only if it is all, and 0 % only if it is none."""
+    """A percentage: 100 % only for all, 0 % only for none."""
     share = 100 * part / total
     if 0 < part < total:
         share = min(max(share, 0.1), 99.9)

@@ -3,22 +3,13 @@
 import xarray as xr
 
 from xr_modelfit.messages import listed, suggestion
-from xr_modelfit.records.record import FitRecord, RecordError, read_records
-from xr_modelfit.results.report import FitReport, report_of
+from xr_modelfit.records.record import FitRecord, read_records
 
-__all__ = ["all_fits", "one_fit", "parameters_of", "succeeded"]
+__all__ = ["one_fit", "parameters_of", "succeeded"]
 
 
 def one_fit(result: xr.Dataset, name: str | None) -> FitRecord:
-    """The record of the fit called ``name`` (its prefix, or the variable fitted), or of the only one.
-
-    Raises
-    ------
-    RecordError
-        There is no record.
-    ValueError
-        There are several and none is named, or none bears the name.
-    """
+    """The record of the fit called ``name`` (its prefix, or the variable fitted), or of the only one."""
     records = read_records(result)
     titles = [r.prefix.removesuffix("_") or r.content["data"] or "" for r in records]
     if name is None:
@@ -37,33 +28,14 @@ def one_fit(result: xr.Dataset, name: str | None) -> FitRecord:
 
 def succeeded(result: xr.Dataset) -> xr.DataArray | xr.Dataset:
     """Where each fit succeeded."""
-    records = read_records(result)
-    ok = {r.variable("ok"): _without_attrs(result[r.variable("fit_status")] > 0) for r in records}
-    if len(ok) > 1:
-        return xr.Dataset(ok)
-    (one,) = ok.values()
-    return one.rename("ok")
-
-
-def _without_attrs(array: xr.DataArray) -> xr.DataArray:
-    array.attrs = {}  # xarray's drop_attrs takes the labels of stacked dims apart
-    return array
+    ok = {}
+    for record in read_records(result):
+        good = result[record.variable("fit_status")] > 0
+        good.attrs = {}  # xarray's drop_attrs breaks the labels of stacked dims
+        ok[record.variable("ok")] = good
+    return xr.Dataset(ok) if len(ok) > 1 else good.rename("ok")
 
 
 def parameters_of(result: xr.Dataset) -> xr.Dataset:
     """The parameters of every fit."""
-    names = [r.variable(n) for r in read_records(result) for n in r.names]
-    missing = [n for n in names if n not in result]
-    if missing:
-        raise RecordError(
-            f"The result has no variable {missing[0]!r}, which its record names; it has {listed(result.data_vars)}. "
-            "Keep the parameters of a fit together, under the names that the fit gave."
-        )
-    return result[names]
-
-
-def all_fits(result: xr.Dataset, n_worst: int) -> FitReport:
-    """How the fits ended, of every fit."""
-    if isinstance(n_worst, bool) or not isinstance(n_worst, int) or n_worst < 0:
-        raise ValueError(f"n_worst is {n_worst!r}; a whole number of 0 or more is needed.")
-    return report_of(result, read_records(result), n_worst)
+    return result[[r.parameter(result, n).name for r in read_records(result) for n in r.names]]

@@ -13,7 +13,7 @@ from astropy.modeling import Model
 
 from xr_modelfit.call.job import Job
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
-from xr_modelfit.records.model_record import state_by_value
+from xr_modelfit.records.model_digests import state_by_value
 from xr_modelfit.records.registry import digest_by_value
 
 __all__ = ["fingerprint", "untold"]
