@@ -7,7 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from xr_modelfit.accessor.accessor import ModelfitDataArray, ModelfitDataset
+from xr_modelfit.call.first_fits import CoarseStart
 from xr_modelfit.call.fitting import FitError, FitWarning, fit
+from xr_modelfit.estimates.registry import register_estimator
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.planning.plan import FitPlan
 from xr_modelfit.records.metadata import own_version
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchLSQFitter",
     "CalendarError",
+    "CoarseStart",
     "FitError",
     "FitPlan",
     "FitReport",
@@ -41,6 +44,7 @@ __all__ = [
     "fit",
     "from_fits",
     "from_nddata",
+    "register_estimator",
     "to_hdulist",
 ]
 

@@ -12,6 +12,7 @@ from astropy.modeling import Model
 from astropy.units import Quantity
 
 from xr_modelfit.call.earlier_results import named_starts
+from xr_modelfit.call.first_fits import asks_for_a_first_fit
 from xr_modelfit.call.options import FitOptions
 from xr_modelfit.call.start_requests import requests_of
 from xr_modelfit.messages import listed
@@ -49,7 +50,7 @@ def model_to_fit(options: FitOptions, dims: Iterable[Hashable] = ()) -> Model:
             f"model is {model!r}, a dim of the data. The model comes first: data.modelfit(model, {model!r})."
         )
     read = coords if isinstance(coords, Mapping) else {}
-    given = [one.values for one in requests_of(p0, dims)]
+    given = [None] if asks_for_a_first_fit(p0) else [one.values for one in requests_of(p0, dims)]
     starts = {n: start for p in given for n, start in _starts_by_name(p, options.bounds).items() if n not in read}
     found = as_model(model, starts)
     check_model(found)

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from astropy.modeling import Model
 
 from xr_modelfit.call.called_model import model_to_fit
 from xr_modelfit.call.diagnostics import folders_of_variables, make_folder
 from xr_modelfit.call.failures import FitWarning, tell_failures, tell_unwritten
+from xr_modelfit.call.first_fits import asks_for_a_first_fit, starts_of_first_fit
 from xr_modelfit.call.job import Job
 from xr_modelfit.call.lazy_results import remember
 from xr_modelfit.call.options import FitOptions, as_call, check_options
@@ -203,7 +205,7 @@ def jobs_of_call(obj: Any, options: FitOptions) -> list[Job]:
             raise ValueError(
                 f"data is {data!r}, but the object is a DataArray, which is the data itself. Leave it out."
             )
-        return [resolve(Labels(obj, {name: obj.coords[name] for name in obj.coords}), model, options, obj.attrs)]
+        return [_resolved(Labels(obj, {name: obj.coords[name] for name in obj.coords}), model, options, obj.attrs)]
     variables = {name: obj[name] for name in obj.variables}
     if data is not None:
         if not isinstance(data, Hashable):
@@ -213,11 +215,11 @@ def jobs_of_call(obj: Any, options: FitOptions) -> list[Job]:
                 f"data is {data!r}, but the Dataset's variables are {listed(obj.data_vars)}."
                 f"{suggestion(data, obj.data_vars)}"
             )
-        return [resolve(Labels(obj[data], variables), model, options, obj.attrs)]
+        return [_resolved(Labels(obj[data], variables), model, options, obj.attrs)]
     names = _variables_to_fit(obj, variables, options)
     folders = folders_of_variables(options.diagnostics_path, names)
     return [
-        resolve(
+        _resolved(
             Labels(obj[name], variables),
             model,
             replace(options, prefix=f"{options.prefix}{name}_", diagnostics_path=folder),
@@ -225,6 +227,20 @@ def jobs_of_call(obj: Any, options: FitOptions) -> list[Job]:
         )
         for name, folder in zip(names, folders, strict=True)
     ]
+
+
+def _resolved(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[Any, Any]) -> Job:
+    """The fit of one array, after a first fit where its starts come from one."""
+    if not asks_for_a_first_fit(options.p0):
+        return resolve(labels, model, options, attrs)
+    own = resolve(labels, model, replace(options, p0=None), attrs)  # a wrong call raises before anything is read
+    free = [name for name, free in zip(own.problem.names, own.problem.free, strict=True) if free]
+    starts = starts_of_first_fit(labels, model, options, free, _fit_of_labels)
+    return replace(resolve(labels, model, replace(options, p0=starts), attrs), options=options, adapted=True)
+
+
+def _fit_of_labels(labels: Labels, model: Model, options: FitOptions) -> xr.Dataset:
+    return _run(_resolved(labels, model, options, {}))
 
 
 def _variables_to_fit(ds: xr.Dataset, variables: Mapping[Any, xr.DataArray], options: FitOptions) -> list[Hashable]:

@@ -67,6 +67,8 @@ class Job:
         Where the model is evaluated instead of at the samples.
     estimators : tuple of Estimator or None
         One for each start of a fit; None where starts are given.
+    adapted : bool
+        Starts are found by another fit: one that is NaN or outside its bounds is no mistake.
     """
 
     data: xr.DataArray
@@ -84,6 +86,7 @@ class Job:
     diagnosis: Diagnosis | None = None
     nodes: Nodes | None = None
     estimators: tuple[Estimator | None, ...] = (None,)
+    adapted: bool = False
 
     @property
     def variables(self) -> list[xr.Variable]:
@@ -156,6 +159,7 @@ class Job:
             diagnosis=None if replayed else self.diagnosis,
             spreads=self.spreads,
             estimators=self.estimators,
+            adapted=self.adapted,
             several=frozenset(r for r, v in self.arrays.items() if START in v.dims),
         )
 

@@ -113,6 +113,10 @@ def _along_starts(one: StartRequest) -> list[StartRequest]:
 
 def described_starts(p0: Any, dims: Any = ()) -> dict[str, Any]:
     """What the record says of starts that the call does not give itself; nothing where it gives them."""
+    if isinstance(p0, str):
+        return {"starts": p0}
+    if hasattr(p0, "described"):
+        return {"starts": p0.described}
     told = [one.described for one in requests_of(p0, dims)]
     if not any(told):
         return {}

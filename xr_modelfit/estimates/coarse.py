@@ -8,7 +8,9 @@ import numpy as np
 
 from xr_modelfit.estimates.neighbours import filled
 
-__all__ = ["refined"]
+__all__ = ["refined", "rounded"]
+
+_PART = 8.0  # of a standard error, that starts are rounded to
 
 
 def refined(maps: np.ndarray, factors: Sequence[int], sizes: Sequence[int]) -> np.ndarray:
@@ -39,3 +41,20 @@ def refined(maps: np.ndarray, factors: Sequence[int], sizes: Sequence[int]) -> n
         below, above = np.take(out, low, axis), np.take(out, np.minimum(low + 1, last), axis)
         out = below + share * (above - below)
     return out
+
+
+def rounded(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Values to about an eighth of their standard error, a power of two.
+
+    The last bits of a mean depend on the order in which its samples are added. Starts must not: another start ends at
+    the same minimum, but not at the same bits.
+
+    Parameters
+    ----------
+    values, errors : ndarray, of equal shape
+        An error that is no positive number leaves its value as it is.
+    """
+    with np.errstate(all="ignore"):
+        step = np.exp2(np.floor(np.log2(errors / _PART)))
+        out = np.round(values / step) * step
+    return np.where(np.isfinite(out), out, values)

@@ -30,6 +30,8 @@ class Tables(NamedTuple):
 def tables_of(block: Block, task: BlockTask, problem: Problem, given: Samples, number: int) -> Tables:
     """Starts and bounds for one of the starts, those from the data estimated."""
     starts, low, high = block.starts_and_bounds(number)
+    if task.adapted:
+        starts = np.clip(np.where(np.isfinite(starts), starts, problem.start), low, high)
     estimator = task.estimators[number]
     if estimator is None:
         return Tables(starts, low, high)

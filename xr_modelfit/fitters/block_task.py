@@ -83,7 +83,8 @@ class BlockTask:
     ``label`` makes the task unlike any other: results of two calls never share a dask key.
     ``place`` is the user's function that the call was made in, if any (`quiet`). ``spreads`` make nodes, and
     their weights, of the arrays that they are for. ``estimators`` has one for each start of a fit, None where starts
-    are given; the arrays of starts that are ``several`` have an axis of starts last.
+    are given; the arrays of starts that are ``several`` have an axis of starts last. Starts that are ``adapted`` were
+    found by another fit: the model's own serves where they are NaN, and they are moved inside the bounds.
     """
 
     problem: Problem
@@ -104,6 +105,7 @@ class BlockTask:
     spreads: Mapping[Role, Spread | Products] = field(default_factory=dict)
     estimators: tuple[StartEstimator | None, ...] = (None,)
     several: frozenset[Role] = frozenset()
+    adapted: bool = False
 
     def n_core(self, role: Role) -> int:
         """How many of the last axes of an array belong to the samples of a fit."""
