@@ -85,6 +85,39 @@ class DataMethods:
         """
         return planning.plan(self._obj, require_model(model, options), dim, memory, dict(options))
 
+    def estimate(self, model: ModelArg | None = None, dim: DimArg = None, **options: Any) -> xr.Dataset:
+        """The start values that ``p0="estimate"`` would give, without a fit.
+
+        Parameters
+        ----------
+        model, dim
+            As in the call.
+        **options
+            Those of the call, see `xr_modelfit.fit`. ``p0`` may say which starts are meant: "mean", "coarse", a
+            function, or ``{"stddev": "estimate", "mean": map}``.
+
+        Returns
+        -------
+        xarray.Dataset
+            A map for each parameter, over the remaining dims, in the units of the result. It can be passed as ``p0``.
+            Lazy if any input is dask-backed.
+
+        Raises
+        ------
+        ValueError, TypeError
+            The call is wrong; nothing has been read.
+
+        Examples
+        --------
+        >>> from astropy.modeling.models import Gaussian1D
+        >>> from xr_modelfit import tutorial
+        >>> cube = tutorial.line_cube((6, 8))
+        >>> starts = cube.modelfit.estimate(Gaussian1D(), dim="velocity")
+        >>> list(starts.data_vars), starts["mean"].attrs["units"]
+        (['amplitude', 'mean', 'stddev'], 'm s-1')
+        """
+        return fitting.estimate(self._obj, require_model(model, options), dim, **options)
+
     def plot_fit(
         self,
         fit: xr.Dataset,

@@ -18,7 +18,7 @@ from xr_modelfit.labels.coords import Labels, fitted_dims
 from xr_modelfit.messages import listed, suggestion
 from xr_modelfit.models.expression import representatives, with_values
 
-__all__ = ["CoarseStart", "asks_for_a_first_fit", "starts_of_first_fit"]
+__all__ = ["CoarseStart", "asks_for_a_first_fit", "starts_of_first_fit", "with_numbers"]
 
 _DATA = "_modelfit_data"
 _FACTOR = 4  # positions in a cell along each dim
@@ -132,7 +132,7 @@ def starts_of_first_fit(labels: Labels, model: Model, options: FitOptions, free:
     data = small[_DATA].rename(labels.data.name).assign_attrs(labels.data.attrs)
     result = fit(
         Labels(data, {n: data.coords[n] for n in data.coords}),
-        _with_numbers(model),
+        with_numbers(model),
         replace(
             options, p0=first, bounds={n: (low[n], high[n]) for n in low} or None, data=None, where=None, prefix="",
             sigma=None, weights=None, absolute_sigma=None, min_points=None, covariance=False, keep_failed=False,
@@ -201,7 +201,7 @@ def _bounds(bounds: Any, over: Any, how: str) -> dict[str, Any]:
     return {n: reduced(p[number]) for n, p in pairs.items()}
 
 
-def _with_numbers(model: Model) -> Model:
+def with_numbers(model: Model) -> Model:
     """The model with one start for all positions, where it has a map of its own."""
     if all(np.size(getattr(model, name).value) == 1 for name in model.param_names):
         return model

@@ -25,7 +25,7 @@ from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.records.metadata import joined_history
 from xr_modelfit.units.units import plain
 
-__all__ = ["FitError", "FitWarning", "fit", "jobs_of_call"]
+__all__ = ["FitError", "FitWarning", "estimate", "fit", "fit_job", "jobs_of_call"]
 
 
 @as_call(FitOptions)
@@ -177,7 +177,7 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
     [2.0, 3.0]
     """
     jobs = jobs_of_call(obj, options)
-    results = [_run(job) for job in jobs]
+    results = [fit_job(job) for job in jobs]
     if options.data is not None or not isinstance(obj, xr.Dataset):
         return remember(results[0], jobs)
     if not results:
@@ -185,6 +185,13 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
     # All coordinates are those of the Dataset, so there is nothing to compare (or to compute).
     merged = xr.merge(results, compat="override", join="exact", combine_attrs="override")
     return remember(merged.assign_attrs(history=joined_history(results)), jobs)
+
+
+@as_call(FitOptions)
+def estimate(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
+    """See `accessor.data_methods.DataMethods.estimate`."""
+    options = replace(options, p0="estimate" if options.p0 is None else options.p0)
+    return xr.merge([job.starts() for job in jobs_of_call(obj, options)], compat="override", join="exact")
 
 
 def jobs_of_call(obj: Any, options: FitOptions) -> list[Job]:
@@ -240,7 +247,7 @@ def _resolved(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[
 
 
 def _fit_of_labels(labels: Labels, model: Model, options: FitOptions) -> xr.Dataset:
-    return _run(_resolved(labels, model, options, {}))
+    return fit_job(_resolved(labels, model, options, {}))
 
 
 def _variables_to_fit(ds: xr.Dataset, variables: Mapping[Any, xr.DataArray], options: FitOptions) -> list[Hashable]:
@@ -274,7 +281,7 @@ def _lacks(ds: xr.Dataset, dim: Any) -> bool:
     )
 
 
-def _run(job: Job) -> xr.Dataset:
+def fit_job(job: Job) -> xr.Dataset:
     """The result of one fit, and what is told of its failures."""
     options = job.options
     make_folder(job.diagnosis)

@@ -39,7 +39,7 @@ class FitOptions:
     sigma: Hashable | xr.DataArray | float | Quantity | None = None
     weights: Hashable | xr.DataArray | float | None = None
     absolute_sigma: bool | None = None
-    p0: Mapping[str, Any] | xr.Dataset | None = None
+    p0: Any = None
     bounds: Mapping[str, tuple[Any, Any]] | None = None
     fitter: Any = None
     fitter_kwargs: Mapping[str, Any] | None = None

@@ -84,7 +84,7 @@ class BlockTask:
     ``place`` is the user's function that the call was made in, if any (`quiet`). ``spreads`` make nodes, and
     their weights, of the arrays that they are for. ``estimators`` has one for each start of a fit, None where starts
     are given; the arrays of starts that are ``several`` have an axis of starts last. Starts that are ``adapted`` were
-    found by another fit: the model's own serves where they are NaN, and they are moved inside the bounds.
+    found by another fit: the model's own serves where the first is NaN, and they are moved inside the bounds.
     """
 
     problem: Problem

@@ -1,0 +1,1 @@
+"""Fits again, where a fit failed or stands out, from its neighbours or other starts."""

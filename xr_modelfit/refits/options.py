@@ -1,0 +1,72 @@
+"""The options of a call, as the record of its result tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import xarray as xr
+
+from xr_modelfit.call.first_fits import with_numbers
+from xr_modelfit.call.options import FitOptions
+from xr_modelfit.fitters.batch import BatchLSQFitter
+from xr_modelfit.foreign_words import refuse_foreign
+from xr_modelfit.models.function_models import ModelArg
+from xr_modelfit.records.record import FitRecord
+from xr_modelfit.records.registry import path_of
+from xr_modelfit.results.fitted_model import to_model
+
+__all__ = ["options_of"]
+
+_OWN = ("model", "dim", "p0", "where", "data", "prefix", "errors", "fit_info")
+
+
+def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, given: Mapping[str, Any]) -> FitOptions:
+    """The options for another fit of the same data; what the record does not hold must be ``given`` again.
+
+    Raises
+    ------
+    ValueError
+        The fit had weights, bins, a response or an astropy fitter, and these are not given.
+    TypeError
+        An option is not known.
+    """
+    refuse_foreign(given, [f.name for f in fields(FitOptions) if f.name not in _OWN])
+    told = record.content["options"]
+    _require(told.get("weighting"), ("sigma", "weights"), given, "was weighted by {}")
+    sampled = record.sampled or {}
+    _require("integrate" if sampled.get("bins") else None, ("integrate",), given, "took means over bins, {}")
+    _require("response" if sampled.get("response") else None, ("response",), given, "had an instrument, {}")
+    fitter = record.content["fitter"]
+    known: dict[str, Any] = {
+        "coords": {one["name"]: one["coordinate"] for one in record.inputs},
+        "absolute_sigma": told.get("absolute_sigma"),
+        "skipna": told.get("skipna", True),
+        "min_points": told.get("min_points"),
+        "keep_failed": told.get("keep_failed", False),
+        "pointwise": record.grid_dims is None,
+        "covariance": record.variable("covariance") in result,
+    }
+    times = [one["time"]["units"] for one in record.inputs if one.get("time") is not None]
+    if times:
+        known["time_units"] = times[0]
+    if fitter["class"] == path_of(BatchLSQFitter):
+        known["fitter"] = BatchLSQFitter(**fitter["keywords"])
+    else:
+        _require(fitter["class"].rpartition(":")[2], ("fitter",), given, "was made by {}")
+    return FitOptions(
+        with_numbers(to_model(result, record, model)),
+        record.content["fitted_dims"],
+        prefix=record.prefix,
+        errors="ignore",
+        **(known | dict(given)),
+    )
+
+
+def _require(what: str | None, names: tuple[str, ...], given: Mapping[str, Any], how: str) -> None:
+    if what is not None and not any(name in given for name in names):
+        needed = what if what in names else names[0]
+        raise ValueError(
+            f"The fit {how.format(what)}, which its record does not hold. Pass {needed}=..., as in the fit."
+        )
