@@ -65,7 +65,9 @@ class EvaluateBlock:
                     infinite = np.full((K, some.size), np.inf)
                     J = jacobian(problem, given, own[:, some], -infinite, infinite)
                     out[1][:, some] = np.sqrt(variance(J, C[:, :, some]))
-        return np.ascontiguousarray(out.T).reshape((*shape, *sizes, *([] if C is None else [2])))
+        if C is None:
+            return np.ascontiguousarray(out[0].T).reshape((*shape, *sizes))
+        return out.T.reshape((*shape, *sizes, 2))
 
     def _flattened(self, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray], tuple[int, ...]]:
         """Parameters (K, b), inputs (n, 1) or (n, b), and the shape of the fits."""
