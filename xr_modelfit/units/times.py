@@ -191,12 +191,16 @@ def _two_product(a: np.ndarray, b: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def as_times(value: Any) -> np.ndarray | None:
-    """Dates or durations of Python, pandas, numpy or cftime, or text, as an array; None if they are none of these."""
-    if isinstance(value, str | bytes):
-        return _dates_of_text(value)
+    """Dates or durations of Python, pandas, numpy or cftime, or text, as an array; None for anything else."""
     array = np.asarray(value)
     if array.dtype.kind in "US":
-        return _dates_of_text(array)
+        text = array.tolist()
+        try:
+            return np.array(text, dtype="datetime64")
+        except ValueError as error:
+            raise ValueError(
+                f"{text!r} is no date ({error}). Write dates like '2015-03-01' or '2015-03-01T12:00'."
+            ) from None
     if array.dtype.kind in "mM":
         generic = np.datetime_data(array.dtype)[0] == "generic"  # NaT alone
         return array.astype(f"{array.dtype.kind}8[s]") if generic else array
@@ -208,15 +212,6 @@ def as_times(value: Any) -> np.ndarray | None:
     if not all(isinstance(v, np.datetime64 | np.timedelta64) for v in flat):
         return None
     return np.array(flat).reshape(array.shape)
-
-
-def _dates_of_text(text: Any) -> np.ndarray:
-    try:
-        return np.array(text, dtype="datetime64")
-    except ValueError as error:
-        raise ValueError(
-            f"{text!r} is no date ({error}). Write dates like '2015-03-01' or '2015-03-01T12:00'."
-        ) from None
 
 
 def _as_numpy(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +33,7 @@ __all__ = [
 
 _KELVINS = {"deg_C": u.K, "deg_F": u.K * (5 / 9)}
 _OTHER_QUANTITY = re.compile(r"\b(variance|standard_deviation|range|sum|sum_of_squares)\b")  # in cell_methods
+_NOT_CONVERTED = (u.UnitConversionError, TypeError)
 _TEMPERATURES = ("tas", "tasmin", "tasmax", "t2m", "sst", "tos")
 
 
@@ -139,16 +141,13 @@ def factor(old: UnitBase, new: UnitBase) -> float | None:
     """The factor that converts numbers in ``old`` to ``new``; None if there is none."""
     if old == new:
         return 1.0
-    try:
+    with suppress(*_NOT_CONVERTED):
         return float(old.to(new, 1.0))
-    except (u.UnitConversionError, TypeError):
-        pass
     if any(unit.decompose().powers == [1] for unit in (old, new)):
         return None  # a temperature scale, with its zero point
-    try:  # per metre or per day, a degree Celsius is a kelvin: there is no zero point left
+    with suppress(*_NOT_CONVERTED):  # per metre or per day, a degree Celsius is a kelvin: there is no zero point left
         return float(_of_differences(old).to(_of_differences(new), 1.0))
-    except (u.UnitConversionError, TypeError):
-        return None
+    return None
 
 
 def _of_differences(unit: UnitBase) -> UnitBase:
@@ -198,17 +197,14 @@ def conversion(old: UnitBase, new: UnitBase, equivalencies: Any = None, differen
     times = factor(old, new)
     if times is not None:
         return Conversion(old, new, times)
-    try:
+    with suppress(*_NOT_CONVERTED):
         zero, large = (float(old.to(new, v, equivalencies=u.temperature())) for v in (0.0, 1e4))
         times = round((large - zero) / 1e4, 12)  # the offset's rounding is no part of the factor
         return Conversion(old, new, times, 0.0 if difference else zero)
-    except (u.UnitConversionError, TypeError):
-        pass
-    try:
+    with suppress(*_NOT_CONVERTED):
         old.to(new, 1.0, equivalencies=equivalencies or [])
-    except (u.UnitConversionError, TypeError):
-        return None
-    return Conversion(old, new, equivalencies=equivalencies)
+        return Conversion(old, new, equivalencies=equivalencies)
+    return None
 
 
 def required_conversion(
