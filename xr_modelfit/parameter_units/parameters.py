@@ -119,7 +119,7 @@ class ParameterUnit:
 
     def _relabelled(self, unit: UnitBase) -> str:
         """What to do if the unit in the attrs of the data is wrong."""
-        if self.data is None or self.inner is None:
+        if self.data is None or self.inner is None or not isinstance(unit, UnitBase):  # but a magnitude of something
             return ""
         right = self.data[0] * (unit / self.inner) ** (1 / self.data[1])
         return (

@@ -18,7 +18,7 @@ _YEARS = {"yr": Fraction(1), "kyr": Fraction(1000), "Myr": Fraction(1_000_000), 
 
 def refuse_years(what: str, unit: UnitBase, inner: UnitBase | None, calendar: str | None) -> None:
     """Raise CalendarError if converting ``unit`` to ``inner`` takes a year that is not that of the calendar."""
-    if calendar not in _DAYS:
+    if calendar not in _DAYS or not isinstance(unit, UnitBase):  # but a magnitude of something
         return
     there = {} if inner is None else _years(inner)
     name = next((name for name, power in _years(unit).items() if power != there.get(name, 0)), None)

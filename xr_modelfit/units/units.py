@@ -141,6 +141,8 @@ def factor(old: UnitBase, new: UnitBase) -> float | None:
     """The factor that converts numbers in ``old`` to ``new``; None if there is none."""
     if old == new:
         return 1.0
+    if not (isinstance(old, UnitBase) and isinstance(new, UnitBase)):
+        return None  # magnitudes of something are logarithms
     with suppress(*_NOT_CONVERTED):
         return float(old.to(new, 1.0))
     if any(unit.decompose().powers == [1] for unit in (old, new)):
@@ -197,6 +199,8 @@ def conversion(old: UnitBase, new: UnitBase, equivalencies: Any = None, differen
     times = factor(old, new)
     if times is not None:
         return Conversion(old, new, times)
+    if not (isinstance(old, UnitBase) and isinstance(new, UnitBase)):
+        return None
     with suppress(*_NOT_CONVERTED):
         zero, large = (float(old.to(new, v, equivalencies=u.temperature())) for v in (0.0, 1e4))
         times = round((large - zero) / 1e4, 12)  # the offset's rounding is no part of the factor
