@@ -161,15 +161,13 @@ class _Parser:
 
     def _power(self, number: str | None) -> Fraction:
         found = _POWER.match(self.plain, self.at)
-        kind = found and found.lastgroup
-        if (
-            found is None
-            or kind is None
-            or (number and (kind == "fraction" or (kind == "attached" and number != "10")))
-        ):
-            return Fraction(1)  # of numbers, only 10-20 is a power, by FITS and UDUNITS
+        of_number = (
+            ("plain", "inner", "attached") if number == "10" else ("plain", "inner")
+        )  # 10-20, by FITS and UDUNITS
+        if found is None or (number and found.lastgroup not in of_number):
+            return Fraction(1)
         self.at = found.end()
-        top, _, bottom = found[kind].partition("/")
+        top, _, bottom = found[found.lastgroup or 0].partition("/")
         return (Fraction(top) / Fraction(bottom or 1)).limit_denominator(1000)
 
 
