@@ -26,12 +26,12 @@ from xr_modelfit.parameter_units.parameters import (
     ParameterUnit,
     UnitSystem,
     numbered,
-    told_by_labels,
     unit_groups,
+    units_by_labels,
     units_of,
     with_angle,
 )
-from xr_modelfit.parameter_units.trial import Probe, input_unit, tried
+from xr_modelfit.parameter_units.trial import Probe, input_unit, units_by_trial
 from xr_modelfit.units.calendar_years import refuse_years
 from xr_modelfit.units.text import write_unit
 from xr_modelfit.units.units import Conversion, Measure, conversion, factor
@@ -103,7 +103,7 @@ class Carried:
     def _labels(self) -> tuple[ParameterUnit, ...]:
         """The parameters' units by those of data and coordinates; without a label, these are pure numbers."""
         inputs = [replace(one, measure=_labelled(one.measure)) for one in self.read]
-        return told_by_labels(self.names, self.exponents, inputs, self.groups, self.values, self.units)
+        return units_by_labels(self.names, self.exponents, inputs, self.groups, self.values, self.units)
 
     def _inner(self) -> list[UnitBase | None]:
         """The unit of each parameter inside the fit; None if it is not known."""
@@ -203,7 +203,7 @@ class Carried:
     def _tried(self, probe: Probe) -> UnitSystem | None:
         """The units in which plain numbers give what astropy's Quantities do; None if there are none."""
         told = [self._equivalencies_of(i) for i in range(len(self.inputs))]
-        found = tried(self.model, self.inputs, self.values.read(), told, probe)
+        found = units_by_trial(self.model, self.inputs, self.values.read(), told, probe)
         if found is None:
             return None
         self.read, self.converted, self.data = found.inputs, found.converted, found.data

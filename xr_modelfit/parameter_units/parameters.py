@@ -28,8 +28,8 @@ __all__ = [
     "ParameterUnit",
     "UnitSystem",
     "numbered",
-    "told_by_labels",
     "unit_groups",
+    "units_by_labels",
     "units_of",
     "with_angle",
 ]
@@ -203,7 +203,7 @@ def units_of(inputs: Sequence[ModelInput], measure: Measure, given: Given) -> Un
     return Units(measure.unit, units, tuple(unit_groups(inputs)), tuple(spellings), tuple(given.items()), times)
 
 
-def told_by_labels(
+def units_by_labels(
     names: Sequence[str],
     exponents: Sequence[Dimension | None],
     inputs: Sequence[ModelInput],
@@ -214,7 +214,7 @@ def told_by_labels(
     """Units of parameters from those of data and coordinates, and those that were given for other parameters."""
     measures = _measures_of_groups(inputs, groups)
     return tuple(
-        ParameterUnit(name) if one is None else _told(name, one, measure, measures, inputs, groups, given)
+        ParameterUnit(name) if one is None else _unit_by_labels(name, one, measure, measures, inputs, groups, given)
         for name, one in zip(names, exponents, strict=True)
     )
 
@@ -229,7 +229,7 @@ def _measures_of_groups(inputs: Sequence[ModelInput], groups: Sequence[int]) -> 
     return found
 
 
-def _told(
+def _unit_by_labels(
     name: str,
     one: Dimension,
     measure: Measure,

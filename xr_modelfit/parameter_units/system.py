@@ -17,7 +17,7 @@ from xr_modelfit.messages import listed
 from xr_modelfit.models.expression import leaves, result_names
 from xr_modelfit.parameter_units.carried import Carried
 from xr_modelfit.parameter_units.dimensions import Dimensions, dimensions
-from xr_modelfit.parameter_units.parameters import Given, ParameterUnit, UnitSystem, told_by_labels, units_of
+from xr_modelfit.parameter_units.parameters import Given, ParameterUnit, UnitSystem, units_by_labels, units_of
 from xr_modelfit.parameter_units.table_units import TablePlan, table_plans
 from xr_modelfit.parameter_units.tables import has_units
 from xr_modelfit.parameter_units.trial import Probe
@@ -90,14 +90,14 @@ def _resolve_units(
         return UnitSystem(inputs, measure, tuple(ParameterUnit(n) for n in names))
     found = dimensions(model, units_of(inputs, measure, given))
     _require_like(names, found, inputs, measure, given)
-    return UnitSystem(inputs, measure, told_by_labels(names, found.each, inputs, found.groups, measure, given))
+    return UnitSystem(inputs, measure, units_by_labels(names, found.each, inputs, found.groups, measure, given))
 
 
 def _require_like(
     names: Sequence[str], found: Dimensions, inputs: Sequence[ModelInput], measure: Measure, given: Given
 ) -> None:
     """Refuse a unit for what a factor such as 86400 leaves open, if no factor makes it fit."""
-    like = told_by_labels(names, found.like, inputs, found.groups, measure, given)
+    like = units_by_labels(names, found.like, inputs, found.groups, measure, given)
     for j, unit in given.items():
         one, expected = found.each[j], like[j].inner
         set_here = one is not None and one.given == ((j, Fraction(1)),)

@@ -17,7 +17,7 @@ from xr_modelfit.models.expression import evaluate_tree, scalar_model, with_valu
 from xr_modelfit.units.text import write_unit
 from xr_modelfit.units.units import Conversion, Measure, conversion
 
-__all__ = ["Trial", "input_unit", "tried"]
+__all__ = ["Trial", "input_unit", "units_by_trial"]
 
 Probe = Callable[[], Sequence[np.ndarray]]
 
@@ -31,29 +31,29 @@ class Trial(NamedTuple):
     data: Conversion | None  # of the samples
 
 
-def tried(
-    model: Model, inputs: Sequence[ModelInput], output: UnitBase, told: Sequence[Any], probe: Probe
+def units_by_trial(
+    model: Model, inputs: Sequence[ModelInput], output: UnitBase, equivalencies: Sequence[Any], probe: Probe
 ) -> Trial | None:
     """The units in which plain numbers give what Quantities do; None if none are found.
 
-    ``output`` is the unit of the data, ``told`` has the equivalencies of each input or None, and ``probe`` gives
-    coordinates to try the model on.
+    ``output`` is the unit of the data; ``equivalencies`` are those of each input, or None; ``probe`` gives coordinates
+    to try the model on.
     """
-    own = _tried(model, inputs, output, told, probe, si=False)
-    return own or _tried(model, inputs, output, told, probe, si=True)
+    own = _units_by_trial(model, inputs, output, equivalencies, probe, si=False)
+    return own or _units_by_trial(model, inputs, output, equivalencies, probe, si=True)
 
 
 def input_unit(model: Model, i: int) -> UnitBase | None:
     """The unit that the model takes for an input, according to astropy."""
     try:
-        told = (model.input_units or {}).get(model.inputs[i])
-        return None if told is None else u.Unit(told)
+        unit = (model.input_units or {}).get(model.inputs[i])
+        return None if unit is None else u.Unit(unit)
     except (KeyError, TypeError, ValueError):  # astropy takes any annotation of an argument for a unit
         return None
 
 
-def _tried(
-    model: Model, inputs: Sequence[ModelInput], output: UnitBase, told: Sequence[Any], probe: Probe, si: bool
+def _units_by_trial(
+    model: Model, inputs: Sequence[ModelInput], output: UnitBase, equivalencies: Sequence[Any], probe: Probe, si: bool
 ) -> Trial | None:
     carried = [getattr(model, name).unit for name in model.param_names]
     inner = [_coherent(unit) if si and unit is not None else unit for unit in carried]
@@ -63,7 +63,7 @@ def _tried(
         old = one.measure.unit or u.dimensionless_unscaled
         wanted = input_unit(model, i) or old
         wanted = _coherent(wanted) if si else wanted
-        how = conversion(old, wanted, told[i], one.measure.difference)
+        how = conversion(old, wanted, equivalencies[i], one.measure.difference)
         if how is None:
             return None
         at.append(how.apply(xr.Variable(["n"], x)).values * wanted)
