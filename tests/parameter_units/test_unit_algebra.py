@@ -376,6 +376,17 @@ def test_two_inputs() -> None:
     assert found(surface, KM_S) == [powers(text) for text in right]
 
 
+@pytest.mark.parametrize("spelled", [("m", "m", "s"), ("m", "metre", "s"), ("s", "m", "s"), ("m", "s", "s")])
+def test_three_inputs_of_which_two_share_a_unit(spelled: tuple[str, str, str]) -> None:
+    rng = np.random.default_rng(0)
+    coords = {name: ("n", rng.normal(size=20), {"units": unit}) for name, unit in zip("xyz", spelled, strict=True)}
+    data = xr.DataArray(rng.normal(size=20), dims="n", coords=coords, attrs={"units": "K"})
+    plane = custom_model(lambda x, y, z, a=1.0, b=1.0, c=1.0: a * x + b * y + c * z)()
+    result = data.modelfit(plane, dim="n", coords={name: name for name in "xyz"})
+    for parameter, unit in zip("abc", spelled, strict=True):
+        assert result[parameter].attrs["units"] in (f"K {unit}-1", f"K {unit.replace('metre', 'm')}-1")
+
+
 def test_relations_between_units_are_no_contradictions() -> None:
     """Data in km2 over km: a square is data."""
     model = custom_model(lambda x, a=1.0: a + x**2)()
@@ -491,6 +502,21 @@ def test_a_given_unit_that_can_be_converted_is_converted(formula: str) -> None:
     for start in (20 * u.ABmag, 1 * u.dex(u.cm / u.s**2)):
         with pytest.raises(ValueError, match=r"p0\['a'\] is in"):
             data.modelfit(model(), dim="x", p0={"a": start})
+
+
+@pytest.mark.parametrize("start", [20 * u.ABmag, 1 * u.dex(u.Jy)], ids=str)
+def test_a_magnitude_of_the_data_is_refused(start: u.Quantity) -> None:
+    """It is a logarithm of the data's unit, and no multiple: 20 mag(AB) is 36 uJy by definition, and not 29 kJy."""
+    assert (20 * u.ABmag).to_value(u.uJy) == pytest.approx(36.3, rel=1e-3)
+    data = labelled(np.exp(-0.5 * (X - 5) ** 2), units="Jy")
+    for options in ({"p0": {"amplitude": start}}, {"bounds": {"amplitude": (start, None)}}):
+        with pytest.raises(
+            ValueError, match=r"'amplitude'\].* is in '(mag\(AB\)|dex\(Jy\))', which cannot be converted to 'Jy'"
+        ):
+            data.modelfit(M.Gaussian1D(1, 5, 1), dim="x", **options)
+    warm = labelled(X, units="degC", x="d")
+    with pytest.raises(ValueError, match="cannot be converted to 'degC d-1'"):
+        warm.modelfit(M.Linear1D(), dim="x", p0={"slope": start})
 
 
 def test_a_given_unit_that_the_expression_forbids() -> None:

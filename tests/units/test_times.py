@@ -1486,6 +1486,24 @@ def test_long_daily_series_without_leap_days(shared_data: Path) -> None:
         np.testing.assert_array_equal(lazy[name].values, result[f"tasmax_{name}"].values)
 
 
+def test_a_date_is_no_start_for_a_latitude() -> None:
+    """Beside a time, a second input keeps its own unit: a date or a duration for its parameters is refused."""
+
+    def hill(t: Any, y: Any, t0: float = 10961.0, y0: float = 3.2, width: float = 2.0, height: float = 1.5) -> Any:
+        return np.exp(-0.5 * ((t - t0) / width) ** 2 - 0.5 * ((y - y0) / height) ** 2)
+
+    coords = {"t": pd.date_range("2000-01-01", periods=9), "y": ("y", np.arange(7.0), {"units": "degrees_north"})}
+    t, y = np.meshgrid(10957.0 + np.arange(9.0), np.arange(7.0), indexing="ij")
+    data = xr.DataArray(hill(t, y, 10961.0, 3.0, 2.0, 1.0), dims=("t", "y"), coords=coords, attrs={"units": "1"})
+    model = custom_model(hill)()
+    for name, value in (("y0", np.datetime64("1970-01-04")), ("height", np.timedelta64(2, "D"))):
+        with pytest.raises(TypeError, match=rf"p0\['{name}'\] holds times, but '{name}' is no time"):
+            data.modelfit(model, dim=("t", "y"), p0={name: value})
+    starts = {"t0": np.datetime64("2000-01-05"), "width": np.timedelta64(3, "D")}
+    result = data.modelfit(model, dim=("t", "y"), p0=starts)
+    np.testing.assert_allclose([result[name] for name in result.modelfit.params], [10961, 3, 2, 1], rtol=1e-6)
+
+
 def test_odd_unit_strings_of_fire_weather(shared_data: Path) -> None:
     """A year of days with gaps; units "C", "mm/day", "km/h", "%" and the empty string are kept as they are."""
     pytest.importorskip("netCDF4")

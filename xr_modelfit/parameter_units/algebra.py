@@ -17,9 +17,10 @@ the first kind that contradict each other are left out, with all that follows fr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from typing import NamedTuple
 
 from xr_modelfit.parameter_units.linear_forms import Form, Symbol, System, consistent, multiple, plus
@@ -43,10 +44,9 @@ OUTPUT: Symbol = ("output",)
 ANGLE: Symbol = ("angle",)  # a pure number that may be given in degrees
 KNOWN = (OUTPUT[0], ANGLE[0], INPUT, GIVEN)
 _ONE = Fraction(1)
-_LIKE_ITS_ARGUMENTS = {"add", "subtract", "minimum", "maximum", "hypot", "negative", "absolute"}
-_LIKE_ITS_ARGUMENTS |= {"floor", "ceil", "rint", "trunc", "where"}
 _PURE = set(TRUTHS) | {"sign", "arctan2", "pure"}
-_ALIKE = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "arctan2"} | _LIKE_ITS_ARGUMENTS
+_ALIKE = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "minimum", "maximum", "where"}
+_ALIKE |= {"add", "subtract", "negative", "absolute", "hypot", "arctan2", "floor", "ceil", "rint", "trunc"}
 _TABLE = "table"
 _WAVES = {"sin", "cos", "tan"}
 _ANGLES = {"arcsin", "arccos", "arctan"}
@@ -56,47 +56,30 @@ _OF_TIMES |= {365.24219, 365.242199, 365.25, 366.0, 30.0, 30.4, 30.44, 30.4375, 
 
 
 class Contradiction(NamedTuple):
-    """What is at odds: an operation, and the dimensions of its two sides."""
+    """An operation, and the dimensions of its two sides, which should be equal."""
 
     op: str
     sides: tuple[Form, Form]
 
 
 class _Demand(NamedTuple):
-    """A function that takes a pure number: its node, its argument's, the dimension of that, the symbol of its value."""
+    """A function that takes a pure number."""
 
     node: int
-    taken: int
-    argument: Form
-    value: Symbol | None
-    of_inputs: bool  # what it takes does not follow from parameters alone
-    angle: bool
-
-    @property
-    def equation(self) -> Form:
-        """That what it takes is a pure number, or an angle."""
-        return plus(self.argument, {ANGLE: _ONE}, -1) if self.angle else self.argument
+    taken: int  # the node of its argument
+    equation: Form  # its argument is a pure number, or an angle
+    value: Symbol | None  # stands for the dimension of its value
+    of_inputs: bool  # its argument depends on inputs
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What an expression says of its parameters.
+    """What an expression says about its parameters."""
 
-    Parameters
-    ----------
-    dimensions : tuple of Form or None
-        Of each parameter by known symbols, None where it is open.
-    contradictions : tuple of Contradiction
-    angles : frozenset of int
-        Parameters that are the argument of a wave by themselves.
-    converts : bool
-        A factor may be there to change a unit of time, so that what it multiplies is open.
-    """
-
-    dimensions: tuple[Form | None, ...]
+    dimensions: tuple[Form | None, ...]  # of each parameter in known symbols, None if it is open
     contradictions: tuple[Contradiction, ...] = ()
-    angles: frozenset[int] = frozenset()
-    converts: bool = False
+    angles: frozenset[int] = frozenset()  # parameters that are the whole argument of a wave
+    converts: bool = False  # a factor may change a unit of time, so that what it multiplies is open
 
 
 def analysed(
@@ -111,43 +94,30 @@ def analysed(
     times: bool = False,
     values_pure: bool = False,
 ) -> Analysis:
-    """Dimensions of the parameters of an expression.
+    """Dimensions of the parameters of an expression whose value is the node ``root``.
 
-    Parameters
-    ----------
-    graph : Graph
-    root : int
-        The node of the value.
-    n_parameters : int
-    inputs : sequence of Symbol
-        Of each input; the same for inputs in the same unit.
-    is_zero : callable, optional
-        Whether a form of known symbols is that of a pure number.
-    ties : dict of int to int, optional
-        Nodes of the tied parameters.
-    preferred : sequence of (int, Form)
-        What else is said of parameters, in the order in which it is believed: where it leaves no contradiction.
-    times : bool
-        An input is a time.
-    values_pure : bool
-        Functions give pure numbers also of what is no pure number by itself: ``np.exp(-x / 10)``.
+    ``inputs`` has a symbol for each input, the same for inputs in the same unit. ``is_zero`` says whether a form of
+    known symbols is a pure number. ``ties`` are the nodes of tied parameters. ``preferred`` is what else is said about
+    parameters, the most reliable first; it is used if the expression does not contradict it. ``times``: an input is a
+    time. ``values_pure``: exponentials are pure numbers even if their argument is not: ``np.exp(-x / 10)``.
     """
-    nodes = graph.needed([root, *(ties or {}).values()])
     if graph.value(root) is not None:  # a number, whatever the parameters are
         return Analysis((None,) * n_parameters)
     contradictions: list[Contradiction] = []
     doubtful: set[Symbol] = set()
     broken: set[int] = set()
+    make = partial(System, KNOWN, is_zero)
     while True:
-        reading = _Reading(graph, inputs, times, frozenset(broken)).of(nodes, root)
-        system, found = consistent(lambda: System(KNOWN, is_zero), reading.pure, reading.same)
-        contradictions += [_told(reading, root, names) for names in found]
-        doubtful |= _doubtful(reading, root, system, found)
-        new = {int(str(name[1])) for names in found for name in names if name[0] in _ALIKE} - broken
+        reading = _Reading(graph, root, inputs, times, frozenset(broken))
+        reading.read([root, *(ties or {}).values()])
+        system, found = consistent(make, reading.pure, reading.same)
+        contradictions += [_contradiction(reading, names) for names in found]
+        doubtful |= _doubtful(reading, system, found)
+        new = {name[1] for names in found for name in names if name[0] in _ALIKE} - broken
         if not new:
             break
-        broken |= new  # a sum of what does not go together may be anything
-    system = _solved(reading, is_zero, ties or {})
+        broken |= new  # a sum of unlike terms may be anything
+    system = _solved(make, reading, ties or {})
     for demand in reading.demands if values_pure else ():
         if demand.value is not None:
             system.add_if_allowed({demand.value: _ONE})
@@ -162,16 +132,12 @@ def analysed(
     )
 
 
-def _solved(reading: _Reading, is_zero: Callable[[Form], bool], ties: Mapping[int, int]) -> System:
-    """What follows from all equations that contradict none before them."""
-
-    def make() -> System:
-        return System(KNOWN, is_zero)
-
+def _solved(make: Callable[[], System], reading: _Reading, ties: Mapping[int, int]) -> System:
+    """What follows from all equations that contradict no equation before them."""
     first = _with_pure_numbers(make, reading, [*reading.pure, *reading.same], frozenset())
     missed = [d for d in reading.demands if not first.add_if_allowed(d.equation)]
     hidden = frozenset(d.node for d in missed)
-    # Once more: where a constant of the formula makes a pure number of an input, it has the unit that it takes.
+    # Once more: a constant of the formula that makes a pure number of an input has the unit for that.
     free = set(reading.graph.needed(d.taken for d in missed))
     certain = [one for one in (*reading.pure, *reading.same) if not (one[0][0] == "number" and one[0][1] in free)]
     certain += [(("taken", d.node, d.taken), d.equation) for d in missed]
@@ -195,7 +161,7 @@ def _solved(reading: _Reading, is_zero: Callable[[Form], bool], ties: Mapping[in
 def _with_pure_numbers(
     make: Callable[[], System], reading: _Reading, certain: Sequence[tuple[Symbol, Form]], hidden: frozenset[int]
 ) -> System:
-    """The system of equations, in which numbers are pure; of numbers that cannot all be, none is."""
+    """The system of equations in which numbers are pure; of numbers that cannot all be pure, none is."""
     system = make()
     for name, form in certain:
         system.add(form, name)
@@ -206,42 +172,43 @@ def _with_pure_numbers(
 
 
 def _is_made_of(form: Form, values: frozenset[int]) -> bool:
-    """Whether a form has the value of one of some functions in it."""
+    """Whether a form contains the value of one of some functions."""
     return any(symbol[0] == "value" and symbol[1] in values for symbol in form)
 
 
-def _doubtful(reading: _Reading, root: int, system: System, found: Sequence[Sequence[Symbol]]) -> set[Symbol]:
-    """The parameters that contradictory equations speak of; where the value is at odds, those that are its terms."""
+def _doubtful(reading: _Reading, system: System, found: Sequence[Sequence[Symbol]]) -> set[Symbol]:
+    """The parameters in contradictory equations; if one is that of the output, also those that are terms of it."""
     names = {name for one in found for name in one}
     symbols = {symbol for name, form in reading.same if name in names for symbol in form}
-    if ("output", root) in names:
-        value = system.left(reading.forms[root])
+    if ("output", reading.root) in names:
+        value = system.left(reading.forms[reading.root])
         parameters = [symbol for form in reading.forms.values() for symbol in form if symbol[0] == PARAMETER]
         symbols |= {symbol for symbol in parameters if system.left({symbol: _ONE}) == value}
     return symbols
 
 
-def _told(reading: _Reading, root: int, names: Sequence[Symbol]) -> Contradiction:
-    """The last of some equations that are at odds, with what each of its sides is by the others."""
+def _contradiction(reading: _Reading, names: Sequence[Symbol]) -> Contradiction:
+    """The last of some contradictory equations, with the dimension of each side by the others."""
     *others, last = [(name, form) for name, form in reading.same if name in names]
     system = System(KNOWN)
     for name, form in (*reading.pure, *others):
         system.add(form, name)
     if last[0][0] == "output":
-        return Contradiction("output", (system.left(reading.forms[root]), {OUTPUT: _ONE}))
-    op, *arguments = reading.graph.nodes[int(str(last[0][1]))]
+        return Contradiction("output", (system.left(reading.forms[reading.root]), {OUTPUT: _ONE}))
+    op, *arguments = reading.graph.nodes[last[0][1]]
     sides = [system.left(reading.forms[a]) for a in arguments[op == "where" :] if a in reading.forms]
     return Contradiction(op, (sides[0], sides[-1]))
 
 
 @dataclass
 class _Reading:
-    """Nodes of an expression read one after the other: dimensions, and equations between them."""
+    """The dimensions of all nodes of an expression, and equations between them."""
 
     graph: Graph
+    root: int
     inputs: Sequence[Symbol]
     times: bool
-    broken: frozenset[int] = frozenset()
+    broken: frozenset[int]  # nodes that contradict themselves
     forms: dict[int, Form] = field(default_factory=dict)
     same: list[tuple[Symbol, Form]] = field(default_factory=list)
     demands: list[_Demand] = field(default_factory=list)
@@ -258,23 +225,17 @@ class _Reading:
         waves = [node[1] for node in self.graph.nodes if node[0] in _WAVES]
         self._in_waves = set(self.graph.needed(waves))
 
-    def of(self, nodes: Sequence[int], root: int) -> _Reading:
-        """This, with all nodes read."""
-        for number in nodes:
-            self._read(number)
-        self.same.append((("output", root), plus(self.forms[root], {OUTPUT: _ONE}, -1)))
-        return self
+    def read(self, roots: Iterable[int]) -> None:
+        """Read some nodes and all that they are made of."""
+        for number in self.graph.needed(roots):
+            op, *arguments = self.graph.nodes[number]
+            if op != "constant":
+                self.forms[number] = self._form(number, op, arguments)
+        self.same.append((("output", self.root), plus(self.forms[self.root], {OUTPUT: _ONE}, -1)))
 
-    def _read(self, number: int) -> None:
-        op, *arguments = self.graph.nodes[number]
-        if op == "parameter":
-            self.forms[number] = {(PARAMETER, arguments[0]): _ONE}
-        elif op == "input":
-            self.forms[number] = {self.inputs[arguments[0]]: _ONE}
-        elif op != "constant":
-            self.forms[number] = self._made(number, op, arguments)
-
-    def _made(self, number: int, op: str, arguments: Sequence[int]) -> Form:
+    def _form(self, number: int, op: str, arguments: Sequence[int]) -> Form:
+        if op in ("parameter", "input"):
+            return {(PARAMETER, arguments[0]) if op == "parameter" else self.inputs[arguments[0]]: _ONE}
         if number in self.broken:
             return {} if op in _PURE else {("value", number): _ONE}
         if op in ("multiply", "divide"):
@@ -288,14 +249,14 @@ class _Reading:
             return self._table(number, op, arguments)
         if op == "sqrt":
             return multiple(self._factor(number, 0, arguments[0]), Fraction(1, 2))
-        if op == "power":
-            return self._power(number, *arguments)
+        if op == "power" and (power := _fraction(self.graph.value(arguments[1]))) is not None:
+            return multiple(self._factor(number, 0, arguments[0]), power)
         if op in ("real", "imag"):
             return self.forms[arguments[0]]
         return self._function(number, op, arguments)
 
     def _factor(self, number: int, place: int, argument: int) -> Form:
-        """The dimension of an operand; a number's is pure, unless it is one that anything may be multiplied by."""
+        """The dimension of an operand; that of a number is a symbol of its own."""
         if argument in self.forms:
             return self.forms[argument]
         value, symbol = float(self.graph.value(argument)), ("number", number, place)
@@ -313,9 +274,10 @@ class _Reading:
         if not known:  # truths as numbers
             return self._factor(number, 0, arguments[0])
         for place, argument in enumerate(arguments):
-            if argument not in self.forms and self._is_number(argument):
+            value = self.graph.value(argument)
+            if argument not in self.forms and not isinstance(value, bool) and value != 0 and math.isfinite(value):
                 symbol = ("number", number, place)
-                (self.numbers if abs(self.graph.value(argument)) == 1 else self.addends).append(symbol)
+                (self.numbers if abs(value) == 1 else self.addends).append(symbol)
                 self.same.append(((*symbol, "of"), plus({symbol: _ONE}, known[0], -1)))
         self.same += [((op, number, k), plus(known[0], other, -1)) for k, other in enumerate(known[1:])]
         bases = self._bases_of_one_power(arguments)
@@ -323,17 +285,13 @@ class _Reading:
         return {} if op in _PURE else known[0]
 
     def _bases_of_one_power(self, arguments: Sequence[int]) -> list[Form]:
-        """What is raised to the same parameter in all terms, as in Hill's ``k**n + x**n``: it has one dimension."""
+        """The bases, if all terms have the same exponent, as in Hill's ``k**n + x**n``: they have one dimension."""
         nodes = [self.graph.nodes[a] for a in arguments]
         alike = {op for op, *_ in nodes} == {"power"} and len({exponent for _, _, exponent in nodes}) == 1
         return [self.forms[base] for _, base, _ in nodes if base in self.forms] if alike else []
 
-    def _is_number(self, argument: int) -> bool:
-        value = self.graph.value(argument)
-        return not isinstance(value, bool) and value != 0 and math.isfinite(value)
-
     def _table(self, number: int, op: str, arguments: Sequence[int]) -> Form:
-        """A table: its values have the unit of the output or of an input, and its points those of inputs."""
+        """A table: its values have the unit of the output or of an input, its points have those of inputs."""
         gives, *reads = op.split()[1:]
         for k, (argument, which) in enumerate(zip(arguments, reads, strict=True)):
             if which != "None" and argument in self.forms:
@@ -343,23 +301,19 @@ class _Reading:
             return {}
         return {OUTPUT if int(gives) < 0 else self.inputs[int(gives)]: _ONE}
 
-    def _power(self, number: int, base: int, exponent: int) -> Form:
-        value = self.graph.value(exponent)
-        if value is not None and (exact := _fraction(float(value))) is not None:
-            return multiple(self._factor(number, 0, base), exact)
-        return self._function(number, "power", [base, exponent])
-
     def _function(self, number: int, op: str, arguments: Sequence[int]) -> Form:
-        """One that takes pure numbers: its value is one too, unless it takes something else."""
+        """A function of pure numbers: its value is one too, unless its argument is something else."""
         value = None if op in _WAVES | _ANGLES else ("value", number)
         for argument in arguments:
             of_inputs = argument in self._of_inputs
             if op == "power" and argument == arguments[0] and not of_inputs and value is not None:
                 continue  # a scale to a power that cancels elsewhere, as that of Hill's function does
             if argument in self.forms:
-                self.demands.append(_Demand(number, argument, self.forms[argument], value, of_inputs, op in _WAVES))
+                equation = self.forms[argument]
                 if op in _WAVES:
+                    equation = plus(equation, {ANGLE: _ONE}, -1)
                     self._note_angle(argument)
+                self.demands.append(_Demand(number, argument, equation, value, of_inputs))
         return {} if value is None else {value: _ONE}
 
     def _note_angle(self, argument: int) -> None:
@@ -370,19 +324,19 @@ class _Reading:
 
 
 def table_operation(reads: Sequence[int | None], gives: int | None) -> str:
-    """The operation of a table whose points are in the units of inputs, and its values too, or in the output's (-1)."""
+    """The operation of a table: the inputs in whose units its points are, and that of its values (-1: the output)."""
     return " ".join(map(str, (_TABLE, gives, *reads)))
 
 
 def _turns(value: float) -> bool:
-    """Whether a factor makes an angle of cycles, or of degrees: a simple multiple of pi."""
+    """Whether a factor turns cycles or degrees into an angle: a simple multiple of pi."""
     exact = Fraction(value / math.pi).limit_denominator(180)
     return exact != 0 and abs(float(exact) * math.pi - value) <= 1e-14 * abs(value)
 
 
-def _fraction(value: float) -> Fraction | None:
-    """A fixed exponent as a fraction of small numbers; None where it is none."""
-    if not math.isfinite(value):
+def _fraction(value: float | None) -> Fraction | None:
+    """A fixed exponent as a fraction of small numbers; None if it is no such fraction."""
+    if value is None or not math.isfinite(value):
         return None
     exact = Fraction(value).limit_denominator(1000)
     return exact if abs(float(exact) - value) <= 1e-12 * max(abs(value), 1.0) else None

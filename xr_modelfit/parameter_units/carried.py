@@ -1,7 +1,7 @@
-"""Units that a model carries, brought together with those of data and coordinates.
+"""Units that a model carries, reconciled with those of data and coordinates.
 
-They are taken off by the model's dimensions (`parameter_units.dimensions`) or, where it has no expression, by a trial
-beside astropy's own Quantities (`parameter_units.trial`).
+They are converted by the dimensions of the parameters (`parameter_units.dimensions`). If the model has no expression,
+plain numbers are tried beside astropy's own Quantities (`parameter_units.trial`).
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
@@ -20,17 +20,18 @@ from xr_modelfit.labels.coords import ModelInput
 from xr_modelfit.messages import listed
 from xr_modelfit.models.expression import result_names, with_values
 from xr_modelfit.parameter_units.dimensions import dimensions
-from xr_modelfit.parameter_units.misfit import InputRead, Misfit
+from xr_modelfit.parameter_units.misfit import DATA, Factor, misfit
 from xr_modelfit.parameter_units.parameters import (
     Given,
     ParameterUnit,
     UnitSystem,
-    told_by_labels,
+    numbered,
     unit_groups,
+    units_by_labels,
     units_of,
     with_angle,
 )
-from xr_modelfit.parameter_units.trial import Probe, input_unit, tried
+from xr_modelfit.parameter_units.trial import Probe, input_unit, units_by_trial
 from xr_modelfit.units.calendar_years import refuse_years
 from xr_modelfit.units.text import write_unit
 from xr_modelfit.units.units import Conversion, Measure, conversion, factor
@@ -40,28 +41,14 @@ __all__ = ["Carried"]
 
 @dataclass
 class Carried:
-    """Units that the model carries, brought together with those of data and coordinates.
-
-    Parameters
-    ----------
-    model : astropy.modeling.Model
-    inputs : list of ModelInput
-    measure : Measure
-        Of the data.
-    equivalencies : mapping
-        By model input.
-    given : mapping of int to astropy unit
-        Of starts and bounds.
-    quiet : bool
-        Say nothing of what would work.
-    """
+    """Units that the model carries, reconciled with those of data and coordinates."""
 
     model: Model
     inputs: list[ModelInput]
-    measure: Measure
-    equivalencies: Mapping[str, Any]
-    given: Given
-    quiet: bool = False
+    measure: Measure  # of the data
+    equivalencies: Mapping[str, Any]  # by model input
+    given: Given  # of starts and bounds
+    quiet: bool = False  # an error does not say what would work
 
     def __post_init__(self) -> None:
         self.names = result_names(self.model)
@@ -86,23 +73,21 @@ class Carried:
         if self._misfit() is not None:
             self._convert()
             if (j := self._misfit()) is not None:
-                if (found := replace(self)._tried(probe)) is not None:  # before anything was converted
+                if (found := replace(self)._tried(probe)) is not None:  # on what is not converted yet
                     return found
-                raise ValueError(self._told_of(j) + self._advice(probe, [j]))
+                raise ValueError(self._misfit_message(j) + self._advice(probe, [j]))
         self._require_complete()
         return self._system(self._inner())
 
     def _is_unknown(self) -> bool:
-        """Whether the model has no expression, and units of its own that are not those of data and coordinates."""
+        """Whether the dimensions of the parameters do not tell their units."""
         known = zip(self.carried, self.exponents, strict=True)
         own = [one is None or one.given or one.unit not in (None, u.rad) for unit, one in known if unit is not None]
         return bool(self.dimensions.contradictions) or (self.dimensions.by_rules and any(own))
 
     def _require_readable(self) -> None:
-        for what, one in [
-            ("The data", self.measure),
-            *((f"The coordinate {i.coordinate!r}", i.measure) for i in self.inputs),
-        ]:
+        coordinates = [(f"The coordinate {i.coordinate!r}", i.measure) for i in self.inputs]
+        for what, one in [("The data", self.measure), *coordinates]:
             if one.text is not None and one.unit is None:
                 raise ValueError(
                     f"{what} has units={one.text!r}, which is no unit that is known, and the model has units "
@@ -110,16 +95,18 @@ class Carried:
                 )
 
     def _shown(self) -> str:
+        """The units of the model, for messages."""
         return ", ".join(
             f"{n} in {write_unit(c)!r}" for n, c in zip(self.names, self.carried, strict=True) if c is not None
         )
 
     def _labels(self) -> tuple[ParameterUnit, ...]:
-        """The parameters' units by those of data and coordinates; what has none is in pure numbers."""
+        """The parameters' units by those of data and coordinates; without a label, these are pure numbers."""
         inputs = [replace(one, measure=_labelled(one.measure)) for one in self.read]
-        return told_by_labels(self.names, self.exponents, inputs, self.groups, self.values, self.units)
+        return units_by_labels(self.names, self.exponents, inputs, self.groups, self.values, self.units)
 
     def _inner(self) -> list[UnitBase | None]:
+        """The unit of each parameter inside the fit; None if it is not known."""
         return [
             told.inner if own is None or told.inner is None else with_angle(told.inner, told.angle, own)
             for told, own in zip(self._labels(), self.carried, strict=True)
@@ -131,63 +118,58 @@ class Carried:
         return next((j for j, (own, i) in both if own is not None and i is not None and factor(own, i) is None), None)
 
     def _convert(self) -> None:
-        """Convert coordinates and data to what the model's units ask for, by equivalencies or offsets."""
-        self._part_by_equivalencies()
+        """Convert coordinates and data to the units that the model needs, by equivalencies or offsets."""
+        kinds = [(g, bool(self._equivalencies_of(i))) for i, g in enumerate(self.groups)]
+        if (groups := numbered(kinds)) != self.groups:  # only some inputs of a group are converted
+            self._analyse(groups)
         for i, one in enumerate(self.read):
-            wanted = self._wanted(lambda e, i=i: e.inputs[self.groups[i]], i)
-            old = one.measure.unit
+            wanted, old = self._wanted(i), one.measure.unit
             if wanted is None or old is None or factor(old, wanted) is not None:
                 continue
-            how = conversion(old, wanted, self._told(i), one.measure.difference)
+            how = conversion(old, wanted, self._equivalencies_of(i), one.measure.difference)
             if how is not None:
                 self.read[i] = replace(one, values=how.apply(one.values), measure=Measure(write_unit(wanted)))
                 self.converted[one.name] = (how, one.measure)
         if (groups := unit_groups(self.read)) != self.groups:  # one of two alike was converted, the other not
             self._analyse(groups)
-        wanted, old = self._wanted(lambda e: e.output, None), self.measure.unit
+        wanted, old = self._wanted(None), self.measure.unit
         if wanted is not None and old is not None and factor(old, wanted) is None:
             self.data = conversion(old, wanted, None, self.measure.difference)
             if self.data is not None:
                 self.values = replace(self.measure, text=write_unit(wanted))
 
-    def _told(self, i: int) -> Any:
+    def _equivalencies_of(self, i: int) -> Any:
         """Equivalencies of an input: those of the call, or astropy's for the model."""
         astropys = self.model.input_units_equivalencies or {}
         return self.equivalencies.get(self.inputs[i].name) or astropys.get(self.model.inputs[i])
 
-    def _part_by_equivalencies(self) -> None:
-        """Of two coordinates in the same unit, one may be converted: each has parameters of its own."""
-        kinds = [(g, bool(self._told(i))) for i, g in enumerate(self.groups)]
-        groups = [list(dict.fromkeys(kinds)).index(kind) for kind in kinds]
-        if groups != self.groups:
-            self._analyse(groups)
-
-    def _wanted(self, power: Any, i: int | None) -> UnitBase | None:
-        """The unit that the model takes for input ``i`` (or gives out), by a parameter of no other dimension."""
+    def _wanted(self, i: int | None) -> UnitBase | None:
+        """The unit that the model takes for input ``i``, or gives (None), by a parameter with just this dimension."""
         for unit, one in zip(self.carried, self.exponents, strict=True):
-            if unit is None or one is None or one.unit is not None:
+            if unit is None or one is None or one.unit is not None or one.given:
                 continue
-            if power(one) == 1 and [p for p in (one.output, *one.inputs) if p != 0] == [1] and not one.given:
+            power = one.output if i is None else one.inputs[self.groups[i]]
+            if power == 1 and [p for p in (one.output, *one.inputs) if p != 0] == [1]:
                 return unit
         return None if i is None else input_unit(self.model, i)
 
-    def _told_of(self, j: int) -> str:
+    def _misfit_message(self, j: int) -> str:
         one, unit, inner = self.exponents[j], self.carried[j], self._inner()[j]
         assert one is not None
         assert unit is not None
         assert inner is not None
-        groups = list(zip(self.read, self.groups, strict=True))
-        read = [
-            InputRead(x, g, one.inputs[g], self._wanted(lambda e, g=g: e.inputs[g], i))
-            for i, (x, g) in enumerate(groups)
-            if g < len(one.inputs) and one.inputs[g] != 0
+        factors = [
+            Factor(g, one.inputs[g], x.measure, self._wanted(i), repr(x.coordinate))
+            for i, (x, g) in enumerate(zip(self.read, self.groups, strict=True))
+            if one.inputs[g] != 0
         ]
-        taken = self._wanted(lambda e: e.output, None)
+        if one.output != 0:
+            factors.insert(0, Factor(DATA, one.output, self.measure, self._wanted(None)))
         others = [(self.names[k], self.units[k]) for k, _ in one.given]
-        return Misfit(self.names[j], unit, one, inner, self.measure, read, taken, others).message()
+        return misfit(self.names[j], unit, one, inner, factors, others)
 
     def _require_complete(self) -> None:
-        """Refuse plain numbers beside units, where a unit is needed."""
+        """Refuse plain numbers for parameters that need a unit."""
         for name, unit, inner in zip(self.names, self.carried, self._inner(), strict=True):
             if unit is None and inner is not None and factor(inner, u.dimensionless_unscaled) is None:
                 raise ValueError(
@@ -208,7 +190,6 @@ class Carried:
         return UnitSystem(self.read, self.measure, tuple(parameters), self.data, True, self.converted)
 
     def _by_trial(self, probe: Probe) -> UnitSystem:
-        """A model whose dimensions do not tell: plain numbers are tried beside astropy's Quantities."""
         if (found := self._tried(probe)) is not None:
             return found
         why = "".join(f" Its expression contradicts itself: {one}." for one in self.dimensions.contradictions[:1])
@@ -220,16 +201,16 @@ class Carried:
         )
 
     def _tried(self, probe: Probe) -> UnitSystem | None:
-        """The units with which plain numbers give what astropy's Quantities do; None where none do."""
-        told = [self._told(i) for i in range(len(self.inputs))]
-        found = tried(self.model, self.inputs, self.values.read(), told, probe)
+        """The units in which plain numbers give what astropy's Quantities do; None if there are none."""
+        told = [self._equivalencies_of(i) for i in range(len(self.inputs))]
+        found = units_by_trial(self.model, self.inputs, self.values.read(), told, probe)
         if found is None:
             return None
         self.read, self.converted, self.data = found.inputs, found.converted, found.data
         return self._system(found.inner)
 
     def _advice(self, probe: Probe, blamed: Sequence[int]) -> str:
-        """One change after which the call works, tried; empty where none is found."""
+        """One change with which the call works, found by trial; empty if there is none."""
         if self.quiet:
             return ""
         Y = self.values.read()
@@ -252,7 +233,7 @@ class Carried:
     def _other_unit(
         self, probe: Probe, blamed: Sequence[int], units: Sequence[UnitBase | None], measure: Measure
     ) -> str | None:
-        """A parameter in another unit with which the call works: "" where it does as it is, None where none does."""
+        """A parameter with another unit, with which the call works; "" if it works as it is, None if none does."""
         if measure != self.measure and self._works(probe, self.carried, measure):
             return ""
         for j in blamed:
@@ -265,7 +246,7 @@ class Carried:
         return None
 
     def _works(self, probe: Probe, units: Sequence[UnitBase | None], measure: Measure) -> bool:
-        """Whether the call would, with these units on the parameters and on the data."""
+        """Whether the call works with these units on the parameters and on the data."""
         try:
             model = self.model if units is self.carried else _with_units(self.model, units)
             replace(self, model=model, measure=measure, quiet=True).resolve(probe)

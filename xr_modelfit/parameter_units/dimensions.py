@@ -8,7 +8,7 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,109 +19,57 @@ from astropy.modeling.polynomial import OrthoPolynomialBase, PolynomialModel
 from xr_modelfit.analysis.memo import KEPT, Question
 from xr_modelfit.models.problem import Problem, Stand
 from xr_modelfit.parameter_units.algebra import ANGLE, GIVEN, INPUT, OUTPUT, Analysis, analysed, table_operation
-from xr_modelfit.parameter_units.linear_forms import Form, plus
+from xr_modelfit.parameter_units.linear_forms import Form, Symbol, plus
 from xr_modelfit.parameter_units.shifts import levels, places
 from xr_modelfit.parameter_units.tables import inner_of, with_leaves
 from xr_modelfit.tracing.graph import CannotTrace, Graph
 from xr_modelfit.tracing.symbols import Symbol as Node
 from xr_modelfit.tracing.tracing import traced
 
-__all__ = ["Dimension", "Dimensions", "dimensions"]
+__all__ = ["Dimension", "Dimensions", "Units", "dimensions"]
+
+_ONE = Fraction(1)
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """Exponents of a parameter's dimension.
-
-    Parameters
-    ----------
-    output : Fraction
-        Power of the output's dimension.
-    inputs : tuple of Fraction
-        Power of the dimension of each group of inputs.
-    given : tuple of (int, Fraction)
-        Powers of the units that were given for other parameters.
-    unit : astropy unit, optional
-        Of its own, whatever the inputs and the output are: an angle, a temperature.
-    angle : Fraction
-        Power of an angle, which is a pure number and may be given in degrees.
-    place : int, optional
-        The input that it is a place along: with all places moved like the inputs, nothing changes.
-    width : bool
-        It is a difference along an input, and no place.
-    level : bool or None
-        Values of the output plus a constant are those with this parameter plus the constant; None if that is not known.
-    """
+    """Exponents of a parameter's dimension, and how the parameter moves with inputs and output."""
 
     output: Fraction = Fraction(0)
-    inputs: tuple[Fraction, ...] = ()
-    given: tuple[tuple[int, Fraction], ...] = ()
-    unit: Any = None
-    angle: Fraction = Fraction(0)
-    place: int | None = None
-    width: bool = False
-    level: bool | None = None
+    inputs: tuple[Fraction, ...] = ()  # of each group of inputs
+    given: tuple[tuple[int, Fraction], ...] = ()  # of units that were given for other parameters, by their numbers
+    unit: Any = None  # of its own, whatever the units of inputs and output: an angle, a temperature
+    angle: Fraction = Fraction(0)  # of an angle, which is a pure number and may be given in degrees
+    place: int | None = None  # the input along which it is a position: if all positions move with it, no value changes
+    width: bool = False  # it is a difference along an input, and no position
+    level: bool | None = None  # whether adding a constant to it adds that to the output; None if that is not known
 
 
 @dataclass(frozen=True)
 class Dimensions:
-    """Dimensions of all parameters of a model, None for one that is open.
-
-    Parameters
-    ----------
-    each : tuple of Dimension or None
-    groups : tuple of int
-        The group of each input, by which powers of inputs are given.
-    like : tuple of Dimension or None
-        The same where factors such as 86400 are pure numbers; in ``each``, what they multiply is open.
-    contradictions : tuple of str
-        Where the expression contradicts itself, in words.
-    by_rules : bool
-        Nothing but astropy's rules is known of it, since it has no expression.
-    """
+    """Dimensions of all parameters of a model, None for one that is open."""
 
     each: tuple[Dimension | None, ...]
-    groups: tuple[int, ...]
-    like: tuple[Dimension | None, ...]
-    contradictions: tuple[str, ...] = ()
-    by_rules: bool = False
+    groups: tuple[int, ...]  # the group of each input, by which powers of inputs are given
+    like: tuple[Dimension | None, ...]  # as `each`, but what a factor such as 86400 multiplies is not open
+    contradictions: tuple[str, ...] = ()  # of the expression with itself, in words
+    by_rules: bool = False  # the model has no expression, so only astropy's rules for it are known
 
 
 @dataclass(frozen=True)
 class Units:
-    """Units that dimensions are powers of; None where they are not known.
-
-    Parameters
-    ----------
-    output : astropy unit or None
-    inputs : tuple of astropy unit or None
-    groups : tuple of int
-        For each input, the number of its group; inputs of a group have the same unit.
-    spellings : tuple of int
-        The same, where units that are spelled in two ways are two.
-    given : tuple of (int, astropy unit)
-        For parameters whose dimension is open.
-    times : bool
-        An input is a time.
-    """
+    """Units that dimensions are powers of; None if they are not known."""
 
     output: Any
     inputs: tuple[Any, ...]
-    groups: tuple[int, ...]
-    spellings: tuple[int, ...]
-    given: tuple[tuple[int, Any], ...] = ()
-    times: bool = False
+    groups: tuple[int, ...]  # for each input the number of its group; inputs of a group have the same unit
+    spellings: tuple[int, ...]  # the same, but two spellings of a unit are two groups
+    given: tuple[tuple[int, Any], ...] = ()  # for parameters whose dimension is open
+    times: bool = False  # an input is a time
 
 
 def dimensions(model: Model, units: Units) -> Dimensions:
-    """The dimension of each parameter.
-
-    Parameters
-    ----------
-    model : astropy.modeling.Model
-        Its numbers and units play no part.
-    units : Units
-    """
+    """The dimension of each parameter, whatever numbers and units the model has."""
     try:
         found = _Traced.of(model)
     except CannotTrace:
@@ -130,7 +78,7 @@ def dimensions(model: Model, units: Units) -> Dimensions:
 
 
 def _untraced(model: Model, units: Units) -> Dimensions:
-    """Of a model that has no expression: its terms alone, or what astropy says of it."""
+    """Dimensions of a model that has no expression: those of each term of a sum, or astropy's rules."""
     if isinstance(model, CompoundModel) and model.op in ("+", "-"):
         parts = [dimensions(part, units) for part in (model.left, model.right)]
         groups = units.groups if any(one.groups != units.spellings for one in parts) else units.spellings
@@ -138,7 +86,8 @@ def _untraced(model: Model, units: Units) -> Dimensions:
             parts = [dimensions(part, replace(units, spellings=groups)) for part in (model.left, model.right)]
         left, right = parts
         return Dimensions(left.each + right.each, groups, left.like + right.like, by_rules=True)
-    forms: dict[int, Form | Any] = {j: {(GIVEN, j): Fraction(1)} for j, _ in units.given} | _rules(model, units.groups)
+    rules = {} if isinstance(model, CompoundModel) else _rules(model, units.groups)
+    forms: dict[int, Form | Any] = {j: {(GIVEN, j): _ONE} for j, _ in units.given} | rules
     each = tuple(_dimension(forms.get(j), units.groups) for j in range(len(model.param_names)))
     return Dimensions(each, units.groups, each, by_rules=True)
 
@@ -171,7 +120,7 @@ class _Traced:
 
 
 def _node(graph: Graph, tie: Callable[..., Any], stand: Stand) -> int | None:
-    """The node of a tie; None where it says something that is no expression."""
+    """The node of a tie; None if it is no expression."""
     try:
         return Node(graph, 0).node(tie(stand))
     except (CannotTrace, Exception):  # whatever it does with symbols
@@ -179,7 +128,7 @@ def _node(graph: Graph, tie: Callable[..., Any], stand: Stand) -> int | None:
 
 
 class _Marked(FittableModel):
-    """Stands for a model without parameters that has no expression: makes one operation of its inputs."""
+    """Stands for a model that has neither parameters nor an expression: it is one operation on its inputs."""
 
     n_outputs = 1
 
@@ -196,7 +145,7 @@ class _Marked(FittableModel):
 
 
 def _with_marks(leaf: Model) -> Model:
-    """A simple model; of one that maps its inputs to a window first, and of a table, what units need to know."""
+    """A simple model; in place of a table, or before a polynomial that maps its inputs to a window, what units need."""
     inner = inner_of(leaf)
     if inner is not None:
         return _Marked(table_operation(inner.reads, inner.gives), leaf.n_inputs)
@@ -207,91 +156,67 @@ def _with_marks(leaf: Model) -> Model:
 
 
 def _is_mapped(model: Any) -> bool:
-    """Whether a polynomial maps its inputs to a window first, which makes a pure number of them."""
+    """Whether a polynomial maps its inputs to a window first, which makes them pure numbers."""
     pairs = [(model.domain, model.window)] if model.n_inputs == 1 else []
     if model.n_inputs == 2:
         pairs = [(model.x_domain, model.x_window), (model.y_domain, model.y_window)]
-    mapped = [domain is not None and tuple(domain) != tuple(window) for domain, window in pairs]
-    if isinstance(model, OrthoPolynomialBase) or model.n_inputs == 1:
-        return all(mapped)
-    return bool(mapped) and all(mapped)
+    return all(domain is not None and tuple(domain) != tuple(window) for domain, window in pairs)
 
 
 @lru_cache(KEPT)
 def _answer(question: Question) -> Dimensions:
     found, model, units = question.taken()
     pure = _PureForms(units)
+    analyse = partial(_analysed, found, units, pure)
     groups = units.spellings
-    analysis = _analysed(found, units, groups, pure)
+    analysis = analyse(groups)
     if pure.mixed:  # as degrees_north and degrees_east are, in a distance
         groups = units.groups
-        analysis = _analysed(found, units, groups, pure)
-    rules: list[tuple[int, Form]] = []
+        analysis = analyse(groups)
+    rules: dict[int, Form] = {}
     if None in analysis.dimensions or analysis.contradictions:
-        rules = [(j, form) for j, form in _rules_of_terms(model, groups) if isinstance(form, dict)]
+        rules = {j: form for j, form in _rules_of_terms(model, groups).items() if isinstance(form, dict)}
     if analysis.contradictions and rules:
-        each = tuple(_dimension(form, groups) for form in _listed(rules, found.n_parameters))
+        each = tuple(_dimension(rules.get(j), groups) for j in range(found.n_parameters))
         return Dimensions(each, groups, each, _in_words(analysis, units, groups))
     open_ = {j for j, form in enumerate(analysis.dimensions) if form is None}
-    given = _given(found, units, groups, pure) if open_ & {j for j, _ in units.given} else []
-    preferred = [(j, form) for j, form in (*rules, *given) if j in open_]
+    given: list[tuple[int, Form]] = []
+    if open_ & {j for j, _ in units.given}:
+        # Nobody told the unit of 10 in a * np.exp(-x / 10), but an a in Jy over data in mJy is converted.
+        likely = analyse(groups, values_pure=True).dimensions
+        given = [(j, pure.as_given(j, unit, likely[j], groups)) for j, unit in units.given]
+    preferred = [(j, form) for j, form in (*rules.items(), *given) if j in open_]
     if preferred:
-        analysis = _analysed(found, units, groups, pure, preferred)
+        analysis = analyse(groups, preferred=preferred)
     each = _with_movements(found, analysis, groups)
     like = each
     if analysis.converts:
-        strict = _analysed(found, replace(units, times=False), groups, pure, preferred)
+        strict = analyse(groups, preferred=preferred, times=False)
         like = tuple(_dimension(form, groups) for form in strict.dimensions)
     return Dimensions(each, groups, like, _in_words(analysis, units, groups))
 
 
-def _given(found: _Traced, units: Units, groups: Sequence[int], pure: _PureForms) -> list[tuple[int, Form]]:
-    """What is given for parameters: a unit that sets theirs, or one that it is converted to.
-
-    In ``a * np.exp(-x / 10)`` nobody told the unit of 10, but an ``a`` in Jy over data in mJy is converted.
-    """
-    likely = _analysed(found, units, groups, pure, values_pure=True).dimensions
-    return [
-        (j, form if form is not None and pure.converts(unit, form, groups) else {(GIVEN, j): Fraction(1)})
-        for j, unit in units.given
-        for form in (likely[j],)
-    ]
-
-
-def _listed(rules: Sequence[tuple[int, Form]], n: int) -> list[Form | None]:
-    known = dict(rules)
-    return [known.get(j) for j in range(n)]
-
-
-def _analysed(
-    found: _Traced,
-    units: Units,
-    groups: Sequence[int],
-    pure: _PureForms,
-    preferred: Sequence[tuple[int, Form]] = (),
-    values_pure: bool = False,
-) -> Analysis:
-    inputs = [(INPUT, g) for g in groups]
+def _analysed(found: _Traced, units: Units, pure: _PureForms, groups: Sequence[int], **options: Any) -> Analysis:
     return analysed(
         found.graph,
         found.root,
         found.n_parameters,
-        inputs,
+        [(INPUT, g) for g in groups],
         is_zero=lambda form: pure.has(form, groups),
         ties=found.ties,
-        preferred=preferred,
-        times=units.times,
-        values_pure=values_pure,
+        **({"times": units.times} | options),
     )
 
 
 class _PureForms:
-    """Whether powers of units make a pure number; and whether units were mixed for it that are spelled in two ways."""
+    """Which products of powers of units are pure numbers; ``mixed``: two spellings of a unit were cancelled for one."""
 
     _LOGARITHMS = frozenset({"mag", "dex", "dB"})  # of pure numbers
 
     def __init__(self, units: Units) -> None:
-        self.units, self.given, self.mixed = units, dict(units.given), False
+        self.groups, self.mixed = units.groups, False
+        self.units = {OUTPUT: units.output, ANGLE: u.one} | {(GIVEN, j): unit for j, unit in units.given}
+        self.units |= {(INPUT, g): unit for g, unit in zip(units.groups, units.inputs, strict=True)}
 
     def has(self, form: Form, groups: Sequence[int]) -> bool:
         if not form:
@@ -303,28 +228,25 @@ class _PureForms:
         total = self._unit(merged)
         return total is not None and _is_number(total) and bool(np.isclose(total.scale, 1.0, rtol=1e-12))
 
-    def converts(self, unit: Any, form: Form, groups: Sequence[int]) -> bool:
-        """Whether a unit can be converted to that of a form by a factor."""
-        total = self._unit(self._merged(form, groups))
+    def as_given(self, j: int, unit: Any, form: Form | None, groups: Sequence[int]) -> Form:
+        """The likely dimension of a parameter if the unit given for it can be converted to that, else the given one."""
+        total = None if form is None else self._unit(self._merged(form, groups))
         plain = total is not None and isinstance(unit, u.UnitBase)  # and no magnitude of something
-        return plain and _is_number((unit / total).decompose())
+        return form if form is not None and plain and _is_number((unit / total).decompose()) else {(GIVEN, j): _ONE}
 
     def _merged(self, form: Form, groups: Sequence[int]) -> Form:
-        """The form with inputs by their units, whatever they are spelled like."""
-        of_group = dict(zip(groups, self.units.groups, strict=True))
+        """The form with inputs by their units, however they are spelled."""
+        of_group = dict(zip(groups, self.groups, strict=True))
         merged = Form()
         for symbol, power in form.items():
-            merged = plus(merged, {(INPUT, of_group[int(str(symbol[1]))]) if symbol[0] == INPUT else symbol: power})
+            merged = plus(merged, {(INPUT, of_group[symbol[1]]) if symbol[0] == INPUT else symbol: power})
         return merged
 
     def _unit(self, form: Form) -> Any:
-        """The product of powers of units that a form is; None where one of them is not known."""
+        """The product of powers of units that a form is; None if one of them is not known."""
         total = u.dimensionless_unscaled
-        of_group: dict[Hashable, Any] = dict(zip(self.units.groups, self.units.inputs, strict=True))
         for symbol, power in form.items():
-            unit = self.units.output if symbol == OUTPUT else u.one if symbol == ANGLE else None
-            unit = of_group.get(symbol[1]) if symbol[0] == INPUT else unit
-            unit = self.given.get(int(str(symbol[1]))) if symbol[0] == GIVEN else unit
+            unit = self.units.get(symbol)
             if unit is None:
                 return None
             if not {base.name for base in unit.bases} <= self._LOGARITHMS:
@@ -337,13 +259,13 @@ def _is_number(unit: Any) -> bool:
 
 
 def _with_movements(found: _Traced, analysis: Analysis, groups: Sequence[int]) -> tuple[Dimension | None, ...]:
-    """Dimensions, with what is a place, what a width, and what a level."""
-    one = Fraction(1)
-    by_input = {
-        i: [j for j, form in enumerate(analysis.dimensions) if form == {(INPUT, g): one}] for i, g in enumerate(groups)
-    }
-    along = places(found.graph, found.root, {i: js for i, js in by_input.items() if js})
-    of_output = [j for j, form in enumerate(analysis.dimensions) if form == {OUTPUT: one}]
+    """Dimensions, with what is a place, a width or a level."""
+
+    def of(symbol: Symbol) -> list[int]:
+        return [j for j, form in enumerate(analysis.dimensions) if form == {symbol: _ONE}]
+
+    along = places(found.graph, found.root, {i: js for i, g in enumerate(groups) if (js := of((INPUT, g)))})
+    of_output, angles = of(OUTPUT), analysis.angles & set(of(ANGLE))
     lifts = levels(found.graph, found.root, of_output) if of_output else None
     each = []
     for j, form in enumerate(analysis.dimensions):
@@ -351,7 +273,7 @@ def _with_movements(found: _Traced, analysis: Analysis, groups: Sequence[int]) -
         if dimension is not None:
             dimension = replace(
                 dimension,
-                unit=u.rad if j in analysis.angles and form == {ANGLE: one} else dimension.unit,
+                unit=u.rad if j in angles else dimension.unit,
                 place=along.get(j),
                 width=j in along and along[j] is None,
                 level=None if lifts is None else lifts.get(j, False),
@@ -361,9 +283,10 @@ def _with_movements(found: _Traced, analysis: Analysis, groups: Sequence[int]) -
 
 
 _WORDS = {
-    "add": "adds {} and {}",
-    "subtract": "takes {1} from {0}",
-    "where": "chooses between {} and {}",
+    "add": "it adds {} and {}",
+    "subtract": "it takes {1} from {0}",
+    "where": "it chooses between {} and {}",
+    "output": "its value is in {}, the data in {}",
 }
 
 
@@ -373,49 +296,41 @@ def _in_words(analysis: Analysis, units: Units, groups: Sequence[int]) -> tuple[
     for g, group in zip(groups, units.groups, strict=True):
         unit = units.inputs[groups.index(g)]
         names[INPUT, g] = f"the unit of input {group}" if unit is None else repr(unit.to_string())
-    told = []
-    for one in analysis.contradictions:
-        if one.op == "output":
-            told.append(f"its value is in {_shown(one.sides[0], names)}, the data in {_shown(one.sides[1], names)}")
-            continue
-        sides = [_shown(side, names) for side in one.sides]
-        told.append(f"it {_WORDS.get(one.op, 'compares {} and {}').format(*sides)}")
-    return tuple(told)
+    return tuple(
+        _WORDS.get(one.op, "it compares {} and {}").format(*(_shown(side, names) for side in one.sides))
+        for one in analysis.contradictions
+    )
 
 
 def _shown(form: Form, names: Mapping[Any, str]) -> str:
-    known = {symbol: power for symbol, power in form.items() if symbol in names}
-    parts = [names[s] if p == 1 else f"{names[s]} to the power {p}" for s, p in known.items()]
+    parts = [names[s] if p == 1 else f"{names[s]} to the power {p}" for s, p in form.items() if s in names]
     return " times ".join(parts) or "a pure number"
 
 
 def _dimension(form: Form | Any, groups: Sequence[int]) -> Dimension | None:
     """A form, or a unit, as a dimension."""
-    n = max(groups, default=-1) + 1
     if form is None:
         return None
+    n, zero = max(groups, default=-1) + 1, Fraction(0)
     if not isinstance(form, dict):
-        return Dimension(inputs=(Fraction(0),) * n, unit=form)
-    zero = Fraction(0)
-    given = tuple((int(str(s[1])), p) for s, p in form.items() if s[0] == GIVEN)
+        return Dimension(inputs=(zero,) * n, unit=form)
+    given = tuple((symbol[1], power) for symbol, power in form.items() if symbol[0] == GIVEN)
     inputs = tuple(form.get((INPUT, g), zero) for g in range(n))
     return Dimension(form.get(OUTPUT, zero), inputs, given, angle=form.get(ANGLE, zero))
 
 
-def _rules_of_terms(model: Model, groups: Sequence[int], first: int = 0) -> list[tuple[int, Form | Any]]:
-    """What astropy says of the parameters of a simple model, or of each term of a sum."""
-    if isinstance(model, CompoundModel):
-        if model.op not in ("+", "-"):
-            return []
-        second = first + len(model.left.param_names)
-        return [*_rules_of_terms(model.left, groups, first), *_rules_of_terms(model.right, groups, second)]
-    return [(first + j, form) for j, form in _rules(model, groups).items()]
+def _rules_of_terms(model: Model, groups: Sequence[int], first: int = 0) -> dict[int, Form | Any]:
+    """Astropy's rules for the parameters of a simple model, or of each term of a sum."""
+    if not isinstance(model, CompoundModel):
+        return {first + j: form for j, form in _rules(model, groups).items()}
+    if model.op not in ("+", "-"):
+        return {}
+    second = first + len(model.left.param_names)
+    return _rules_of_terms(model.left, groups, first) | _rules_of_terms(model.right, groups, second)
 
 
 def _rules(model: Model, groups: Sequence[int]) -> dict[int, Form | Any]:
-    """What astropy says of the parameters' units: forms, or a unit where it is a unit of its own."""
-    if isinstance(model, CompoundModel):
-        return {}
+    """Astropy's rules for the parameters' units: forms, or a unit of its own."""
     Y = u.def_unit("Y")
     X = {g: u.def_unit(f"X{g}") for g in groups}
     try:
@@ -429,6 +344,6 @@ def _rules(model: Model, groups: Sequence[int]) -> dict[int, Form | Any]:
     for j, name in enumerate(model.param_names):
         unit = u.dimensionless_unscaled if told.get(name) is None else told[name]
         parts = dict(zip(unit.bases, unit.powers, strict=True))
-        own = set(parts) - set(symbols)
+        own = not set(parts) <= set(symbols)
         found[j] = unit if own else {symbols[base]: Fraction(power) for base, power in parts.items()}
     return found

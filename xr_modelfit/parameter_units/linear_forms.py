@@ -6,13 +6,13 @@ is their kind. Some kinds are known (the unit of the output, say): the others ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Hashable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["Form", "Symbol", "System", "consistent", "multiple", "plus"]
 
-Symbol = tuple[Hashable, ...]
+Symbol = tuple[Any, ...]
 Form = dict[Symbol, Fraction]
 
 
@@ -41,20 +41,16 @@ class _Row(NamedTuple):
 class System:
     """Equations that do not contradict each other.
 
-    Parameters
-    ----------
-    known : container of str
-        Kinds of the symbols that are known.
-    is_zero : callable, optional
-        Whether a form of known symbols is 0, though it is not empty: two inputs in the same unit, for example.
+    ``known`` has the kinds of the symbols that are known. ``is_zero`` says whether a form of known symbols is 0 though
+    it is not empty: two inputs in the same unit, for example.
     """
 
-    def __init__(self, known: Container[Hashable], is_zero: Callable[[Form], bool] = lambda form: not form) -> None:
+    def __init__(self, known: Container[str], is_zero: Callable[[Form], bool] = lambda form: not form) -> None:
         self._known, self._is_zero = known, is_zero
         self._rows: dict[Symbol, _Row] = {}
 
     def left(self, form: Form) -> Form:
-        """A form without the symbols that the others tell."""
+        """A form in which symbols that follow from others are replaced by these."""
         return self._reduced(form).form
 
     def _reduced(self, form: Form) -> _Row:
@@ -66,7 +62,7 @@ class System:
         return _Row(out, made_of)
 
     def add(self, form: Form, name: Symbol) -> Form | None:
-        """Add an equation; the names of those that contradict it, where some do, and then it is not added."""
+        """Add an equation and return None; if others contradict it, return their names and do not add it."""
         out, made_of = self._reduced(form)
         made_of = plus(made_of, {name: Fraction(1)})
         pivot = next((symbol for symbol in out if symbol[0] not in self._known), None)
@@ -80,16 +76,16 @@ class System:
         return None
 
     def allows(self, form: Form) -> bool:
-        """Whether an equation contradicts none."""
+        """Whether an equation contradicts no other."""
         out = self.left(form)
         return any(symbol[0] not in self._known for symbol in out) or self._is_zero(out)
 
-    def add_if_allowed(self, form: Form, name: Symbol = ("preferred",)) -> bool:
-        """Add an equation that contradicts none; whether it was."""
-        return self.add(form, name) is None
+    def add_if_allowed(self, form: Form) -> bool:
+        """Add an equation unless others contradict it, and say whether it was added."""
+        return self.add(form, ("preferred",)) is None
 
     def value(self, symbol: Symbol) -> Form | None:
-        """A symbol by known ones; None where it is open."""
+        """A symbol in terms of known ones; None if it is open."""
         out = self.left({symbol: Fraction(1)})
         return out if all(s[0] in self._known for s in out) else None
 
@@ -99,7 +95,7 @@ def consistent(
 ) -> tuple[System, list[list[Symbol]]]:
     """The system of all equations but those that contradict each other, and the names of these.
 
-    Where some do, all of them are left out but the ``certain`` ones: what follows from any of them is not known.
+    ``certain`` equations stay. Of others that contradict each other none does: what follows from them is not known.
     """
     first, left = list(certain), list(equations)
     contradictions: list[list[Symbol]] = []

@@ -1,117 +1,88 @@
-"""What is said of a unit on a model's parameter that does not fit the data and its coordinates."""
+"""The error for a unit on a model's parameter that does not fit the data and its coordinates."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
 from astropy import units as u
 from astropy.units import UnitBase
 
-from xr_modelfit.labels.coords import ModelInput
 from xr_modelfit.parameter_units.dimensions import Dimension
 from xr_modelfit.units.text import write_unit
 from xr_modelfit.units.units import Measure
 
-__all__ = ["InputRead", "Misfit"]
+__all__ = ["DATA", "Factor", "misfit"]
+
+DATA = -1  # in place of the group of an input
 
 
-class InputRead(NamedTuple):
-    """An input, the number of its group, the power of its dimension, and the unit that the model takes it in."""
+class Factor(NamedTuple):
+    """The data or a coordinate, a power of whose unit is in that of a parameter."""
 
-    input: ModelInput
-    group: int
+    group: int  # of the input that reads the coordinate, or `DATA`
     power: Fraction
-    taken: UnitBase | None
+    measure: Measure
+    taken: UnitBase | None  # the unit that the model takes or gives, if a parameter tells it
+    coordinate: str = ""
 
     @property
-    def unit(self) -> UnitBase | None:
-        return self.input.measure.unit or self.taken
+    def title(self) -> str:
+        return "the data" if self.group == DATA else f"the coordinate {self.coordinate}"
+
+    def labelled(self, unit: str) -> str:
+        """The call that gives it a unit."""
+        if self.group == DATA:
+            return f"data.assign_attrs(units={unit})"
+        at = self.coordinate
+        return f"data.assign_coords({{{at}: data[{at}].assign_attrs(units={unit})}})"
 
 
-@dataclass(frozen=True)
-class Misfit:
-    """A parameter whose unit is not what it should be.
+def misfit(
+    name: str,
+    unit: UnitBase,
+    dimension: Dimension,
+    inner: UnitBase,
+    factors: Sequence[Factor],
+    others: Sequence[tuple[str, UnitBase]],
+) -> str:
+    """The message for a parameter that carries ``unit`` where the units of data and coordinates give ``inner``.
 
-    Parameters
-    ----------
-    name : str
-    unit : astropy unit
-        That it carries.
-    dimension : Dimension
-    inner : astropy unit
-        That it would have by the units of the data and its coordinates.
-    data : Measure
-    inputs : sequence of InputRead
-        Those that it depends on.
-    taken : astropy unit or None
-        That the model gives its values in, where a parameter tells.
-    others : sequence of (str, astropy unit)
-        Other parameters on whose units it depends.
+    ``others`` are parameters on whose units it depends.
     """
-
-    name: str
-    unit: UnitBase
-    dimension: Dimension
-    inner: UnitBase
-    data: Measure
-    inputs: Sequence[InputRead]
-    taken: UnitBase | None = None
-    others: Sequence[tuple[str, UnitBase]] = ()
-
-    def message(self) -> str:
-        head = f"model has the unit {write_unit(self.unit)!r} on {self.name!r}, but "
-        if self.dimension.unit is not None:
-            return head + (
-                f"it is in {write_unit(self.dimension.unit)!r}, whatever data and coordinates are in. Give it that "
-                "unit, or one that can be converted to it."
-            )
-        if self.dimension.output == 0 and not self.inputs:
-            cycles = " astropy counts phases in cycles: divide an angle by that of a full turn."
-            angle = self.unit.is_equivalent(u.rad) and "phase" in self.name
-            return head + f"it is a pure number. Give it without unit.{cycles if angle else ''}"
-        of_data = self.dimension.output != 0
-        unlabelled = [f"the coordinate {r.input.coordinate!r}" for r in self.inputs if r.input.measure.text is None]
-        if of_data and self.data.text is None:
-            unlabelled = ["the data", *unlabelled]
-        if unlabelled:
-            verb = "has" if len(unlabelled) == 1 else "have"
-            return head + f"{' and '.join(unlabelled)} {verb} no units. Label {self._labels(len(unlabelled))}."
-        told = [f"the data is in {self.data.text!r}"] if of_data else []
-        told += [f"the coordinate {r.input.coordinate!r} is in {r.input.measure.text!r}" for r in self.inputs]
-        told += [f"{name!r} is in {write_unit(unit)!r}" for name, unit in self.others]
+    head = f"model has the unit {write_unit(unit)!r} on {name!r}, but "
+    if dimension.unit is not None:
         return head + (
-            f"{' and '.join(told)}, which gives {write_unit(self.inner)!r} and cannot be converted. "
-            "Correct the units, or say by equivalencies={input: ...} how they are converted."
+            f"it is in {write_unit(dimension.unit)!r}, whatever data and coordinates are in. Give it that "
+            "unit, or one that can be converted to it."
         )
+    if not factors:
+        cycles = " astropy counts phases in cycles: divide an angle by that of a full turn."
+        angle = unit.is_equivalent(u.rad) and "phase" in name
+        return head + f"it is a pure number. Give it without unit.{cycles if angle else ''}"
+    bare = [one for one in factors if one.measure.text is None]
+    if bare:
+        verb, them = ("has", "it") if len(bare) == 1 else ("have", "them")
+        calls = ", ".join(one.labelled(_fitting(unit, one, factors)) for one in bare)
+        return head + f"{' and '.join(one.title for one in bare)} {verb} no units. Label {them}: {calls}."
+    told = [f"{one.title} is in {one.measure.text!r}" for one in factors]
+    told += [f"{name!r} is in {write_unit(unit)!r}" for name, unit in others]
+    return head + (
+        f"{' and '.join(told)}, which gives {write_unit(inner)!r} and cannot be converted. "
+        "Correct the units, or say by equivalencies={input: ...} how they are converted."
+    )
 
-    def _labels(self, n: int) -> str:
-        by_group = {r.group: (r.unit, r.power) for r in self.inputs}
-        output = self.dimension.output
-        of_data = [(self.data.unit or self.taken, output)] if output != 0 else []
-        calls = []
-        if of_data and self.data.text is None:
-            calls.append(f"data.assign_attrs(units={self._shown(self.taken, output, list(by_group.values()))})")
-        for read in self.inputs:
-            if read.input.measure.text is None:
-                others = [pair for group, pair in by_group.items() if group != read.group] + of_data
-                at, text = repr(read.input.coordinate), self._shown(read.taken, read.power, others)
-                calls.append(f"data.assign_coords({{{at}: data[{at}].assign_attrs(units={text})}})")
-        return f"{'it' if n == 1 else 'them'}: {', '.join(calls)}"
 
-    def _shown(
-        self, taken: UnitBase | None, power: Fraction, others: Sequence[tuple[UnitBase | None, Fraction]]
-    ) -> str:
-        """The unit that fits, as a string; dots where the model does not tell."""
-        if taken is not None:
-            return repr(write_unit(taken))
-        left = self.unit
-        for unit, p in others:
-            parts = zip(left.bases, left.powers, strict=True)
-            same = [b for b, q in parts if unit is not None and q == p and b.is_equivalent(unit)]
-            if len(same) != 1:
-                return "'...'"
-            left = left / same[0] ** int(p) if p.denominator == 1 else left / same[0] ** p
-        return repr(write_unit(left ** (1 / power)))
+def _fitting(unit: UnitBase, one: Factor, factors: Sequence[Factor]) -> str:
+    """The unit that fits, as a string; dots if the model does not tell."""
+    if one.taken is not None:
+        return repr(write_unit(one.taken))
+    others = {f.group: (f.measure.unit or f.taken, f.power) for f in factors if f.group != one.group}
+    for other, power in others.values():
+        parts = zip(unit.bases, unit.powers, strict=True)
+        same = [b for b, p in parts if other is not None and p == power and b.is_equivalent(other)]
+        if len(same) != 1:
+            return "'...'"
+        unit = unit / same[0] ** int(power) if power.denominator == 1 else unit / same[0] ** power
+    return repr(write_unit(unit ** (1 / one.power)))

@@ -1,7 +1,7 @@
-"""What moves with what: which parameters are places along an input, which are widths, which are levels of the output.
+"""Which parameters are places along an input, which are widths, and which are levels of the output.
 
-A place moves as its input does, and the value stays; a width stays. A level moves the value by as much. How far each
-node of an expression moves is linear in how far its leaves do, or it must not move at all.
+If an input and all places along it move by the same step, and widths stay, the value stays. A level moves the value by
+its own step. The step of each node of an expression is a linear form of the steps of its leaves, or must be zero.
 """
 
 from __future__ import annotations
@@ -20,20 +20,9 @@ _ALIKE = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"
 
 
 def places(graph: Graph, root: int, candidates: Mapping[int, Collection[int]]) -> dict[int, int | None]:
-    """Parameters that are a place along an input, and widths, which are a place along none.
+    """The input that each place is along, and None for widths; each term of a sum is looked at alone.
 
-    Parameters
-    ----------
-    graph : Graph
-    root : int
-        The node of the value. Each term of a sum is looked at alone.
-    candidates : dict of int to collection of int
-        By input, the parameters that have its dimension.
-
-    Returns
-    -------
-    dict of int to int or None
-        The input that a parameter is a place along, None of a width. What is neither is left out.
+    ``candidates`` has, by input, the parameters of its dimension. A parameter that is neither is left out.
     """
     found: dict[int, set[int | None]] = {}
     for term in _terms(graph, root):
@@ -60,7 +49,7 @@ def _places_in_term(graph: Graph, term: int, candidates: Mapping[int, Sequence[i
 
 
 def levels(graph: Graph, root: int, candidates: Collection[int]) -> dict[int, bool] | None:
-    """Whether each of the parameters is a level of the output; None where none or several could be the one."""
+    """Whether each of the parameters is a level of the output; None unless exactly one could be."""
     system = _moving(graph, root, _free(candidates), {_STEP: _ONE})
     steps = {} if system is None else {j: system.value(("parameter", j)) for j in candidates}
     if list(steps.values()).count({_STEP: _ONE}) != 1 or None in steps.values():
@@ -84,10 +73,7 @@ def _terms(graph: Graph, root: int) -> Iterator[int]:
 
 
 def _moving(graph: Graph, root: int, steps: Mapping[tuple[str, int], Form], demanded: Form) -> System | None:
-    """By how much the parameters have to move so that a node does as demanded; None where that cannot be.
-
-    ``steps`` says by how much leaves move; others do not.
-    """
+    """Steps of parameters that move a node as demanded; None if there are none. Leaves not in ``steps`` stay."""
     system = System(_STEP)
     moved: dict[int, Form] = {}
     for number in graph.needed([root]):
@@ -102,7 +88,7 @@ def _moving(graph: Graph, root: int, steps: Mapping[tuple[str, int], Form], dema
 
 
 def _moved(graph: Graph, op: str, arguments: Sequence[int], moved: Mapping[int, Form]) -> tuple[Form, list[Form]]:
-    """By how much a node moves, and what must be 0 for that."""
+    """The step of a node, and what must be 0 for that."""
     parts = [moved[a] for a in arguments]
     if op in ("add", "subtract"):
         return plus(parts[0], parts[1], 1 if op == "add" else -1), []

@@ -1,4 +1,4 @@
-"""Which units a fit works in: those of its data and coordinates, brought together with the model's."""
+"""The units that a fit works in: those of its data and coordinates, reconciled with the model's."""
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
@@ -17,7 +17,7 @@ from xr_modelfit.messages import listed
 from xr_modelfit.models.expression import leaves, result_names
 from xr_modelfit.parameter_units.carried import Carried
 from xr_modelfit.parameter_units.dimensions import Dimensions, dimensions
-from xr_modelfit.parameter_units.parameters import Given, ParameterUnit, UnitSystem, told_by_labels, units_of
+from xr_modelfit.parameter_units.parameters import Given, ParameterUnit, UnitSystem, units_by_labels, units_of
 from xr_modelfit.parameter_units.table_units import TablePlan, table_plans
 from xr_modelfit.parameter_units.tables import has_units
 from xr_modelfit.parameter_units.trial import Probe
@@ -35,25 +35,12 @@ def resolve_units(
     probe: Probe,
     given: Given,
 ) -> UnitSystem:
-    """Units of all that a fit works with.
+    """The units of all that a fit works with.
 
-    Parameters
-    ----------
-    model : astropy.modeling.Model
-    inputs : list of ModelInput
-    measure : Measure
-        Of the data.
-    equivalencies : mapping
-        By model input.
-    probe : callable
-        Gives coordinates in memory to try the model on, one array (n,) for each input, where they are needed.
-    given : mapping of int to astropy unit
-        Of starts and bounds. Each sets the unit of its parameter, where nothing else tells it.
-
-    Raises
-    ------
-    ValueError
-        Units that the model carries do not fit those of the data and its coordinates.
+    ``equivalencies`` are by model input. ``probe`` gives coordinates in memory to try the model on, an array (n,) for
+    each input; it is called only if needed. ``given`` has the units of starts and bounds by number of the parameter;
+    each sets the unit of its parameter, if nothing else tells it. Raises ValueError if units that the model carries do
+    not fit those of the data and its coordinates.
     """
     if not any(map(has_units, leaves(model))):
         return _resolve_units(model, inputs, measure, equivalencies, probe, given)
@@ -103,14 +90,14 @@ def _resolve_units(
         return UnitSystem(inputs, measure, tuple(ParameterUnit(n) for n in names))
     found = dimensions(model, units_of(inputs, measure, given))
     _require_like(names, found, inputs, measure, given)
-    return UnitSystem(inputs, measure, told_by_labels(names, found.each, inputs, found.groups, measure, given))
+    return UnitSystem(inputs, measure, units_by_labels(names, found.each, inputs, found.groups, measure, given))
 
 
 def _require_like(
     names: Sequence[str], found: Dimensions, inputs: Sequence[ModelInput], measure: Measure, given: Given
 ) -> None:
-    """Refuse a unit for what a factor such as 86400 leaves open, if no factor at all makes it fit."""
-    like = told_by_labels(names, found.like, inputs, found.groups, measure, given)
+    """Refuse a unit for what a factor such as 86400 leaves open, if no factor makes it fit."""
+    like = units_by_labels(names, found.like, inputs, found.groups, measure, given)
     for j, unit in given.items():
         one, expected = found.each[j], like[j].inner
         set_here = one is not None and one.given == ((j, Fraction(1)),)

@@ -1,4 +1,4 @@
-"""The units of a model's lookup tables, brought together with those of the data and its coordinates."""
+"""The units of a model's lookup tables, reconciled with those of the data and its coordinates."""
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
@@ -14,7 +14,7 @@ from astropy.units import Quantity, UnitBase
 
 from xr_modelfit.labels.coords import ModelInput
 from xr_modelfit.models.expression import inner_inputs, leaves
-from xr_modelfit.parameter_units.tables import OUTPUT, Inner, has_units, plain_table, units_of_points, with_leaves
+from xr_modelfit.parameter_units.tables import OUTPUT, Inner, has_units, plain_table, with_leaves
 from xr_modelfit.units.text import write_unit
 from xr_modelfit.units.units import Conversion, Measure, conversion, factor
 
@@ -25,48 +25,28 @@ _PLAIN = "give the table plain numbers, in the units of the data and its coordin
 
 @dataclass(frozen=True)
 class TablePlan:
-    """A way to make the tables of a model plain.
+    """A way to make the tables of a model plain."""
 
-    Parameters
-    ----------
-    model : astropy.modeling.Model
-        With plain tables.
-    inputs : list of ModelInput
-        Converted by equivalencies, where a table needs that.
-    converted : dict of str to (Conversion, Measure)
-    """
-
-    model: Model
-    inputs: list[ModelInput]
+    model: Model  # with plain tables
+    inputs: list[ModelInput]  # converted by equivalencies, if a table needs that
     converted: dict[str, tuple[Conversion, Measure]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Read:
-    """What arrives at an input of a part: inputs of the model that it depends on, and whether it is one of them."""
+    """What an input of a part of the model reads."""
 
-    of: frozenset[int] = frozenset()
-    direct: bool = False
+    of: frozenset[int] = frozenset()  # inputs of the model that it depends on
+    direct: bool = False  # it is one of them
 
 
 def table_plans(
     model: Model, inputs: Sequence[ModelInput], measure: Measure, equivalencies: Mapping[str, Any]
 ) -> list[TablePlan]:
-    """Ways to make tables with units plain: several where values could be in the unit of the data or of a coordinate.
+    """Ways to make tables with units plain: several if values could be in the unit of the data or of a coordinate.
 
-    Parameters
-    ----------
-    model : astropy.modeling.Model
-    inputs : sequence of ModelInput
-    measure : Measure
-        Of the data.
-    equivalencies : mapping
-        By name of the input.
-
-    Raises
-    ------
-    ValueError
-        Units are missing, or cannot be converted.
+    ``measure`` is that of the data; ``equivalencies`` are by name of the input. Raises ValueError for units that are
+    missing or cannot be converted.
     """
     reads: list[tuple[_Read, ...]] = []
     _follow(model, [_Read(frozenset([i]), True) for i in range(len(inputs))], reads)
@@ -77,11 +57,14 @@ def table_plans(
         if not has_units(leaf):
             options.append([None])
             continue
+        table: Any = leaf
         axes = [
-            (None, _as_read(read, own)) if unit is None else _axis(unit, read, own, equivalencies, converted)
-            for unit, read in zip(units_of_points(leaf), arriving, strict=True)
+            _axis(p.unit, read, own, equivalencies, converted)
+            if isinstance(p, Quantity)
+            else (None, _as_read(read, own))
+            for p, read in zip(table.points, arriving, strict=True)
         ]
-        values: Any = leaf.lookup_table
+        values = table.lookup_table
         points, which = tuple(unit for unit, _ in axes), tuple(i for _, i in axes)
         gives = _values(values.unit, own, measure) if isinstance(values, Quantity) else [(None, None)]
         options.append([Inner(points, unit, which, i) for unit, i in gives])
@@ -99,7 +82,7 @@ def table_plans(
 
 
 def _follow(model: Model, arriving: list[_Read], found: list[tuple[_Read, ...]]) -> list[_Read]:
-    """What each output depends on; what arrives at each simple model goes into ``found``, in order."""
+    """What each output depends on; what each simple model reads is appended to ``found``, in order."""
     if not isinstance(model, CompoundModel):
         found.append(tuple(arriving))
         if isinstance(model, MappingModel):
@@ -125,7 +108,7 @@ def _axis(
     equivalencies: Mapping[str, Any],
     converted: dict[str, tuple[Conversion, Measure]],
 ) -> tuple[UnitBase, int | None]:
-    """The unit of points inside the fit, and the input whose unit it is; converts that input where it must."""
+    """The unit of points inside the fit, and the input whose unit it is, which is converted if necessary."""
     if not read.of:  # the input is held, at a number in the unit of the table
         return unit, None
     known = {i: inputs[i].measure.unit for i in sorted(read.of)}
@@ -155,7 +138,7 @@ def _axis(
 
 
 def _as_read(read: _Read, inputs: Sequence[ModelInput]) -> int | None:
-    """The input in whose unit plain points are; None where it could be one or another."""
+    """The input in whose unit plain points are; None if it could be one or another."""
     units = {inputs[i].measure.text for i in read.of}
     return min(read.of) if len(units) == 1 else None
 
@@ -169,7 +152,7 @@ def _unlabelled(one: ModelInput, unit: UnitBase) -> str:
 
 
 def _values(unit: UnitBase, inputs: Sequence[ModelInput], measure: Measure) -> list[tuple[UnitBase, int | None]]:
-    """What the values of a table may be in inside the fit, and the input whose unit that is."""
+    """The units that the values of a table may have inside the fit, and the input whose unit each is."""
     known = [(OUTPUT, measure.unit), *((i, one.measure.unit) for i, one in enumerate(inputs))]
     found: list[tuple[UnitBase, int | None]] = [
         (own, i) for i, own in known if own is not None and factor(unit, own) is not None
@@ -177,7 +160,7 @@ def _values(unit: UnitBase, inputs: Sequence[ModelInput], measure: Measure) -> l
     if factor(unit, u.dimensionless_unscaled) is not None:
         found.append((u.dimensionless_unscaled, None))
     if found:
-        return [pair for n, pair in enumerate(found) if pair not in found[:n]]
+        return found
     if measure.unit is None:
         why = "has no units" if measure.text is None else f"has units={measure.text!r}, which is no unit that is known"
         raise ValueError(

@@ -1,15 +1,14 @@
 """Lookup tables of astropy that have units, as tables of plain numbers in the units of a fit.
 
-Inside a fit all numbers are plain. The points of a table are then in the unit of the coordinate that it reads, its
-values in that of the data or of another coordinate. A table keeps what it was beside that, for the record of the fit
-and for the model that is made of a result.
+The points of a table are then in the unit of the coordinate that it reads, its values in that of the data or of
+another coordinate. A table keeps its original, for the record of the fit and for the model of a result.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from astropy.modeling import CompoundModel, Model
 from astropy.modeling.tabular import _Tabular
@@ -27,7 +26,6 @@ __all__ = [
     "inner_of",
     "own_tables",
     "plain_table",
-    "units_of_points",
     "with_leaves",
 ]
 
@@ -37,32 +35,19 @@ _MARK = "_modelfit_inner"
 
 @dataclass(frozen=True, eq=False)
 class Inner:
-    """What the plain numbers of a table are.
+    """What the plain numbers of a table mean."""
 
-    Parameters
-    ----------
-    points : tuple of astropy unit or None
-        Unit along each axis; None where the points had none.
-    values : astropy unit or None
-    reads : tuple of int or None
-        The input of the model that each axis is in the unit of.
-    gives : int or None
-        The input that the values are in the unit of, or `OUTPUT`; None where they are pure numbers.
-    own : tuple
-        Points, values and fill value as the user gave them.
-    """
-
-    points: tuple[UnitBase | None, ...]
+    points: tuple[UnitBase | None, ...]  # the unit along each axis; None if the points had none
     values: UnitBase | None
-    reads: tuple[int | None, ...] = ()
-    gives: int | None = None
-    own: tuple[Any, Any, Any] = (None, None, None)
+    reads: tuple[int | None, ...] = ()  # the input of the model in whose unit each axis is
+    gives: int | None = None  # the input in whose unit the values are, or `OUTPUT`; None if they are pure numbers
+    own: tuple[Any, Any, Any] = (None, None, None)  # points, values and fill value as the user gave them
 
     def __deepcopy__(self, memo: Any) -> Inner:
-        return self  # nothing in it is written to, and tables may be large
+        return self  # it is never changed, and tables may be large
 
     def described(self) -> dict[str, Any]:
-        """As the record has it."""
+        """For the record of a fit."""
         return {
             "points": [None if unit is None else write_unit(unit) for unit in self.points],
             "values": None if self.values is None else write_unit(self.values),
@@ -75,14 +60,8 @@ def has_units(leaf: Model) -> bool:
 
 
 def inner_of(leaf: Model) -> Inner | None:
-    """What a table of plain numbers was made of; None for any other model."""
-    found: Inner | None = vars(leaf).get(_MARK)
-    return found
-
-
-def units_of_points(table: Any) -> list[UnitBase | None]:
-    """The unit of the points along each axis, None where they have none."""
-    return [p.unit if isinstance(p, Quantity) else None for p in table.points]
+    """What the plain numbers of a table mean; None for any other model."""
+    return cast("Inner | None", vars(leaf).get(_MARK))
 
 
 def plain_table(table: Any, inner: Inner) -> Model:
@@ -93,7 +72,7 @@ def plain_table(table: Any, inner: Inner) -> Model:
     copied.lookup_table = _numbers(table.lookup_table, inner.values)
     if table.fill_value is not None and isinstance(table.lookup_table, Quantity):
         copied.fill_value = float(_numbers(Quantity(table.fill_value, table.lookup_table.unit), inner.values))
-    vars(copied)[_MARK] = Inner(inner.points, inner.values, inner.reads, inner.gives, own)
+    vars(copied)[_MARK] = replace(inner, own=own)
     return copied
 
 
@@ -102,7 +81,7 @@ def _numbers(values: Any, unit: UnitBase | None) -> Any:
 
 
 def with_leaves(model: Model, change: Callable[[Model], Model]) -> Model:
-    """The expression with some simple models changed, the first first; it itself where none is."""
+    """The expression with ``change`` applied to each simple model in order; the same object if none changes."""
     if not isinstance(model, CompoundModel):
         return change(model)
     left = with_leaves(model.left, change)
@@ -116,7 +95,7 @@ def with_leaves(model: Model, change: Callable[[Model], Model]) -> Model:
 
 
 def own_tables(model: Model) -> Model:
-    """The model with its tables as the user gave them; a copy, if any is not."""
+    """The model with its tables as the user gave them."""
 
     def own(leaf: Any) -> Any:
         inner = inner_of(leaf)

@@ -1,4 +1,4 @@
-"""A model that has no expression, beside astropy's Quantities: the units in which plain numbers give the same."""
+"""Units of a model that has no expression: those in which plain numbers give what astropy's Quantities do."""
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
@@ -17,13 +17,13 @@ from xr_modelfit.models.expression import evaluate_tree, scalar_model, with_valu
 from xr_modelfit.units.text import write_unit
 from xr_modelfit.units.units import Conversion, Measure, conversion
 
-__all__ = ["Trial", "input_unit", "tried"]
+__all__ = ["Trial", "input_unit", "units_by_trial"]
 
 Probe = Callable[[], Sequence[np.ndarray]]
 
 
 class Trial(NamedTuple):
-    """Units with which plain numbers give what Quantities do."""
+    """Units in which plain numbers give what Quantities do."""
 
     inner: list[UnitBase | None]  # of the parameters' numbers
     inputs: list[ModelInput]  # converted where that is necessary
@@ -31,37 +31,29 @@ class Trial(NamedTuple):
     data: Conversion | None  # of the samples
 
 
-def tried(
-    model: Model, inputs: Sequence[ModelInput], output: UnitBase, told: Sequence[Any], probe: Probe
+def units_by_trial(
+    model: Model, inputs: Sequence[ModelInput], output: UnitBase, equivalencies: Sequence[Any], probe: Probe
 ) -> Trial | None:
-    """The units that do; None where none are found.
+    """The units in which plain numbers give what Quantities do; None if none are found.
 
-    Parameters
-    ----------
-    model : astropy.modeling.Model
-    inputs : sequence of ModelInput
-    output : astropy unit
-        Of the data.
-    told : sequence
-        Equivalencies of each input, or None.
-    probe : callable
-        Gives coordinates to try the model on.
+    ``output`` is the unit of the data; ``equivalencies`` are those of each input, or None; ``probe`` gives coordinates
+    to try the model on.
     """
-    ways = (_tried(model, inputs, output, told, probe, si) for si in (False, True))  # in their own units, or all in SI
-    return next((found for found in ways if found is not None), None)
+    own = _units_by_trial(model, inputs, output, equivalencies, probe, si=False)
+    return own or _units_by_trial(model, inputs, output, equivalencies, probe, si=True)
 
 
 def input_unit(model: Model, i: int) -> UnitBase | None:
-    """What astropy says that the model takes for an input, which may be a Quantity of 1."""
+    """The unit that the model takes for an input, according to astropy."""
     try:
-        told = (model.input_units or {}).get(model.inputs[i])
-        return None if told is None else u.Unit(told)
-    except (KeyError, TypeError, ValueError):  # it takes any annotation of a function's argument for a unit
+        unit = (model.input_units or {}).get(model.inputs[i])
+        return None if unit is None else u.Unit(unit)
+    except (KeyError, TypeError, ValueError):  # astropy takes any annotation of an argument for a unit
         return None
 
 
-def _tried(
-    model: Model, inputs: Sequence[ModelInput], output: UnitBase, told: Sequence[Any], probe: Probe, si: bool
+def _units_by_trial(
+    model: Model, inputs: Sequence[ModelInput], output: UnitBase, equivalencies: Sequence[Any], probe: Probe, si: bool
 ) -> Trial | None:
     carried = [getattr(model, name).unit for name in model.param_names]
     inner = [_coherent(unit) if si and unit is not None else unit for unit in carried]
@@ -71,7 +63,7 @@ def _tried(
         old = one.measure.unit or u.dimensionless_unscaled
         wanted = input_unit(model, i) or old
         wanted = _coherent(wanted) if si else wanted
-        how = conversion(old, wanted, told[i], one.measure.difference)
+        how = conversion(old, wanted, equivalencies[i], one.measure.difference)
         if how is None:
             return None
         at.append(how.apply(xr.Variable(["n"], x)).values * wanted)
@@ -91,7 +83,7 @@ def _ratio(
     inner: Sequence[UnitBase | None],
     output: UnitBase,
 ) -> float | None:
-    """Values with units over plain ones, where that is one number."""
+    """The ratio of values with units to plain ones, if it is the same everywhere."""
     start = [np.ravel(getattr(model, name).value)[0] for name in model.param_names]
     ratios = []
     for nudge in (1.0, 1.125, 0.9375):

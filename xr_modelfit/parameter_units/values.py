@@ -1,7 +1,6 @@
-"""A start or a bound as the user gives it, as numbers inside a fit."""
+"""Starts and bounds as the user gives them, as numbers inside a fit."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,27 +19,25 @@ __all__ = ["given_units", "number_or_map"]
 
 
 def given_units(p0: Any, bounds: Any, model: Model) -> dict[int, UnitBase]:
-    """Units of starts and bounds, by number of the parameter; the first that is given for each."""
+    """Units of starts and bounds by number of the parameter; of several, the first."""
     found: dict[int, UnitBase] = {}
     known = (result_names(model), tuple(model.param_names))
-    for one in (p0, bounds):
-        for key, value in one.items() if isinstance(one, Mapping) else ():
+    for argument in (p0, bounds):
+        for key, value in argument.items() if isinstance(argument, Mapping) else ():
             j = next((names.index(key) for names in known if key in names), None)
-            pair = value if isinstance(value, tuple | list) else (value,)
-            units = [unit for v in pair if (unit := _unit_of(v)) is not None]
-            if j is not None and units:
-                found.setdefault(j, units[0])
+            for one in value if isinstance(value, tuple | list) else (value,):
+                if j is not None and (unit := _unit_of(one)) is not None:
+                    found.setdefault(j, unit)
     return found
 
 
 def _unit_of(value: Any) -> UnitBase | None:
-    """The unit of a number or a map; None where it has none, or may have kept that of something else."""
+    """The unit of a number or a map, if it has one."""
     if isinstance(value, Quantity):
         return value.unit
     if not isinstance(value, xr.DataArray) or value.dtype.kind not in "iuf":
         return None
-    array = plain(value)
-    return measure_of(array).unit
+    return measure_of(plain(value)).unit
 
 
 def number_or_map(
@@ -48,21 +45,12 @@ def number_or_map(
     value: Any,
     unit: ParameterUnit,
     labels: Labels,
-    loop: tuple[Hashable, ...],
+    remaining_dims: tuple[Hashable, ...],
     system: UnitSystem,
 ) -> tuple[float | xr.Variable | None, ParameterUnit]:
-    """The number, or the map over the dims that are not fitted, and the unit as the value makes it.
+    """The number, or the map over the dims that are not fitted, and the unit of the parameter that follows from it.
 
-    Parameters
-    ----------
-    argument : str
-        What it is, for messages.
-    value : number, Quantity, date, duration, DataArray or None
-    unit : ParameterUnit
-    labels : Labels
-    loop : tuple of Hashable
-        The dims that are not fitted.
-    system : UnitSystem
+    ``value`` is a number, Quantity, date, duration, DataArray or None; ``argument`` is its name in messages.
 
     Raises
     ------
@@ -75,38 +63,38 @@ def number_or_map(
         return None, unit
     if isinstance(value, xr.DataArray):
         array = plain(value)
-        if holds_times(array):
-            bare(labels.data, array, argument, loop)
-            return _time_numbers(argument, array.variable, unit), unit
-        if array.dtype.kind not in "iuf":
+        times = holds_times(array)
+        if not times and array.dtype.kind not in "iuf":
             raise TypeError(f"{argument} is a DataArray of {array.dtype}; real numbers are needed: .astype(float).")
-        bare(labels.data, array, argument, loop)
+        bare(labels.data, array, argument, remaining_dims)
+        if times:
+            return _time_numbers(argument, array.variable, unit), unit
         array, unit = _map_numbers(argument, array, unit, labels.data, system)
         return array.variable, unit
     shape = np.shape(value)
-    times = None if shape or isinstance(value, str | bytes | Quantity) else as_times(value)
-    if times is not None:
-        return float(_time_numbers(argument, xr.Variable((), times), unit).values), unit
+    dates = None if shape or isinstance(value, str | bytes | Quantity) else as_times(value)
+    if dates is not None:
+        return float(_time_numbers(argument, xr.Variable((), dates), unit).values), unit
     if shape == () and np.asarray(value).dtype.kind in "iuf":
         number, unit = unit.numbers(argument, value if isinstance(value, Quantity) else float(value))
         return float(number), unit
     shown = f"an array of shape {shape}" if shape else f"{value!r}"
     raise TypeError(
-        f"{argument} is {shown}; pass a number or a DataArray over {tuple(map(str, loop))}, so that it can be "
-        "matched by the names of its dims."
+        f"{argument} is {shown}; pass a number or a DataArray over {tuple(map(str, remaining_dims))}, so that it can "
+        "be matched by the names of its dims."
     )
 
 
 def _map_numbers(
     argument: str, array: xr.DataArray, unit: ParameterUnit, data: xr.DataArray, system: UnitSystem
 ) -> tuple[xr.DataArray, ParameterUnit]:
-    """Numbers inside a fit of a map, which may be one that ``idxmax`` made."""
+    """A map as numbers inside the fit; it may be one that ``idxmax`` made."""
     text, of_data = array.attrs.get("units"), data.attrs.get("units")
     if array.name is None or (text is not None and text != of_data):
         return unit.numbers(argument, array)
     one = next((i for i in system.inputs if i.coordinate == array.name), None)
     if one is not None:
-        return _Places(argument, array, unit, one, system).numbers()
+        return _place_numbers(argument, array, unit, one, system)
     said = measure_of(array).unit
     stale = said is not None and unit.inner is not None and factor(said, unit.inner) is None
     if stale and array.name in data.indexes:
@@ -118,72 +106,64 @@ def _map_numbers(
     return unit.numbers(argument, array)
 
 
-@dataclass(frozen=True)
-class _Places:
-    """A map that is called like a coordinate, with the units of the data or none.
+def _place_numbers(
+    argument: str, array: xr.DataArray, unit: ParameterUnit, one: ModelInput, system: UnitSystem
+) -> tuple[xr.DataArray, ParameterUnit]:
+    """A map with the name of a coordinate, and with the units of the data or none, as numbers inside the fit.
 
     ``idxmax`` makes such maps, of numbers in the unit of the coordinate. They keep name and units
     when the user converts them, so they are in that unit only if all are labels of the coordinate.
     """
-
-    argument: str
-    array: xr.DataArray
-    unit: ParameterUnit
-    one: ModelInput
-    system: UnitSystem
-
-    def numbers(self) -> tuple[xr.DataArray, ParameterUnit]:
-        said = measure_of(self.array)
-        if self.one.name in self.system.converted:
-            if self._into(self.one.measure) is not None:
-                raise ValueError(self._of_a_converted_coordinate())
-            return self.unit.numbers(self.argument, self.array)
-        here, there = self._into(self.one.measure), self._into(said)
-        if here is None or here == there:  # it is no place, or says the same
-            return self.unit.numbers(self.argument, self.array)
-        if not (self.array.variable._in_memory and self.one.values._in_memory):
-            raise ValueError(self._unsaid("it is not computed, so its values are not compared with that coordinate"))
-        values = np.asarray(self.array.values, dtype=float)
-        values, labels = values[np.isfinite(values)], np.asarray(self.one.values.values, dtype=float)
-        if not np.isin(values, labels).all():
-            raise ValueError(self._unsaid("its values are not those of that coordinate"))
-        for text, other in ((said.text, there), (self.unit.text, self.unit.inward)):
-            if other not in (None, here) and np.any(values) and _are_among(values * (other / here), labels):
-                raise ValueError(self._unsaid(f"its values may be in {self.one.measure.text!r} or in {text!r}"))
-        bare = self.array.copy(deep=False)  # xarray's drop_attrs takes the labels of stacked dims apart
-        bare.attrs = {}
-        return bare * here, self.unit
-
-    def _into(self, measure: Measure) -> float | None:
-        """What numbers are multiplied by to be inside the fit; None where they are no value of the parameter."""
-        if measure.text is None or measure.text == self.unit.text or (self.unit.own is None and self.unit.text is None):
-            return self.unit.inward
-        return None if measure.unit is None or self.unit.inner is None else factor(measure.unit, self.unit.inner)
-
-    def _called(self) -> str:
-        text = self.array.attrs.get("units")
-        bears = "has no units" if text is None else f"has units={text!r} of the data"
-        return f"{self.argument} is called {self.one.coordinate!r} and {bears}, as idxmax leaves it"
-
-    def _unsaid(self, why: str) -> str:
-        believed = "units" in self.array.attrs and self._into(measure_of(self.array)) is not None
-        units = [repr(t) for t in dict.fromkeys((self.one.measure.text, self.unit.text)) if t is not None]
-        return (
-            f"{self._called()}, but {why}. Say what they are in: {'.rename(None)' if believed else ''}"
+    said, text = measure_of(array), array.attrs.get("units")
+    here, there = _inward(unit, one.measure), _inward(unit, said)
+    bears = "has no units" if text is None else f"has units={text!r} of the data"
+    called = f"{argument} is called {one.coordinate!r} and {bears}, as idxmax leaves it"
+    if here is not None and one.name in system.converted:
+        raise ValueError(
+            f"{called}: places on a coordinate in {system.converted[one.name][1].text!r}, which is converted to "
+            f"{one.measure.text!r} for the model. Convert them too, and say so: "
+            f".assign_attrs(units={one.measure.text!r})."
+        )
+    if here is None or here == there:  # it is no place, or both units say the same
+        return unit.numbers(argument, array)
+    why = _why_no_labels(array, one, here, {said.text: there, unit.text: unit.inward})
+    if why is not None:
+        believed = "units" in array.attrs and there is not None
+        units = [repr(t) for t in dict.fromkeys((one.measure.text, unit.text)) if t is not None]
+        raise ValueError(
+            f"{called}, but {why}. Say what they are in: {'.rename(None)' if believed else ''}"
             f".assign_attrs(units={units[0]}){f', or units={units[1]}' if len(units) > 1 else ''}."
         )
+    plain_numbers = array.copy(deep=False)  # xarray's drop_attrs takes the labels of stacked dims apart
+    plain_numbers.attrs = {}
+    return plain_numbers * here, unit
 
-    def _of_a_converted_coordinate(self) -> str:
-        _, measure = self.system.converted[self.one.name]
-        return (
-            f"{self._called()}: places on a coordinate in {measure.text!r}, which is converted to "
-            f"{self.one.measure.text!r} for the model. Convert them too, and say so: "
-            f".assign_attrs(units={self.one.measure.text!r})."
-        )
+
+def _why_no_labels(
+    array: xr.DataArray, one: ModelInput, here: float, others: Mapping[str | None, float | None]
+) -> str | None:
+    """Why a map may hold something else than labels of a coordinate; ``others`` are units that it may be in instead."""
+    if not (array.variable._in_memory and one.values._in_memory):
+        return "it is not computed, so its values are not compared with that coordinate"
+    values, labels = (np.asarray(v.values, dtype=float) for v in (array, one.values))
+    values = values[np.isfinite(values)]
+    if not np.isin(values, labels).all():
+        return "its values are not those of that coordinate"
+    for text, other in others.items():
+        if other not in (None, here) and np.any(values) and _are_among(values * (other / here), labels):
+            return f"its values may be in {one.measure.text!r} or in {text!r}"
+    return None
+
+
+def _inward(unit: ParameterUnit, measure: Measure) -> float | None:
+    """The factor that makes numbers inner ones; None if they are no value of the parameter."""
+    if measure.text is None or measure.text == unit.text or (unit.own is None and unit.text is None):
+        return unit.inward
+    return None if measure.unit is None or unit.inner is None else factor(measure.unit, unit.inner)
 
 
 def _are_among(values: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether all are labels, but for rounding."""
+    """Whether all values are labels, up to rounding."""
     ordered = np.sort(labels[np.isfinite(labels)], axis=None)
     at = np.searchsorted(ordered, values)
     near = [ordered[np.clip(at + shift, 0, ordered.size - 1)] for shift in (-1, 0)]

@@ -1,8 +1,7 @@
-"""Years and months of a calendar: astropy knows but one year, of 365.25 days, and its twelfth part."""
+"""Years and months of a calendar: astropy has only a year of 365.25 days, and a month of a twelfth of that."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -18,26 +17,11 @@ _YEARS = {"yr": Fraction(1), "kyr": Fraction(1000), "Myr": Fraction(1_000_000), 
 
 
 def refuse_years(what: str, unit: UnitBase, inner: UnitBase | None, calendar: str | None) -> None:
-    """Refuse a unit with a year in it where a calendar counts other years.
-
-    Parameters
-    ----------
-    what : str
-        What has the unit, for the message.
-    unit : astropy unit
-    inner : astropy unit or None
-        That it would be converted to.
-    calendar : str or None
-        Of the dates that it is about.
-
-    Raises
-    ------
-    CalendarError
-    """
-    if calendar not in _DAYS:
+    """Raise CalendarError if converting ``unit`` to ``inner`` takes a year that is not that of the calendar."""
+    if calendar not in _DAYS or not isinstance(unit, UnitBase):  # but a magnitude of something
         return
-    there = {name: power for name, _, power in _years(inner)}
-    name = next((name for name, _, power in _years(unit) if power != there.get(name, 0)), None)
+    there = {} if inner is None else _years(inner)
+    name = next((name for name, power in _years(unit).items() if power != there.get(name, 0)), None)
     if name is None:
         return
     days, text = _DAYS[calendar] * _YEARS[name], write_unit(unit)
@@ -48,16 +32,14 @@ def refuse_years(what: str, unit: UnitBase, inner: UnitBase | None, calendar: st
     )
 
 
-def _years(unit: UnitBase | None) -> Iterator[tuple[str, Any, Any]]:
-    """Years in a unit: by which name they are known here, the part of the unit, and its power."""
-    for base, power in zip(*((), ()) if unit is None else (unit.bases, unit.powers), strict=True):
-        name = next((n for n in base.names if n in _YEARS), None)
-        if name is not None:
-            yield name, base, power
+def _years(unit: UnitBase) -> dict[str, Any]:
+    """The powers of years and months in a unit, by their names here."""
+    named = ((set(base.names) & set(_YEARS), power) for base, power in zip(unit.bases, unit.powers, strict=True))
+    return {names.pop(): power for names, power in named if names}
 
 
 def _in_days(unit: UnitBase, name: str, days: Fraction) -> str:
-    """One of a unit as Python has it, with a number of days in place of a year."""
+    """A unit in Python, with a number of days in place of a year."""
     above: list[str] = []
     below: list[str] = []
     for base, power in zip(unit.bases, unit.powers, strict=True):

@@ -33,35 +33,27 @@ class UnknownUnitError(ValueError):
 _WORD = r"Δ?°[^\W\d]*|''|\u2032{1,2}|[%‰'\"]|[^\W\d]+"
 _DECIMAL = r"[+-]?\d{1,3}(?:\.\d{1,20})?"
 _ATOM = re.compile(rf"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{{1,3}})?)|(?P<word>{_WORD})|\(\s*")
-_POWER = re.compile(
-    rf"\s*(?:\*\*|\^)\s*(?:(?P<plain>{_DECIMAL})|\(\s*(?P<inner>{_DECIMAL}(?:\s*/\s*\d{{1,3}})?)\s*\))"
+_POWER = re.compile(  # but not m**1/2
+    rf"\s*(?:\*\*|\^)\s*(?:(?P<plain>(?>{_DECIMAL}))(?!\s*/\s*\d)"
+    rf"|\(\s*(?P<inner>{_DECIMAL}(?:\s*/\s*\d{{1,3}})?)\s*\))"
     r"|(?P<attached>[+-]?\d{1,3})(?!\.?\d)|\((?P<fraction>[+-]?\d{1,3}(?:/\d{1,3})?)\)"
 )
-_BETWEEN = re.compile(r"\s*(?P<over>/|(?<!\w)per(?!\w))\s*|\s*(?:\*(?!\*)|[·⋅]|\.(?!\d))\s*|\s+")
+_BETWEEN = re.compile(r"\s*(?P<over>/|(?<!\w)per(?!\w))\s*|\s*(?:\*(?!\*)|[·⋅]|\.(?!\d))\s*|\s++(?!\))")
+_CLOSING = re.compile(r"\s*\)")
 _OF_TEMPERATURE = re.compile(r"\b(deg|degs|degree|degrees) +(C|F)\b(?![\d^*(+-])")
 _TIMEDELTAS = ("days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds")  # to xarray
 _NAMED_DEGREE = re.compile(r"\b(?:deg|degs|degree|degrees) +(celsius|fahrenheit)\b", re.IGNORECASE)
 
 
 def parse_unit(text: object, *, temperature: bool = False) -> UnitBase:
-    """The unit that a string means.
+    """The unit that a string such as ``attrs["units"]`` means; an astropy unit is returned as it is.
 
-    Parameters
-    ----------
-    text : str
-        As ``attrs["units"]`` has it. A unit of astropy is returned as it is; of anything else
-        ``str(text)`` is read.
-    temperature : bool
-        What bears the string is a temperature: ``C`` and ``F`` are degrees.
-
-    Returns
-    -------
-    astropy.units.UnitBase
+    ``temperature``: the variable is a temperature, so ``C`` and ``F`` are degrees.
 
     Raises
     ------
     UnknownUnitError
-        The string is no unit that is known, or could be two.
+        The string is no known unit, or could mean two.
 
     Examples
     --------
@@ -108,88 +100,79 @@ def _factors(text: str, temperature: bool = False) -> tuple[Fraction, Factors]:
         if not temperature:
             raise UnknownUnitError(f"{text!r} is ambiguous: {phrase[0]!r} is a temperature or a product.")
         plain = _OF_TEMPERATURE.sub(r"degree_\2", plain)
-    return _Reader(plain, text).read()
+    try:
+        return _Parser(plain).parse()
+    except (SyntaxError, ArithmeticError):
+        raise UnknownUnitError(f"{text!r} cannot be read as a unit.") from None
 
 
-class _Reader:
-    """Takes a string apart by the grammar of UDUNITS-2."""
+class _Parser:
+    """Recursive descent by the grammar of UDUNITS-2; raises SyntaxError or ArithmeticError."""
 
-    def __init__(self, plain: str, text: str) -> None:
-        self.plain, self.text, self.at = plain, text, 0
+    def __init__(self, plain: str) -> None:
+        self.plain, self.at = plain, 0
 
-    def read(self) -> tuple[Fraction, Factors]:
-        if not self.plain:
-            return Fraction(1), []
-        found = self._product()
+    def parse(self) -> tuple[Fraction, Factors]:
+        found = self._product() if self.plain else (Fraction(1), [])
         if self.at != len(self.plain):
-            raise self._fault()
+            raise SyntaxError
         return found
 
-    def _fault(self) -> UnknownUnitError:
-        return UnknownUnitError(f"{self.text!r} cannot be read as a unit.")
+    def _next(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """Step over a pattern, if it comes next."""
+        found = pattern.match(self.plain, self.at)
+        self.at = self.at if found is None else found.end()
+        return found
 
     def _product(self) -> tuple[Fraction, Factors]:
         scale, factors = Fraction(1), Factors()
-        between = _BETWEEN.match(self.plain, self.at)  # a slash in front is one over what follows
-        if between is not None and not between["over"]:
-            raise self._fault()
+        between = self._next(_BETWEEN)  # a slash in front: one over what follows
+        if between and not between["over"]:
+            raise SyntaxError
         while True:
-            self.at = self.at if between is None else between.end()
-            sign = -1 if between is not None and between["over"] else 1
+            sign = -1 if between and between["over"] else 1
             one, of_one = self._factor()
             scale *= one**sign
             factors += [(word, sign * power) for word, power in of_one]
-            between = _BETWEEN.match(self.plain, self.at)
-            rest = self.plain[self.at :]
-            if between is None and not (self.plain[self.at - 1].isdigit() and re.match(_WORD, rest)):  # m2s-1, 1e-3m
-                return scale, factors
-            if between is not None and rest[between.end() - self.at :].startswith(")"):
+            attached = self.plain[self.at - 1].isdigit() and re.match(_WORD, self.plain[self.at :])  # m2s-1, 1e-3m
+            between = self._next(_BETWEEN)
+            if not between and not attached:
                 return scale, factors
 
     def _factor(self) -> tuple[Fraction, Factors]:
-        atom = _ATOM.match(self.plain, self.at)
+        atom = self._next(_ATOM)
         if atom is None:
-            raise self._fault()
-        self.at = atom.end()
+            raise SyntaxError
         if atom["number"]:
             scale, factors = Fraction(atom["number"]), Factors()
         elif atom["word"]:
             if atom["word"] in LOGARITHMS and self.plain[self.at :].lstrip().startswith("("):
-                raise self._fault()  # dex(cm s-2) is no product
+                raise SyntaxError  # dex(cm s-2) is no product
             scale, factors = Fraction(1), [(atom["word"], Fraction(1))]
         else:
             scale, factors = self._product()
-            closing = re.compile(r"\s*\)").match(self.plain, self.at)
-            if closing is None:
-                raise self._fault()
-            self.at = closing.end()
+            if not self._next(_CLOSING):
+                raise SyntaxError
         power = self._power(atom["number"])
-        return self._raised(scale, power), [(word, p * power) for word, p in factors]
+        scale = _raised(scale, power)
+        if not Fraction(10) ** -300 < scale < Fraction(10) ** 300:
+            raise OverflowError
+        return scale, [(word, p * power) for word, p in factors]
 
     def _power(self, number: str | None) -> Fraction:
         found = _POWER.match(self.plain, self.at)
-        if found is None or (number and found["fraction"]):
+        of_number = (
+            ("plain", "inner", "attached") if number == "10" else ("plain", "inner")
+        )  # 10-20, by FITS and UDUNITS
+        if found is None or (number and found.lastgroup not in of_number):
             return Fraction(1)
-        if number and found["attached"] and not (number == "10" and found["attached"][0] in "+-"):
-            raise self._fault()  # 10-20 is a power, by FITS and UDUNITS
         self.at = found.end()
-        if found["plain"] and re.match(r"\s*/\s*\d", self.plain[self.at :]):
-            raise self._fault()  # m**1/2
-        try:
-            written = found["plain"] or found["inner"] or found["attached"] or found["fraction"]
-            top, _, bottom = written.partition("/")
-            return (Fraction(top.strip()) / Fraction(bottom.strip() or 1)).limit_denominator(1000)
-        except ZeroDivisionError:
-            raise self._fault() from None
+        top, _, bottom = found[found.lastgroup or 0].partition("/")
+        return (Fraction(top) / Fraction(bottom or 1)).limit_denominator(1000)
 
-    def _raised(self, scale: Fraction, power: Fraction) -> Fraction:
-        try:
-            raised = scale ** int(power) if power.denominator == 1 else Fraction(float(scale) ** float(power))
-        except (OverflowError, ZeroDivisionError):
-            raise self._fault() from None
-        if not Fraction(10) ** -300 < raised < Fraction(10) ** 300:
-            raise self._fault()
-        return raised
+
+def _raised(scale: Fraction, power: Fraction) -> Fraction:
+    return scale ** int(power) if power.denominator == 1 else Fraction(float(scale) ** float(power))
 
 
 def _meanings(words: Sequence[str], text: str, temperature: bool) -> list[UnitBase]:
@@ -216,18 +199,10 @@ def _meaning(word: str, text: str, temperature: bool) -> UnitBase:
 
 
 def write_unit(unit: UnitBase, spellings: Mapping[UnitBase, str] | None = None) -> str:
-    """A unit as a string that `parse_unit`, astropy and UDUNITS-2 read, each as far as it knows the unit.
+    """A unit as a string that `parse_unit`, astropy and UDUNITS-2 read, if they know the unit.
 
-    Parameters
-    ----------
-    unit : astropy.units.UnitBase
-    spellings : mapping of UnitBase to str
-        How units are to be spelled that are not to be written as here.
-
-    Returns
-    -------
-    str
-        Without a slash. Durations are not written as xarray takes them for timedeltas: ``d``.
+    It has no slash. Days are written ``d``, since xarray decodes numbers in ``days`` as timedeltas. ``spellings``
+    come before those of this package.
 
     Examples
     --------
@@ -250,17 +225,7 @@ def write_unit(unit: UnitBase, spellings: Mapping[UnitBase, str] | None = None) 
 
 
 def compose_text(factors: Sequence[tuple[str, Fraction | int]]) -> str:
-    """The unit of a product of powers, in the words of its factors.
-
-    Parameters
-    ----------
-    factors : sequence of (str, Fraction or int)
-        Units, each with its power. A string that cannot be read stands in brackets.
-
-    Returns
-    -------
-    str
-        A factor that stands alone is returned as it is.
+    """The unit of a product of powers, in the words of its factors; a unit that cannot be read stands in brackets.
 
     Examples
     --------
@@ -277,7 +242,7 @@ def compose_text(factors: Sequence[tuple[str, Fraction | int]]) -> str:
     known: dict[str, UnitBase] = {}
     for text, power in used:
         scale, parts = _parts(text)
-        number *= scale ** int(power) if power.denominator == 1 else Fraction(float(scale) ** float(power))
+        number *= _raised(scale, power)
         for word, unit, inner in parts:
             same = next((w for w in powers if w == word or (unit is not None and known.get(w) == unit)), word)
             powers[same] = powers.get(same, Fraction(0)) + inner * power

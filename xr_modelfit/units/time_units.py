@@ -11,10 +11,9 @@ from xr_modelfit.units.text import UnknownUnitError, parse_unit
 __all__ = ["EPOCH", "LONG", "NANOSECONDS", "check_time_units", "split_units"]
 
 EPOCH = "1970-01-01"
-_DAY = 86_400_000_000_000  # ns
 NANOSECONDS = {
-    "d": _DAY,
-    "h": _DAY // 24,
+    "d": 86_400_000_000_000,
+    "h": 3_600_000_000_000,
     "min": 60_000_000_000,
     "s": 1_000_000_000,
     "ms": 1_000_000,
@@ -22,8 +21,8 @@ NANOSECONDS = {
     "ns": 1,
 }
 LONG = {"d": "days", "h": "hours", "min": "minutes", "s": "seconds"} | {
-    k: f"{name}seconds" for k, name in (("ms", "milli"), ("us", "micro"), ("ns", "nano"))
-}
+    "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"
+}  # fmt: skip
 _DATE = re.compile(
     r"([+-]?\d{1,6})-(\d{1,2})-(\d{1,2})"
     r"(?:[T ]+(\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(\.\d+)?)?)?)?\s*(?:Z|UTC|GMT|[+-]00:?00)?"
@@ -32,12 +31,7 @@ _ZONE = re.compile(r"[+-]\d{1,2}:?\d{2}$|[A-Z]{3,4}$")
 
 
 def check_time_units(time_units: Any) -> None:
-    """Refuse what is no CF unit of time.
-
-    Raises
-    ------
-    TypeError, ValueError
-    """
+    """Raise TypeError or ValueError for what is no CF unit of time."""
     if time_units is None:
         return
     if not isinstance(time_units, str):
@@ -48,13 +42,9 @@ def check_time_units(time_units: Any) -> None:
 def split_units(units: str) -> tuple[str, str | None]:
     """Symbol and epoch of a CF unit of time: ``("d", "1970-01-01")``.
 
-    Raises
-    ------
-    ValueError
-        The unit has no fixed length, or the epoch is no date.
+    Raises ValueError for a unit without a fixed length, and for an epoch that is no date.
     """
-    word, _, epoch = units.strip().partition(" since ")
-    word = word.strip()
+    word, epoch = (part.strip() for part in units.strip().partition(" since ")[::2])
     symbol = _symbol(word)
     if symbol is None:
         long = word.lower().rstrip("s") in ("month", "mon", "year", "yr", "common_year", "decade", "season")
@@ -63,7 +53,7 @@ def split_units(units: str) -> tuple[str, str | None]:
             f"time_units is {units!r}, with the unit {word!r}, {why}. Use days, hours, minutes, seconds or "
             "parts of them; a parameter given as a Quantity, p0={name: Quantity}, keeps its own unit."
         )
-    return symbol, _iso(epoch.strip(), units, LONG[symbol]) if epoch.strip() else None
+    return symbol, _iso(epoch, units, LONG[symbol]) if epoch else None
 
 
 def _symbol(word: str) -> str | None:
@@ -75,10 +65,10 @@ def _symbol(word: str) -> str | None:
 
 
 def _iso(epoch: str, units: str, word: str) -> str:
-    """An epoch as ISO 8601 has it, without a time of midnight."""
+    """An epoch in ISO 8601, without the time if that is midnight."""
     found = _DATE.fullmatch(epoch)
     if found is None:
-        zone = " Zones of time other than UTC are not read: give it in UTC." if _ZONE.search(epoch) else ""
+        zone = " Time zones other than UTC are not read: give it in UTC." if _ZONE.search(epoch) else ""
         raise ValueError(f'time_units is {units!r}; write the epoch as a date: "{word} since {EPOCH}".{zone}')
     year, month, day, hour, minute, second, part = found.groups()
     number = int(year)

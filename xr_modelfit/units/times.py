@@ -17,10 +17,10 @@ from xr_modelfit.units.time_units import EPOCH, LONG, NANOSECONDS, split_units
 
 __all__ = ["CalendarError", "TimeAxis", "as_times", "holds_times", "undecoded_axis"]
 
-_DAY = 86_400_000_000_000  # ns
+_DAY = NANOSECONDS["d"]
 _GREGORIAN = {"standard", "proleptic_gregorian"}
 _SAME = {"gregorian": "standard", "365_day": "noleap", "366_day": "all_leap"}  # as CF has it
-_CALENDARS = {"standard", "proleptic_gregorian", "noleap", "all_leap", "360_day", "julian", "tai", "utc"}
+_CALENDARS = ("standard", "proleptic_gregorian", "noleap", "all_leap", "360_day", "julian", "tai", "utc")
 _REFORM = np.datetime64("1582-10-15")  # before it, the Gregorian calendars differ
 
 
@@ -30,21 +30,11 @@ class CalendarError(ValueError):
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """What numbers of time mean.
+    """What numbers of time mean. Durations have neither epoch nor calendar."""
 
-    Parameters
-    ----------
-    symbol : str
-        Unit, as UDUNITS and astropy read it and xarray does not take for a duration: ``d``.
-    epoch : str or None
-        From where it is counted, as in ISO 8601; None for durations.
-    calendar : str or None
-        A CF calendar; None for durations.
-    """
-
-    symbol: str
-    epoch: str | None = None
-    calendar: str | None = None
+    symbol: str  # of the unit, as UDUNITS and astropy read it and xarray does not take for a duration: d
+    epoch: str | None = None  # in ISO 8601
+    calendar: str | None = None  # by its name in CF
 
     @property
     def units(self) -> str:
@@ -58,8 +48,7 @@ class TimeAxis:
     @classmethod
     def recorded(cls, described: Mapping[str, Any]) -> "TimeAxis":
         """The reverse of `described`."""
-        symbol, epoch = split_units(described["units"])
-        return cls(symbol, epoch, described["calendar"])
+        return cls(*split_units(described["units"]), described["calendar"])
 
     @classmethod
     def durations(cls, units: str) -> "TimeAxis":
@@ -68,14 +57,7 @@ class TimeAxis:
 
     @classmethod
     def of(cls, values: xr.Variable, time_units: str | None = None) -> "TimeAxis":
-        """The axis that dates or durations are counted on.
-
-        Parameters
-        ----------
-        values : xarray.Variable
-            Dates (of numpy or cftime) or durations, at least one.
-        time_units : str, optional
-            As CF writes it. Default: days since 1970-01-01, or days.
+        """The axis that dates (of numpy or cftime) or durations are counted on: days since 1970-01-01, or days.
 
         Raises
         ------
@@ -94,10 +76,9 @@ class TimeAxis:
         if time_units is not None and epoch is None:
             raise ValueError(
                 f"time_units is {time_units!r}, but the coordinate holds dates, which are counted from an epoch: "
-                f'time_units="{LONG[symbol]} since {EPOCH}", for one.'
+                f'time_units="{LONG[symbol]} since {EPOCH}", for example.'
             )
-        calendar = "proleptic_gregorian" if values.dtype.kind == "M" else _calendar_of(values)
-        axis = cls(symbol, epoch or EPOCH, calendar)
+        axis = cls(symbol, epoch or EPOCH, _calendar_of(values))
         axis._origin()  # raises where the epoch is no date
         return axis
 
@@ -111,10 +92,9 @@ class TimeAxis:
         """
         if values.dtype.kind == "O" and values.size == 0:
             return values.copy(data=np.zeros(values.shape))
-        calendar = {"m": None, "M": "proleptic_gregorian"}.get(values.dtype.kind, "")
-        self._require(what, _calendar_of(values) if calendar == "" else calendar)
+        self._require(what, _calendar_of(values))
         counted: xr.Variable = xr.apply_ufunc(
-            self._counted_cftime if calendar == "" else self._counted,
+            self._counted_cftime if values.dtype.kind == "O" else self._counted,
             values,
             kwargs={"what": what},
             dask="parallelized",
@@ -125,12 +105,14 @@ class TimeAxis:
 
     def agrees_with(self, other: "TimeAxis") -> bool:
         """Whether numbers of both mean the same, dates before the reform of the calendar left aside."""
-        same = self.calendar == other.calendar or {self.calendar, other.calendar} <= _GREGORIAN
-        return same and (self.symbol, self.epoch) == (other.symbol, other.epoch)
+        return self._counts(other.calendar) and (self.symbol, self.epoch) == (other.symbol, other.epoch)
+
+    def _counts(self, calendar: str | None) -> bool:
+        return calendar == self.calendar or {calendar, self.calendar} <= _GREGORIAN
 
     def _require(self, what: str, calendar: str | None) -> None:
-        """That values of a calendar (None for durations) can be counted on this axis."""
-        if calendar == self.calendar or {calendar, self.calendar} <= _GREGORIAN:
+        """Refuse values of another calendar (None for durations)."""
+        if self._counts(calendar):
             return
         if calendar is None or self.calendar is None:
             kinds = ("durations", "dates") if calendar is None else ("dates", "durations")
@@ -143,7 +125,7 @@ class TimeAxis:
             f"({self.units}). Convert them: .convert_calendar({self.calendar!r})."
         )
 
-    def _origin(self) -> tuple[int, int]:
+    def _origin(self) -> tuple[Any, Any]:
         """The epoch: days after 1970-01-01 in this calendar, and nanoseconds of that day."""
         assert self.epoch is not None
         try:
@@ -151,64 +133,56 @@ class TimeAxis:
                 return _days_and_rest(np.datetime64(self.epoch.replace(" ", "T"), "us"))
             import cftime
 
-            date = cftime.num2date(0, f"days since {self.epoch}", calendar=self.calendar)
-            microseconds = int(cftime.date2num(date, f"microseconds since {EPOCH}", calendar=self.calendar))
+            first = cftime.num2date(0, f"days since {self.epoch}", calendar=self.calendar)
+            return _days_and_rest(_microseconds(first, self.calendar))
         except ValueError as error:
             raise ValueError(
                 f"The epoch {self.epoch!r} is no date of the calendar {self.calendar!r} ({error}). Write it like "
                 f'"days since {EPOCH}" or "hours since 2015-03-01 12:00".'
             ) from None
-        return microseconds * 1000 // _DAY, microseconds * 1000 % _DAY
 
     def _counted(self, values: np.ndarray, what: str) -> np.ndarray:
-        """numpy's dates or durations as numbers."""
+        """NumPy's dates or durations as numbers."""
         if self.calendar == "standard" and np.any(values.astype("M8[s]") < _REFORM):
             self._refuse(f"{what} begins before 1582-10-15, and", "proleptic_gregorian")
-        days, rest = _days_and_rest(values)
-        return np.where(np.isnat(values), np.nan, self._joined(days, rest))
+        return np.where(np.isnat(values), np.nan, self._numbers(*_days_and_rest(values)))
 
     def _counted_cftime(self, values: np.ndarray, what: str) -> np.ndarray:
         """Dates of cftime as numbers; whatever is no date is NaN."""
-        import cftime
-
-        flat = np.ravel(values)
-        dates = np.array([isinstance(v, cftime.datetime) for v in flat], dtype=bool)
-        out = np.full(flat.shape, np.nan)
-        for calendar in sorted({_calendar(v) for v in flat[dates]}):
-            here = dates & np.array([hasattr(v, "calendar") and _calendar(v) == calendar for v in flat], dtype=bool)
-            early = any(v.year <= 1582 for v in flat[here])
-            if calendar != self.calendar and (early or not {calendar, self.calendar} <= _GREGORIAN):
+        calendars = np.array([_calendar(v) for v in values.ravel()], dtype=object).reshape(values.shape)
+        out = np.full(values.shape, np.nan)
+        for calendar in sorted(set(calendars.ravel()) - {None}):
+            here = calendars == calendar
+            early = any(v.year <= 1582 for v in values[here])
+            if calendar != self.calendar and (early or not self._counts(calendar)):
                 self._refuse(what, calendar)
-            counted = cftime.date2num(flat[here], f"microseconds since {EPOCH}", calendar=calendar)
-            microseconds = np.asarray(counted, dtype=np.int64)
-            days, rest = microseconds // (_DAY // 1000), microseconds % (_DAY // 1000) * 1000
-            out[here] = self._joined(days, rest)
-        return out.reshape(values.shape)
+            out[here] = self._numbers(*_days_and_rest(_microseconds(values[here], calendar)))
+        return out
 
-    def _joined(self, days: np.ndarray, rest: np.ndarray) -> np.ndarray:
-        """Whole days and nanoseconds in one number: what is lost in each operation is added at the end."""
+    def _numbers(self, days: np.ndarray, rest: np.ndarray) -> np.ndarray:
+        """Whole days and nanoseconds in one number: what each operation rounds off is added at the end."""
         if self.epoch is not None:
             first, first_rest = self._origin()
             days, rest = days - first, rest - first_rest
         unit = NANOSECONDS[self.symbol]
         whole, part = (rest // unit).astype(float), (rest % unit).astype(float)
         quotient = part / unit
-        product, missing = _product(quotient, float(unit))
+        product, missing = _two_product(quotient, float(unit))
         fraction = ((part - product) - missing) / unit
-        total, lost = _sum(days.astype(float) * float(_DAY // unit), whole)
-        total, more = _sum(total, quotient)
+        total, lost = _two_sum(days.astype(float) * float(_DAY // unit), whole)
+        total, more = _two_sum(total, quotient)
         return np.asarray(total + (more + (lost + fraction)))
 
 
-def _sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Knuth's sum of two numbers, and what its rounding loses."""
+def _two_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Knuth's sum of two numbers, and its rounding error."""
     total = a + b
     other = total - a
     return total, (a - (total - other)) + (b - other)
 
 
-def _product(a: np.ndarray, b: float) -> tuple[np.ndarray, np.ndarray]:
-    """Dekker's product of two numbers, and what its rounding loses."""
+def _two_product(a: np.ndarray, b: float) -> tuple[np.ndarray, np.ndarray]:
+    """Dekker's product of two numbers, and its rounding error."""
     split = 2.0**27 + 1.0
     a_high, b_high = split * a - (split * a - a), split * b - (split * b - b)
     a_low, b_low = a - a_high, b - b_high
@@ -217,12 +191,16 @@ def _product(a: np.ndarray, b: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def as_times(value: Any) -> np.ndarray | None:
-    """Dates or durations of Python, pandas, numpy or cftime, or text, as an array; None if they are none of these."""
-    if isinstance(value, str | bytes):
-        return _dates_of_text(value)
+    """Dates or durations of Python, pandas, numpy or cftime, or text, as an array; None for anything else."""
     array = np.asarray(value)
     if array.dtype.kind in "US":
-        return _dates_of_text(array)
+        text = array.tolist()
+        try:
+            return np.array(text, dtype="datetime64")
+        except ValueError as error:
+            raise ValueError(
+                f"{text!r} is no date ({error}). Write dates like '2015-03-01' or '2015-03-01T12:00'."
+            ) from None
     if array.dtype.kind in "mM":
         generic = np.datetime_data(array.dtype)[0] == "generic"  # NaT alone
         return array.astype(f"{array.dtype.kind}8[s]") if generic else array
@@ -234,15 +212,6 @@ def as_times(value: Any) -> np.ndarray | None:
     if not all(isinstance(v, np.datetime64 | np.timedelta64) for v in flat):
         return None
     return np.array(flat).reshape(array.shape)
-
-
-def _dates_of_text(text: Any) -> np.ndarray:
-    try:
-        return np.array(text, dtype="datetime64")
-    except ValueError as error:
-        raise ValueError(
-            f"{text!r} is no date ({error}). Write dates like '2015-03-01' or '2015-03-01T12:00'."
-        ) from None
 
 
 def _as_numpy(value: Any) -> Any:
@@ -296,6 +265,22 @@ def _days_and_rest(values: Any) -> tuple[Any, Any]:
     return count // per_day, count % per_day * (_DAY // per_day)
 
 
+def _microseconds(dates: Any, calendar: str | None) -> Any:
+    """Dates of cftime as durations since 1970-01-01 in their calendar."""
+    import cftime
+
+    counted = cftime.date2num(dates, f"microseconds since {EPOCH}", calendar=calendar)
+    return np.asarray(counted, dtype=np.int64).view("m8[us]")
+
+
+def _calendar_of(values: xr.Variable) -> str | None:
+    """The calendar of dates, by the first one; None for durations."""
+    if values.dtype.kind in "mM":
+        return "proleptic_gregorian" if values.dtype.kind == "M" else None
+    first = _first_date(values)
+    return "standard" if first is None else _calendar(first)
+
+
 def _first_date(values: xr.DataArray | xr.Variable) -> Any:
     """The first date of an array of objects; None if it holds no dates."""
     if values.size == 0:
@@ -306,10 +291,7 @@ def _first_date(values: xr.DataArray | xr.Variable) -> Any:
     return one if hasattr(one, "calendar") else None
 
 
-def _calendar_of(values: xr.Variable) -> str:
-    first = _first_date(values)
-    return "standard" if first is None else _calendar(first)
-
-
-def _calendar(date_: Any) -> str:
-    return _SAME.get(str(date_.calendar), str(date_.calendar))
+def _calendar(value: Any) -> str | None:
+    """The calendar of a date of cftime; None of anything else."""
+    name = getattr(value, "calendar", None)
+    return None if name is None else _SAME.get(str(name), str(name))

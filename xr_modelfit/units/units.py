@@ -1,13 +1,10 @@
-"""Units of arrays: read from their labels, stripped at the border, converted.
-
-What an array is in is told by ``attrs["units"]``, by pint, or by astropy. Inside, numbers are
-plain; a unit is written back as a string. Names: `Measure` is what the numbers of an array mean.
-"""
+"""Units of arrays: read from ``attrs["units"]``, pint or astropy, and converted. Inside a fit, numbers are plain."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,57 +33,36 @@ __all__ = [
 
 _KELVINS = {"deg_C": u.K, "deg_F": u.K * (5 / 9)}
 _OTHER_QUANTITY = re.compile(r"\b(variance|standard_deviation|range|sum|sum_of_squares)\b")  # in cell_methods
+_NOT_CONVERTED = (u.UnitConversionError, TypeError)
 _TEMPERATURES = ("tas", "tasmin", "tasmax", "t2m", "sst", "tos")
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What the numbers of an array mean.
+    """What the numbers of an array mean."""
 
-    Parameters
-    ----------
-    text : str or None
-        The unit as the user wrote it; None where nothing is known.
-    temperature : bool
-        The array says that it is a temperature, so that "C" is a degree Celsius.
-    difference : bool
-        It is a difference of temperatures, by CF's ``units_metadata``.
-    time : TimeAxis or None
-        What numbers of time count.
-    standard_name : str or None
-        CF's name of the quantity, where a value of the same quantity may bear it too.
-    scale : str or None
-        CF's ``units_metadata``: whether a temperature has a zero point.
-    """
-
-    text: str | None = None
-    temperature: bool = False
-    difference: bool = False
-    time: TimeAxis | None = None
-    standard_name: str | None = None
-    scale: str | None = None
+    text: str | None = None  # the unit as the user wrote it
+    temperature: bool = False  # it is a temperature, so that "C" is a degree Celsius
+    difference: bool = False  # it is a difference of temperatures, by CF's units_metadata
+    time: TimeAxis | None = None  # what numbers of time count
+    standard_name: str | None = None  # of CF, if another value of the same quantity may have it too
+    scale: str | None = None  # units_metadata of CF: whether a temperature has a zero point
 
     @property
     def unit(self) -> UnitBase | None:
-        """As astropy has it; None where it is not known or cannot be read."""
+        """As astropy has it; None if it is missing or cannot be read."""
         try:
             return None if self.text is None else self.read()
         except UnknownUnitError:
             return None
 
     def read(self) -> UnitBase:
-        """As astropy has it.
-
-        Raises
-        ------
-        UnknownUnitError
-            The string is no unit that is known.
-        """
+        """As astropy has it; raises UnknownUnitError for a string that is no known unit."""
         return parse_unit(self.text, temperature=self.temperature)
 
 
 def _quantity_name(attrs: Mapping[Any, Any]) -> str | None:
-    """CF's name of a quantity; None on an axis, and where a statistic or a modifier makes another one of it."""
+    """CF's name of a quantity; None on an axis, and where a statistic or a modifier makes it another quantity."""
     name, methods = attrs.get("standard_name"), str(attrs.get("cell_methods", ""))
     one_word = isinstance(name, str) and re.fullmatch(r"\w+", name)
     other = _OTHER_QUANTITY.search(methods) or not {"axis", "positive"}.isdisjoint(attrs)
@@ -94,7 +70,7 @@ def _quantity_name(attrs: Mapping[Any, Any]) -> str | None:
 
 
 def measure_of(array: xr.DataArray) -> Measure:
-    """What the attrs of an array say of its numbers."""
+    """What the attrs of an array say about its numbers."""
     text = array.attrs.get("units")
     if text is None:
         return Measure()
@@ -118,20 +94,19 @@ def involves_temperature(text: str | None) -> bool:
         unit = None if text is None else parse_unit(text)
     except UnknownUnitError:
         return False
-    inner = [] if unit is None else [one for base in unit.bases for one in base.decompose().bases]
-    return any(str(one) in ("K", *_KELVINS) for one in inner)
+    bases = [] if unit is None else [inner for base in unit.bases for inner in base.decompose().bases]
+    return any(base.name in ("K", *_KELVINS) for base in bases)
 
 
 def plain(obj: Any) -> Any:
-    """A DataArray or Dataset without arrays of pint or astropy: their units go to ``attrs["units"]``.
+    """A DataArray or Dataset with the units of pint and astropy arrays moved to ``attrs["units"]``; nothing is copied.
 
-    Others are returned as they are. Nothing is copied.
+    Anything else is returned as it is.
     """
-    if isinstance(obj, xr.DataArray):
-        wrapped = obj.to_dataset(name="_data", promote_attrs=False) if _wrapped(obj) else None
-        return obj if wrapped is None else plain(wrapped)["_data"].rename(obj.name)
-    if not isinstance(obj, xr.Dataset) or not _wrapped(obj):
+    if not isinstance(obj, xr.DataArray | xr.Dataset) or not _wrapped(obj):
         return obj
+    if isinstance(obj, xr.DataArray):
+        return plain(obj.to_dataset(name="_data", promote_attrs=False))["_data"].rename(obj.name)
     if hasattr(obj, "pint") and any(_is_pint(v.data) for v in _loaded(obj)):
         obj = obj.pint.dequantify(format="D")  # knows the indexes of pint too
     for name, variable in obj.variables.items():
@@ -148,9 +123,9 @@ def plain(obj: Any) -> Any:
 
 
 def _loaded(obj: xr.DataArray | xr.Dataset) -> list[xr.Variable]:
-    variables = (
-        [obj.variable, *obj.coords.variables.values()] if isinstance(obj, xr.DataArray) else obj.variables.values()
-    )
+    """Its variables whose type is known without reading a file."""
+    coords = obj.coords.variables.values()
+    variables = [obj.variable, *coords] if isinstance(obj, xr.DataArray) else obj.variables.values()
     return [v for v in variables if v._in_memory or v.chunks is not None or _is_pint(v._data)]
 
 
@@ -163,19 +138,18 @@ def _is_pint(data: Any) -> bool:
 
 
 def factor(old: UnitBase, new: UnitBase) -> float | None:
-    """What numbers in ``old`` are multiplied by to be in ``new``; None where no factor does it."""
+    """The factor that converts numbers in ``old`` to ``new``; None if there is none."""
     if old == new:
         return 1.0
-    try:
+    if not (isinstance(old, UnitBase) and isinstance(new, UnitBase)):
+        return None  # magnitudes of something are logarithms
+    with suppress(*_NOT_CONVERTED):
         return float(old.to(new, 1.0))
-    except (u.UnitConversionError, TypeError):
-        pass
-    if any(len(unit.decompose().bases) == 1 and unit.decompose().powers[0] == 1 for unit in (old, new)):
-        return None  # a scale of temperature, with its zero point
-    try:  # per metre or per day, a degree Celsius is a kelvin: there is no zero point left
+    if any(unit.decompose().powers == [1] for unit in (old, new)):
+        return None  # a temperature scale, with its zero point
+    with suppress(*_NOT_CONVERTED):  # per metre or per day, a degree Celsius is a kelvin: there is no zero point left
         return float(_of_differences(old).to(_of_differences(new), 1.0))
-    except (u.UnitConversionError, TypeError):
-        return None
+    return None
 
 
 def _of_differences(unit: UnitBase) -> UnitBase:
@@ -188,10 +162,7 @@ def _of_differences(unit: UnitBase) -> UnitBase:
 
 @dataclass(frozen=True)
 class Conversion:
-    """From one unit to another: by a factor and an offset, or by equivalencies of astropy.
-
-    ``numbers * factor + offset``, unless ``equivalencies`` are there.
-    """
+    """From one unit to another: ``numbers * factor + offset``, or by ``equivalencies`` of astropy if there are any."""
 
     old: UnitBase
     new: UnitBase
@@ -221,24 +192,23 @@ class Conversion:
 
 
 def conversion(old: UnitBase, new: UnitBase, equivalencies: Any = None, difference: bool = False) -> Conversion | None:
-    """How numbers in ``old`` become numbers in ``new``; None where they cannot.
+    """How numbers in ``old`` become numbers in ``new``; None if they cannot.
 
-    Scales of temperature have an offset, except for ``difference``.
+    Temperature scales have an offset, except for ``difference``.
     """
     times = factor(old, new)
     if times is not None:
         return Conversion(old, new, times)
-    try:
+    if not (isinstance(old, UnitBase) and isinstance(new, UnitBase)):
+        return None
+    with suppress(*_NOT_CONVERTED):
         zero, large = (float(old.to(new, v, equivalencies=u.temperature())) for v in (0.0, 1e4))
         times = round((large - zero) / 1e4, 12)  # the offset's rounding is no part of the factor
         return Conversion(old, new, times, 0.0 if difference else zero)
-    except (u.UnitConversionError, TypeError):
-        pass
-    try:
+    with suppress(*_NOT_CONVERTED):
         old.to(new, 1.0, equivalencies=equivalencies or [])
-    except (u.UnitConversionError, TypeError):
-        return None
-    return Conversion(old, new, equivalencies=equivalencies)
+        return Conversion(old, new, equivalencies=equivalencies)
+    return None
 
 
 def required_conversion(
@@ -251,7 +221,7 @@ def required_conversion(
     difference: bool = False,
     error: type[ValueError] = ValueError,
 ) -> Conversion:
-    """As `conversion`, or an error that says ``what`` (with its verb: "sigma is") is not in the unit of what."""
+    """As `conversion`, or an error; ``what`` is its subject with a verb ("sigma is"), ``of`` has the wanted unit."""
     try:
         how = conversion(now.read(), then.read(), equivalencies, difference)
         if how is None:  # C, on what has lost its name
@@ -270,16 +240,8 @@ def required_conversion(
 def check_equivalencies(equivalencies: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Equivalencies by model input.
 
-    Parameters
-    ----------
-    equivalencies : mapping or None
-        ``{input or coordinate: equivalencies}``; with one input also just the equivalencies.
-    inputs : mapping of str to Hashable
-        The coordinate that each input reads.
-
-    Raises
-    ------
-    TypeError, ValueError
+    ``equivalencies`` is ``{input or coordinate: equivalencies}``, with one input also just the equivalencies;
+    ``inputs`` maps each input to its coordinate. Raises TypeError or ValueError for anything else.
     """
     if equivalencies is None:
         return {}
@@ -287,7 +249,7 @@ def check_equivalencies(equivalencies: Any, inputs: Mapping[str, Any]) -> dict[s
         if len(inputs) != 1 or not isinstance(equivalencies, list | tuple):
             raise TypeError(
                 f"equivalencies is {a(equivalencies)}; pass a mapping from inputs or coordinates to equivalencies: "
-                f"{{{next(iter(inputs))!r}: u.doppler_radio(rest)}}, for one."
+                f"for example {{{next(iter(inputs))!r}: u.doppler_radio(rest)}}."
             )
         return {next(iter(inputs)): equivalencies}
     found: dict[str, Any] = {}
@@ -301,29 +263,23 @@ def check_equivalencies(equivalencies: Any, inputs: Mapping[str, Any]) -> dict[s
             )
         if value is not None and not isinstance(value, list | tuple):
             raise TypeError(
-                f"equivalencies[{key!r}] is {a(value)}; pass equivalencies of astropy.units, u.spectral() for one."
+                f"equivalencies[{key!r}] is {a(value)}; pass equivalencies of astropy.units, for example u.spectral()."
             )
         found |= dict.fromkeys(names, value)
     return found
 
 
 def describe_equivalencies(equivalencies: Any) -> list[Any] | None:
-    """Equivalencies of astropy as JSON has them: name and arguments. None where they have no name."""
-    names, arguments = getattr(equivalencies, "name", None), getattr(equivalencies, "kwargs", None)
-    if not names:
-        return None
-    described = []
-    for name, given in zip(names, arguments or [], strict=True):
-        plain_: dict[str, Any] = {}
+    """Equivalencies of astropy for JSON: name and arguments. None if they have no name, or arguments of other types."""
+    described: list[Any] = []
+    for name, given in zip(getattr(equivalencies, "name", ()), getattr(equivalencies, "kwargs", ()), strict=True):
+        described.append([name, arguments := dict(given)])
         for key, value in given.items():
             if isinstance(value, Quantity) and value.ndim == 0:
-                plain_[key] = [float(value.value), value.unit.to_string()]
-            elif value is None or isinstance(value, bool | int | float | str):
-                plain_[key] = value
-            else:
+                arguments[key] = [float(value.value), value.unit.to_string()]
+            elif value is not None and not isinstance(value, bool | int | float | str):
                 return None
-        described.append([name, plain_])
-    return described
+    return described or None
 
 
 def recorded_equivalencies(described: Any) -> Any:

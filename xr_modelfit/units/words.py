@@ -1,7 +1,7 @@
-"""Words that units are called by: symbols as they are written, names also in the plural and in any case.
+"""The words for units: symbols as they are written, names also in the plural and in any case.
 
-They are those of astropy, its imperial units, and the table here. A word that its users could mean
-in two ways is not read, unless one of them is far-fetched:
+They are those of astropy, its imperial units, and the table here. A word with two meanings in use
+is not read, unless one of them is far-fetched:
 
 =================  ==============================  =========================  ======================
 word               astropy                         UDUNITS-2, usage           read as
@@ -39,11 +39,10 @@ month              --                              year / 12                  no
 degrees_west       --                              -1 degree                  not
 =================  ==============================  =========================  ======================
 
-A difference of temperatures, as pint has it (``delta_degree_Celsius``), is in kelvins.
+A difference of temperatures, as pint writes it (``delta_degree_Celsius``), is in kelvins.
 """
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 
 from astropy import units as u
@@ -52,77 +51,66 @@ from astropy.units import UnitBase, imperial
 __all__ = ["CAPITALS", "LOGARITHMS", "as_written", "by_name", "doubt", "word_for"]
 
 
-def _table(lines: Mapping[str, UnitBase]) -> dict[str, UnitBase]:
-    return {word: unit for words, unit in lines.items() for word in words.split()}
-
-
 def _number(scale: float) -> UnitBase:
     return u.CompositeUnit(scale, [], [])
 
 
-_WORDS = _table(
-    {
-        "degC deg_C degreeC degree_C degsC degs_C degreesC degrees_C celsius Celsius degree_celsius degree_Celsius "
-        "degrees_celsius degrees_Celsius °C": u.deg_C,
-        "degF deg_F degreeF degree_F degsF degs_F degreesF degrees_F fahrenheit Fahrenheit degree_fahrenheit "
-        "degree_Fahrenheit degrees_fahrenheit degrees_Fahrenheit °F": imperial.deg_F,
-        "degR deg_R degreeR degree_R rankine Rankine degree_Rankine °R": imperial.deg_R,
-        "degK deg_K degreeK degree_K degsK degs_K degreesK degrees_K degree_kelvin degree_Kelvin degrees_kelvin "
-        "degrees_Kelvin kelvin kelvins °K delta_degC delta_degree_C delta_degree_Celsius Δ°C": u.K,
-        "delta_degF delta_degree_F delta_degree_Fahrenheit Δ°F": u.CompositeUnit(5 / 9, [u.K], [1]),
-        "deg degs degree degrees ° arcdeg arc_degree arc_degrees angular_degree angular_degrees degree_north "
-        "degrees_north degree_N degrees_N degreeN degreesN degree_east degrees_east degree_E degrees_E degreeE "
-        "degreesE degree_true degrees_true degree_T degrees_T degreeT degreesT": u.deg,
-        "' \u2032 arcmins arc_minute arc_minutes": u.arcmin,
-        "\" '' \u2032\u2032 arcsecs arc_second arc_seconds": u.arcsec,
-        "dimensionless unitless none fraction": u.dimensionless_unscaled,
-        "% percent percents": u.percent,
-        "‰ permil permille psu PSU": _number(1e-3),
-        "ppm ppmv ppmV": _number(1e-6),
-        "ppb ppbv ppbV": _number(1e-9),
-        "pptv pptV": _number(1e-12),
-        "sec secs": u.s,
-        "msec": u.ms,
-        "usec": u.us,
-        "nsec": u.ns,
-        "mins": u.min,
-        "hr hrs": u.h,
-        "day days": u.d,
-        "yrs": u.yr,
-        "decade decades": u.CompositeUnit(10, [u.yr], [1]),
-        "mbar millibar millibars": u.mbar,
-        "atm atmosphere atmospheres standard_atmosphere": u.def_unit("atm", 101325 * u.Pa),
-        "mmHg mm_Hg": u.def_unit("mmHg", 133.322387415 * u.Pa),
-        "dbar decibar decibars": u.CompositeUnit(0.1, [u.bar], [1]),
-        "count counts cts": u.ct,
-        "electron electrons": u.electron,
-        "adu ADU": u.adu,
-        "DN dn": u.DN,
-        "beam beams": u.beam,
-        "pixel pixels pix": u.pix,
-        "photon photons": u.ph,
-        "micron microns": u.micron,
-        "angstrom Angstrom angstroms ångström Ang": u.AA,
-        "DU dobson dobsons": u.CompositeUnit(4.462e-4, [u.mol, u.m], [1, -2]),
-        "sverdrup sverdrups": u.CompositeUnit(1e6, [u.m, u.s], [3, -1]),
-        "knot knots kts kn": imperial.kn,
-        "foot feet ft": imperial.foot,
-        "inch inches in": imperial.inch,
-        "pound pounds lb lbs": imperial.lb,
-        "nautical_mile nautical_miles": imperial.nmi,
-        "electron_volt electron_volts": u.eV,
-        "light_year light_years ly": u.lyr,
-        "ergs": u.erg,
-        "molecule molecules molec": u.CompositeUnit(1 / 6.02214076e23, [u.mol], [1]),  # as UDUNITS-2 has it
-    }
-)
-_WORDS |= {
-    name: unit
-    for unit in vars(imperial).values()
-    if isinstance(unit, u.NamedUnit)
-    for name in unit.names
-    if name not in _WORDS
+_OURS = {
+    "degC deg_C degreeC degree_C degsC degs_C degreesC degrees_C celsius Celsius degree_celsius degree_Celsius "
+    "degrees_celsius degrees_Celsius °C": u.deg_C,
+    "degF deg_F degreeF degree_F degsF degs_F degreesF degrees_F fahrenheit Fahrenheit degree_fahrenheit "
+    "degree_Fahrenheit degrees_fahrenheit degrees_Fahrenheit °F": imperial.deg_F,
+    "degR deg_R degreeR degree_R rankine Rankine degree_Rankine °R": imperial.deg_R,
+    "degK deg_K degreeK degree_K degsK degs_K degreesK degrees_K degree_kelvin degree_Kelvin degrees_kelvin "
+    "degrees_Kelvin kelvin kelvins °K delta_degC delta_degree_C delta_degree_Celsius Δ°C": u.K,
+    "delta_degF delta_degree_F delta_degree_Fahrenheit Δ°F": u.CompositeUnit(5 / 9, [u.K], [1]),
+    "deg degs degree degrees ° arcdeg arc_degree arc_degrees angular_degree angular_degrees degree_north "
+    "degrees_north degree_N degrees_N degreeN degreesN degree_east degrees_east degree_E degrees_E degreeE "
+    "degreesE degree_true degrees_true degree_T degrees_T degreeT degreesT": u.deg,
+    "' \u2032 arcmins arc_minute arc_minutes": u.arcmin,
+    "\" '' \u2032\u2032 arcsecs arc_second arc_seconds": u.arcsec,
+    "dimensionless unitless none fraction": u.dimensionless_unscaled,
+    "% percent percents": u.percent,
+    "‰ permil permille psu PSU": _number(1e-3),
+    "ppm ppmv ppmV": _number(1e-6),
+    "ppb ppbv ppbV": _number(1e-9),
+    "pptv pptV": _number(1e-12),
+    "sec secs": u.s,
+    "msec": u.ms,
+    "usec": u.us,
+    "nsec": u.ns,
+    "mins": u.min,
+    "hr hrs": u.h,
+    "day days": u.d,
+    "yrs": u.yr,
+    "decade decades": u.CompositeUnit(10, [u.yr], [1]),
+    "mbar millibar millibars": u.mbar,
+    "atm atmosphere atmospheres standard_atmosphere": u.def_unit("atm", 101325 * u.Pa),
+    "mmHg mm_Hg": u.def_unit("mmHg", 133.322387415 * u.Pa),
+    "dbar decibar decibars": u.CompositeUnit(0.1, [u.bar], [1]),
+    "count counts cts": u.ct,
+    "electron electrons": u.electron,
+    "adu ADU": u.adu,
+    "DN dn": u.DN,
+    "beam beams": u.beam,
+    "pixel pixels pix": u.pix,
+    "photon photons": u.ph,
+    "micron microns": u.micron,
+    "angstrom Angstrom angstroms ångström Ang": u.AA,
+    "DU dobson dobsons": u.CompositeUnit(4.462e-4, [u.mol, u.m], [1, -2]),
+    "sverdrup sverdrups": u.CompositeUnit(1e6, [u.m, u.s], [3, -1]),
+    "knot knots kts kn": imperial.kn,
+    "foot feet ft": imperial.foot,
+    "inch inches in": imperial.inch,
+    "pound pounds lb lbs": imperial.lb,
+    "nautical_mile nautical_miles": imperial.nmi,
+    "electron_volt electron_volts": u.eV,
+    "light_year light_years ly": u.lyr,
+    "ergs": u.erg,
+    "molecule molecules molec": u.CompositeUnit(1 / 6.02214076e23, [u.mol], [1]),  # as UDUNITS-2 has it
 }
+_WORDS = {name: unit for unit in vars(imperial).values() if isinstance(unit, u.NamedUnit) for name in unit.names}
+_WORDS |= {word: unit for words, unit in _OURS.items() for word in words.split()}
 _LATIN = str.maketrans({"µ": "u", "μ": "u", "Ω": "Ohm", "Å": "Angstrom"})
 _P = "(?:da|[yzafpnuµμmcdhkMGTPEZY])"
 _DOUBTS = {
@@ -169,12 +157,12 @@ _PREFIX = re.compile(
 
 
 def doubt(word: str) -> str | None:
-    """What else a word may mean that is not read."""
+    """The meanings of a word that is not read because it has several."""
     return next((meanings for pattern, meanings in _DOUBTS.items() if re.fullmatch(pattern, word)), None)
 
 
 def as_written(word: str, temperature: bool) -> UnitBase | None:
-    """What a word means as it is written."""
+    """The unit of a word as it is written."""
     if temperature and word in ("C", "F"):
         return u.deg_C if word == "C" else imperial.deg_F
     if word in _WORDS:
@@ -184,7 +172,7 @@ def as_written(word: str, temperature: bool) -> UnitBase | None:
 
 
 def by_name(word: str) -> UnitBase | None:
-    """What a name means, which may be in the plural and in any case."""
+    """The unit of a name, which may be in the plural and in any case."""
     word = word.lower().replace("metre", "meter").replace("litre", "liter")
     return _names().get(word) or (_names().get(word[:-1]) if word.endswith("s") else None)
 
@@ -202,5 +190,5 @@ def _names() -> dict[str, UnitBase]:
 
 
 def word_for(unit: u.NamedUnit) -> str | None:
-    """What a unit is to be called; None where each of its names could be another's."""
+    """The word to write for a unit; None if each of its names could mean another unit."""
     return _WRITTEN.get(unit.name) or next((name for name in unit.names if doubt(name) is None), None)
