@@ -27,7 +27,7 @@ __all__ = [
     "loaded",
     "map_blocks",
     "n_sources",
-    "read_block",
+    "read_timed",
     "sums_over_blocks",
 ]
 
@@ -262,22 +262,21 @@ def computed_chunks(
     return _split({d: (n,) for d, n in loop.items()}, fits_per_chunk)
 
 
-def n_sources(variable: xr.Variable, index: tuple[int, ...]) -> int:
-    """How many pieces of its sources a block of a lazy array is made of."""
+def n_sources(variable: xr.Variable) -> int:
+    """How many pieces of its sources a lazy array is made of."""
     from dask.core import flatten
 
-    block = variable.data.blocks[index]
-    graph = block.__dask_graph__().cull(set(flatten(block.__dask_keys__())))
+    graph = variable.data.__dask_graph__().cull(set(flatten(variable.data.__dask_keys__())))
     return sum(not needed for needed in graph.get_all_dependencies().values())
 
 
-def read_block(variable: xr.Variable, index: tuple[int, ...]) -> tuple[np.ndarray, float]:
-    """One block of a lazy array, read alone, and the seconds that it took once its graph was ready."""
+def read_timed(variable: xr.Variable) -> tuple[np.ndarray, float]:
+    """The values of a lazy array, and the seconds that reading took once its graph was ready."""
     from dask.base import optimize
 
-    (block,) = optimize(variable.data.blocks[index])
+    (array,) = optimize(variable.data)
     begin = time.perf_counter()
-    values = np.asarray(block.compute(scheduler="synchronous", optimize_graph=False))
+    values = np.asarray(array.compute(scheduler="synchronous", optimize_graph=False))
     return values, time.perf_counter() - begin
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 
 from xr_modelfit.call.job import Job
+from xr_modelfit.fitters.block_task import Role
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.planning.plan import PlannedFit, bytes_text
-from xr_modelfit.planning.samples import Timing
 from xr_modelfit.stores.stores import tiling_of
 
 __all__ = ["advice", "good_chunks"]
@@ -32,7 +32,7 @@ def good_chunks(job: Job, memory: int) -> dict[Hashable, int]:
     return {d: fitted.get(d, steps.get(d, -1)) for d in job.data.dims}
 
 
-def advice(job: Job, planned: PlannedFit, timing: Timing, memory: int) -> Iterator[str]:
+def advice(job: Job, planned: PlannedFit, unread: Sequence[Role], memory: int) -> Iterator[str]:
     """Warnings on one fit."""
     chunks = f"data.chunk({good_chunks(job, memory)})"
     lazy = job.lazy
@@ -47,8 +47,8 @@ def advice(job: Job, planned: PlannedFit, timing: Timing, memory: int) -> Iterat
         yield _many(job, planned, chunks)
     if lazy and planned.amplification > _OFTEN:
         yield _often(job, planned, chunks, memory)
-    if timing.unread:
-        names = ", ".join(sorted({role.kind for role in timing.unread}))
+    if unread:
+        names = ", ".join(sorted({role.kind for role in unread}))
         yield (
             f"A chunk ({names}) is very large, or is computed from many others, so none was read: reading is not in "
             "the times, and each tile of to_zarr may do it again. Save the data first, and open what was saved: "

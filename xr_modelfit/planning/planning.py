@@ -20,7 +20,8 @@ from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.foreign_words import refuse_foreign
 from xr_modelfit.planning.advice import advice
 from xr_modelfit.planning.plan import FitPlan, PlannedFit
-from xr_modelfit.planning.samples import Timing, time_sample
+from xr_modelfit.planning.samples import FitSamples
+from xr_modelfit.planning.timing import Timing, time_sample
 from xr_modelfit.stores.stores import BLOCKS_OF_TILE, bytes_of, tiling_of
 from xr_modelfit.stores.tiles import Tiling
 
@@ -49,11 +50,11 @@ def plan(obj: xr.DataArray | xr.Dataset, model: Any, dim: Any, memory: str | int
     found: dict[str, PlannedFit] = {}
     warnings: list[str] = []
     for job in jobs:
-        costs = _Costs(job, budget, time_sample(job))
+        costs = _Costs(job, budget, *time_sample(job))
         planned = costs.planned()
         found[planned.name] = planned
         about = f"{planned.name}: " if len(jobs) > 1 else ""
-        warnings += [about + text for text in advice(job, planned, costs.timing, budget)]
+        warnings += [about + text for text in advice(job, planned, costs.samples.unread, budget)]
     return FitPlan(found, any(job.lazy for job in jobs), budget, tuple(warnings))
 
 
@@ -64,6 +65,7 @@ class _Costs:
     job: Job
     budget: int
     timing: Timing
+    samples: FitSamples
 
     @cached_property
     def n_samples(self) -> int:
@@ -128,7 +130,7 @@ class _Costs:
             fit_seconds=fitting,
             read_seconds=reading,
             n_timed=self.timing.n_timed,
-            simulated=self.timing.simulated,
+            simulated=self.samples.simulated,
         )
 
     # --- who
@@ -176,12 +178,8 @@ class _Costs:
         return start + n_blocks * self.timing.block(n_fits / n_blocks) / crew.gain(serial, n_blocks)
 
     def _reading(self, readings: Callable[[xr.Variable], float]) -> float:
-        """Seconds for all chunks, each read so often."""
-        found = 0.0
-        for role, seconds in self.timing.reading.items():
-            v = self.sources[role]
-            found += seconds * readings(v) * (math.prod(v.data.numblocks) if v.chunks is not None else 1)
-        return found
+        """Seconds to read all arrays, each so often."""
+        return sum(seconds * readings(self.sources[role]) for role, seconds in self.samples.reading.items())
 
     def _tile_seconds(self, n_blocks: int) -> float:
         tiles, crew = len(self.tiling), self._tile_crew()
