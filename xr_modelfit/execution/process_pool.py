@@ -18,6 +18,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import cloudpickle
@@ -51,7 +52,7 @@ def each_in_processes(
     numbers = iter(range(n))
     try:
         while True:
-            for i in _some(numbers, workers * _AHEAD - len(waiting)):
+            for i in islice(numbers, max(0, workers * _AHEAD - len(waiting))):
                 with _without_main():  # a process may start
                     waiting[pool.submit(_call, code, tuple(arrays_of(i)))] = i
             if not waiting:
@@ -68,14 +69,6 @@ def each_in_processes(
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _some(numbers: Iterator[int], most: int) -> Iterator[int]:
-    for _ in range(most):
-        try:
-            yield next(numbers)
-        except StopIteration:
-            return
 
 
 def _end(pool: ProcessPoolExecutor) -> None:

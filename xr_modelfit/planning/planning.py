@@ -14,7 +14,7 @@ import xarray as xr
 from xr_modelfit.call.fitting import jobs_of_call
 from xr_modelfit.call.job import Job
 from xr_modelfit.call.options import FitOptions
-from xr_modelfit.execution.computing import Crew, crew_of, on_cluster, resolve_scheduler
+from xr_modelfit.execution.computing import Workers, on_cluster, resolve_scheduler, workers_of
 from xr_modelfit.fitters.block_task import Role
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.foreign_words import refuse_foreign
@@ -101,16 +101,16 @@ class _Costs:
 
     def planned(self) -> PlannedFit:
         job = self.job
-        lazy, crew, tiles = job.lazy, self._crew(), self._tile_blocks() if job.lazy else (0, 0)
+        lazy, workers, tiles = job.lazy, self._workers(), self._tile_blocks() if job.lazy else (0, 0)
         block_fits = _largest(self.blocks)
-        reading = self._reading(lambda v: 1.0) / (crew.processes if job.lazy else 1)
-        fitting = self._fitting(crew, self.n_blocks)
+        reading = self._reading(lambda v: 1.0) / (workers.processes if job.lazy else 1)
+        fitting = self._fitting(workers, self.n_blocks)
         dask = _TASK * self.n_blocks * (_OUTPUTS + math.prod(self.merged.values())) if self.n_blocks > 1 else 0.0
         title = job.options.prefix.removesuffix("_") or str("" if job.data.name is None else job.data.name)
         return PlannedFit(
             name=title,
             fitter=self._fitter_name(),
-            workers=_described(crew),
+            workers=_described(workers),
             n_fits=job.n_fits,
             n_samples=self.n_samples,
             n_blocks=self.n_blocks,
@@ -123,7 +123,7 @@ class _Costs:
             tile_bytes_read=self._tile_bytes() if lazy else 0,
             bytes_written=self._bytes_written(),
             block_memory=block_fits * job.bytes_per_fit + self._working(block_fits),
-            compute_memory=self._memory(crew, block_fits),
+            compute_memory=self._memory(workers, block_fits),
             tile_memory=self._tile_memory(*tiles) if lazy else 0,
             seconds=fitting + reading + dask,
             tile_seconds=self._tile_seconds(tiles[0]) if lazy else 0.0,
@@ -139,16 +139,16 @@ class _Costs:
         fitter = self.job.fitter
         return type(fitter.fitter if isinstance(fitter, PixelwiseFitter) else fitter).__name__
 
-    def _crew(self) -> Crew:
+    def _workers(self) -> Workers:
         """Who does the call, or ``compute()`` of its result, for which dask takes threads."""
         job = self.job
         if self.n_blocks <= 1 and not job.lazy:
-            return Crew()
+            return Workers()
         habit = job.habit
         if job.lazy:
-            return crew_of(*resolve_scheduler(None, type(habit).for_arrays(), None))
+            return workers_of(*resolve_scheduler(None, type(habit).for_arrays(), None))
         every = self.job.n_fits if job.options.fits_per_chunk is None else None
-        return crew_of(*resolve_scheduler(job.options.scheduler, habit, every))
+        return workers_of(*resolve_scheduler(job.options.scheduler, habit, every))
 
     def _tile_blocks(self) -> tuple[int, int]:
         """Blocks of a tile, and fits of the largest."""
@@ -159,14 +159,14 @@ class _Costs:
         blocks = self.job.blocks(self.tiling[0])
         return math.prod(map(len, blocks.values())), _largest(blocks)
 
-    def _tile_crew(self) -> Crew:
+    def _tile_workers(self) -> Workers:
         job = self.job
         every = _most(self.tiling) if job.options.fits_per_chunk is None else None
-        return crew_of(*resolve_scheduler(None, job.habit, every))
+        return workers_of(*resolve_scheduler(None, job.habit, every))
 
     # --- seconds
 
-    def _fitting(self, crew: Crew, n_blocks: int, n_fits: int | None = None) -> float:
+    def _fitting(self, workers: Workers, n_blocks: int, n_fits: int | None = None) -> float:
         n_fits = self.job.n_fits if n_fits is None else n_fits
         if not n_fits or not self.n_samples:
             return 0.0
@@ -174,19 +174,21 @@ class _Costs:
         serial = _SERIAL_SMALL if small else _SERIAL
         if isinstance(self.job.fitter, PixelwiseFitter):
             serial = 1.0
-        start = 0.0 if crew.started or n_blocks <= 1 else _START
-        return start + n_blocks * self.timing.block(n_fits / n_blocks) / crew.gain(serial, n_blocks)
+        start = 0.0 if workers.started or n_blocks <= 1 else _START
+        return start + n_blocks * self.timing.block(n_fits / n_blocks) / workers.gain(serial, n_blocks)
 
     def _reading(self, readings: Callable[[xr.Variable], float]) -> float:
         """Seconds to read all arrays, each so often."""
         return sum(seconds * readings(self.sources[role]) for role, seconds in self.samples.reading.items())
 
     def _tile_seconds(self, n_blocks: int) -> float:
-        tiles, crew = len(self.tiling), self._tile_crew()
+        tiles, workers = len(self.tiling), self._tile_workers()
         if not self.job.n_fits:
             return 0.0
-        fitting = tiles * self._fitting(crew, n_blocks, math.ceil(self.job.n_fits / tiles))
-        reading = self._reading(lambda v: self.tiling.readings(v.chunksizes)) / (crew.processes if crew.started else 1)
+        fitting = tiles * self._fitting(workers, n_blocks, math.ceil(self.job.n_fits / tiles))
+        reading = self._reading(lambda v: self.tiling.readings(v.chunksizes)) / (
+            workers.processes if workers.started else 1
+        )
         return fitting + reading + tiles * _TILE + self._bytes_written() / _WRITING
 
     # --- bytes
@@ -217,10 +219,10 @@ class _Costs:
             found += v.dtype.itemsize * math.prod(sizes) if v.chunks is not None else 0
         return found
 
-    def _memory(self, crew: Crew, block_fits: int) -> int:
+    def _memory(self, workers: Workers, block_fits: int) -> int:
         job = self.job
         result = 8 * job.layout.width * self.job.n_fits
-        at_once = min(crew.workers, max(self.n_blocks, 1))
+        at_once = min(workers.total, max(self.n_blocks, 1))
         working = at_once * self._working(block_fits)
         if not job.lazy:
             return sum(v.nbytes for v in self.sources.values()) + working + 2 * result
@@ -229,10 +231,10 @@ class _Costs:
         return (2 * held if self.merged else held) + working + result  # chunks, and blocks merged of them
 
     def _tile_memory(self, n_blocks: int, block_fits: int) -> int:
-        crew = self._tile_crew()
+        workers = self._tile_workers()
         samples = _most(self.tiling) * self.job.bytes_per_fit
-        at_once = min(crew.workers, max(n_blocks, 1))
-        return samples + at_once * self._working(block_fits) + crew.workers * self._column(chunks_alone=True)
+        at_once = min(workers.total, max(n_blocks, 1))
+        return samples + at_once * self._working(block_fits) + workers.total * self._column(chunks_alone=True)
 
 
 def _largest(blocks: dict[Hashable, tuple[int, ...]]) -> int:
@@ -243,11 +245,11 @@ def _most(tiling: Tiling) -> int:
     return math.prod(min(tiling.steps[d], n) for d, n in tiling.sizes.items())
 
 
-def _described(crew: Crew) -> str:
+def _described(workers: Workers) -> str:
     counts: Sequence[tuple[int, str, str]] = (
-        (crew.processes, "process", "processes"),
-        (crew.threads, "thread", "threads"),
+        (workers.processes, "process", "processes"),
+        (workers.threads, "thread", "threads"),
     )
-    if crew.workers == 1:
+    if workers.total == 1:
         return "1 thread"
     return " of ".join(f"{n} {one if n == 1 else many}" for n, one, many in counts if n > 1)
