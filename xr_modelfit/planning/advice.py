@@ -1,4 +1,4 @@
-"""What is bad about the layout of a fit, and the call that mends it."""
+"""Warnings about the layout of a fit, with the call that fixes it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from xr_modelfit.stores.stores import tiling_of
 
 __all__ = ["advice", "good_chunks"]
 
-_MANY_PIECES = 8
+_MANY_CHUNKS = 8
 _MANY_BLOCKS = 10_000
-_OFTEN = 2.0
+_OFTEN = 2.0  # readings of each chunk
 _FEW = 1.5
-_CHUNK = 2**26  # bytes of a good chunk: few enough to hold several, many enough to outweigh what each costs
+_CHUNK = 2**26  # bytes of a good chunk: several fit into memory, and reading outweighs the cost of a task
 
 
 def good_chunks(job: Job, memory: int) -> dict[Hashable, int]:
-    """Chunks that hold whole fits: as long in one remaining dim as in another, as far as these go."""
+    """Chunks that hold whole fits: about equally long in all remaining dims."""
     left = max(1, min(_CHUNK, memory // 8) // max(job.bytes_per_fit, 1))
     steps: dict[Hashable, int] = {}
     for i, (dim, n) in enumerate(sorted(job.loop.items(), key=lambda item: item[1])):
@@ -36,7 +36,7 @@ def advice(job: Job, planned: PlannedFit, unread: Sequence[Role], memory: int) -
     """Warnings on one fit."""
     chunks = f"data.chunk({good_chunks(job, memory)})"
     lazy = job.lazy
-    if math.prod(planned.merged.values()) > _MANY_PIECES:
+    if math.prod(planned.merged.values()) > _MANY_CHUNKS:
         yield _merged(planned, chunks)
     elif lazy and planned.block_memory > memory:
         yield (
