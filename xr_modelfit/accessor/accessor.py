@@ -1,4 +1,4 @@
-"""``.modelfit`` on DataArray and Dataset: puts together what forwards, and holds nothing else."""
+"""``.modelfit`` on DataArray and Dataset."""
 
 import xarray as xr
 

@@ -18,8 +18,7 @@ _NO_WARNING = "Nothing needs to be changed."
 class PlannedFit:
     """What the fit of one variable will cost.
 
-    Sizes are those of numbers in memory, not compressed. Counts and sizes of tiles are 0 for a fit
-    that is not lazy.
+    Sizes are those of numbers in memory, not compressed. Counts and sizes of tiles are 0 for a fit that is not lazy.
 
     Parameters
     ----------
