@@ -179,12 +179,8 @@ class PictureMethods:
 
         Raises
         ------
-        RecordError
-            The fit had bins or a response that the record does not hold and that were not passed.
-        ValueError, TypeError
-            An argument does not match, or none or more than two dims remain.
-        ImportError
-            matplotlib is not installed.
+        RecordError, ValueError, TypeError, ImportError
+            As in ``plot_fit`` and `plot`.
 
         Examples
         --------

@@ -149,10 +149,8 @@ class ResultMethods:
 
         Raises
         ------
-        RecordError
-            The Dataset does not say enough about its fit.
-        ValueError, TypeError
-            Coordinates or units do not match, or there is no data.
+        RecordError, ValueError, TypeError
+            As in `evaluate`; or units do not match.
 
         Examples
         --------
@@ -235,10 +233,8 @@ class ResultMethods:
 
         Raises
         ------
-        RecordError
-            The result has no covariance, or does not say enough about its fit.
-        ValueError, TypeError
-            As in `evaluate`.
+        RecordError, ValueError, TypeError
+            The result has no covariance; or as in `evaluate`.
 
         Examples
         --------

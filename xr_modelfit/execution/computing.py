@@ -35,8 +35,8 @@ _ALIASES = {
     "threading": "threads",
     "multiprocessing": "processes",
 }
-_FEW_SAMPLES = 2_000_000  # below, threads wait for the interpreter longer than they work side by side
-_FEW_RELEASED = 200_000  # the same where they need not wait; starting threads takes some milliseconds
+_FEW_SAMPLES = 2_000_000  # with fewer, threads lose more time to the GIL than they save
+_FEW_RELEASED = 200_000  # the same without the GIL; starting threads takes some milliseconds
 _MOST_SAMPLES = 4_000_000  # 32 MB of data in a block
 _GUARD = (
     'Processes import the script that started them: put its calls under `if __name__ == "__main__":`, '
@@ -85,12 +85,7 @@ class Habit:
 
 
 def check_scheduler(scheduler: Any, lazy: bool) -> None:
-    """Refuse an unknown scheduler, or one for a result that is not computed here.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Raise ValueError for an unknown scheduler, or for one that is given for a lazy result."""
     if scheduler is None:
         return
     if lazy:
@@ -140,16 +135,7 @@ def _in_worker() -> bool:
 
 @dataclass(frozen=True)
 class Workers:
-    """The workers of a scheduler.
-
-    Parameters
-    ----------
-    processes : int
-    threads : int
-        Of each process.
-    started : bool
-        Whether the processes run already.
-    """
+    """The workers of a scheduler: processes, threads of each, and whether the processes run already."""
 
     processes: int = 1
     threads: int = 1
@@ -231,8 +217,8 @@ def compute(variable: xr.Variable, scheduler: Any, name: str, tell: Tell | None 
             return variable.compute(scheduler=scheduler)
     except BrokenProcessPool as error:
         raise RuntimeError(
-            "A worker process died while fitting: the system ended it, for want of memory for one, or the model's own "
-            f"code did; or it could not start. {_GUARD}"
+            "A worker process died while fitting: the system ended it, for example for lack of memory, or the model's "
+            f"own code did; or it could not start. {_GUARD}"
         ) from error
     except RuntimeError as error:
         if "bootstrapping phase" in str(error):

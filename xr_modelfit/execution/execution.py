@@ -58,7 +58,6 @@ def map_blocks(
     ----------
     function : callable
         ``(*arrays) -> array``: leading axes of the arrays broadcast, core dims come last.
-    variables : sequence of xarray.Variable
     core_dims : sequence of sequence of Hashable
         Core dims of each variable.
     output_dims : mapping of Hashable to int
@@ -73,8 +72,7 @@ def map_blocks(
     Returns
     -------
     xarray.Variable
-        Dims are the remaining dims in the data's order, then those of the output. Lazy if any
-        variable is.
+        Dims are the remaining dims in the data's order, then those of the output. Lazy if any variable is.
     """
     work = _Blockwise(function, variables, core_dims, output_dims)
     if is_lazy(*variables):
@@ -109,11 +107,7 @@ def fill_blocks(
 ) -> None:
     """Apply a function to blocks of arrays in memory; the other arguments are those of `map_blocks`.
 
-    Parameters
-    ----------
-    put : callable
-        Gets the slices of a block along the remaining dims, and what ``function`` returned for it; perhaps from
-        several threads at once.
+    ``put`` gets the slices of a block along the remaining dims, and its result; perhaps from several threads at once.
     """
     work = _Blockwise(function, [v if v._in_memory else v.compute() for v in variables], core_dims, output_dims)
     habit, n_fits = habit or Habit.for_arrays(), math.prod(work.remaining.values())

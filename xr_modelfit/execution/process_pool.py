@@ -1,10 +1,8 @@
-"""Blocks in several processes, without ceremony: no main guard, and models from a notebook or a piped script.
+"""Blocks in several processes, without a main guard, and with models from a notebook or a piped script.
 
 Processes are spawned, since forking one that has threads may hang. Python's spawn runs the main script again in each
-of them; here it is told that there is none. What is defined there travels by value, as cloudpickle has it.
-
-loky does the same and keeps its processes for the next call. It is left out: the start of a pool takes as long, and
-kept processes would go on with modules that the user has changed and loaded again.
+process; here the main script is hidden from it, and cloudpickle sends what the script defines by value. loky is not
+used: its pool starts as slowly, and its processes would keep modules that the user has changed and reloaded.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ import numpy as np
 
 __all__ = ["each_in_processes"]
 
-_AHEAD = 2  # blocks for each process that wait in its queue, or lie in memory as results
+_AHEAD = 2  # blocks of each process that are in its queue or finished
 _LOCK = threading.Lock()
 
 Arrays = Sequence[np.ndarray]
@@ -41,10 +39,7 @@ def each_in_processes(
 ) -> None:
     """Call ``done(i, function(*arrays_of(i)))`` for each i below ``n``, the function in processes, in any order.
 
-    Raises
-    ------
-    RuntimeError
-        A process died.
+    Raises RuntimeError if a process dies.
     """
     code = cloudpickle.dumps(function)
     pool = ProcessPoolExecutor(min(workers, n), multiprocessing.get_context("spawn"), initializer=_start)
@@ -61,8 +56,8 @@ def each_in_processes(
                 done(waiting.pop(future), future.result())
     except BrokenProcessPool as error:
         raise RuntimeError(
-            "A worker process died while fitting: the system ended it, for want of memory for one, or the model's own "
-            'code did. scheduler="synchronous" fits without other processes.'
+            "A worker process died while fitting: the system ended it, for example for lack of memory, or the model's "
+            'own code did. scheduler="synchronous" fits without other processes.'
         ) from error
     except BaseException:  # Ctrl-C too
         _end(pool)
@@ -79,7 +74,7 @@ def _end(pool: ProcessPoolExecutor) -> None:
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Processes that start inside are not told of a main script, and so do not run it."""
+    """Processes that start inside do not know a main script, and so do not run it."""
     main = sys.modules["__main__"]
     with _LOCK:
         hidden: dict[str, Any] = {name: vars(main).pop(name) for name in ("__spec__", "__file__") if name in vars(main)}

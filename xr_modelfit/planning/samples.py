@@ -33,18 +33,10 @@ _SOURCES = 8  # a chunk made of more source chunks than this is not read
 
 @dataclass(frozen=True)
 class FitSamples:
-    """Samples of some positions, and how long reading takes.
+    """What the fit reads at some positions, and the seconds that reading takes.
 
-    Parameters
-    ----------
-    arrays : dict of Role to Variable
-        What the fit reads, at the drawn positions.
-    reading : dict of Role to float
-        Seconds to read each array that is not in memory, all of it.
-    simulated : bool
-        Whether samples were simulated.
-    unread : tuple of Role
-        Lazy arrays of which no chunk could be read cheaply.
+    ``reading`` has those of each array that is not in memory, all of it. ``unread`` are lazy arrays of which no chunk
+    could be read cheaply.
     """
 
     arrays: Arrays = field(default_factory=dict)

@@ -23,13 +23,7 @@ _MOST_SAMPLES = 4_000_000
 
 @dataclass(frozen=True)
 class Timing:
-    """How long blocks of some sizes took.
-
-    Parameters
-    ----------
-    fits, seconds : ndarray, shape (runs,)
-        Fits in one block, and how long it took.
-    """
+    """Seconds (runs,) that blocks of so many fits (runs,) took."""
 
     fits: np.ndarray
     seconds: np.ndarray
@@ -43,7 +37,7 @@ class Timing:
         if n <= self.fits[-1]:
             return float(np.interp(n, self.fits, self.seconds))
         rate = self.seconds[-1] / self.fits[-1]
-        if self.fits.size > 1:  # what a block costs whatever its size shows in the small ones; noise must not decide
+        if self.fits.size > 1:  # small blocks show the cost of a block; noise must not decide
             marginal = (self.seconds[-1] - self.seconds[-2]) / (self.fits[-1] - self.fits[-2])
             rate = float(np.clip(marginal, rate / 2, rate))
         return float(self.seconds[-1] + rate * (n - self.fits[-1]))

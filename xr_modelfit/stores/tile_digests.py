@@ -19,15 +19,7 @@ _SHIFT = np.uint64(29)
 
 
 def digest(values: np.ndarray, corner: Sequence[int] | None = None, shape: Sequence[int] | None = None) -> np.uint64:
-    """The digest of an array, or of a part of one.
-
-    Parameters
-    ----------
-    values : ndarray
-        Numbers or booleans.
-    corner, shape : sequence of int, optional
-        Where the part begins, and the shape of the whole.
-    """
+    """The digest of an array of numbers or booleans; of a part that begins at ``corner`` of a whole of this shape."""
     if not values.size:
         return np.uint64(0)
     values = np.atleast_1d(values)

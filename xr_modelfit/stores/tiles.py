@@ -15,15 +15,7 @@ __all__ = ["Tiling"]
 
 @dataclass(frozen=True)
 class Tiling:
-    """Steps along each remaining dim.
-
-    Parameters
-    ----------
-    sizes : dict of Hashable to int
-        Positions along each dim.
-    steps : dict of Hashable to int
-        Positions of a tile along each dim.
-    """
+    """Positions along each remaining dim, of all tiles and of one."""
 
     sizes: dict[Hashable, int]
     steps: dict[Hashable, int]
