@@ -30,7 +30,8 @@ def _as_fit(method: Any) -> Any:
 class DataMethods:
     """Fit data, find out what that will cost, and draw single fits."""
 
-    _obj: xr.DataArray | xr.Dataset
+    def __init__(self, obj: xr.DataArray | xr.Dataset) -> None:
+        self._obj: Any = obj
 
     @_as_fit
     def __call__(self, model: ModelArg | None = None, dim: DimArg = None, **options: Any) -> xr.Dataset:

@@ -26,6 +26,7 @@ __all__ = ["each_in_processes"]
 
 _AHEAD = 2  # blocks of each process that are in its queue or finished
 _LOCK = threading.Lock()
+_loaded = lru_cache(1)(cloudpickle.loads)  # a process gets the same function for each block
 
 Arrays = Sequence[np.ndarray]
 
@@ -60,16 +61,11 @@ def each_in_processes(
             'own code did. scheduler="synchronous" fits without other processes.'
         ) from error
     except BaseException:  # Ctrl-C too
-        _end(pool)
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _end(pool: ProcessPoolExecutor) -> None:
-    """End the processes of a pool in the middle of their work."""
-    for process in list((pool._processes or {}).values()):
-        process.terminate()
 
 
 @contextmanager
@@ -93,9 +89,3 @@ def _start() -> None:
 
 def _call(code: bytes, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
     return _loaded(code)(*arrays)
-
-
-@lru_cache(1)
-def _loaded(code: bytes) -> Callable[..., np.ndarray]:
-    found: Callable[..., Any] = cloudpickle.loads(code)
-    return found

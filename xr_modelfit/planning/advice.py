@@ -28,8 +28,7 @@ def good_chunks(job: Job, memory: int) -> dict[Hashable, int]:
         side = round(left ** (1 / (len(job.loop) - i)))
         steps[dim] = max(1, min(n, side))
         left = max(1, left // steps[dim])
-    fitted = dict.fromkeys(job.fitted, -1)
-    return {d: fitted.get(d, steps.get(d, -1)) for d in job.data.dims}
+    return {d: steps.get(d, -1) for d in job.data.dims}
 
 
 def advice(job: Job, planned: PlannedFit, unread: Sequence[Role], memory: int) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 
 import inspect
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -94,6 +94,11 @@ class _Costs:
         return sum(v.nbytes for v in self.sources.values())
 
     @cached_property
+    def readings(self) -> dict[Role, float]:
+        """How often ``to_zarr`` reads each of them."""
+        return {role: self.tiling.readings(v.chunksizes) for role, v in self.sources.items()}
+
+    @cached_property
     def merged(self) -> dict[Hashable, int]:
         """Fitted dims in several chunks, and the number of chunks."""
         chunks = [v.chunksizes for v in self.sources.values()]
@@ -104,7 +109,7 @@ class _Costs:
         job, fitter = self.job, self.job.fitter
         lazy, workers, tiles = job.lazy, self._workers(), self._tile_blocks() if job.lazy else (0, 0)
         block_fits = _largest(self.blocks)
-        reading = self._reading(lambda v: 1.0) / (workers.processes if lazy else 1)
+        reading = sum(self.samples.reading.values()) / (workers.processes if lazy else 1)
         fitting = self._fitting(workers, self.n_blocks, job.n_fits)
         dask = _TASK * self.n_blocks * (_OUTPUTS + math.prod(self.merged.values())) if self.n_blocks > 1 else 0.0
         return PlannedFit(
@@ -120,7 +125,7 @@ class _Costs:
             merged=self.merged,
             source_bytes=self.source_bytes,
             bytes_read=self.source_bytes,
-            tile_bytes_read=round(self._tile_bytes()) if lazy else 0,
+            tile_bytes_read=round(sum(self.sources[r].nbytes * n for r, n in self.readings.items())) if lazy else 0,
             bytes_written=self._bytes_written(),
             block_memory=block_fits * job.bytes_per_fit + self._working(block_fits),
             compute_memory=self._memory(workers, block_fits),
@@ -171,25 +176,16 @@ class _Costs:
         start = 0.0 if workers.started or n_blocks <= 1 else _START
         return start + n_blocks * self.timing.block(n_fits / n_blocks) / workers.gain(serial, n_blocks)
 
-    def _reading(self, readings: Callable[[xr.Variable], float]) -> float:
-        """Seconds to read all arrays, each ``readings`` times."""
-        return sum(seconds * readings(self.sources[role]) for role, seconds in self.samples.reading.items())
-
     def _tile_seconds(self, n_blocks: int) -> float:
         tiles, workers = len(self.tiling), self._tile_workers()
         if not self.job.n_fits:
             return 0.0
         fitting = tiles * self._fitting(workers, n_blocks, math.ceil(self.job.n_fits / tiles))
-        reading = self._reading(self._tile_readings) / (workers.processes if workers.started else 1)
+        reading = sum(seconds * self.readings[role] for role, seconds in self.samples.reading.items())
+        reading /= workers.processes if workers.started else 1
         return fitting + reading + tiles * _TILE + self._bytes_written() / _WRITING
 
     # --- bytes
-
-    def _tile_readings(self, variable: xr.Variable) -> float:
-        return self.tiling.readings(variable.chunksizes)
-
-    def _tile_bytes(self) -> float:
-        return sum(v.nbytes * self._tile_readings(v) for v in self.sources.values())
 
     def _bytes_written(self) -> int:
         outline = self.job.outline()

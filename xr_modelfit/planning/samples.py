@@ -87,15 +87,12 @@ def _drawn(arrays: Arrays, sizes: Mapping[Hashable, int], n: int, rng: np.random
 
 def _joined(pools: Sequence[Arrays], rng: np.random.Generator) -> Arrays:
     """The positions of several blocks, mixed."""
-    joined = {}
-    order: np.ndarray | None = None
-    for role, first in pools[0].items():
-        joined[role] = first
-        if POSITION in first.dims:
-            every = xr.Variable.concat([pool[role] for pool in pools], dim=POSITION)
-            order = rng.permutation(every.sizes[POSITION]) if order is None else order
-            joined[role] = every.isel({POSITION: order})
-    return joined
+    joined = {
+        role: xr.Variable.concat([pool[role] for pool in pools], dim=POSITION) if POSITION in v.dims else v
+        for role, v in pools[0].items()
+    }
+    order = rng.permutation(max((v.sizes.get(POSITION, 0) for v in joined.values()), default=0))
+    return {role: v.isel({POSITION: order}, missing_dims="ignore") for role, v in joined.items()}
 
 
 def _chunked(variable: xr.Variable, role: Role, job: Job, most: int) -> xr.Variable:

@@ -15,13 +15,17 @@ from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.records.model_digests import state_by_value
 from xr_modelfit.records.registry import digest_by_value
 
-__all__ = ["fingerprint", "untold"]
+__all__ = ["fingerprint"]
 
 _OF_A_RUN = ("fit_info", "fitter")  # results of a fit; an inner fitter is recorded by its class
 
 
-def fingerprint(jobs: Sequence[Job], result: xr.Dataset) -> dict[str, str]:
-    """Digests of all that determines the numbers, keyed by words of the user."""
+def fingerprint(jobs: Sequence[Job], result: xr.Dataset) -> tuple[dict[str, str], str | None]:
+    """Digests of all that determines the numbers, keyed by words of the user.
+
+    And the part of a model that cannot be compared from one run to the next, in words; None where all can.
+    """
+    unknown: str | None = None
     parts: dict[str, list[Any]] = {name: [] for name in ("model", "options", "versions", "coordinates", "data")}
     for job in jobs:
         record = json.loads(job.record)
@@ -31,26 +35,15 @@ def fingerprint(jobs: Sequence[Job], result: xr.Dataset) -> dict[str, str]:
         parts["options"].append(_state_of_fitter(job.fitter))
         try:
             parts["model"] += [record, state_by_value(job.problem.model)]
-        except LookupError:
+        except LookupError as error:
             parts["model"] += [record, None]
+            unknown = unknown or str(error)
         for role, variable in job.arrays.items():
             kind = {"start": "model", "lower": "model", "upper": "model", "input": "coordinates"}.get(role.kind, "data")
             parts[kind].append([*map(str, role), _digest(variable)])
     parts["coordinates"] += [[str(n), _digest(c.variable)] for n, c in sorted(result.coords.items(), key=str)]
-    return {
-        name: hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
-        for name, found in parts.items()
-    }
-
-
-def untold(jobs: Sequence[Job]) -> str | None:
-    """The part of a model that cannot be compared from one run to the next, in words; None where all can."""
-    for job in jobs:
-        try:
-            state_by_value(job.problem.model)
-        except LookupError as error:
-            return str(error)
-    return None
+    texts = {name: json.dumps(found, sort_keys=True, default=str) for name, found in parts.items()}
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}, unknown
 
 
 def _state_of_fitter(fitter: Any) -> Any:

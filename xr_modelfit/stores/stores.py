@@ -18,7 +18,7 @@ from xr_modelfit.execution.execution import loaded, sums_over_blocks
 from xr_modelfit.execution.progress import Tell, fits_bar
 from xr_modelfit.extras import needed
 from xr_modelfit.messages import listed, suggestion
-from xr_modelfit.stores.fingerprints import fingerprint, untold
+from xr_modelfit.stores.fingerprints import fingerprint
 from xr_modelfit.stores.log import StoreError, StoreLog
 from xr_modelfit.stores.tile_digests import combined, digest
 from xr_modelfit.stores.tiles import Tiling
@@ -54,12 +54,12 @@ def to_zarr(
         )
     encoding = _checked_encoding(encoding, jobs, result)
     log = StoreLog(store, options.get("storage_options"), options.get("zarr_format"))
-    parts = fingerprint(jobs, result)
+    parts, unknown = fingerprint(jobs, result)
     tilings = [tiling_of(job, budget) for job in jobs]
     if resume and log.ready():
-        if verify and (what := untold(jobs)):
+        if verify and unknown:
             raise StoreError(
-                f"Whether the store {store!r} was begun by the same fit cannot be told: {what} If you know that it "
+                f"Whether the store {store!r} was begun by the same fit cannot be told: {unknown} If you know that it "
                 "was, pass verify=False; or fit into another store."
             )
         tilings = log.go_on(parts, tilings)
