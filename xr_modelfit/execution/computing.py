@@ -28,7 +28,7 @@ __all__ = [
     "workers_of",
 ]
 
-_SCHEDULERS = ("synchronous", "threads", "processes", "distributed", "default")
+_NAMES = ("synchronous", "threads", "processes", "distributed", "default")
 _ALIASES = {
     "sync": "synchronous",
     "single-threaded": "synchronous",
@@ -46,26 +46,13 @@ _GUARD = (
 
 @dataclass(frozen=True)
 class Habit:
-    """How computed input is worked on by default.
+    """How computed input is worked on by default."""
 
-    Parameters
-    ----------
-    scheduler : {"threads", "processes"}
-    few_fits : int
-        Up to this number, fits are done in one block, without a scheduler.
-    most_fits : int
-        Most fits of a block.
-    rounds : int
-        Blocks for each core.
-    told_fits : int
-        Most fits of a block where progress is shown: a second's work.
-    """
-
-    scheduler: str
-    few_fits: int
-    most_fits: int
-    rounds: int
-    told_fits: int = 20_000
+    scheduler: str  # "threads" or "processes"
+    few_fits: int  # up to this number, fits are done in one block, without a scheduler
+    most_fits: int  # of a block
+    rounds: int  # blocks for each core
+    told_fits: int = 20_000  # most of a block where progress is shown: a second's work
 
     @property
     def largest(self) -> int:
@@ -93,10 +80,8 @@ def check_scheduler(scheduler: Any, lazy: bool) -> None:
             f"scheduler is {scheduler!r}, but the input is dask-backed, so the result is lazy and nothing runs yet. "
             "Leave it out, and compute the result with it: fit.compute(scheduler=...)."
         )
-    if isinstance(scheduler, str) and _ALIASES.get(scheduler, scheduler) not in _SCHEDULERS:
-        raise ValueError(
-            f"scheduler is {scheduler!r}; known are {', '.join(map(repr, _SCHEDULERS))}, or a dask client."
-        )
+    if isinstance(scheduler, str) and _ALIASES.get(scheduler, scheduler) not in _NAMES:
+        raise ValueError(f"scheduler is {scheduler!r}; known are {', '.join(map(repr, _NAMES))}, or a dask client.")
     if not isinstance(scheduler, str) and not hasattr(scheduler, "get"):
         raise ValueError(f"scheduler is a {type(scheduler).__name__}; pass a name or a distributed Client.")
 

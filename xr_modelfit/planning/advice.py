@@ -62,10 +62,6 @@ def advice(job: Job, planned: PlannedFit, unread: Sequence[Role], memory: int) -
         )
 
 
-def _times(n: float) -> str:
-    return "once" if n < 1.05 else f"{n:.1f} times"
-
-
 def _merged(planned: PlannedFit, chunks: str) -> str:
     dims = " and ".join(f"{dim} in {n} chunks" for dim, n in planned.merged.items())
     tiles = f"fit.modelfit.to_zarr(store) holds about {bytes_text(planned.tile_memory)}. "
@@ -95,8 +91,9 @@ def _often(job: Job, planned: PlannedFit, chunks: str, memory: int) -> str:
     larger = memory
     while times(larger) > _FEW and larger < 2**60:
         larger *= 2
+    then = "once" if times(larger) < 1.05 else f"{times(larger):.1f} times"
     return (
         f"to_zarr reads each chunk {planned.amplification:.1f} times, since a tile of {planned.tile_fits} fits is a "
-        f'part of its chunks. memory="{bytes_text(larger)}" makes that {_times(times(larger))}; so does saving the '
+        f'part of its chunks. memory="{bytes_text(larger)}" makes that {then}; so does saving the '
         f"data in other chunks first: {chunks}.drop_encoding().to_zarr(path)."
     )

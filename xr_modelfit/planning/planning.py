@@ -106,8 +106,8 @@ class _Costs:
         return {d: n for d, n in counts.items() if n > 1}
 
     def planned(self) -> PlannedFit:
-        job, fitter = self.job, self.job.fitter
-        lazy, workers, tiles = job.lazy, self._workers(), self._tile_blocks() if job.lazy else (0, 0)
+        job, lazy, fitter = self.job, self.job.lazy, self.job.fitter
+        workers, tiles = self._workers(), self._tile_blocks() if lazy else (0, 0)
         block_fits = _largest(self.blocks)
         reading = sum(self.samples.reading.values()) / (workers.processes if lazy else 1)
         fitting = self._fitting(workers, self.n_blocks, job.n_fits)
@@ -142,18 +142,16 @@ class _Costs:
 
     def _workers(self) -> Workers:
         """Those of the call, or of ``compute()`` of its result, for which dask takes threads."""
-        job = self.job
-        if job.lazy:
+        if self.job.lazy:
             return workers_of(*resolve_scheduler(None, Habit.for_arrays(), None))
-        return self._workers_of(job.options.scheduler, self.job.n_fits) if self.n_blocks > 1 else Workers()
+        return self._workers_of(self.job.options.scheduler, self.job.n_fits) if self.n_blocks > 1 else Workers()
 
     def _tile_workers(self) -> Workers:
         return self._workers_of(None, self.tiling.largest)
 
     def _workers_of(self, scheduler: Any, n_fits: int) -> Workers:
-        job = self.job
-        every = n_fits if job.options.fits_per_chunk is None else None
-        return workers_of(*resolve_scheduler(scheduler, job.habit, every))
+        every = n_fits if self.job.options.fits_per_chunk is None else None
+        return workers_of(*resolve_scheduler(scheduler, self.job.habit, every))
 
     def _tile_blocks(self) -> tuple[int, int]:
         """Blocks of a tile, and fits of the largest."""
@@ -211,11 +209,10 @@ class _Costs:
         return found
 
     def _memory(self, workers: Workers, block_fits: int) -> int:
-        job = self.job
-        result = 8 * job.layout.width * self.job.n_fits
+        result = 8 * self.job.layout.width * self.job.n_fits
         at_once = min(workers.total, max(self.n_blocks, 1))
         working = at_once * self._working(block_fits)
-        if not job.lazy:
+        if not self.job.lazy:
             return self.source_bytes + working + 2 * result
         held = min(at_once * self._chunk_bytes(whole=True), self.source_bytes)
         return (2 * held if self.merged else held) + working + result  # chunks, and blocks merged of them

@@ -72,7 +72,7 @@ def samples_of(job: Job, most: int) -> FitSamples:
     pool = _joined(pools, rng)
     if replaced:
         n = next((v.sizes[POSITION] for v in pool.values() if POSITION in v.dims), min(most, job.n_fits))
-        pool |= _simulated(job, replaced, pool, read.get(Role("data"), []), n, rng)
+        pool |= _simulated(job, replaced, pool, read.get(Role("data"), []), n)
     return FitSamples({role: pool[role] for role in arrays}, reading, bool(replaced), unread)
 
 
@@ -136,14 +136,7 @@ def _read(variable: xr.Variable, places: Sequence[Mapping[Hashable, slice]]) -> 
     return parts, min(times[1:] or times) * variable.data.npartitions  # the first read opens files
 
 
-def _simulated(
-    job: Job,
-    roles: Collection[Role],
-    pool: Arrays,
-    read: Sequence[xr.Variable],
-    n: int,
-    rng: np.random.Generator,
-) -> Arrays:
+def _simulated(job: Job, roles: Collection[Role], pool: Arrays, read: Sequence[xr.Variable], n: int) -> Arrays:
     """Arrays in place of those that would cost too much to read."""
     dims = dict(zip(job.arrays, job.core_dims, strict=True))
     made: Arrays = {}
@@ -162,11 +155,8 @@ def _simulated(
     problem = job.problem.private()
     with caught_warnings():
         clean = np.nan_to_num(problem.evaluate(inputs, problem.start[:, None])).ravel()
-    made[Role("data")] = xr.Variable(
-        (POSITION, *job.fitted),
-        _noisy(clean, read, n, rng).reshape(n, *(job.data.sizes[d] for d in job.fitted)),
-    )
-    return made
+    shape = n, *(job.data.sizes[d] for d in job.fitted)
+    return made | {Role("data"): xr.Variable((POSITION, *job.fitted), _noisy(clean, read, n).reshape(shape))}
 
 
 def _of_one_fit(job: Job, role: Role, like: xr.Variable) -> xr.Variable:
@@ -181,7 +171,7 @@ def _of_one_fit(job: Job, role: Role, like: xr.Variable) -> xr.Variable:
     return like.copy(data=np.full(like.shape, constant, like.dtype))
 
 
-def _noisy(clean: np.ndarray, read: Sequence[xr.Variable], n: int, rng: np.random.Generator) -> np.ndarray:
+def _noisy(clean: np.ndarray, read: Sequence[xr.Variable], n: int) -> np.ndarray:
     """Samples (n, N) about model values (N,): with the mean, the scatter and the missing positions of what was read."""
     shift, scatter, missing = 0.0, float(np.std(clean)), 0.0
     finite = [v.values[np.isfinite(v.values)] for v in read]
@@ -190,6 +180,7 @@ def _noisy(clean: np.ndarray, read: Sequence[xr.Variable], n: int, rng: np.rando
         shift = float(np.mean([values.mean(dtype=float) for values in finite]) - clean.mean())
         scatter = float(np.mean([values.std(dtype=float) for values in finite]))
         missing = 1.0 - sum(values.size for values in finite) / sum(v.size for v in read)
+    rng = np.random.default_rng(0)
     samples = clean + shift + (scatter or 1.0) * rng.normal(size=(n, clean.size))
     samples[rng.uniform(size=n) < missing] = np.nan
     return samples

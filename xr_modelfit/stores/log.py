@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,17 +102,9 @@ class StoreLog:
         """Note that tile ``i`` is written, of samples with this digest."""
         self._group("r+")[f"read_{j}"][i] = read
 
-    @contextmanager
-    def writing(self) -> Iterator[Callable[[], None]]:
+    def writing(self) -> AbstractContextManager[Callable[[], None]]:
         """Inside, no other process writes; gives a function that raises StoreError where one does."""
-        with writing(self._group) as is_ours:
-
-            def require() -> None:
-                if not is_ours():
-                    raise StoreError(f"The store {self.store!r} was taken over by another process. {_WAIT}")
-
-            require()
-            yield require
+        return writing(self._group, StoreError(f"The store {self.store!r} was taken over by another process. {_WAIT}"))
 
     def require_no_writer(self) -> None:
         """Raise StoreError for a store that another process writes."""

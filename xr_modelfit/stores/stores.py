@@ -26,6 +26,8 @@ from xr_modelfit.stores.tiles import Tiling
 __all__ = ["BLOCKS_OF_TILE", "bytes_of", "tiling_of", "to_zarr"]
 
 BLOCKS_OF_TILE = 16  # of a tile on a cluster, for its workers to share
+Work = tuple[Job, Tiling, np.ndarray]  # and what each tile has read, as the log notes it
+
 _OPTIONS = ("zarr_format", "storage_options")
 _TOGETHER = 2**25  # bytes of tiles that are verified at once
 _SHARE = 0.4  # of the memory is for the samples of a tile; the rest for blocks under way, and for reading
@@ -69,12 +71,13 @@ def to_zarr(
         log.start(parts, tilings)
     with log.writing() as require_ours:
         read = [log.read(j)[: len(tiling)] for j, tiling in enumerate(tilings)]
-        if verify:
-            _verify(log, jobs, tilings, read, scheduler, progress)
-        done = sum(t.fits(i) for t, r in zip(tilings, read, strict=True) for i in np.flatnonzero(r).tolist())
+        work = list(zip(jobs, tilings, read, strict=True))
+        done = sum(tiling.fits(i) for _, tiling, marks in work for i in np.flatnonzero(marks).tolist())
+        if verify and done:
+            _verify(store, work, done, scheduler, progress)
         with fits_bar(progress, sum(t.n_fits for t in tilings), done) as tell:
-            for j, (job, tiling) in enumerate(zip(jobs, tilings, strict=True)):
-                for i in np.flatnonzero(read[j] == 0).tolist():
+            for j, (job, tiling, marks) in enumerate(work):
+                for i in np.flatnonzero(marks == 0).tolist():
                     with _noting_what_is_kept(store):
                         require_ours()
                         log.mark(j, i, _write_tile(job, tiling[i], store, scheduler, tell, options))
@@ -197,21 +200,11 @@ def _digest_of(variables: Sequence[xr.Variable], scheduler: Any) -> int:
     return combined([int(digest(v.values)) for v in variables])
 
 
-def _verify(
-    log: StoreLog,
-    jobs: Sequence[Job],
-    tilings: Sequence[Tiling],
-    read: Sequence[np.ndarray],
-    scheduler: Any,
-    progress: bool,
-) -> None:
+def _verify(store: Any, work: Sequence[Work], done: int, scheduler: Any, progress: bool) -> None:
     """Read the samples of the tiles that are done, and raise StoreError if they are not those that were fitted."""
-    tiles = [(j, i) for j, marks in enumerate(read) for i in np.flatnonzero(marks).tolist()]
-    if not tiles:
-        return
     changed = []
-    with fits_bar(progress, sum(tilings[j].fits(i) for j, i in tiles), what="verifying") as tell:
-        for job, tiling, marks in zip(jobs, tilings, read, strict=True):
+    with fits_bar(progress, done, what="verifying") as tell:
+        for job, tiling, marks in work:
             # small tiles are read many at once: for dask, to read a few kilobytes takes as long as to read many
             most = 1 if on_cluster(scheduler) else _TOGETHER // max(job.bytes_per_fit, 1)
             for run, box in tiling.runs(np.flatnonzero(marks).tolist(), most):
@@ -226,9 +219,10 @@ def _verify(
                     if tell is not None:
                         tell(tiling.fits(i))
     if changed:
+        n_tiles = sum(np.count_nonzero(marks) for *_, marks in work)
         where = ", ".join(f"{d}={s.start}:{s.stop}" for d, s in changed[0].items()) or "the only position"
         raise StoreError(
-            f"The store {log.store!r} was begun with other data: of {len(tiles)} tiles that are done, {len(changed)} "
-            f"were fitted to other samples than are there now, the first at {where}. Repeat the call with the data "
+            f"The store {store!r} was begun with other data: of {n_tiles} tiles that are done, {len(changed)} were "
+            f" fitted to other samples than are there now, the first at {where}. Repeat the call with the data "
             "that it was begun with, or fit into another store; verify=False goes on without reading the data."
         )

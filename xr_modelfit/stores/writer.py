@@ -44,8 +44,8 @@ def find_writer(group: Any) -> str | None:
 
 
 @contextmanager
-def writing(open_group: Open) -> Iterator[Callable[[], bool]]:
-    """Inside, this process is the writer; gives a function that tells whether it still is.
+def writing(open_group: Open, taken_over: Exception) -> Iterator[Callable[[], None]]:
+    """Inside, this process is the writer; gives a function that raises ``taken_over`` where it no longer is.
 
     ``open_group`` opens the group in a mode.
     """
@@ -63,21 +63,23 @@ def writing(open_group: Open) -> Iterator[Callable[[], bool]]:
             with suppress(Exception):  # a full disk, a network: the next beat may succeed
                 array[0] = number
 
-    def is_ours() -> bool:
+    def require_ours() -> None:
         noted = _noted(open_group("r"))
-        return noted is None or noted["token"] == token
+        if noted is not None and noted["token"] != token:
+            raise taken_over
 
     thread = threading.Thread(target=beat, name="modelfit store", daemon=True)
     thread.start()
     try:
-        yield is_ours
+        require_ours()
+        yield require_ours
     finally:
         end.set()
         thread.join()
         _OURS.discard(token)
         with suppress(Exception):
-            if is_ours():
-                del open_group("r+")[_NAME]
+            require_ours()
+            del open_group("r+")[_NAME]
 
 
 def _noted(group: Any) -> dict[str, Any] | None:
