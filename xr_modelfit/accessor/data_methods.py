@@ -38,12 +38,7 @@ class DataMethods:
         return fitting.fit(self._obj, require_model(model, options), dim, **options)
 
     def plan(
-        self,
-        model: ModelArg | None = None,
-        dim: DimArg = None,
-        *,
-        memory: str | int = "1 GiB",
-        **options: Any,
+        self, model: ModelArg | None = None, dim: DimArg = None, *, memory: str | int = "1 GiB", **options: Any
     ) -> FitPlan:
         """Find out what a fit will cost, before it runs.
 

@@ -143,24 +143,22 @@ def workers_of(scheduler: Any, name: str) -> Workers:
     import dask
     from dask.system import CPU_COUNT
 
+    cores = int(dask.config.get("num_workers", None) or CPU_COUNT)
     if name in ("default", "distributed"):
         client = scheduler if hasattr(scheduler, "nthreads") else _active_client()
         if client is not None:
-            return _workers_of_client(client)
+            return _workers_of_client(client, cores)
     if name == "default":
         given = dask.config.get("scheduler", None)
         name = _ALIASES.get(given, given) if isinstance(given, str) else "threads"
-    cores = int(dask.config.get("num_workers", None) or CPU_COUNT)
     if name == "synchronous":
         return Workers()
     return Workers(processes=cores, started=False) if name == "processes" else Workers(threads=cores)
 
 
-def _workers_of_client(client: Any) -> Workers:
-    if getattr(client, "asynchronous", False):
-        from dask.system import CPU_COUNT
-
-        return Workers(threads=CPU_COUNT)
+def _workers_of_client(client: Any, cores: int) -> Workers:
+    if getattr(client, "asynchronous", False):  # it can be asked only by await
+        return Workers(threads=cores)
     workers = dict(client.nthreads())
     threads = max(1, sum(workers.values()))
     if all(address.startswith("inproc:") for address in workers):  # all in this process, or none yet
@@ -170,11 +168,9 @@ def _workers_of_client(client: Any) -> Workers:
 
 def on_cluster(scheduler: Any) -> bool:
     """Whether workers of a cluster do the work; they should then read the data themselves."""
-    if hasattr(scheduler, "get") or scheduler == "distributed":
-        return True
     if isinstance(scheduler, str) and scheduler != "default":
-        return False
-    return _active_client() is not None
+        return scheduler == "distributed"
+    return hasattr(scheduler, "get") or _active_client() is not None
 
 
 def _active_client() -> Any:

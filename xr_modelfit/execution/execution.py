@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,8 @@ def map_blocks(
     work = _Blockwise(function, variables, core_dims, output_dims)
     if is_lazy(*variables):
         return work.lazy_result(fits_per_chunk, habit or Habit.for_arrays())
-    out = np.empty(tuple(work.output_sizes.values()))
+    sizes = work.output_sizes
+    out = np.empty(tuple(sizes.values()))
 
     def put(at: tuple[slice, ...], values: np.ndarray) -> None:
         nonlocal out
@@ -90,7 +92,7 @@ def map_blocks(
         function, variables, core_dims, output_dims, put,
         scheduler=scheduler, fits_per_chunk=fits_per_chunk, habit=habit, tell=tell,
     )  # fmt: skip
-    return xr.Variable([*work.output_sizes], out)
+    return xr.Variable([*sizes], out)
 
 
 def fill_blocks(
@@ -133,15 +135,14 @@ class _Blockwise:
     core_dims: Sequence[Sequence[Hashable]]
     output_dims: Mapping[Hashable, int]
 
-    @property
+    @cached_property
     def core(self) -> set[Hashable]:
         return {d for dims in self.core_dims for d in dims}
 
-    @property
+    @cached_property
     def remaining(self) -> dict[Hashable, int]:
         """Remaining dims and their sizes."""
-        core = self.core
-        return {d: n for v in self.variables for d, n in v.sizes.items() if d not in core}
+        return {d: n for v in self.variables for d, n in v.sizes.items() if d not in self.core}
 
     @property
     def output_sizes(self) -> dict[Hashable, int]:

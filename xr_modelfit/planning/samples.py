@@ -140,7 +140,7 @@ def _simulated(job: Job, roles: Collection[Role], pool: Arrays, read: Sequence[x
     """Arrays in place of those that would cost too much to read."""
     dims = dict(zip(job.arrays, job.core_dims, strict=True))
     made: Arrays = {}
-    for role in set(roles) - {Role("data")}:
+    for role in {*roles} - {Role("data")}:
         array = job.arrays[role]
         one = _of_one_fit(job, role, array.isel(dict.fromkeys(set(array.dims) - set(dims[role]), 0)))
         lead = {} if one.dims == array.dims else {POSITION: n}
@@ -167,8 +167,9 @@ def _of_one_fit(job: Job, role: Role, like: xr.Variable) -> xr.Variable:
     if role.kind == "response" and sampling is not None:
         return like.copy(data=np.full(like.shape, sampling.rows / like.size))
     table = {"start": problem.start, "lower": problem.lower, "upper": problem.upper}
-    constant = table[role.kind][int(role.name)] if role.kind in table else 1
-    return like.copy(data=np.full(like.shape, constant, like.dtype))
+    if role.kind in table:
+        return like.copy(data=np.full(like.shape, table[role.kind][int(role.name)]))
+    return like.copy(data=np.ones(like.shape, like.dtype))
 
 
 def _noisy(clean: np.ndarray, read: Sequence[xr.Variable], n: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -58,14 +58,12 @@ def _run(job: Job, arrays: Arrays) -> Callable[[int, int], float]:
     """A function that fits ``n`` positions from the ``first`` in one block, and returns the seconds."""
     quiet = replace(job, diagnosis=None, options=replace(job.options, errors="ignore"))
     function = quiet.block_function()
+    output_dims: dict[Hashable, int] = {FIELD: job.layout.width}
 
     def run(first: int, n: int) -> float:
         part = [v.isel({POSITION: slice(first, first + n)}, missing_dims="ignore") for v in arrays.values()]
         begin = time.perf_counter()
-        map_blocks(
-            function, part, job.core_dims, {FIELD: job.layout.width},
-            scheduler="synchronous", habit=job.habit,
-        )  # fmt: skip
+        map_blocks(function, part, job.core_dims, output_dims, scheduler="synchronous", habit=job.habit)
         return time.perf_counter() - begin
 
     return run
