@@ -1,12 +1,10 @@
 """Warnings of one fit, caught in a way that is safe on threads.
 
-`warnings.catch_warnings` swaps filters of the whole process: on several threads at once most
-warnings are lost and the filters stay changed. One lock makes it exact; code that holds the
-GIL anyway loses nothing by it.
+`warnings.catch_warnings` swaps filters of the whole process: on several threads at once most warnings are lost and the
+filters stay changed. One lock makes it exact; code that holds the GIL anyway loses nothing by it.
 
-A user's function that runs under the lock may start fits of its own, whose threads would wait for
-it forever while it waits for them. They get another lock: as long as it waits, they take turns
-inside of what it holds.
+A user's function that runs under the lock may start fits on other threads. These would wait for the lock while the
+function waits for them, so they share another lock.
 """
 
 import threading
@@ -25,9 +23,7 @@ _INNER: dict[str, threading.RLock] = {}
 
 
 class _Place(threading.local):
-    """Within which user's function a thread works, if any."""
-
-    key: str | None = None
+    key: str | None = None  # of the user's function in which a thread works
 
 
 _PLACE = _Place()
@@ -46,7 +42,7 @@ def caught_warnings(floating: bool = False) -> Iterator[list[warnings.WarningMes
 
 @contextmanager
 def inner_fits() -> Iterator[None]:
-    """Fits that are started inside, on whatever thread, do not wait for the lock that is held outside."""
+    """Fits that are started inside, on any thread, do not wait for the lock that is held outside."""
     key = uuid.uuid4().hex
     _INNER[key] = threading.RLock()
     try:
@@ -57,13 +53,13 @@ def inner_fits() -> Iterator[None]:
 
 
 def innermost() -> str | None:
-    """What tells other threads within which user's function this one works; a word, to travel with a task."""
+    """The key of the user's function in which this thread works, for tasks on other threads."""
     return _PLACE.key
 
 
 @contextmanager
 def within(key: str | None) -> Iterator[None]:
-    """This thread works within the user's function ``key``."""
+    """Inside, this thread works in the user's function ``key``."""
     before, _PLACE.key = _PLACE.key, key
     try:
         yield

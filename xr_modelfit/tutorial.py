@@ -194,10 +194,8 @@ def star_stamps_truth(n_stamps: int = 24, size: int = 15) -> xr.Dataset:
 
     Parameters
     ----------
-    n_stamps : int
-        Number of images.
-    size : int
-        Number of pixels along y and along x.
+    n_stamps, size : int
+        Number of images, and of their pixels along y and along x.
 
     Returns
     -------
@@ -231,10 +229,8 @@ def star_stamps(n_stamps: int = 24, size: int = 15, seed: int = 20260103) -> xr.
 
     Parameters
     ----------
-    n_stamps : int
-        Number of images.
-    size : int
-        Number of pixels along y and along x.
+    n_stamps, size : int
+        Number of images, and of their pixels along y and along x.
     seed : int
         Seed of the noise and of the places of the faults.
 

@@ -19,9 +19,9 @@ from distributed import Client
 
 from xr_modelfit import FitPlan
 from xr_modelfit.call import job
-from xr_modelfit.planning import pool as plan_pool
+from xr_modelfit.planning import samples as plan_samples
 from xr_modelfit.planning.plan import bytes_text, seconds_text
-from xr_modelfit.planning.samples import Timing
+from xr_modelfit.planning.timing import Timing
 from xr_modelfit.stores import stores
 
 LINE = Gaussian1D(2.0, 0.5, 0.8)
@@ -176,12 +176,12 @@ def test_of_few_chunks_whole_fits_are_read(chunks: dict[str, int]) -> None:
 
 
 def test_large_chunks_are_not_read_for_their_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_pool, "_BYTES", 1000)
+    monkeypatch.setattr(plan_samples, "_BYTES", 1000)
     source = Counter(cube(), {"lat": 5, "x": 10})
     planned = source.data.modelfit.plan(LINE, dim="x")
     assert len(source.read) <= 3
     assert planned.fits["flux"].simulated
-    monkeypatch.setattr(plan_pool, "_LARGEST", 1000)
+    monkeypatch.setattr(plan_samples, "_LARGEST", 1000)
     source.read.clear()
     planned = source.data.modelfit.plan(LINE, dim="x")
     assert source.read == []

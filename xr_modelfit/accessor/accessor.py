@@ -1,4 +1,4 @@
-"""``.modelfit`` on DataArray and Dataset: puts together what forwards, and holds nothing else."""
+"""``.modelfit`` on DataArray and Dataset."""
 
 import xarray as xr
 
@@ -13,15 +13,9 @@ __all__ = ["ModelfitDataArray", "ModelfitDataset"]
 class ModelfitDataArray(DataMethods):
     """Fit astropy models along named dims; see `xr_modelfit.fit`."""
 
-    def __init__(self, obj: xr.DataArray) -> None:
-        self._obj = obj
-
 
 @xr.register_dataset_accessor("modelfit")
 class ModelfitDataset(DataMethods, ResultMethods, PictureMethods):
     """Fit astropy models along named dims, and question the results; see `xr_modelfit.fit`."""
 
     _obj: xr.Dataset
-
-    def __init__(self, obj: xr.Dataset) -> None:
-        self._obj = obj

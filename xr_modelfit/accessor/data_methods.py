@@ -1,4 +1,4 @@
-"""What ``.modelfit`` does with data: forwards, nothing else."""
+"""Methods of ``.modelfit`` on data: forwards to `call`, `planning` and `plotting`."""
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
@@ -30,27 +30,22 @@ def _as_fit(method: Any) -> Any:
 class DataMethods:
     """Fit data, find out what that will cost, and draw single fits."""
 
-    _obj: xr.DataArray | xr.Dataset
+    def __init__(self, obj: xr.DataArray | xr.Dataset) -> None:
+        self._obj: Any = obj
 
     @_as_fit
     def __call__(self, model: ModelArg | None = None, dim: DimArg = None, **options: Any) -> xr.Dataset:
         return fitting.fit(self._obj, require_model(model, options), dim, **options)
 
     def plan(
-        self,
-        model: ModelArg | None = None,
-        dim: DimArg = None,
-        *,
-        memory: str | int = "1 GiB",
-        **options: Any,
+        self, model: ModelArg | None = None, dim: DimArg = None, *, memory: str | int = "1 GiB", **options: Any
     ) -> FitPlan:
         """Find out what a fit will cost, before it runs.
 
-        Counts fits, blocks and bytes, and times a small sample: about a second of fits, at
-        positions drawn from data in memory. Of lazy data a few chunks are read, at most 32 and
-        256 MiB of them; where a fit needs more than that, as with chunks of one time step, two or
-        three are, and the fits are of simulated samples: about the model at its start, with the level and
-        the scatter of what was read. Nothing is written.
+        Counts fits, blocks and bytes, and times about a second of fits, at positions drawn at random. Of lazy data a
+        few chunks are read, at most 32 and 256 MiB of them. If a fit needs more than that, as with chunks of one time
+        step, up to three are read, and samples are simulated: the model at its start, with the mean and the scatter of
+        what was read. Nothing is written.
 
         Parameters
         ----------
@@ -64,8 +59,8 @@ class DataMethods:
         Returns
         -------
         FitPlan
-            Its ``str`` is a short text, in notebooks it is a table. ``warnings`` says what is bad
-            about the layout of the data, with the call that mends it.
+            Its ``str`` is a short text, in notebooks it is a table. ``warnings`` says what is bad about the layout of
+            the data, with the call that fixes it.
 
         Raises
         ------
@@ -134,10 +129,10 @@ class DataMethods:
         figsize: tuple[float, float] | None = None,
         **position: Any,
     ) -> Picture:
-        """Draw one fit of this data: samples, model, its components, residuals, and the status in words.
+        """Draw one fit of this data: samples, model, components, residuals, and the status in words.
 
-        A series is drawn over the coordinate that the model read, an image as three images. The
-        title tells the position, the status, and the parameters with their errors.
+        A series is drawn over the coordinate that the model read, an image as three images. The title tells the
+        position, the status, and the parameters with their errors.
 
         Parameters
         ----------
@@ -146,8 +141,8 @@ class DataMethods:
         data : str, optional
             Which fit of a result of several: the name of the variable that was fitted.
         model : astropy.modeling.Model or callable, optional
-            The model or function that was fitted, where the record alone cannot give it (functions
-            and custom classes, read from a file).
+            The model or function that was fitted, where the record alone cannot give it (functions and custom classes,
+            read from a file).
         components : bool
             Draw the parts of a sum of models too.
         residuals : bool
@@ -157,23 +152,22 @@ class DataMethods:
         where : DataArray or name, optional
             The mask of the fit: samples where it is False are drawn hollow.
         integrate, response : optional
-            As in the fit, which is what counts by default; False: the model itself. Needed where the
-            record could not hold them: bounds in an array without a name, a response of each fit.
+            By default as in the fit; False: the model itself. Needed where the record could not hold them: bounds in an
+            array without a name, a response of each fit.
         ax : matplotlib Axes or sequence of them, optional
-            Where to draw: one for the fit alone, two for the fit and its residuals; for images
-            three, two without residuals. By default on a new figure.
+            Where to draw: one for the fit alone, two for the fit and its residuals; for images three, two without
+            residuals. By default on a new figure.
         figsize : tuple of float, optional
             Width and height of a new figure in inches.
         **position : label
-            The position by label, ``y=10, x=12``, by number along a dim without a coordinate.
-            A dim may be left out where one position of the data or of the fit was selected before,
-            which also serves where a dim is called like an argument.
+            The position by label, ``y=10, x=12``, by number along a dim without a coordinate. A dim may be left out if
+            one position of the data or of the fit was selected before; do so for a dim named like an argument.
 
         Returns
         -------
         Picture
-            With ``fig``, ``axs`` and ``artists``, a dict with ``"data"``, ``"model"``,
-            ``"components"`` and ``"residuals"`` as far as they were drawn.
+            With ``fig``, ``axs`` and ``artists``, a dict with ``"data"``, ``"model"``, ``"components"`` and
+            ``"residuals"`` as far as they were drawn.
 
         Raises
         ------
@@ -195,17 +189,6 @@ class DataMethods:
         ['data', 'model', 'components', 'residuals']
         """
         return fit_plots.plot_fit(
-            self._obj,
-            fit,
-            position,
-            data=data,
-            model=model,
-            components=components,
-            residuals=residuals,
-            sigma=sigma,
-            where=where,
-            integrate=integrate,
-            response=response,
-            ax=ax,
-            figsize=figsize,
-        )
+            self._obj, fit, position, data=data, model=model, components=components, residuals=residuals,
+            sigma=sigma, where=where, integrate=integrate, response=response, ax=ax, figsize=figsize,
+        )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How ``.modelfit`` draws a result: forwards, nothing else."""
+"""Plots of a result by ``.modelfit``: forwards to `plotting`."""
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
@@ -41,18 +41,17 @@ class PictureMethods:
         Parameters
         ----------
         params : str or iterable of str, optional
-            What to draw: parameters, or other variables of the result such as ``"reduced_chi2"``.
-            Default: all parameters.
+            What to draw: parameters, or other variables of the result such as ``"reduced_chi2"``. Default: all
+            parameters.
         data : str, optional
             Which fit of a result of several: the name of the variable that was fitted.
         stderr : bool
-            Draw the standard error beside each parameter. Lines have error bars or bands anyhow.
+            Draw the standard error beside each parameter. Lines always have error bars or bands.
         status : bool
             Draw the status too, with its meanings; not with ``ax``, ``row`` or ``col``.
         robust : bool
-            Choose colours by the 2nd to 98th percentile of what is known well: values with a small
-            error, of parts of the model whose amplitude is at least five times its error. False:
-            from the least to the greatest value.
+            Choose colours by the 2nd to 98th percentile of the well-determined values: their error is small, and the
+            amplitude of their part of the model is at least five times its error. False: by all values.
         row, col : Hashable, optional
             Dims to facet one variable over, where more than two remain.
         col_wrap : int, optional
@@ -62,14 +61,14 @@ class PictureMethods:
         ax : matplotlib Axes or sequence of them, optional
             Where to draw: one for each variable.
         **kwargs
-            For `xarray.DataArray.plot.pcolormesh`: ``cmap``, ``vmin``, ``x="lon", y="lat"`` for
-            2-D coordinates, ...; for lines, those of `matplotlib.axes.Axes.plot`.
+            For `xarray.DataArray.plot.pcolormesh`: ``cmap``, ``vmin``, ``x="lon", y="lat"`` for 2-D coordinates, ...;
+            for lines, those of `matplotlib.axes.Axes.plot`.
 
         Returns
         -------
         Picture, artist or FacetGrid
-            A `Picture` with ``fig``, ``axs`` and ``artists``, a dict by variable; the artist
-            itself if ``ax`` is one Axes; xarray's ``FacetGrid`` with ``row`` or ``col``.
+            A `Picture` with ``fig``, ``axs`` and ``artists``, a dict by variable; the artist itself if ``ax`` is one
+            Axes; xarray's ``FacetGrid`` with ``row`` or ``col``.
 
         Raises
         ------
@@ -89,19 +88,9 @@ class PictureMethods:
         ['amplitude', 'mean', 'fit_status']
         """
         return map_plots.plot(
-            self._obj,
-            one_fit(self._obj, data),
-            params,
-            stderr=stderr,
-            status=status,
-            robust=robust,
-            row=row,
-            col=col,
-            col_wrap=col_wrap,
-            figsize=figsize,
-            ax=ax,
-            **kwargs,
-        )
+            self._obj, one_fit(self._obj, data), params, stderr=stderr, status=status, robust=robust,
+            row=row, col=col, col_wrap=col_wrap, figsize=figsize, ax=ax, **kwargs,
+        )  # fmt: skip
 
     def plot_hist(
         self,
@@ -119,15 +108,12 @@ class PictureMethods:
         Parameters
         ----------
         param : str
-        data : str, optional
-            Which fit of a result of several: the name of the variable that was fitted.
         bins : int or sequence of float, optional
             Number or edges of the bins; default: by the number of fits.
         robust : bool
-            Leave far outliers out of the picture; their number is told. False: show all.
-        ax : matplotlib Axes, optional
-        figsize : tuple of float, optional
-            Width and height of a new figure in inches.
+            Leave far outliers out; the plot tells their number. False: show all.
+        data, ax, figsize
+            As in `plot`.
         **kwargs
             For `matplotlib.axes.Axes.hist`.
 
@@ -153,16 +139,8 @@ class PictureMethods:
         >>> int(counts.sum())
         8
         """
-        return histograms.plot_hist(
-            self._obj,
-            one_fit(self._obj, data),
-            param,
-            bins=bins,
-            robust=robust,
-            ax=ax,
-            figsize=figsize,
-            **kwargs,
-        )
+        fit = one_fit(self._obj, data)
+        return histograms.plot_hist(self._obj, fit, param, bins=bins, robust=robust, ax=ax, figsize=figsize, **kwargs)
 
     def inspect(
         self,
@@ -177,10 +155,10 @@ class PictureMethods:
         response: Any = None,
         figsize: tuple[float, float] | None = None,
     ) -> inspector.Inspector:
-        """Open a map of the fits; a click on it draws that fit beside it, arrow keys move on.
+        """Open a map of the fits; a click draws that fit beside it, arrow keys move on.
 
-        In a window, or in a notebook with an interactive backend (``%matplotlib widget``). Where
-        one dim remains, the map is a line.
+        In a window, or in a notebook with an interactive backend (``%matplotlib widget``). Where one dim remains, the
+        map is a line.
 
         Parameters
         ----------
@@ -188,29 +166,21 @@ class PictureMethods:
             The data that was fitted; of lazy data, only what is looked at is read.
         param : str, optional
             The variable of the map; default: the first parameter.
-        data : str, optional
-            Which fit of a result of several: the name of the variable that was fitted.
-        model : astropy.modeling.Model or callable, optional
-            The model or function that was fitted, where the record alone cannot give it.
-        sigma, where, integrate, response : optional
+        data, figsize
+            As in `plot`.
+        model, sigma, where, integrate, response : optional
             As in ``plot_fit``.
-        figsize : tuple of float, optional
-            Width and height of the figure in inches.
 
         Returns
         -------
         Inspector
-            ``selected`` is the position by labels, ``select(y=10, x=12)`` draws one, ``close()``
-            ends it; ``fig`` is the figure.
+            ``selected`` is the position by labels, ``select(y=10, x=12)`` draws one, ``close()`` ends it; ``fig`` is
+            the figure.
 
         Raises
         ------
-        RecordError
-            The fit had bins or a response that the record does not hold and that were not passed.
-        ValueError, TypeError
-            An argument does not match, or none or more than two dims remain.
-        ImportError
-            matplotlib is not installed.
+        RecordError, ValueError, TypeError, ImportError
+            As in ``plot_fit`` and `plot`.
 
         Examples
         --------
@@ -225,14 +195,6 @@ class PictureMethods:
         >>> viewer.close()
         """
         return inspector.inspect(
-            self._obj,
-            obj,
-            one_fit(self._obj, data),
-            param,
-            model=model,
-            sigma=sigma,
-            where=where,
-            integrate=integrate,
-            response=response,
-            figsize=figsize,
-        )
+            self._obj, obj, one_fit(self._obj, data), param,
+            model=model, sigma=sigma, where=where, integrate=integrate, response=response, figsize=figsize,
+        )  # fmt: skip

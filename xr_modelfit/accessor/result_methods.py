@@ -1,4 +1,4 @@
-"""What ``.modelfit`` answers of a result: forwards, nothing else."""
+"""Methods of ``.modelfit`` on a result: forwards to `results` and `stores`."""
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
@@ -20,7 +20,7 @@ __all__ = ["ResultMethods"]
 
 
 class ResultMethods:
-    """Question a result, evaluate it, write it piece by piece."""
+    """Summarize a result, evaluate it, and write it tile by tile."""
 
     _obj: xr.Dataset
 
@@ -40,7 +40,7 @@ class ResultMethods:
     def report(self, n_worst: int = 5) -> FitReport:
         """Count how the fits ended, how many are on a bound, and name the worst.
 
-        Computes what is lazy.
+        A lazy result is computed.
 
         Parameters
         ----------
@@ -164,21 +164,21 @@ class ResultMethods:
         data : str, optional
             Which fit of a result of several: the name of the variable that was fitted.
         model : astropy.modeling.Model or callable, optional
-            The model or function that was fitted, where the record alone cannot give it (functions
-            and custom classes, read from a file).
+            The model or function that was fitted; needed where the record cannot give it (functions and custom classes,
+            read from a file).
         equivalencies : mapping, optional
             As in the fit, where the record could not keep them.
         integrate, response
-            As in the fit, which is what counts by default; False: the model itself.
+            By default as in the fit; False: the model itself.
         **coords : DataArray, Quantity, sequence, number or date
-            Coordinates by name, ``velocity=[1, 2, 3]``; each by its own name or its input's. Plain
-            numbers are in the unit that the fit read; other units are converted.
+            Coordinates by name, ``velocity=[1, 2, 3]``; each by its own name or its input's. Plain numbers are in the
+            unit that the fit read; other units are converted.
 
         Returns
         -------
         xarray.DataArray
-            Over the remaining dims and those of the coordinates; in the order of ``obj`` where it
-            is given. NaN where the fit failed. Lazy where the result or the coordinates are.
+            Over the remaining dims and those of the coordinates, in the order of ``obj`` if it is given. NaN where the
+            fit failed. Lazy if the result or the coordinates are.
 
         Raises
         ------
@@ -189,8 +189,8 @@ class ResultMethods:
 
         Notes
         -----
-        A model that sees all its samples, such as a convolution, takes the coordinates that it gets for
-        its whole grid: on other coordinates than those of the fit it is another model.
+        A model that sees all its samples, such as a convolution, takes the given coordinates for its whole grid: on
+        coordinates other than those of the fit it is another model.
 
         Examples
         --------
@@ -213,7 +213,7 @@ class ResultMethods:
         integrate: Any = None,
         response: Any = None,
     ) -> xr.DataArray:
-        """The data less the fitted model.
+        """The data minus the fitted model.
 
         Parameters
         ----------
@@ -225,15 +225,12 @@ class ResultMethods:
         Returns
         -------
         xarray.DataArray
-            As the data: its dims, order and unit. NaN where the fit failed. Lazy where the result
-            or the data is.
+            As the data: its dims, order and unit. NaN where the fit failed. Lazy where the result or the data is.
 
         Raises
         ------
-        RecordError
-            The Dataset does not say enough about its fit.
-        ValueError, TypeError
-            Coordinates or units do not match, or there is no data.
+        RecordError, ValueError, TypeError
+            As in `evaluate`; or units do not match.
 
         Examples
         --------
@@ -266,9 +263,9 @@ class ResultMethods:
         Returns
         -------
         xarray.Dataset
-            The terms of the sum, which add up to what `evaluate` gives (one that is subtracted
-            is negative), or the factors of a product. A part is called by the name of its model,
-            ``Gaussian1D(name="halpha")``, or by its class and number, ``Gaussian1D_0``.
+            The terms of the sum, which add up to what `evaluate` gives (one that is subtracted is negative), or the
+            factors of a product. A part is called by the name of its model, ``Gaussian1D(name="halpha")``, or by its
+            class and number, ``Gaussian1D_0``.
 
         Raises
         ------
@@ -300,8 +297,8 @@ class ResultMethods:
     ) -> xr.Dataset:
         """The fitted model with its standard error, from the covariance of the parameters.
 
-        The error is that of the fitted curve, to first order. A new sample scatters about the
-        curve with its own error as well: ``np.hypot(stderr, sigma)``.
+        The error is that of the fitted curve, to first order. A new sample scatters about the curve with its own error
+        as well: ``np.hypot(stderr, sigma)``.
 
         Parameters
         ----------
@@ -311,15 +308,13 @@ class ResultMethods:
         Returns
         -------
         xarray.Dataset
-            ``model``, as `evaluate` gives it, and ``model_stderr``, both in the unit of the data,
-            with the name of the data before them. A parameter on its bound counts as held there.
+            ``model``, as `evaluate` gives it, and ``model_stderr``, both in the unit of the data, with the name of the
+            data before them. A parameter on its bound counts as held there.
 
         Raises
         ------
-        RecordError
-            The result has no covariance, or does not say enough about its fit.
-        ValueError, TypeError
-            As in `evaluate`.
+        RecordError, ValueError, TypeError
+            The result has no covariance; or as in `evaluate`.
 
         Examples
         --------
@@ -342,26 +337,26 @@ class ResultMethods:
         Parameters
         ----------
         *names : str
-            Quantities with a known formula: ``flux`` and ``fwhm`` of lines, ``x_fwhm``, ``y_fwhm``
-            and ``flux`` of sources, ``half_life``, ``period``. Of a compound, in the pattern of its
-            parameters: ``halpha_flux``, ``flux_0``. Without names and functions: all.
+            Quantities with a known formula: ``flux`` and ``fwhm`` of lines, ``x_fwhm``, ``y_fwhm`` and ``flux`` of
+            sources, ``half_life``, ``period``. Of a compound, in the pattern of its parameters: ``halpha_flux``,
+            ``flux_0``. Without names and functions: all.
         data, model
             As in `evaluate`.
         **functions : callable
-            New quantities, each by a function whose arguments are called like parameters. It gets
-            arrays, as Quantities where units are known and the function takes them.
+            New quantities, each by a function whose arguments are called like parameters. It gets arrays, as Quantities
+            where units are known and the function takes them.
 
         Returns
         -------
         xarray.Dataset
-            Over the remaining dims: each quantity and its ``_stderr``, with ``units`` where they
-            follow. NaN where the fit failed. Lazy where the result is.
+            Over the remaining dims: each quantity and its ``_stderr``, with ``units`` where they follow. NaN where the
+            fit failed. Lazy where the result is.
 
         Raises
         ------
         RecordError
-            The result has no covariance where a quantity takes several parameters (fit with
-            ``covariance=True``), or does not say enough about its fit.
+            The result has no covariance where a quantity takes several parameters (fit with ``covariance=True``), or
+            does not say enough about its fit.
         ValueError, TypeError
             A name is not known, or a function takes something that is no parameter.
 
@@ -389,23 +384,23 @@ class ResultMethods:
         encoding: Mapping[str, Mapping[str, Any]] | None = None,
         **options: Any,
     ) -> xr.Dataset:
-        """Fit a lazy result piece by piece into a zarr store; it may be larger than memory, and be interrupted.
+        """Fit a lazy result tile by tile into a zarr store; it may be larger than memory, and be interrupted.
 
         Parameters
         ----------
         store : str, path or zarr store
             It must not exist yet, unless with ``resume``.
         resume : bool
-            Go on with what an interrupted or killed run of the same call left; begin where there is
-            nothing yet. A store that was begun by another fit is refused.
+            Go on with what an interrupted or killed run of the same call left; begin where there is nothing yet. A
+            store that was begun by another fit is refused.
         verify : bool
-            When going on, read the samples of what is done, and refuse the store if they have changed.
-            False: trust that data, and state of the model that cannot be compared, are the same.
+            When going on, read the samples of what is done, and refuse the store if they have changed. False: trust
+            that data, and state of the model that cannot be compared, are the same.
         progress : bool
             Show a bar that counts fits. Needs tqdm.
         memory : str or int
-            About how much to use for the samples and results under way, "2 GiB" or a number of
-            bytes. The less, the more often chunks are read that are larger than a piece.
+            About how much to use for the samples and results under way, "2 GiB" or a number of bytes. The less, the
+            more often chunks are read that are larger than a piece.
         scheduler : str or dask client, optional
             As in `xr_modelfit.fit`.
         encoding : mapping, optional
@@ -425,8 +420,8 @@ class ResultMethods:
         FileExistsError
             The store exists.
         StoreError
-            It was begun by another fit (model, data, coordinates, options or versions differ), or
-            another process writes it.
+            It was begun by another fit (model, data, coordinates, options or versions differ), or another process
+            writes it.
 
         Examples
         --------
@@ -439,16 +434,9 @@ class ResultMethods:
         [2.0, 2.0]
         """
         return stores.to_zarr(
-            self._obj,
-            store,
-            resume=resume,
-            verify=verify,
-            progress=progress,
-            memory=memory,
-            scheduler=scheduler,
-            encoding=encoding,
-            **options,
-        )
+            self._obj, store, resume=resume, verify=verify, progress=progress, memory=memory, scheduler=scheduler,
+            encoding=encoding, **options,
+        )  # fmt: skip
 
     def to_model(self, *, data: str | None = None, model: ModelArg | None = None) -> Model:
         """The fitted astropy model; parameters are arrays over the remaining dims, in order.
@@ -457,10 +445,8 @@ class ResultMethods:
 
         Parameters
         ----------
-        data : str, optional
-            Which fit of a result of several: the name of the variable that was fitted.
-        model : astropy.modeling.Model or callable, optional
-            The model or function that was fitted, where the record alone cannot give it.
+        data, model
+            As in `evaluate`.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Who computes: schedulers, how they are used by default, and counting what they have done.
+"""Schedulers: which one computes, with how many workers, and how many fits it has finished.
 
 dask takes longer to import than all of this package, so the functions that need it import it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -17,17 +17,26 @@ import xarray as xr
 
 from xr_modelfit.execution.progress import Tell
 
-__all__ = ["Crew", "Habit", "check_scheduler", "compute", "compute_each", "crew_of", "on_cluster", "resolve_scheduler"]
+__all__ = [
+    "Habit",
+    "Workers",
+    "check_scheduler",
+    "compute",
+    "compute_each",
+    "on_cluster",
+    "resolve_scheduler",
+    "workers_of",
+]
 
-SCHEDULERS = ("synchronous", "threads", "processes", "distributed", "default")
+_NAMES = ("synchronous", "threads", "processes", "distributed", "default")
 _ALIASES = {
     "sync": "synchronous",
     "single-threaded": "synchronous",
     "threading": "threads",
     "multiprocessing": "processes",
 }
-_FEW_SAMPLES = 2_000_000  # below, threads wait for the interpreter longer than they work side by side
-_FEW_RELEASED = 200_000  # the same where they need not wait; starting threads takes some milliseconds
+_FEW_SAMPLES = 2_000_000  # with fewer, threads lose more time to the GIL than they save
+_FEW_RELEASED = 200_000  # the same without the GIL; starting threads takes some milliseconds
 _MOST_SAMPLES = 4_000_000  # 32 MB of data in a block
 _GUARD = (
     'Processes import the script that started them: put its calls under `if __name__ == "__main__":`, '
@@ -37,35 +46,22 @@ _GUARD = (
 
 @dataclass(frozen=True)
 class Habit:
-    """How computed input is worked on by default.
+    """How computed input is worked on by default."""
 
-    Parameters
-    ----------
-    scheduler : {"threads", "processes"}
-    few_fits : int
-        So few are done at once, without a scheduler.
-    most_fits : int
-        So many are in a block at the most.
-    rounds : int
-        Blocks for each core.
-    told_fits : int
-        So many are in a block at the most where progress is shown: a second's work.
-    """
-
-    scheduler: str
-    few_fits: int
-    most_fits: int
-    rounds: int
-    told_fits: int = 20_000
+    scheduler: str  # "threads" or "processes"
+    few_fits: int  # up to this number, fits are done in one block, without a scheduler
+    most_fits: int  # of a block
+    rounds: int  # blocks for each core
+    told_fits: int = 20_000  # most of a block where progress is shown: a second's work
 
     @property
     def largest(self) -> int:
-        """Most fits in one go, whatever the scheduler: beyond, copies of the samples cost memory."""
+        """Most fits of a block, whatever the scheduler: in larger ones, copies of the samples cost memory."""
         return max(self.few_fits, self.most_fits)
 
     @classmethod
     def for_arrays(cls, n_samples: int = 1, *, release: bool = False) -> Habit:
-        """For functions of whole blocks: few large ones, on threads; ``release`` tells that threads do not wait."""
+        """For functions of whole blocks: a few large blocks, on threads; ``release``: the function releases the GIL."""
         n, few = max(n_samples, 1), _FEW_RELEASED if release else _FEW_SAMPLES
         return cls("threads", few_fits=few // n, most_fits=max(1, _MOST_SAMPLES // n), rounds=1)
 
@@ -76,12 +72,7 @@ class Habit:
 
 
 def check_scheduler(scheduler: Any, lazy: bool) -> None:
-    """Refuse an unknown scheduler, or one for a result that is not computed here.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Raise ValueError for an unknown scheduler, or for one that is given for a lazy result."""
     if scheduler is None:
         return
     if lazy:
@@ -89,14 +80,14 @@ def check_scheduler(scheduler: Any, lazy: bool) -> None:
             f"scheduler is {scheduler!r}, but the input is dask-backed, so the result is lazy and nothing runs yet. "
             "Leave it out, and compute the result with it: fit.compute(scheduler=...)."
         )
-    if isinstance(scheduler, str) and _ALIASES.get(scheduler, scheduler) not in SCHEDULERS:
-        raise ValueError(f"scheduler is {scheduler!r}; known are {', '.join(map(repr, SCHEDULERS))}, or a dask client.")
+    if isinstance(scheduler, str) and _ALIASES.get(scheduler, scheduler) not in _NAMES:
+        raise ValueError(f"scheduler is {scheduler!r}; known are {', '.join(map(repr, _NAMES))}, or a dask client.")
     if not isinstance(scheduler, str) and not hasattr(scheduler, "get"):
         raise ValueError(f"scheduler is a {type(scheduler).__name__}; pass a name or a distributed Client.")
 
 
 def resolve_scheduler(scheduler: Any, habit: Habit, n_fits: int | None) -> tuple[Any, str]:
-    """What to hand to ``dask.compute(scheduler=)``, and the name of it."""
+    """The argument of ``dask.compute(scheduler=)``, and the name of the scheduler."""
     if scheduler is not None and scheduler != "default":
         if isinstance(scheduler, str):
             scheduler = _ALIASES.get(scheduler, scheduler)
@@ -128,74 +119,58 @@ def _in_worker() -> bool:
 
 
 @dataclass(frozen=True)
-class Crew:
-    """Who works side by side.
-
-    Parameters
-    ----------
-    processes : int
-    threads : int
-        Of each process.
-    started : bool
-        Whether the processes are there already.
-    """
+class Workers:
+    """The workers of a scheduler: processes, threads of each, and whether the processes run already."""
 
     processes: int = 1
     threads: int = 1
     started: bool = True
 
     @property
-    def workers(self) -> int:
+    def total(self) -> int:
         """Blocks under way at the same time."""
         return self.processes * self.threads
 
     def gain(self, serial: float, n_blocks: int) -> float:
-        """How many times faster than one thread; ``serial`` is the share that threads of a process do in turns."""
+        """Speed relative to one thread; ``serial`` is the share that threads of a process do one after the other."""
         processes = max(1, min(self.processes, n_blocks))
         threads = max(1, min(self.threads, math.ceil(n_blocks / processes)))
         return processes / (serial + (1 - serial) / threads)
 
 
-def crew_of(scheduler: Any, name: str) -> Crew:
-    """Who will work, by what `resolve_scheduler` gave."""
+def workers_of(scheduler: Any, name: str) -> Workers:
+    """The workers of what `resolve_scheduler` returned."""
     import dask
     from dask.system import CPU_COUNT
 
     cores = int(dask.config.get("num_workers", None) or CPU_COUNT)
-    if name == "default":
-        client, told = _active_client(), dask.config.get("scheduler", None)
-        if client is not None:
-            return _crew_of_client(client)
-        name = _ALIASES.get(told, told) if isinstance(told, str) else "threads"
-    if name == "synchronous":
-        return Crew()
-    if name == "processes":
-        return Crew(processes=cores, started=False)
-    if name == "distributed":
+    if name in ("default", "distributed"):
         client = scheduler if hasattr(scheduler, "nthreads") else _active_client()
-        return Crew(threads=cores) if client is None else _crew_of_client(client)
-    return Crew(threads=cores)
+        if client is not None:
+            return _workers_of_client(client, cores)
+    if name == "default":
+        given = dask.config.get("scheduler", None)
+        name = _ALIASES.get(given, given) if isinstance(given, str) else "threads"
+    if name == "synchronous":
+        return Workers()
+    return Workers(processes=cores, started=False) if name == "processes" else Workers(threads=cores)
 
 
-def _crew_of_client(client: Any) -> Crew:
-    if getattr(client, "asynchronous", False):
-        from dask.system import CPU_COUNT
-
-        return Crew(threads=CPU_COUNT)
+def _workers_of_client(client: Any, cores: int) -> Workers:
+    if getattr(client, "asynchronous", False):  # it can be asked only by await
+        return Workers(threads=cores)
     workers = dict(client.nthreads())
     threads = max(1, sum(workers.values()))
-    if not workers or all(address.startswith("inproc:") for address in workers):  # all in this process
-        return Crew(threads=threads)
-    return Crew(len(workers), max(1, round(threads / len(workers))))
+    if all(address.startswith("inproc:") for address in workers):  # all in this process, or none yet
+        return Workers(threads=threads)
+    return Workers(len(workers), max(1, round(threads / len(workers))))
 
 
 def on_cluster(scheduler: Any) -> bool:
-    """Whether the work is done by workers of a cluster, which should then read the data themselves."""
-    if hasattr(scheduler, "get") or scheduler == "distributed":
-        return True
+    """Whether workers of a cluster do the work; they should then read the data themselves."""
     if isinstance(scheduler, str) and scheduler != "default":
-        return False
-    return _active_client() is not None
+        return scheduler == "distributed"
+    return hasattr(scheduler, "get") or _active_client() is not None
 
 
 def _active_client() -> Any:
@@ -211,22 +186,20 @@ def _active_client() -> Any:
 
 
 def compute(variable: xr.Variable, scheduler: Any, name: str, tell: Tell | None = None) -> xr.Variable:
-    """Compute a lazy array of which the last dim is that of fields; ``tell`` is told of the fits of each block."""
+    """Compute a lazy array whose last dim is that of fields; ``tell`` is called with the fits of each block."""
     from concurrent.futures.process import BrokenProcessPool
 
     from dask.core import flatten
 
     try:
-        if tell is None:
-            return variable.compute() if scheduler is None else variable.compute(scheduler=scheduler)
-        if on_cluster(scheduler if scheduler is not None else name):
+        if tell is not None and on_cluster(scheduler if scheduler is not None else name):
             return _compute_on_cluster(variable, scheduler, tell)
         with _counting(flatten(variable.data.__dask_keys__()), tell):
-            return variable.compute() if scheduler is None else variable.compute(scheduler=scheduler)
+            return variable.compute(scheduler=scheduler)
     except BrokenProcessPool as error:
         raise RuntimeError(
-            "A worker process died while fitting: the system ended it, for want of memory for one, or the model's own "
-            f"code did; or it could not start. {_GUARD}"
+            "A worker process died while fitting: the system ended it, for example for lack of memory, or the model's "
+            f"own code did; or it could not start. {_GUARD}"
         ) from error
     except RuntimeError as error:
         if "bootstrapping phase" in str(error):
@@ -235,9 +208,9 @@ def compute(variable: xr.Variable, scheduler: Any, name: str, tell: Tell | None 
 
 
 def compute_each(work: Callable[[int], np.ndarray], n: int, scheduler: str, tell: Tell | None = None) -> None:
-    """Do ``work(i)`` for each i below ``n`` in threads, or one after the other; dask shows the name of ``work``.
+    """Do ``work(i)`` for each i below ``n`` in threads, or one after the other; callbacks of dask see the tasks.
 
-    ``tell`` is told of the fits of each block, by the shape of what ``work`` returns; so is any callback of dask.
+    dask shows the name of ``work``. ``tell`` is called with the fits of each block, by the shape of what it returns.
     """
     from dask.base import get_scheduler
     from dask.delayed import delayed
@@ -246,12 +219,14 @@ def compute_each(work: Callable[[int], np.ndarray], n: int, scheduler: str, tell
     graph: dict[Any, Any] = {}
     for i in range(n):
         graph.update(task(i).dask)
-    with nullcontext() if tell is None else _counting(graph, tell):
-        get_scheduler(scheduler=scheduler)(graph, list(graph))  # dask.compute would look for what can be left out
+    with _counting(graph, tell):
+        get_scheduler(scheduler=scheduler)(graph, list(graph))  # dask.compute would optimize the graph first
 
 
-def _counting(keys: Iterable[Any], tell: Tell) -> AbstractContextManager[Any]:
+def _counting(keys: Iterable[Any], tell: Tell | None) -> AbstractContextManager[Any]:
     """Counts the fits of finished blocks on dask's own schedulers."""
+    if tell is None:
+        return nullcontext()
     from dask.callbacks import Callback
 
     counted = set(keys)
@@ -270,12 +245,12 @@ def _compute_on_cluster(variable: xr.Variable, scheduler: Any, tell: Tell) -> xr
 
     client = scheduler if hasattr(scheduler, "persist") else _active_client()
     kept = client.persist(variable.data)
-    sizes = {key: _fits_of(variable.data.chunks, key[1:]) for key in flatten(variable.data.__dask_keys__())}
+    chunks = variable.data.chunks[:-1]
+    sizes = {
+        key: math.prod(c[i] for c, i in zip(chunks, key[1:-1], strict=True))
+        for key in flatten(variable.data.__dask_keys__())
+    }
     with client.as_current():  # as_completed looks for one, even where it has nothing to do
         for future in as_completed(futures_of(kept, client=client)):
             tell(sizes.get(future.key, 0))
     return variable.copy(data=client.compute(kept, sync=True))
-
-
-def _fits_of(chunks: Sequence[Sequence[int]], index: Sequence[int]) -> int:
-    return math.prod(c[i] for c, i in zip(chunks[:-1], index[:-1], strict=True))

@@ -1,6 +1,6 @@
-"""Where and in which pieces the work is done: chunks, schedulers, one ``apply_ufunc``.
+"""Blocks of fits, and the one ``apply_ufunc`` that runs them: chunks, schedulers, reading.
 
-Whatever is chosen here never changes a result: a block's fits do not see each other.
+The choice of blocks never changes a result, because the fits of a block are independent.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.execution.computing import Habit, compute, compute_each, crew_of, resolve_scheduler
+from xr_modelfit.execution.computing import Habit, compute, compute_each, resolve_scheduler, workers_of
 from xr_modelfit.execution.progress import Tell
 from xr_modelfit.fitters.block_arrays import part_of
 
@@ -27,11 +29,11 @@ __all__ = [
     "loaded",
     "map_blocks",
     "n_sources",
-    "read_block",
+    "read_timed",
     "sums_over_blocks",
 ]
 
-Apply = Callable[[Sequence[xr.Variable]], xr.Variable]
+Chunks = Mapping[Hashable, tuple[int, ...]]
 Put = Callable[[tuple[slice, ...], np.ndarray], None]
 
 
@@ -51,13 +53,12 @@ def map_blocks(
     habit: Habit | None = None,
     tell: Tell | None = None,
 ) -> xr.Variable:
-    """Apply a function of arrays to blocks; the first variable is the data and has all loop dims.
+    """Apply a function of arrays to blocks; the first variable is the data and has all remaining dims.
 
     Parameters
     ----------
     function : callable
         ``(*arrays) -> array``: leading axes of the arrays broadcast, core dims come last.
-    variables : sequence of xarray.Variable
     core_dims : sequence of sequence of Hashable
         Core dims of each variable.
     output_dims : mapping of Hashable to int
@@ -65,32 +66,20 @@ def map_blocks(
     scheduler, fits_per_chunk
         As in `xr_modelfit.fit`.
     habit : Habit, optional
-        What to do with computed input where neither call nor dask's configuration says.
+        How computed input is worked on, unless the call or dask's configuration says otherwise.
     tell : callable, optional
-        Told of the number of finished fits, block by block, for computed input.
+        Called with the number of finished fits, block by block, for computed input.
 
     Returns
     -------
     xarray.Variable
-        Dims are the loop dims in the data's order, then those of the output. Lazy if any
-        variable is.
+        Dims are the remaining dims in the data's order, then those of the output. Lazy if any variable is.
     """
-    core = {d for dims in core_dims for d in dims}
-    loop = {d: n for v in variables for d, n in v.sizes.items() if d not in core}
-    shape = tuple(loop.values())
-    lazy = is_lazy(*variables)
-
-    apply = _applied(function, core_dims, output_dims)
-    if lazy and 0 in shape:  # dask wants arrays without a dim to have it with size 0 then
-        return _without_fits(loop, output_dims)
-    if lazy and any(v.sizes[d] == 0 for v, dims in zip(variables, core_dims, strict=True) for d in dims):
-        # dask divides by the size of core dims: with no sample, every position says the same.
-        return _without_samples(apply, variables, core, loop, output_dims)
-    if lazy:
-        chunks = lazy_chunks(variables, core_dims, fits_per_chunk, habit or Habit.for_arrays())
-        return apply([_chunked(v, chunks, core) for v in variables])
-
-    out = np.empty((*shape, *output_dims.values()))
+    work = _Blockwise(function, variables, core_dims, output_dims)
+    if is_lazy(*variables):
+        return work.lazy_result(fits_per_chunk, habit or Habit.for_arrays())
+    sizes = work.output_sizes
+    out = np.empty(tuple(sizes.values()))
 
     def put(at: tuple[slice, ...], values: np.ndarray) -> None:
         nonlocal out
@@ -103,7 +92,7 @@ def map_blocks(
         function, variables, core_dims, output_dims, put,
         scheduler=scheduler, fits_per_chunk=fits_per_chunk, habit=habit, tell=tell,
     )  # fmt: skip
-    return xr.Variable((*loop, *output_dims), out)
+    return xr.Variable([*sizes], out)
 
 
 def fill_blocks(
@@ -120,138 +109,146 @@ def fill_blocks(
 ) -> None:
     """Apply a function to blocks of arrays in memory; the other arguments are those of `map_blocks`.
 
-    Parameters
-    ----------
-    put : callable
-        Gets the slices of a block along the loop dims, and what ``function`` gave for it; perhaps from several threads
-        at once.
+    ``put`` gets the slices of a block along the remaining dims, and its result; perhaps from several threads at once.
     """
-    variables = [v if v._in_memory else v.compute() for v in variables]
-    core = {d for dims in core_dims for d in dims}
-    loop = {d: n for v in variables for d, n in v.sizes.items() if d not in core}
-    everywhere = (slice(None),) * len(loop)
-    habit = habit or Habit.for_arrays()
-    n_fits = math.prod(loop.values())
+    work = _Blockwise(function, [v if v._in_memory else v.compute() for v in variables], core_dims, output_dims)
+    habit, n_fits = habit or Habit.for_arrays(), math.prod(work.remaining.values())
     get, name = resolve_scheduler(scheduler, habit, n_fits if fits_per_chunk is None else None)
-    pieces = computed_chunks(loop, name, habit, fits_per_chunk, told=tell is not None)
-    if pieces is None or n_fits == 0 or not _has_samples(variables, core_dims):
-        put(everywhere, _applied(function, core_dims, output_dims)(variables).values)
+    chunks = computed_chunks(work.remaining, name, habit, fits_per_chunk, told=tell is not None)
+    everywhere = (slice(None),) * len(work.remaining)
+    if chunks is None or n_fits == 0 or not work.has_samples:
+        put(everywhere, work.apply(work.variables).values)
         if tell is not None:
             tell(n_fits)
-    elif name in ("synchronous", "threads"):
-        _in_place(function, variables, core_dims, output_dims, pieces, put, name, tell)
-    elif name == "processes":
-        _in_processes(function, variables, core_dims, output_dims, pieces, put, tell)
+    elif name in ("synchronous", "threads", "processes"):
+        work.fill(chunks, put, name, tell)
     else:
-        lazy_out = _applied(function, core_dims, output_dims)([_chunked(v, pieces, core) for v in variables])
-        put(everywhere, compute(lazy_out, get, name, tell).values)
+        put(everywhere, compute(work.apply(work.chunked(chunks)), get, name, tell).values)
 
 
-def _applied(
-    function: Callable[..., np.ndarray], core_dims: Sequence[Sequence[Hashable]], output_dims: Mapping[Hashable, int]
-) -> Apply:
-    def apply(parts: Sequence[xr.Variable]) -> xr.Variable:
+@dataclass(frozen=True)
+class _Blockwise:
+    """A function of blocks and what it is applied to; fields as in `map_blocks`."""
+
+    function: Callable[..., np.ndarray]
+    variables: Sequence[xr.Variable]
+    core_dims: Sequence[Sequence[Hashable]]
+    output_dims: Mapping[Hashable, int]
+
+    @cached_property
+    def core(self) -> set[Hashable]:
+        return {d for dims in self.core_dims for d in dims}
+
+    @cached_property
+    def remaining(self) -> dict[Hashable, int]:
+        """Remaining dims and their sizes."""
+        return {d: n for v in self.variables for d, n in v.sizes.items() if d not in self.core}
+
+    @property
+    def output_sizes(self) -> dict[Hashable, int]:
+        return {**self.remaining, **self.output_dims}
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether every variable has samples along its core dims."""
+        return all(v.sizes[d] > 0 for v, dims in zip(self.variables, self.core_dims, strict=True) for d in dims)
+
+    def apply(self, variables: Sequence[xr.Variable], function: Callable[..., np.ndarray] | None = None) -> xr.Variable:
+        """Apply the function, or another one, to variables of these dims."""
         out: xr.Variable = xr.apply_ufunc(
-            function,
-            *parts,
-            input_core_dims=list(core_dims),
-            output_core_dims=[list(output_dims)],
+            function or self.function,
+            *variables,
+            input_core_dims=list(self.core_dims),
+            output_core_dims=[list(self.output_dims)],
             dask="parallelized",
             output_dtypes=[np.float64],
-            dask_gufunc_kwargs={"output_sizes": dict(output_dims)},
+            dask_gufunc_kwargs={"output_sizes": dict(self.output_dims)},
             keep_attrs=False,
         )
         return out
 
-    return apply
+    def chunked(self, chunks: Chunks) -> list[xr.Variable]:
+        """The variables as dask arrays, with these chunks along the remaining dims."""
+        found = []
+        for v in self.variables:
+            wanted: dict[Any, Any] = {d: chunks.get(d, -1) for d in v.dims}
+            found.append(v.chunk(wanted) if wanted else v)
+        return found
 
+    def lazy_result(self, fits_per_chunk: int | None, habit: Habit) -> xr.Variable:
+        """The output as a dask array.
 
-def _in_place(
-    function: Callable[..., np.ndarray],
-    variables: Sequence[xr.Variable],
-    core_dims: Sequence[Sequence[Hashable]],
-    output_dims: Mapping[Hashable, int],
-    pieces: Mapping[Hashable, Sequence[int]],
-    put: Put,
-    name: str,
-    tell: Tell | None,
-) -> None:
-    """Blocks that are views of arrays in memory, each result straight to its place.
+        dask can apply nothing to arrays without fits or samples. Without samples, all positions give the same.
+        """
+        chunks = lazy_chunks(self.variables, self.core_dims, fits_per_chunk, habit)
+        if 0 not in self.remaining.values():
+            if self.has_samples:
+                return self.apply(self.chunked(chunks))
+            shapes = [[n if d in self.core else 1 for d, n in v.sizes.items()] for v in self.variables]
+            one = [xr.Variable(v.dims, np.zeros(n, v.dtype)) for v, n in zip(self.variables, shapes, strict=True)]
+            row = self.apply(one).values.reshape(tuple(self.output_dims.values()))
+        else:
+            row = np.zeros(tuple(self.output_dims.values()))
+        return xr.Variable([*self.output_dims], row).chunk().set_dims(self.output_sizes).chunk(dict(chunks))
 
-    As a dask array, the input would be copied and hashed as a whole, and copied again block by block.
-    """
-    places = _places(pieces)
-    shape = tuple(sum(c) for c in pieces.values())
+    def fill(self, chunks: Chunks, put: Put, name: str, tell: Tell | None) -> None:
+        """Apply the function to views of arrays in memory, and put each result straight to its place.
 
-    def everywhere(*arrays: np.ndarray) -> np.ndarray:
-        def modelfit(i: int) -> np.ndarray:
-            at = places[i]
-            values = function(*(part_of(a, at, len(dims)) for a, dims in zip(arrays, core_dims, strict=True)))
-            put(at, values)
-            return np.broadcast_to(0.0, values.shape)  # its shape is told, and takes no memory
+        As a dask array, the input would be copied and hashed as a whole, and copied again block by block.
+        """
+        ends = {d: np.cumsum(sizes).tolist() for d, sizes in chunks.items()}
+        slices = [[slice(end - n, end) for n, end in zip(chunks[d], ends[d], strict=True)] for d in chunks]
+        places = list(itertools.product(*slices))
+        shape = tuple(self.output_sizes.values())
 
-        compute_each(modelfit, len(places), name, tell)
-        return np.broadcast_to(0.0, (*shape, *output_dims.values()))
+        def on_aligned(*arrays: np.ndarray) -> np.ndarray:
+            def block(i: int) -> list[np.ndarray]:
+                return [part_of(a, places[i], len(dims)) for a, dims in zip(arrays, self.core_dims, strict=True)]
 
-    _applied(everywhere, core_dims, output_dims)(variables)
+            def modelfit(i: int) -> np.ndarray:
+                values = self.function(*block(i))
+                put(places[i], values)
+                return np.broadcast_to(0.0, values.shape)  # its shape is told, and takes no memory
 
+            def done(i: int, values: np.ndarray) -> None:
+                put(places[i], values)
+                if tell is not None:
+                    tell(math.prod(values.shape[:-1]))
 
-def _in_processes(
-    function: Callable[..., np.ndarray],
-    variables: Sequence[xr.Variable],
-    core_dims: Sequence[Sequence[Hashable]],
-    output_dims: Mapping[Hashable, int],
-    pieces: Mapping[Hashable, Sequence[int]],
-    put: Put,
-    tell: Tell | None,
-) -> None:
-    """The same with each block copied to another process, and its result copied back."""
-    from xr_modelfit.execution.process_pool import each_in_processes
+            if name == "processes":
+                from xr_modelfit.execution.process_pool import each_in_processes
 
-    places = _places(pieces)
-    shape = tuple(sum(c) for c in pieces.values())
+                each_in_processes(self.function, len(places), block, done, workers_of(name, name).processes)
+            else:
+                compute_each(modelfit, len(places), name, tell)
+            return np.broadcast_to(0.0, shape)
 
-    def everywhere(*arrays: np.ndarray) -> np.ndarray:
-        def arrays_of(i: int) -> list[np.ndarray]:
-            return [part_of(a, places[i], len(dims)) for a, dims in zip(arrays, core_dims, strict=True)]
-
-        def done(i: int, values: np.ndarray) -> None:
-            put(places[i], values)
-            if tell is not None:
-                tell(math.prod(values.shape[:-1]))
-
-        each_in_processes(function, len(places), arrays_of, done, crew_of("processes", "processes").processes)
-        return np.broadcast_to(0.0, (*shape, *output_dims.values()))
-
-    _applied(everywhere, core_dims, output_dims)(variables)
-
-
-def _places(pieces: Mapping[Hashable, Sequence[int]]) -> list[tuple[slice, ...]]:
-    """Where each block lies along the loop dims."""
-    steps = [[slice(int(end) - n, int(end)) for n, end in zip(c, np.cumsum(c), strict=True)] for c in pieces.values()]
-    return list(itertools.product(*steps))
+        self.apply(self.variables, on_aligned)
 
 
 def lazy_chunks(
     variables: Sequence[xr.Variable], core_dims: Sequence[Sequence[Hashable]], fits_per_chunk: int | None, habit: Habit
 ) -> dict[Hashable, tuple[int, ...]]:
-    """Blocks of a lazy result along each loop dim."""
+    """Blocks of a lazy result along each remaining dim: chunks of the data, else of the first other array."""
     core = {d for dims in core_dims for d in dims}
-    loop = {d: n for v in variables for d, n in v.sizes.items() if d not in core}
-    chunks = _loop_chunks(variables, loop, fits_per_chunk)
-    if any(len(variables[0].chunksizes.get(d, ())) > 1 for d in core):  # merged, a block may become very large
+    given = [v.chunksizes for v in variables]
+    sizes = {d: n for v in variables for d, n in v.sizes.items() if d not in core}
+    chunks = {d: next((c[d] for c in given if d in c), (n,)) for d, n in sizes.items()}
+    if fits_per_chunk is not None:
+        chunks = _split(chunks, fits_per_chunk)
+    if any(len(given[0].get(d, ())) > 1 for d in core):  # merged, a block may become very large
         chunks = _split(chunks, habit.largest)
     return chunks
 
 
 def computed_chunks(
-    loop: Mapping[Hashable, int], name: str, habit: Habit, fits_per_chunk: int | None, *, told: bool
+    remaining: Mapping[Hashable, int], name: str, habit: Habit, fits_per_chunk: int | None, *, told: bool
 ) -> dict[Hashable, tuple[int, ...]] | None:
-    """Blocks that computed input is cut into along each loop dim; None where all is done in one go.
+    """Blocks of computed input along each remaining dim; None where all is done in one go.
 
     ``name`` is that of the scheduler, ``told`` whether progress is shown.
     """
-    n_fits = math.prod(loop.values())
+    n_fits = math.prod(remaining.values())
     alone = fits_per_chunk is None and (name == "synchronous" or n_fits <= 1) and n_fits <= habit.largest
     if alone and not told:
         return None
@@ -259,25 +256,24 @@ def computed_chunks(
 
     most = min(habit.most_fits, habit.told_fits) if told else habit.most_fits
     fits_per_chunk = fits_per_chunk or max(1, min(most, math.ceil(n_fits / (habit.rounds * CPU_COUNT))))
-    return _split({d: (n,) for d, n in loop.items()}, fits_per_chunk)
+    return _split({d: (n,) for d, n in remaining.items()}, fits_per_chunk)
 
 
-def n_sources(variable: xr.Variable, index: tuple[int, ...]) -> int:
-    """How many pieces of its sources a block of a lazy array is made of."""
+def n_sources(variable: xr.Variable) -> int:
+    """How many source chunks a lazy array is made of."""
     from dask.core import flatten
 
-    block = variable.data.blocks[index]
-    graph = block.__dask_graph__().cull(set(flatten(block.__dask_keys__())))
+    graph = variable.data.__dask_graph__().cull(set(flatten(variable.data.__dask_keys__())))
     return sum(not needed for needed in graph.get_all_dependencies().values())
 
 
-def read_block(variable: xr.Variable, index: tuple[int, ...]) -> tuple[np.ndarray, float]:
-    """One block of a lazy array, read alone, and the seconds that it took once its graph was ready."""
+def read_timed(variable: xr.Variable) -> tuple[np.ndarray, float]:
+    """The values of a lazy array, and the seconds that reading took once its graph was ready."""
     from dask.base import optimize
 
-    (block,) = optimize(variable.data.blocks[index])
+    (array,) = optimize(variable.data)
     begin = time.perf_counter()
-    values = np.asarray(block.compute(scheduler="synchronous", optimize_graph=False))
+    values = np.asarray(array.compute(scheduler="synchronous", optimize_graph=False))
     return values, time.perf_counter() - begin
 
 
@@ -319,60 +315,15 @@ def chunked_like(data: xr.Variable, variable: xr.Variable) -> xr.Variable:
     return variable.chunk(wanted) if wanted else variable.chunk()
 
 
-def _has_samples(variables: Sequence[xr.Variable], core_dims: Sequence[Sequence[Hashable]]) -> bool:
-    """Whether every variable has samples along its core dims."""
-    return all(v.sizes[d] > 0 for v, dims in zip(variables, core_dims, strict=True) for d in dims)
-
-
-def _without_fits(loop: Mapping[Hashable, int], output_dims: Mapping[Hashable, int]) -> xr.Variable:
-    import dask.array
-
-    return xr.Variable((*loop, *output_dims), dask.array.zeros((*loop.values(), *output_dims.values())))
-
-
-def _without_samples(
-    apply: Callable[[Sequence[xr.Variable]], xr.Variable],
-    variables: Sequence[xr.Variable],
-    core: set[Hashable],
-    loop: Mapping[Hashable, int],
-    output_dims: Mapping[Hashable, int],
-) -> xr.Variable:
-    import dask.array
-
-    one = [xr.Variable(v.dims, np.zeros([v.sizes[d] if d in core else 1 for d in v.dims], v.dtype)) for v in variables]
-    row = apply(one).values.reshape(tuple(output_dims.values()))
-    chunks = _loop_chunks(variables, dict(loop), None)
-    blocks = tuple(chunks[d] for d in loop) + tuple((n,) for n in output_dims.values())
-    shape = (*loop.values(), *output_dims.values())
-    filled = dask.array.broadcast_to(dask.array.from_array(row, name=False), shape, chunks=blocks)
-    return xr.Variable((*loop, *output_dims), filled)
-
-
-def _loop_chunks(
-    variables: Sequence[xr.Variable], loop: dict[Hashable, int], fits_per_chunk: int | None
-) -> dict[Hashable, tuple[int, ...]]:
-    """Chunks of each loop dim: the data's, else those of the first companion that has any."""
-    chunks: dict[Hashable, tuple[int, ...]] = {}
-    for dim, size in loop.items():
-        given = [v.chunksizes[dim] for v in variables if v.chunks is not None and dim in v.dims]
-        chunks[dim] = tuple(given[0]) if given else (size,)
-    return chunks if fits_per_chunk is None else _split(chunks, fits_per_chunk)
-
-
 def _split(chunks: dict[Hashable, tuple[int, ...]], most: int) -> dict[Hashable, tuple[int, ...]]:
     """Split chunks, first dims first, until no block holds more than ``most`` fits."""
     out = dict(chunks)
     for dim in chunks:
         others = math.prod(max(c, default=0) for d, c in out.items() if d != dim)
         allowed = max(1, most // max(others, 1))
-        pieces: list[int] = []
+        parts: list[int] = []
         for size in out[dim]:
             n = math.ceil(size / allowed) if size else 1
-            pieces += [size // n + (i < size % n) for i in range(n)]
-        out[dim] = tuple(pieces)
+            parts += [size // n + (i < size % n) for i in range(n)]
+        out[dim] = tuple(parts)
     return out
-
-
-def _chunked(variable: xr.Variable, chunks: Mapping[Hashable, tuple[int, ...]], core: set[Hashable]) -> xr.Variable:
-    wanted: dict[Any, Any] = {d: -1 if d in core else chunks[d] for d in variable.dims}
-    return variable.chunk(wanted) if wanted else variable

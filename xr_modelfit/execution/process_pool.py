@@ -1,10 +1,8 @@
-"""Blocks in several processes, without ceremony: no main guard, and models from a notebook or a piped script.
+"""Blocks in several processes, without a main guard, and with models from a notebook or a piped script.
 
 Processes are spawned, since forking one that has threads may hang. Python's spawn runs the main script again in each
-of them; here it is told that there is none. What is defined there travels by value, as cloudpickle has it.
-
-loky does the same and keeps its processes for the next call. It is left out: the start of a pool takes as long, and
-kept processes would go on with modules that the user has changed and loaded again.
+process; here the main script is hidden from it, and cloudpickle sends what the script defines by value. loky is not
+used: its pool starts as slowly, and its processes would keep modules that the user has changed and reloaded.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import cloudpickle
@@ -25,8 +24,9 @@ import numpy as np
 
 __all__ = ["each_in_processes"]
 
-_AHEAD = 2  # blocks for each process that wait in its queue, or lie in memory as results
+_AHEAD = 2  # blocks of each process that are in its queue or finished
 _LOCK = threading.Lock()
+_loaded = lru_cache(1)(cloudpickle.loads)  # a process gets the same function for each block
 
 Arrays = Sequence[np.ndarray]
 
@@ -40,10 +40,7 @@ def each_in_processes(
 ) -> None:
     """Call ``done(i, function(*arrays_of(i)))`` for each i below ``n``, the function in processes, in any order.
 
-    Raises
-    ------
-    RuntimeError
-        A process died.
+    Raises RuntimeError if a process dies.
     """
     code = cloudpickle.dumps(function)
     pool = ProcessPoolExecutor(min(workers, n), multiprocessing.get_context("spawn"), initializer=_start)
@@ -51,7 +48,7 @@ def each_in_processes(
     numbers = iter(range(n))
     try:
         while True:
-            for i in _some(numbers, workers * _AHEAD - len(waiting)):
+            for i in islice(numbers, max(0, workers * _AHEAD - len(waiting))):
                 with _without_main():  # a process may start
                     waiting[pool.submit(_call, code, tuple(arrays_of(i)))] = i
             if not waiting:
@@ -60,33 +57,20 @@ def each_in_processes(
                 done(waiting.pop(future), future.result())
     except BrokenProcessPool as error:
         raise RuntimeError(
-            "A worker process died while fitting: the system ended it, for want of memory for one, or the model's own "
-            'code did. scheduler="synchronous" fits without other processes.'
+            "A worker process died while fitting: the system ended it, for example for lack of memory, or the model's "
+            'own code did. scheduler="synchronous" fits without other processes.'
         ) from error
     except BaseException:  # Ctrl-C too
-        _end(pool)
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _some(numbers: Iterator[int], most: int) -> Iterator[int]:
-    for _ in range(most):
-        try:
-            yield next(numbers)
-        except StopIteration:
-            return
-
-
-def _end(pool: ProcessPoolExecutor) -> None:
-    """End the processes of a pool in the middle of their work."""
-    for process in list((pool._processes or {}).values()):
-        process.terminate()
-
-
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Processes that start inside are not told of a main script, and so do not run it."""
+    """Processes that start inside do not know a main script, and so do not run it."""
     main = sys.modules["__main__"]
     with _LOCK:
         hidden: dict[str, Any] = {name: vars(main).pop(name) for name in ("__spec__", "__file__") if name in vars(main)}
@@ -105,9 +89,3 @@ def _start() -> None:
 
 def _call(code: bytes, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
     return _loaded(code)(*arrays)
-
-
-@lru_cache(1)
-def _loaded(code: bytes) -> Callable[..., np.ndarray]:
-    found: Callable[..., Any] = cloudpickle.loads(code)
-    return found

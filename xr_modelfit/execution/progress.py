@@ -14,22 +14,10 @@ Tell = Callable[[int], None]
 
 @contextmanager
 def fits_bar(progress: bool, n_fits: int, done: int = 0, what: str = "modelfit") -> Iterator[Tell | None]:
-    """A function to tell of finished fits; None unless ``progress`` is asked for.
+    """A function to call with the number of finished fits; None unless ``progress``.
 
-    Parameters
-    ----------
-    progress : bool
-    n_fits : int
-        In all.
-    done : int
-        By an earlier run.
-    what : str
-        Stands before the bar.
-
-    Raises
-    ------
-    ImportError
-        tqdm is not installed.
+    ``n_fits`` counts all, ``done`` those of an earlier run; ``what`` stands before the bar. Raises ImportError without
+    tqdm.
     """
     if not progress:
         yield None

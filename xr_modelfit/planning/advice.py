@@ -1,42 +1,41 @@
-"""What is bad about the layout of a fit, and the call that mends it."""
+"""Warnings about the layout of a fit, with the call that fixes it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 
 from xr_modelfit.call.job import Job
+from xr_modelfit.fitters.block_task import Role
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.planning.plan import PlannedFit, bytes_text
-from xr_modelfit.planning.samples import Timing
 from xr_modelfit.stores.stores import tiling_of
 
 __all__ = ["advice", "good_chunks"]
 
-_MANY_PIECES = 8
+_MANY_CHUNKS = 8
 _MANY_BLOCKS = 10_000
-_OFTEN = 2.0
+_OFTEN = 2.0  # readings of each chunk
 _FEW = 1.5
-_CHUNK = 2**26  # bytes of a good chunk: few enough to hold several, many enough to outweigh what each costs
+_CHUNK = 2**26  # bytes of a good chunk: several fit into memory, and reading outweighs the cost of a task
 
 
 def good_chunks(job: Job, memory: int) -> dict[Hashable, int]:
-    """Chunks that hold whole fits: as long in one remaining dim as in another, as far as these go."""
+    """Chunks that hold whole fits: about equally long in all remaining dims."""
     left = max(1, min(_CHUNK, memory // 8) // max(job.bytes_per_fit, 1))
     steps: dict[Hashable, int] = {}
     for i, (dim, n) in enumerate(sorted(job.loop.items(), key=lambda item: item[1])):
         side = round(left ** (1 / (len(job.loop) - i)))
         steps[dim] = max(1, min(n, side))
         left = max(1, left // steps[dim])
-    fitted = dict.fromkeys(job.fitted, -1)
-    return {d: fitted.get(d, steps.get(d, -1)) for d in job.data.dims}
+    return {d: steps.get(d, -1) for d in job.data.dims}
 
 
-def advice(job: Job, planned: PlannedFit, timing: Timing, memory: int) -> Iterator[str]:
+def advice(job: Job, planned: PlannedFit, unread: Sequence[Role], memory: int) -> Iterator[str]:
     """Warnings on one fit."""
     chunks = f"data.chunk({good_chunks(job, memory)})"
     lazy = job.lazy
-    if math.prod(planned.merged.values()) > _MANY_PIECES:
+    if math.prod(planned.merged.values()) > _MANY_CHUNKS:
         yield _merged(planned, chunks)
     elif lazy and planned.block_memory > memory:
         yield (
@@ -47,8 +46,8 @@ def advice(job: Job, planned: PlannedFit, timing: Timing, memory: int) -> Iterat
         yield _many(job, planned, chunks)
     if lazy and planned.amplification > _OFTEN:
         yield _often(job, planned, chunks, memory)
-    if timing.unread:
-        names = ", ".join(sorted({role.kind for role in timing.unread}))
+    if unread:
+        names = ", ".join(sorted({role.kind for role in unread}))
         yield (
             f"A chunk ({names}) is very large, or is computed from many others, so none was read: reading is not in "
             "the times, and each tile of to_zarr may do it again. Save the data first, and open what was saved: "
@@ -61,10 +60,6 @@ def advice(job: Job, planned: PlannedFit, timing: Timing, memory: int) -> Iterat
             'fit.compute(scheduler="processes") uses all cores, in a script under if __name__ == "__main__":, and '
             'fit.modelfit.to_zarr(path, scheduler="processes") without it.'
         )
-
-
-def _times(n: float) -> str:
-    return "once" if n < 1.05 else f"{n:.1f} times"
 
 
 def _merged(planned: PlannedFit, chunks: str) -> str:
@@ -96,8 +91,9 @@ def _often(job: Job, planned: PlannedFit, chunks: str, memory: int) -> str:
     larger = memory
     while times(larger) > _FEW and larger < 2**60:
         larger *= 2
+    then = "once" if times(larger) < 1.05 else f"{times(larger):.1f} times"
     return (
         f"to_zarr reads each chunk {planned.amplification:.1f} times, since a tile of {planned.tile_fits} fits is a "
-        f'part of its chunks. memory="{bytes_text(larger)}" makes that {_times(times(larger))}; so does saving the '
+        f'part of its chunks. memory="{bytes_text(larger)}" makes that {then}; so does saving the '
         f"data in other chunks first: {chunks}.drop_encoding().to_zarr(path)."
     )

@@ -11,14 +11,14 @@ from typing import Any
 __all__ = ["FitPlan", "PlannedFit", "bytes_text", "seconds_text"]
 
 _LEFT = "style='text-align:left'"
+_NO_WARNING = "Nothing needs to be changed."
 
 
 @dataclass(frozen=True)
 class PlannedFit:
     """What the fit of one variable will cost.
 
-    Sizes are those of numbers in memory, not compressed. What is said of tiles is 0 for a fit that
-    is not lazy.
+    Sizes are those of numbers in memory, not compressed. Counts and sizes of tiles are 0 for a fit that is not lazy.
 
     Parameters
     ----------
@@ -45,13 +45,13 @@ class PlannedFit:
     compute_memory, tile_memory : int
         Of the call or ``compute()``, and of ``to_zarr``: all workers, and the chunks that they hold.
     seconds, tile_seconds : float
-        Expected of the call or ``compute()``, and of ``to_zarr``. NaN where nothing could be timed.
+        Expected of the call or ``compute()``, and of ``to_zarr``.
     fit_seconds, read_seconds : float
         Parts of ``seconds``.
     n_timed : int
-        Fits that were timed for this.
+        Fits that were timed.
     simulated : bool
-        Whether they were of simulated samples.
+        Whether their samples were simulated.
     """
 
     name: str
@@ -84,19 +84,20 @@ class PlannedFit:
         return self.tile_bytes_read / self.source_bytes if self.source_bytes else 1.0
 
     def rows(self, lazy: bool) -> Iterator[tuple[str, str]]:
-        """What is told of it: a title and a text each."""
+        """Lines of the summary: a title and a text each."""
         yield "fits", f"{_count(self.n_fits, 'fit')} of {_count(self.n_samples, 'sample')}, {self.fitter}"
         if self.merged:
             merged = ", ".join(f"{n} chunks of {dim}" for dim, n in self.merged.items())
             yield "merged", f"{merged} become one"
         call = "compute()" if lazy else "call"
-        pieces = f"{_count(self.n_blocks, 'block')} of up to {_count(self.block_fits, 'fit')}"
-        yield call, f"{pieces}, {self.workers}"
+        blocks = f"{_count(self.n_blocks, 'block')} of up to {_count(self.block_fits, 'fit')}"
+        yield call, f"{blocks}, {self.workers}"
         if self.source_bytes:
             yield "", f"reads {bytes_text(self.bytes_read)}"
         each = f", {bytes_text(self.block_memory)} for a block" if self.n_blocks > 1 else ""
         yield "", f"about {bytes_text(self.compute_memory)} of memory{each}"
-        yield "", f"about {seconds_text(self.seconds)}{self._parts()}"
+        parts = f": {seconds_text(self.fit_seconds)} fitting, {seconds_text(self.read_seconds)} reading"
+        yield "", f"about {seconds_text(self.seconds)}{parts if self.read_seconds > 0 and self.fit_seconds > 0 else ''}"
         if self.n_tiles:
             yield "to_zarr()", f"{_count(self.n_tiles, 'tile')} of up to {_count(self.tile_fits, 'fit')}"
             times = "" if self.amplification < 1.05 else f", each chunk {self.amplification:.1f} times"
@@ -108,10 +109,10 @@ class PlannedFit:
             kind = " with simulated samples" if self.simulated else ""
             yield "timed", f"{_count(self.n_timed, 'fit')}{kind}"
 
-    def _parts(self) -> str:
-        if not (self.read_seconds > 0 and self.fit_seconds > 0):
-            return ""
-        return f": {seconds_text(self.fit_seconds)} fitting, {seconds_text(self.read_seconds)} reading"
+
+def _over_fits(combine: Callable[[list[Any]], Any], name: str, doc: str) -> Any:
+    """A property of a plan: the sum, or the largest, of a number of its fits."""
+    return property(lambda plan: combine([0, *(getattr(f, name) for f in plan.fits.values())]), doc=doc)
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class FitPlan:
     memory : int
         What ``to_zarr(memory=)`` was planned for, in bytes.
     warnings : tuple of str
-        What is bad about the layout, and what mends it; empty where nothing needs to be done.
+        What is bad about the layout, and how to fix it; empty where nothing needs to be done.
 
     Examples
     --------
@@ -148,25 +149,25 @@ class FitPlan:
     memory: int
     warnings: tuple[str, ...]
 
-    @property
-    def n_fits(self) -> int:
-        """Fits in all."""
-        return self._sum(lambda f: f.n_fits)
+    n_fits = _over_fits(sum, "n_fits", "Fits in all.")
+    n_blocks = _over_fits(sum, "n_blocks", "Blocks of the result (or of the work, in memory).")
+    n_tiles = _over_fits(sum, "n_tiles", "Tiles of ``to_zarr``; 0 for a fit that is not lazy.")
+    n_timed = _over_fits(sum, "n_timed", "Fits that were timed.")
+    bytes_read = _over_fits(sum, "bytes_read", "Bytes that the call or ``compute()`` reads, not compressed.")
+    tile_bytes_read = _over_fits(sum, "tile_bytes_read", "Bytes that ``to_zarr`` reads, not compressed.")
+    bytes_written = _over_fits(sum, "bytes_written", "Bytes of the result, not compressed.")
+    block_memory = _over_fits(max, "block_memory", "Of a worker: samples of the largest block, and fitting them.")
+    compute_memory = _over_fits(
+        max, "compute_memory", "About what the call or ``compute()`` takes, all workers together."
+    )
+    tile_memory = _over_fits(max, "tile_memory", "About what ``to_zarr`` takes, all workers together.")
+    seconds = _over_fits(sum, "seconds", "Expected of the call or ``compute()``.")
+    tile_seconds = _over_fits(sum, "tile_seconds", "Expected of ``to_zarr``.")
 
     @property
     def n_samples(self) -> int:
         """Samples in all."""
-        return self._sum(lambda f: f.n_fits * f.n_samples)
-
-    @property
-    def n_blocks(self) -> int:
-        """Blocks of the result (or of the work, in memory)."""
-        return self._sum(lambda f: f.n_blocks)
-
-    @property
-    def n_tiles(self) -> int:
-        """Tiles of ``to_zarr``; 0 for a fit that is not lazy."""
-        return self._sum(lambda f: f.n_tiles)
+        return sum(f.n_fits * f.n_samples for f in self.fits.values())
 
     @property
     def merged(self) -> dict[Hashable, int]:
@@ -177,80 +178,27 @@ class FitPlan:
         return found
 
     @property
-    def bytes_read(self) -> int:
-        """What the call or ``compute()`` reads, not compressed; 0 of data in memory."""
-        return self._sum(lambda f: f.bytes_read)
-
-    @property
-    def tile_bytes_read(self) -> int:
-        """What ``to_zarr`` reads, not compressed."""
-        return self._sum(lambda f: f.tile_bytes_read)
-
-    @property
     def amplification(self) -> float:
         """How often ``to_zarr`` reads the source, on average."""
-        source = self._sum(lambda f: f.source_bytes)
+        source = sum(f.source_bytes for f in self.fits.values())
         return self.tile_bytes_read / source if source and self.lazy else 1.0
-
-    @property
-    def bytes_written(self) -> int:
-        """The result, not compressed."""
-        return self._sum(lambda f: f.bytes_written)
-
-    @property
-    def block_memory(self) -> int:
-        """Of a worker: the samples of the largest block, and what fitting them takes."""
-        return max((f.block_memory for f in self.fits.values()), default=0)
-
-    @property
-    def compute_memory(self) -> int:
-        """About what the call or ``compute()`` takes, all workers together."""
-        return max((f.compute_memory for f in self.fits.values()), default=0)
-
-    @property
-    def tile_memory(self) -> int:
-        """About what ``to_zarr`` takes, all workers together."""
-        return max((f.tile_memory for f in self.fits.values()), default=0)
-
-    @property
-    def seconds(self) -> float:
-        """Expected of the call or ``compute()``; NaN where nothing could be timed."""
-        return self._sum(lambda f: f.seconds)
-
-    @property
-    def tile_seconds(self) -> float:
-        """Expected of ``to_zarr``; NaN where nothing could be timed."""
-        return self._sum(lambda f: f.tile_seconds)
-
-    @property
-    def n_timed(self) -> int:
-        """Fits that were timed."""
-        return self._sum(lambda f: f.n_timed)
-
-    def _sum(self, of: Callable[[PlannedFit], Any]) -> Any:
-        return sum(of(f) for f in self.fits.values())
 
     def __str__(self) -> str:
         if not self.fits:
             return "No variable has the fitted dims: nothing will be fitted."
-        return "\n".join([*self._lines(), *self._advice()])
+        lines = []
+        for name, f in self.fits.items():
+            lines += [name or "the data", *(f"  {title:<9}  {text}" for title, text in f.rows(self.lazy))]
+        if len(self.fits) > 1:
+            lines.append(f"together     {self._together()}")
+        return "\n".join([*lines, *([f"! {text}" for text in self.warnings] or [_NO_WARNING])])
 
     __repr__ = __str__
-
-    def _lines(self) -> Iterator[str]:
-        for name, f in self.fits.items():
-            yield name or "the data"
-            yield from (f"  {title:<9}  {text}" for title, text in f.rows(self.lazy))
-        if len(self.fits) > 1:
-            yield f"together     {self._together()}"
 
     def _together(self) -> str:
         tiles = f", to_zarr() about {seconds_text(self.tile_seconds)}" if self.lazy else ""
         call = "compute()" if self.lazy else "the call"
         return f"{_count(self.n_fits, 'fit')}, {call} about {seconds_text(self.seconds)}{tiles}"
-
-    def _advice(self) -> list[str]:
-        return [f"! {text}" for text in self.warnings] or ["Nothing needs to be changed."]
 
     def _repr_html_(self) -> str:
         if not self.fits:
@@ -264,11 +212,8 @@ class FitPlan:
             parts.append(f"<p><b>{escape(name or 'the data')}</b></p><table><tbody>{rows}</tbody></table>")
         if len(self.fits) > 1:
             parts.append(f"<p>Together {escape(self._together())}</p>")
-        if self.warnings:
-            parts.append(f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in self.warnings)}</ul>")
-        else:
-            parts.append(f"<p>{escape(self._advice()[0])}</p>")
-        return "".join(parts)
+        warnings = "".join(f"<li>{escape(text)}</li>" for text in self.warnings)
+        return "".join([*parts, f"<ul>{warnings}</ul>" if warnings else f"<p>{_NO_WARNING}</p>"])
 
 
 def bytes_text(n: float) -> str:

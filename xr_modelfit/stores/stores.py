@@ -1,4 +1,4 @@
-"""Fitting into a zarr store, tile by tile, so that a fit may be larger than memory and may be interrupted."""
+"""Fits into a zarr store, tile by tile, so that they may be larger than memory and may be interrupted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xr_modelfit.execution.execution import loaded, sums_over_blocks
 from xr_modelfit.execution.progress import Tell, fits_bar
 from xr_modelfit.extras import needed
 from xr_modelfit.messages import listed, suggestion
-from xr_modelfit.stores.fingerprints import fingerprint, untold
+from xr_modelfit.stores.fingerprints import fingerprint
 from xr_modelfit.stores.log import StoreError, StoreLog
 from xr_modelfit.stores.tile_digests import combined, digest
 from xr_modelfit.stores.tiles import Tiling
@@ -26,9 +26,11 @@ from xr_modelfit.stores.tiles import Tiling
 __all__ = ["BLOCKS_OF_TILE", "bytes_of", "tiling_of", "to_zarr"]
 
 BLOCKS_OF_TILE = 16  # of a tile on a cluster, for its workers to share
+Work = tuple[Job, Tiling, np.ndarray]  # and what each tile has read, as the log notes it
+
 _OPTIONS = ("zarr_format", "storage_options")
 _TOGETHER = 2**25  # bytes of tiles that are verified at once
-_SHARE = 0.4  # of the memory for samples of a tile; the rest for blocks under way, and for reading
+_SHARE = 0.4  # of the memory is for the samples of a tile; the rest for blocks under way, and for reading
 
 
 def to_zarr(
@@ -49,17 +51,17 @@ def to_zarr(
     jobs = jobs_of(result)
     if jobs is None:
         raise ValueError(
-            "The Dataset is no lazy result as a fit gave it, so there is nothing to fit piece by piece. Call to_zarr "
-            "on what modelfit returns for chunked input; a computed or changed result has .to_zarr(store) of its own."
+            "The Dataset is no lazy result as a fit returned it, so there is nothing to fit tile by tile. Call to_zarr "
+            "on what modelfit returns for chunked input; write a computed or changed result with .to_zarr(store)."
         )
     encoding = _checked_encoding(encoding, jobs, result)
     log = StoreLog(store, options.get("storage_options"), options.get("zarr_format"))
-    parts = fingerprint(jobs, result)
+    parts, unknown = fingerprint(jobs, result)
     tilings = [tiling_of(job, budget) for job in jobs]
     if resume and log.ready():
-        if verify and (what := untold(jobs)):
+        if verify and unknown:
             raise StoreError(
-                f"Whether the store {store!r} was begun by the same fit cannot be told: {what} If you know that it "
+                f"Whether the store {store!r} was begun by the same fit cannot be told: {unknown} If you know that it "
                 "was, pass verify=False; or fit into another store."
             )
         tilings = log.go_on(parts, tilings)
@@ -69,13 +71,14 @@ def to_zarr(
         log.start(parts, tilings)
     with log.writing() as require_ours:
         read = [log.read(j)[: len(tiling)] for j, tiling in enumerate(tilings)]
-        if verify:
-            _verify(log, jobs, tilings, read, scheduler, progress)
-        done = sum(t.fits(i) for t, r in zip(tilings, read, strict=True) for i in np.flatnonzero(r).tolist())
+        work = list(zip(jobs, tilings, read, strict=True))
+        done = sum(tiling.fits(i) for _, tiling, marks in work for i in np.flatnonzero(marks).tolist())
+        if verify and done:
+            _verify(store, work, done, scheduler, progress)
         with fits_bar(progress, sum(t.n_fits for t in tilings), done) as tell:
-            for j, (job, tiling) in enumerate(zip(jobs, tilings, strict=True)):
-                for i in np.flatnonzero(read[j] == 0).tolist():
-                    with _what_is_kept(store):
+            for j, (job, tiling, marks) in enumerate(work):
+                for i in np.flatnonzero(marks == 0).tolist():
+                    with _noting_what_is_kept(store):
                         require_ours()
                         log.mark(j, i, _write_tile(job, tiling[i], store, scheduler, tell, options))
     return xr.open_zarr(store, storage_options=options.get("storage_options"), consolidated=False)
@@ -111,8 +114,8 @@ def _checked_encoding(
 
 
 @contextmanager
-def _what_is_kept(store: Any) -> Iterator[None]:
-    """Say of an error in the middle, a full disk for one, that what was written is not lost."""
+def _noting_what_is_kept(store: Any) -> Iterator[None]:
+    """Add to an error in the middle, such as a full disk, that finished tiles are not lost."""
     try:
         yield
     except Exception as error:
@@ -121,26 +124,20 @@ def _what_is_kept(store: Any) -> Iterator[None]:
 
 
 def bytes_of(memory: str | int) -> int:
-    """A size as a number of bytes.
-
-    Raises
-    ------
-    ValueError
-        It is none, or not positive.
-    """
+    """A size as a number of bytes; raises ValueError if it is none, or not positive."""
     from dask.utils import parse_bytes
 
     try:
         found = int(parse_bytes(memory))
     except (ValueError, TypeError, AttributeError):
-        raise ValueError(f'memory is {memory!r}; pass a size, "1 GiB" for one, or a number of bytes.') from None
+        raise ValueError(f'memory is {memory!r}; pass a size such as "1 GiB", or a number of bytes.') from None
     if found <= 0:
         raise ValueError(f"memory is {memory!r}; it must be positive.")
     return found
 
 
 def tiling_of(job: Job, budget: int) -> Tiling:
-    """The tiles of a fit that is to keep within so many bytes."""
+    """The tiles of a fit that is to use so many bytes of memory."""
     return Tiling.of(job.loop, job.chunks, max(1, int(_SHARE * budget) // max(job.bytes_per_fit, 1)))
 
 
@@ -155,13 +152,16 @@ def _write_frame(
     """Coordinates, attrs and empty variables: all but the numbers."""
     import dask.array
 
-    empty, chunked = {}, {}
+    empty: dict[Hashable, xr.Variable] = {}
+    chunked: dict[str, dict[str, Any]] = {}
     for job, tiling in zip(jobs, tilings, strict=True):
         for name in job.outline().data_vars:
             v = result[name].variable
             chunks = tuple(tiling.steps.get(d, n) for d, n in v.sizes.items())
             empty[name] = xr.Variable(v.dims, dask.array.zeros(v.shape, dtype=v.dtype, chunks=chunks or -1), v.attrs)
-            chunked[str(name)] = {"chunks": chunks} | _unwritten(v, options) | dict(encoding.get(str(name), {}))
+            fill = v.dtype.kind == "f" and options.get("zarr_format") != 2  # older xarray notes NaN in format 2 only
+            chunked[str(name)] = {"chunks": chunks} | ({"fill_value": np.nan} if fill else {})
+            chunked[str(name)] |= encoding.get(str(name), {})
     frame = xr.Dataset(empty, result.coords, result.attrs)
     others = {n: dict(e) for n, e in encoding.items() if n not in chunked}
     with warnings.catch_warnings():  # xarray wants consolidated metadata to open a store, and zarr warns of them
@@ -170,68 +170,41 @@ def _write_frame(
         frame.to_zarr(store, mode="a", compute=False, encoding=chunked | others, **options)
 
 
-def _unwritten(variable: xr.Variable, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What is read where nothing was written: NaN, which older xarray says to format 2 only."""
-    return {"fill_value": np.nan} if variable.dtype.kind == "f" and options.get("zarr_format") != 2 else {}
-
-
 def _write_tile(
     job: Job, tile: Mapping[Hashable, slice], store: Any, scheduler: Any, tell: Tell | None, options: Mapping[str, Any]
 ) -> int:
-    """Fit a tile and write it; the digest of its samples."""
+    """Fit a tile and write it; returns the digest of its samples."""
     variables = job.variables_at(tile)
-    if not on_cluster(scheduler):  # a cluster's workers read what they fit
+    if on_cluster(scheduler):  # its workers read what they fit
+        n_fits = math.prod(s.stop - s.start for s in tile.values())
+        packed = job.packed(variables, most_fits=math.ceil(n_fits / BLOCKS_OF_TILE))
+        fields = job.fields_of(compute(packed, *resolve_scheduler(scheduler, job.habit, None), tell))
+    else:
         variables = loaded(variables, scheduler)
         fields = job.fields(variables, scheduler, tell)
-    else:
-        packed = job.packed(
-            variables, most_fits=-(-math.prod(s.stop - s.start for s in tile.values()) // BLOCKS_OF_TILE)
-        )
-        fields = job.fields_of(compute(packed, *resolve_scheduler(scheduler, job.habit, None), tell))
     part = job.labelled(fields, tile)
     numbers = part.drop_vars([*part.coords])
     region: dict[Any, slice] = {d: s for d, s in tile.items() if d in numbers.dims}
-    given = {k: v for k, v in options.items() if k == "storage_options"}
+    given: dict[str, Any] = {"consolidated": False, "storage_options": options.get("storage_options")}
     if region:
-        numbers.to_zarr(store, region=region, consolidated=False, **given)
+        numbers.to_zarr(store, region=region, **given)
     else:
-        numbers.drop_attrs().to_zarr(store, mode="r+", consolidated=False, **given)
+        numbers.drop_attrs().to_zarr(store, mode="r+", **given)
     return _digest_of(variables, scheduler)
 
 
 def _digest_of(variables: Sequence[xr.Variable], scheduler: Any) -> int:
-    """One number for the samples of a tile; of lazy ones, made where they are read."""
+    """One number for the samples of a tile; lazy samples are digested where they are read."""
     if any(v.chunks is not None for v in variables):
         return combined(sums_over_blocks(variables, digest, scheduler))
     return combined([int(digest(v.values)) for v in variables])
 
 
-def _part(variable: xr.Variable, box: Mapping[Hashable, slice], tile: Mapping[Hashable, slice]) -> xr.Variable:
-    """What a variable has at a tile, of what it has at a box."""
-    own = {d: slice(s.start - box[d].start, s.stop - box[d].start) for d, s in tile.items()}
-    return variable.isel(own, missing_dims="ignore")
-
-
-def _verify(
-    log: StoreLog,
-    jobs: Sequence[Job],
-    tilings: Sequence[Tiling],
-    read: Sequence[np.ndarray],
-    scheduler: Any,
-    progress: bool,
-) -> None:
-    """Read the samples of the tiles that are done, and refuse them if they are not those that were fitted.
-
-    Raises
-    ------
-    StoreError
-    """
-    tiles = [(j, i) for j, marks in enumerate(read) for i in np.flatnonzero(marks).tolist()]
-    if not tiles:
-        return
+def _verify(store: Any, work: Sequence[Work], done: int, scheduler: Any, progress: bool) -> None:
+    """Read the samples of the tiles that are done, and raise StoreError if they are not those that were fitted."""
     changed = []
-    with fits_bar(progress, sum(tilings[j].fits(i) for j, i in tiles), what="verifying") as tell:
-        for j, (job, tiling, marks) in enumerate(zip(jobs, tilings, read, strict=True)):
+    with fits_bar(progress, done, what="verifying") as tell:
+        for job, tiling, marks in work:
             # small tiles are read many at once: for dask, to read a few kilobytes takes as long as to read many
             most = 1 if on_cluster(scheduler) else _TOGETHER // max(job.bytes_per_fit, 1)
             for run, box in tiling.runs(np.flatnonzero(marks).tolist(), most):
@@ -239,14 +212,17 @@ def _verify(
                 if not on_cluster(scheduler):
                     variables = loaded(variables, scheduler)
                 for i in run:
-                    if _digest_of([_part(v, box, tiling[i]) for v in variables], scheduler) != read[j][i]:
+                    at = {d: slice(s.start - box[d].start, s.stop - box[d].start) for d, s in tiling[i].items()}
+                    part = [v.isel(at, missing_dims="ignore") for v in variables]
+                    if _digest_of(part, scheduler) != marks[i]:
                         changed.append(tiling[i])
                     if tell is not None:
                         tell(tiling.fits(i))
     if changed:
+        n_tiles = sum(np.count_nonzero(marks) for *_, marks in work)
         where = ", ".join(f"{d}={s.start}:{s.stop}" for d, s in changed[0].items()) or "the only position"
         raise StoreError(
-            f"The store {log.store!r} was begun with other data: of {len(tiles)} tiles that are done, {len(changed)} "
-            f"were fitted to other samples than are there now, the first at {where}. Repeat the call with the data "
-            "that it was begun with, or fit into another store; verify=False goes on without a look at the data."
+            f"The store {store!r} was begun with other data: of {n_tiles} tiles that are done, {len(changed)} were "
+            f" fitted to other samples than are there now, the first at {where}. Repeat the call with the data "
+            "that it was begun with, or fit into another store; verify=False goes on without reading the data."
         )

@@ -1,6 +1,6 @@
-"""How the positions of a large fit are cut into tiles that are done one after the other.
+"""Tiles: parts of the positions of a large fit, which are done one after the other.
 
-Tiles have one size, but for the last along each dim, so that each is whole chunks of the store.
+All tiles have the same size, except the last along each dim, so that each is whole chunks of the store.
 """
 
 from __future__ import annotations
@@ -15,15 +15,7 @@ __all__ = ["Tiling"]
 
 @dataclass(frozen=True)
 class Tiling:
-    """Steps along each remaining dim.
-
-    Parameters
-    ----------
-    sizes : dict of Hashable to int
-        Positions along each dim.
-    steps : dict of Hashable to int
-        Positions of a tile along each dim.
-    """
+    """Positions along each remaining dim, of all tiles and of one."""
 
     sizes: dict[Hashable, int]
     steps: dict[Hashable, int]
@@ -36,8 +28,8 @@ class Tiling:
         for dim in sizes:
             others = math.prod(steps.values()) // steps[dim]
             if others * steps[dim] > most:
-                pieces = math.ceil(steps[dim] / max(1, most // others))
-                steps[dim] = math.ceil(steps[dim] / pieces)
+                n = math.ceil(steps[dim] / max(1, most // others))
+                steps[dim] = math.ceil(steps[dim] / n)
         for dim in reversed(list(sizes)):
             others = math.prod(steps.values()) // steps[dim]
             times = max(1, most // (others * steps[dim]))
@@ -49,20 +41,20 @@ class Tiling:
 
     def __getitem__(self, i: int) -> dict[Hashable, slice]:
         """Positions of tile ``i``."""
-        counts = [math.ceil(n / self.steps[d]) for d, n in self.sizes.items()]
         tile: dict[Hashable, slice] = {}
-        for dim, count in reversed(list(zip(self.sizes, counts, strict=True))):
-            i, at = divmod(i, count)
-            tile[dim] = slice(at * self.steps[dim], min((at + 1) * self.steps[dim], self.sizes[dim]))
-        return {d: tile[d] for d in self.sizes}
+        for dim, n in reversed(self.sizes.items()):
+            step = self.steps[dim]
+            i, at = divmod(i, math.ceil(n / step))
+            tile[dim] = slice(at * step, min((at + 1) * step, n))
+        return dict(reversed(tile.items()))
 
     def runs(self, tiles: Sequence[int], most: int) -> Iterator[tuple[list[int], dict[Hashable, slice]]]:
-        """Neighbours among some tiles that make up one box, with the box; of at most ``most`` fits, or one tile."""
+        """Runs of neighbouring tiles that make up one box of at most ``most`` fits (or one tile), with the box."""
         run: list[int] = []
         box: dict[Hashable, slice] = {}
         for i in tiles:
             joined = _joined(box, self[i]) if run and i == run[-1] + 1 else None
-            if joined is not None and math.prod(s.stop - s.start for s in joined.values()) <= most:
+            if joined is not None and _size(joined) <= most:
                 run, box = [*run, i], joined
                 continue
             if run:
@@ -76,12 +68,17 @@ class Tiling:
         """Positions in all."""
         return math.prod(self.sizes.values())
 
+    @property
+    def largest(self) -> int:
+        """Positions of the largest tile."""
+        return math.prod(min(self.steps[d], n) for d, n in self.sizes.items())
+
     def fits(self, i: int) -> int:
         """Positions of tile ``i``."""
-        return math.prod(s.stop - s.start for s in self[i].values())
+        return _size(self[i])
 
     def readings(self, chunks: Mapping[Hashable, Sequence[int]]) -> float:
-        """How often a sample of the source is read, on average: each time a tile touches its chunk."""
+        """How often a sample of the source is read, on average: once for each tile that its chunk overlaps."""
         found = 1.0
         for dim, n in self.sizes.items():
             edges = list(itertools.accumulate(chunks.get(dim, (n,)), initial=0))
@@ -94,8 +91,12 @@ class Tiling:
         return found
 
 
+def _size(box: Mapping[Hashable, slice]) -> int:
+    return math.prod(s.stop - s.start for s in box.values())
+
+
 def _joined(box: Mapping[Hashable, slice], tile: Mapping[Hashable, slice]) -> dict[Hashable, slice] | None:
-    """The box of a box and a tile that continues it along one dim; None where it does not."""
+    """A box and the tile that continues it along one dim, as one box; None where the tile does not."""
     others = [d for d in box if box[d] != tile[d]]
     if len(others) != 1 or box[others[0]].stop != tile[others[0]].start:
         return None

@@ -1,7 +1,7 @@
-"""Who writes into a store: one process at a time, told by a sign of life that lies in the store itself.
+"""A lock on a store: one process writes at a time, and says so in the store itself.
 
-A process of this machine is looked up by its number. Of one elsewhere only the sign of life tells: a number that it
-raises every few seconds. Where that stands still, the process has ended, whatever it left behind.
+A process of this machine is looked up by its number. A process elsewhere is known by its heartbeat only, a number that
+it raises every few seconds. If that stands still, the process has ended.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 __all__ = ["find_writer", "writing"]
 
 _NAME = "writer"
-_EVERY = 10.0  # seconds between two signs of life
+_EVERY = 10.0  # seconds between two heartbeats
 _WAIT = 2.5 * _EVERY
 _OURS: set[str] = set()  # tokens of this process that write now
 
@@ -28,29 +28,26 @@ Open = Callable[[Any], Any]
 
 
 def find_writer(group: Any) -> str | None:
-    """Who writes into the store of this group, in words; None where nobody does."""
-    told = _told(group)
-    if told is None:
+    """The process that writes into the store of this group, in words; None where none does."""
+    noted = _noted(group)
+    if noted is None:
         return None
-    if told["host"] != socket.gethostname():
+    if noted["host"] != socket.gethostname():
         before = _beat(group)
         time.sleep(_WAIT)
-        alive = _told(group) is not None and _beat(group) != before
-    elif told["process"] == os.getpid():
-        alive = told["token"] in _OURS
+        alive = _noted(group) is not None and _beat(group) != before
+    elif noted["process"] == os.getpid():
+        alive = noted["token"] in _OURS
     else:
-        alive = _is_running(int(told["process"]), told["begun"])
-    return f"process {told['process']} on {told['host']!r}" if alive else None
+        alive = _is_running(int(noted["process"]), noted["begun"])
+    return f"process {noted['process']} on {noted['host']!r}" if alive else None
 
 
 @contextmanager
-def writing(open_group: Open) -> Iterator[Callable[[], bool]]:
-    """Inside, this process is the writer; gives a function that tells whether it still is.
+def writing(open_group: Open, taken_over: Exception) -> Iterator[Callable[[], None]]:
+    """Inside, this process is the writer; gives a function that raises ``taken_over`` where it no longer is.
 
-    Parameters
-    ----------
-    open_group : callable
-        Opens the group in a mode.
+    ``open_group`` opens the group in a mode.
     """
     token, end = uuid.uuid4().hex, threading.Event()
     begun = {"host": socket.gethostname(), "process": os.getpid(), "begun": _begun(os.getpid()), "token": token}
@@ -63,30 +60,32 @@ def writing(open_group: Open) -> Iterator[Callable[[], bool]]:
         number = 0
         while not end.wait(_EVERY):
             number += 1
-            with suppress(Exception):  # a full disk, a network: the next time
+            with suppress(Exception):  # a full disk, a network: the next beat may succeed
                 array[0] = number
 
-    def is_ours() -> bool:
-        told = _told(open_group("r"))
-        return told is None or told["token"] == token
+    def require_ours() -> None:
+        noted = _noted(open_group("r"))
+        if noted is not None and noted["token"] != token:
+            raise taken_over
 
     thread = threading.Thread(target=beat, name="modelfit store", daemon=True)
     thread.start()
     try:
-        yield is_ours
+        require_ours()
+        yield require_ours
     finally:
         end.set()
         thread.join()
         _OURS.discard(token)
         with suppress(Exception):
-            if is_ours():
-                del open_group("r+")[_NAME]
+            require_ours()
+            del open_group("r+")[_NAME]
 
 
-def _told(group: Any) -> dict[str, Any] | None:
+def _noted(group: Any) -> dict[str, Any] | None:
     try:
-        told = dict(group[_NAME].attrs)
-        return told if {"host", "process", "begun", "token"} <= told.keys() else None
+        noted = dict(group[_NAME].attrs)
+        return noted if {"host", "process", "begun", "token"} <= noted.keys() else None
     except (KeyError, ValueError, FileNotFoundError):
         return None
 
@@ -99,7 +98,7 @@ def _beat(group: Any) -> int:
 
 
 def _is_running(process: int, begun: str | None) -> bool:
-    """Whether a process of this machine is there, and is not another one under the same number."""
+    """Whether a process of this machine runs, and is not another one with the same number."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -110,7 +109,7 @@ def _is_running(process: int, begun: str | None) -> bool:
 
 
 def _begun(process: int) -> str | None:
-    """When a process began, where the system tells; it is text that is compared."""
+    """When a process began, as text to compare; None where the system does not tell."""
     if not sys.platform.startswith("linux"):
         return None
     try:
