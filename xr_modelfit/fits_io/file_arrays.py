@@ -11,7 +11,7 @@ from xarray.core import indexing
 
 from xr_modelfit.fits_io.hdus import Image, Role
 
-__all__ = ["FileArray", "Scale", "is_plain", "memory_array", "transformed", "transformed_dtype"]
+__all__ = ["FileArray", "Scale", "StoredArray", "is_plain", "memory_array", "transformed", "transformed_dtype"]
 
 
 @dataclass(frozen=True)
@@ -101,32 +101,44 @@ def is_plain(path: str) -> bool:
         return file.read(6) == b"SIMPLE"
 
 
-class FileArray(BackendArray):
-    """The numbers of an image HDU of a file, opened anew for each reading, so that it travels as a path.
+class StoredArray(BackendArray):
+    """Numbers of an HDU of a file, opened anew for each reading, so that it travels as a path."""
 
-    Of a plain file the numbers are mapped into memory, not copied. Of a compressed image, the tiles
-    that are asked for are read; of a compressed file, all of it. ``dtype`` is that of the file where none is given.
-    """
-
-    def __init__(self, path: str, image: Image, dtype: np.dtype[Any] | None = None) -> None:
-        info = image.hdu.fileinfo()
-        plain = is_plain(path) and not isinstance(image.hdu, fits.CompImageHDU)
+    def __init__(
+        self, path: str, index: int, role: Role, ignored: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
         status = os.stat(path)
-        self.path = path
         self.age = (status.st_mtime_ns, status.st_size)  # tells dask one state of the file from another
-        self.index = image.index
-        self.offset = int(info["datLoc"]) if plain else None
-        self.scale = Scale.of(image.header)
-        self.role = image.role
-        self.ignored = image.ignored
-        self.shape = image.shape
-        own = transformed_dtype(self.scale.dtype, image.role)
-        self.dtype = dtype if dtype is not None else own if plain else own.newbyteorder("=")
+        self.path, self.index, self.role, self.ignored = path, index, role, ignored
+        self.shape, self.dtype = shape, dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> Any:
+        return np.asarray(transformed(self._physical(key), self.role, self.ignored), dtype=self.dtype)
+
+    def _physical(self, key: tuple[Any, ...]) -> Any:
+        raise NotImplementedError
+
+
+class FileArray(StoredArray):
+    """The numbers of an image HDU of a file.
+
+    Of a plain file the numbers are mapped into memory, not copied. Of a compressed image, the tiles that are asked for
+    are read; of a compressed file, all of it. ``dtype`` is that of the file where none is given.
+    """
+
+    def __init__(self, path: str, image: Image, dtype: np.dtype[Any] | None = None) -> None:
+        plain = is_plain(path) and not isinstance(image.hdu, fits.CompImageHDU)
+        self.offset = int(image.hdu.fileinfo()["datLoc"]) if plain else None
+        self.scale = Scale.of(image.header)
+        if dtype is None:
+            own = transformed_dtype(self.scale.dtype, image.role)
+            dtype = own if plain else own.newbyteorder("=")
+        super().__init__(path, image.index, image.role, image.ignored, image.shape, dtype)
+
+    def _physical(self, key: tuple[Any, ...]) -> Any:
         if self.offset is not None:
             # copy-on-write: the user may assign, the file stays as it is
             raw = np.memmap(self.path, self.scale.stored, "c", self.offset, self.shape).view(np.ndarray)[key]
@@ -134,8 +146,7 @@ class FileArray(BackendArray):
             with fits.open(self.path, memmap=False, do_not_scale_image_data=True) as hdus:
                 hdu = hdus[self.index]
                 raw = hdu.section[key] if isinstance(hdu, fits.CompImageHDU) else hdu.data[key]
-        values = transformed(self.scale.apply(np.asarray(raw)), self.role, self.ignored)
-        return np.asarray(values, dtype=self.dtype)
+        return self.scale.apply(np.asarray(raw))
 
 
 def memory_array(image: Image) -> Any:

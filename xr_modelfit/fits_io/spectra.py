@@ -10,14 +10,13 @@ from typing import Any
 import xarray as xr
 from astropy.io import fits
 
-from xr_modelfit.fits_io.column_arrays import ColumnArray, column_dtype, memory_column
 from xr_modelfit.fits_io.columns import SpectrumTable
 from xr_modelfit.fits_io.flags import Flags
 from xr_modelfit.fits_io.hdus import Role
 from xr_modelfit.fits_io.log_axes import ANGSTROM
 from xr_modelfit.fits_io.reading import ABOUT_ERRORS, ABOUT_GOOD, FITS_COLUMN, Reading, observation
-from xr_modelfit.fits_io.table_columns import Column
-from xr_modelfit.fits_io.units import error_units, logarithm_of, spelled
+from xr_modelfit.fits_io.table_columns import Column, ColumnArray, memory_column
+from xr_modelfit.fits_io.units import error_units, logarithm_of, spelled, unit_attrs
 from xr_modelfit.fits_io.world_axes import identifier, unique
 
 __all__ = ["spectrum"]
@@ -40,7 +39,7 @@ def spectrum(table: SpectrumTable, hdus: fits.HDUList | None, reading: Reading) 
     for c in table.data:
         own = unique(identifier(c.name) or "data", [*map(str, coords), *map(str, dims), *map(str, variables)])
         variables |= reader.data(c, own, dims)
-    if reading.ignore_bits is not None and not any(role is Role.FLAGS for _, role, _ in table.companions.values()):
+    if reading.ignore_bits is not None and not any(role is Role.FLAGS for _, role, _ in table.companions):
         raise ValueError(
             f"ignore_bits is given, but no column of {table.shown} holds flags. Leave it out, or name it: "
             "columns={'flags': ...}."
@@ -48,7 +47,7 @@ def spectrum(table: SpectrumTable, hdus: fits.HDUList | None, reading: Reading) 
     per = dims[:1] if grid or not table.data[0].shape else ()
     for c in table.others:
         own = unique(identifier(c.name) or "column", [*map(str, coords), *map(str, dims), *map(str, variables)])
-        coords[own] = reader.variable(per, c, _unit_attrs(spelled(c.unit)))
+        coords[own] = reader.variable(per, c, unit_attrs(spelled(c.unit)))
     return xr.Dataset(variables, coords, observation(table.hdu.header, reader.primary))
 
 
@@ -77,7 +76,7 @@ class _Reader:
         units = spelled(column.unit if inner is None else inner, wavelength=name == "wavelength")
         if logarithmic and (not units or units.lower() in ("dex", "1")):
             units = ANGSTROM  # as SDSS has it, who says nothing
-        attrs = _unit_attrs(units) | _about(name, column, self.table.hdu.header, self.primary)
+        attrs = unit_attrs(units) | _about(name, column, self.table.hdu.header, self.primary)
         attrs[FITS_COLUMN] = column.name
         variable = self.variable(dims, column, attrs, Role.LOGARITHM if logarithmic else Role.DATA)
         return variable.load() if len(dims) == 1 else variable  # an index is read
@@ -86,13 +85,13 @@ class _Reader:
         """The variables of a data column: itself, its errors, and where it is good."""
         units = self._units(column)
         found: dict[Hashable, xr.Variable] = {}
-        for companion, role, owner in self.table.companions.values():
+        for companion, role, owner in self.table.companions:
             if owner != column:
                 continue
             key = f"{name}{role.suffix}"
             if role.suffix == "_sigma":
                 own = error_units(spelled(companion.unit, wavelength=self._is_of_wavelength), units, role)
-                found[key] = self.variable(dims, companion, _unit_attrs(own) | ABOUT_ERRORS, role)
+                found[key] = self.variable(dims, companion, unit_attrs(own) | ABOUT_ERRORS, role)
             elif role is Role.GOOD:
                 found[key] = self.variable(dims, companion, ABOUT_GOOD, role)
             else:
@@ -101,12 +100,12 @@ class _Reader:
                 if flags.are_kept:
                     found[f"{name}_flags"] = self.variable(dims, companion, flags.attrs())
         told = self._flags(column).attrs() if column in self.table.flags else {}  # a second kind, as it is
-        attrs = _unit_attrs(units) | told | ({"ancillary_variables": " ".join(map(str, found))} if found else {})
+        attrs = unit_attrs(units) | told | ({"ancillary_variables": " ".join(map(str, found))} if found else {})
         return {name: self.variable(dims, column, attrs), **found}
 
     def _flags(self, column: Column) -> Flags:
         shown = f"the column {column.name!r}"
-        return Flags.of(self.reading, shown, self.table.hdu.header, self.hdus, column_dtype(column))
+        return Flags.of(self.reading, shown, self.table.hdu.header, self.hdus, column.dtype)
 
     @property
     def _is_of_wavelength(self) -> bool:
@@ -119,10 +118,6 @@ class _Reader:
             headers = [self.table.hdu.header, *([self.primary] if self.primary is not None else [])]
             text = next((str(h["BUNIT"]) for h in headers if str(h.get("BUNIT", "")).strip()), "")
         return spelled(text, wavelength=self._is_of_wavelength)
-
-
-def _unit_attrs(units: str) -> dict[str, Any]:
-    return {"units": units} if units else {}
 
 
 def _about(name: str, column: Column, header: fits.Header, primary: fits.Header | None) -> dict[str, Any]:

@@ -15,12 +15,11 @@ import xarray as xr
 from astropy.io import fits
 
 from xr_modelfit.fits_io.attr_text import attrs_of, is_known_type
-from xr_modelfit.fits_io.column_arrays import ColumnArray, memory_column
 from xr_modelfit.fits_io.file_arrays import FileArray, memory_array
 from xr_modelfit.fits_io.hdus import Role, image_of
 from xr_modelfit.fits_io.reading import Reading
 from xr_modelfit.fits_io.result_tables import EPOCH, FORMAT, TABLE, TEXT
-from xr_modelfit.fits_io.table_columns import Column, columns_of
+from xr_modelfit.fits_io.table_columns import Column, ColumnArray, columns_of, memory_column
 from xr_modelfit.messages import outside_level, sentence
 
 __all__ = ["is_result_table", "stored_result"]
@@ -66,7 +65,7 @@ class _Stored:
         self.columns = columns_of(self.table)
         if self.table.header["NAXIS2"] != 1 or self.columns[0].name != TEXT or self.columns[0].kind != "A":
             raise ValueError("it has not the columns that it was written with.")
-        if self.columns[0].stored.itemsize > _LONGEST:
+        if self.columns[0].scale.stored.itemsize > _LONGEST:
             raise ValueError("its text is longer than that of any result.")
         content = json.loads(str(self._column(self.columns[0], np.dtype(str))))
         if content["format"] != FORMAT:
@@ -153,7 +152,7 @@ class _Stored:
         if self.reading.path is None:
             return np.asarray(memory_column(self.table, column)).astype(dtype)
         array = ColumnArray(self.reading.path, self.index, self.table, column)
-        return np.asarray(array.read()).astype(dtype)
+        return np.asarray(self.reading.lazy(array)).astype(dtype)
 
 
 def _dtype(name: Any) -> np.dtype[Any]:

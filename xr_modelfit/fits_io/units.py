@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -15,7 +15,7 @@ from xr_modelfit.fits_io.hdus import Role
 from xr_modelfit.units.text import UnknownUnitError, parse_unit, write_unit
 from xr_modelfit.units.units import measure_of
 
-__all__ = ["FitsUnit", "error_units", "fits_unit", "logarithm_of", "read_unit", "spelled"]
+__all__ = ["FitsUnit", "error_units", "fits_unit", "logarithm_of", "read_unit", "spelled", "unit_attrs"]
 
 
 class FitsUnit(NamedTuple):
@@ -47,6 +47,11 @@ def fits_unit(array: xr.DataArray) -> FitsUnit:
     if unit is None or (as_it_is.text and _read_by_fits(as_it_is.text) == unit):
         return as_it_is
     return _in_words(unit) or as_it_is
+
+
+def unit_attrs(units: str) -> dict[str, Any]:
+    """The attr of a unit; none of a pure number."""
+    return {"units": units} if units else {}
 
 
 def read_unit(text: str) -> UnitBase | None:
@@ -97,11 +102,11 @@ def spelled(text: str, *, wavelength: bool = False) -> str:
     if wavelength:
         given = _AMPERE.sub("ANGSTROM" if given.isupper() and len(given) > 1 else "Angstrom", given)
     repaired = given
-    for pattern, instead in ((re.compile(r"(?!)"), ""), *_REPAIRS):
-        repaired = pattern.sub(instead, repaired)
+    for pattern, instead in _REPAIRS:
         if read_unit(repaired) is not None:
             return repaired
-    return given
+        repaired = pattern.sub(instead, repaired)
+    return given if read_unit(repaired) is None else repaired
 
 
 def logarithm_of(text: str) -> str | None:
@@ -138,18 +143,13 @@ def _in_words(unit: UnitBase) -> FitsUnit | None:
         if _read_by_fits(text) == scaled:
             return FitsUnit(text, factor)
     for base, power in zip(unit.bases, unit.powers, strict=True):
-        if _is_unsaid(base):
-            irreducible = isinstance(base, u.IrreducibleUnit)
-            return None if irreducible else _in_words(unit / base**power * base.represents**power)
+        try:
+            base.to_string("fits")
+        except ValueError:
+            if isinstance(base, u.IrreducibleUnit):
+                return None
+            return _in_words(unit / base**power * base.represents**power)
     return None
-
-
-def _is_unsaid(base: UnitBase) -> bool:
-    try:
-        base.to_string("fits")
-    except ValueError:
-        return True
-    return False
 
 
 def _read_by_fits(text: str) -> UnitBase | None:
