@@ -17,35 +17,25 @@ from astropy.io import fits
 from xr_modelfit.fits_io.attr_text import plain_attrs
 from xr_modelfit.records.metadata import RECORD
 
-__all__ = ["EPOCH", "FORMAT", "TABLE", "TEXT", "ImagePlace", "result_table"]
+__all__ = ["EPOCH", "FORMAT", "NUMBER_FORMATS", "TABLE", "TEXT", "ImagePlace", "result_table"]
 
 TABLE = "MODELFIT"
 TEXT = "RECORD"
 FORMAT = 1
 EPOCH = "microseconds since 1970-01-01"
-_FORMATS = {"bool": "B", "int8": "I", "int16": "I", "int32": "J", "uint8": "B", "uint16": "J", "float32": "E"} | {
-    "float16": "E", "float64": "D", "int64": "K", "uint32": "K", "uint64": "K",
+NUMBER_FORMATS = {"bool": "B", "int8": "I", "int16": "I", "int32": "J", "int64": "K"} | {
+    "uint8": "B", "uint16": "J", "uint32": "K", "uint64": "K", "float16": "E", "float32": "E", "float64": "D",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ImagePlace:
-    """Where a variable is in the file.
-
-    Parameters
-    ----------
-    hdu : int
-    extname : str
-    axes : sequence of (Hashable or None)
-        Dims in the image's order; None for an axis of length 1 that the variable lacks.
-    exact : bool
-        The image has the numbers of the variable, not those of another unit.
-    """
+    """Where a variable is in the file."""
 
     hdu: int
     extname: str
-    axes: Sequence[Hashable | None]
-    exact: bool
+    axes: Sequence[Hashable | None]  # dims in the image's order; None for an axis of length 1 that the variable lacks
+    exact: bool  # the image has the numbers of the variable, not those of another unit
 
 
 @dataclass
@@ -56,9 +46,8 @@ class _Columns:
 
     def add(self, name: Hashable, values: np.ndarray) -> int:
         """Put numbers into a column of their own; its number, from 0 behind the text."""
-        kind = "int64" if values.dtype.kind in "mM" else values.dtype.name
-        code = _FORMATS[kind]
         raw = values.view("i8") if values.dtype.kind in "mM" else values
+        code = NUMBER_FORMATS[raw.dtype.name]
         stored = np.asarray(raw).astype({"B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}[code])
         title = str(name).encode("ascii", "replace").decode()
         taken = [c.name.upper() for c in self.found] + [TEXT]
@@ -92,12 +81,8 @@ def result_table(obj: xr.Dataset, places: Mapping[Hashable, ImagePlace]) -> fits
 
 def _variable(name: Hashable, variable: xr.Variable, place: ImagePlace | None, columns: _Columns) -> dict[str, Any]:
     """A variable: where its image is, or its numbers where no image has them."""
-    told = {
-        "name": name,
-        "dims": list(variable.dims),
-        "dtype": variable.dtype.name,
-        "attrs": plain_attrs(variable.attrs),
-    }
+    told = {"name": name, "dims": list(variable.dims), "dtype": variable.dtype.name}
+    told["attrs"] = plain_attrs(variable.attrs)
     if place is None or not place.exact:
         return told | {"column": columns.add(name, variable.values)}
     return told | {"hdu": place.hdu, "extname": place.extname, "axes": list(place.axes)}
@@ -107,7 +92,7 @@ def _coordinate(name: Hashable, variable: xr.Variable, columns: _Columns) -> dic
     """A coordinate: numbers and dates in a column, text with the rest. None where it is neither."""
     told = {"name": name, "dims": list(variable.dims), "attrs": plain_attrs(variable.attrs)}
     values = np.asarray(variable.values)
-    if values.dtype.name in _FORMATS or values.dtype.kind in "mM":
+    if values.dtype.name in NUMBER_FORMATS or values.dtype.kind in "mM":
         return told | {"dtype": values.dtype.name, "column": columns.add(name, values)}
     flat = values.ravel().tolist()
     if all(isinstance(one, str) for one in flat):

@@ -8,13 +8,12 @@ from astropy.io import fits
 
 from xr_modelfit.fits_io.flags import flag_cards
 from xr_modelfit.fits_io.reading import FITS_COLUMN
+from xr_modelfit.fits_io.result_tables import NUMBER_FORMATS
 from xr_modelfit.fits_io.units import fits_unit
 
 __all__ = ["spectrum_table", "tabular"]
 
-_FORMATS = {"bool": "L", "uint8": "B", "int8": "I", "int16": "I", "int32": "J", "int64": "K"} | {
-    "uint16": "J", "uint32": "K", "float16": "E", "float32": "E", "float64": "D",
-}  # fmt: skip
+_FORMATS = {name: code for name, code in NUMBER_FORMATS.items() if name != "uint64"} | {"bool": "L"}
 
 
 def tabular(obj: xr.Dataset) -> tuple[Hashable, list[Hashable]] | None:
