@@ -175,7 +175,7 @@ def _with_flags(
             found[name] = (image, owner, attrs)
             continue
         flags = Flags.of(reading, image.shown, image.header, hdus, Scale.of(image.header).dtype)
-        found[name] = (replace(image, ignored=flags.ignored), owner, attrs | flags.said())
+        found[name] = (replace(image, ignored=flags.ignored), owner, attrs | flags.comment())
         if flags.are_kept:
             own = unique(f"{name.removesuffix('_good')}_flags", [*named, *found])
             found[own] = (replace(image, role=Role.DATA), owner, flags.attrs())

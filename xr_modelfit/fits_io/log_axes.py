@@ -40,8 +40,9 @@ def log_linear(header: fits.Header) -> dict[str, Any] | None:
             f"{first:g} and its step {step:g}, which are no decimal logarithms of wavelengths."
         )
     start = 10.0**first
-    air = str(header.get("CTYPE1", "")).strip().upper().startswith("AWAV")
-    known = air or header.get("VACUUM") in (True, 1) or str(header.get("CTYPE1", "")).strip().upper() == "WAVE"
+    kind = str(header.get("CTYPE1", "")).strip().upper()
+    air = kind.startswith("AWAV")
+    known = air or header.get("VACUUM") in (True, 1) or kind == "WAVE"
     told = {
         "CTYPE1": "AWAV-LOG" if air else "WAVE-LOG",
         "CUNIT1": _unit(header),

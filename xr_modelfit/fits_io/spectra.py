@@ -96,7 +96,7 @@ class _Reader:
                 found[key] = self.variable(dims, companion, ABOUT_GOOD, role)
             else:
                 flags = self._flags(companion)
-                found[key] = self.variable(dims, companion, ABOUT_GOOD | flags.said(), role, flags.ignored)
+                found[key] = self.variable(dims, companion, ABOUT_GOOD | flags.comment(), role, flags.ignored)
                 if flags.are_kept:
                     found[f"{name}_flags"] = self.variable(dims, companion, flags.attrs())
         told = self._flags(column).attrs() if column in self.table.flags else {}  # a second kind, as it is

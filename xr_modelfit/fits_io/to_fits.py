@@ -19,6 +19,7 @@ from xr_modelfit.messages import a
 __all__ = ["to_hdulist"]
 
 _MANY_LABELS = 100  # more than these are not listed in a header
+_IMAGE_TYPES = {"bool": "u1", "int8": "i2", "float16": "f4", np.dtype(np.longdouble).name: "f8"}  # those FITS lacks
 
 
 def to_hdulist(obj: xr.Dataset | xr.DataArray) -> fits.HDUList:
@@ -140,13 +141,7 @@ class _Plan:
         values = values[tuple(np.newaxis if dim is None else slice(None) for dim in self.dims)]
         if self.factor != 1.0:
             values = values * self.factor
-        if values.dtype.kind == "b":
-            return values.astype(np.uint8)
-        if values.dtype == np.int8:
-            return values.astype(np.int16)
-        if values.dtype.kind == "f" and values.dtype.itemsize not in (4, 8):
-            return values.astype(np.float32 if values.dtype.itemsize < 4 else np.float64)
-        return values
+        return values.astype(_IMAGE_TYPES.get(values.dtype.name, values.dtype), copy=False)
 
 
 def _linear_axis(header: fits.Header, number: int, array: xr.DataArray, dim: Hashable) -> None:

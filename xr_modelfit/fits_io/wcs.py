@@ -75,27 +75,16 @@ def coords_from_wcs(wcs: Any, shape: Sequence[int], *, dims: Sequence[Hashable] 
     >>> coords["frequency"].values
     array([1.401e+09, 1.402e+09, 1.403e+09])
     """
-    grid = PixelGrid.of(wcs, _checked_shape(shape))
-    return labelled(grid, dims)
+    return labelled(PixelGrid.of(wcs, _checked_shape(shape)), dims)
 
 
 @dataclass(frozen=True)
 class PixelGrid:
-    """Which pixels of a WCS the elements of an array are.
+    """Which pixels of a WCS the elements of an array are."""
 
-    Parameters
-    ----------
-    wcs : BaseLowLevelWCS or None
-        None: the array has no WCS.
-    start : tuple of int
-        Number of the first pixel along each axis, from 0, in FITS order.
-    length : tuple of (int or None)
-        None: the array has no such axis, and is at ``start`` there.
-    """
-
-    wcs: BaseLowLevelWCS | None
-    start: tuple[int, ...]
-    length: tuple[int | None, ...]
+    wcs: BaseLowLevelWCS | None  # None: the array has no WCS
+    start: tuple[int, ...]  # number of the first pixel along each axis, from 0, in FITS order
+    length: tuple[int | None, ...]  # None: the array has no such axis, and is at ``start`` there
 
     @classmethod
     def of(cls, wcs: Any, shape: tuple[int, ...]) -> "PixelGrid":
@@ -163,19 +152,17 @@ def _own(wcs: BaseLowLevelWCS) -> BaseLowLevelWCS:
 
 
 class _WorldArray(BackendArray):
-    """A world coordinate over several axes, computed where it is read."""
+    """A world coordinate along several axes, computed where it is read."""
 
     def __init__(self, grid: PixelGrid, i: int, axes: tuple[int, ...]) -> None:
-        self.grid = grid
-        self.i = i
-        self.axes = axes
+        self.grid, self.i, self.axes = grid, i, axes
         self.shape = tuple(grid.size(k) for k in axes)
         self.dtype = np.dtype(float)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self.read)
 
-    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
+    def read(self, key: tuple[Any, ...]) -> np.ndarray:
         pixels = [self.grid.pixels(k)[part] for k, part in zip(self.axes, key, strict=True)]
         mesh = np.meshgrid(*pixels, indexing="ij")
         values = self.grid.world(self.i, dict(zip(self.axes, mesh, strict=True)))
@@ -202,8 +189,10 @@ def labelled(
         if i not in own.values() and not (axis.name is None and _plain_pixels(grid, i, axis, depends)):
             name = unique(axis.name or f"world_{i + 1}", [*map(str, coords), FRAME])
             coords[name] = _coordinate(grid, i, depends, names, axis)
-    for k in _held(grid):  # the one pixel along an axis that the array lacks, as after isel(y=3)
-        coords[unique(str(names[k]), [*map(str, coords), FRAME])] = xr.Variable([], grid.start[k], _pixel_attrs(k))
+    needed = np.atleast_1d(grid.correlation()[depends.any(axis=1)].any(axis=0))
+    for k, n in enumerate(grid.length):  # the one pixel along an axis that the array lacks, as after isel(y=3)
+        if n is None and needed[k]:
+            coords[unique(str(names[k]), [*map(str, coords), FRAME])] = xr.Variable([], grid.start[k], _pixel_attrs(k))
     if (frame := _frame(grid.wcs, header)) is not None:
         coords[FRAME] = frame
     return xr.Coordinates(coords)
@@ -213,24 +202,16 @@ def _pixel_attrs(k: int) -> dict[str, Any]:
     return {"long_name": f"pixel number along FITS axis {k + 1}", PIXEL_AXIS: k + 1}
 
 
-def _held(grid: PixelGrid) -> list[int]:
-    """Pixel axes that the array lacks, but on which coordinates along its dims depend."""
-    matrix = grid.correlation()
-    along = grid.dependencies().any(axis=1)
-    return [k for k, n in enumerate(grid.length) if n is None and matrix[along, k].any()]
-
-
 def _coordinate(
     grid: PixelGrid, i: int, depends: np.ndarray, names: Mapping[int, Hashable], axis: WorldAxis
 ) -> xr.Variable:
     """A world coordinate that is no index: a scalar, along one dim, or over several."""
     axes = tuple(k for k in grid.axes if depends[i, k])
-    on = [names[k] for k in axes]
-    if len(axes) < 2 or not isinstance(grid.wcs, WCS) or grid.wcs.wcs.tab:
-        mesh = np.meshgrid(*(grid.pixels(k) for k in axes), indexing="ij")
-        return xr.Variable(on, grid.world(i, dict(zip(axes, mesh, strict=True))), axis.attrs)
+    array = _WorldArray(grid, i, axes)
     # A sky of two float64 coordinates is larger than its image: computed once it is asked for.
-    return xr.Variable(on, kept(_WorldArray(grid, i, axes)), axis.attrs)
+    lazy = len(axes) > 1 and isinstance(grid.wcs, WCS) and not grid.wcs.wcs.tab
+    data = kept(array) if lazy else array.read((slice(None),) * len(axes))
+    return xr.Variable([names[k] for k in axes], data, axis.attrs)
 
 
 def _own_axes(grid: PixelGrid, depends: np.ndarray, described: list[WorldAxis]) -> dict[int, int]:
