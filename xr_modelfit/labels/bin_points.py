@@ -1,4 +1,4 @@
-"""Points inside bins by the rule of Gauss and Legendre, and how many of them the means of a model need.
+"""Points inside bins by Gauss-Legendre quadrature, and how many of them the means of a model need.
 
 ``q`` points give the mean of a polynomial of degree ``2 q - 1`` exactly, that of a line to any accuracy if they are
 many. How many is found on the model, near its start and where each of its parameters is halved. A fit may lead
@@ -22,20 +22,20 @@ from xr_modelfit.labels.coords import ModelInput
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.spreads import Spread
 
-__all__ = ["UNKNOWN", "gathered", "points_needed", "rule"]
+__all__ = ["UNKNOWN", "gauss_legendre", "point_groups", "points_needed"]
 
-UNKNOWN = 12  # points where bins differ from fit to fit, or not all parameters show
+UNKNOWN = 12  # points where bins differ from fit to fit, or a parameter has no effect near the start
 _OF_POLYNOMIALS = (2, 3, 4)
 _OF_OTHERS = (8, 10, 12, 16, 20)
 _EXACT = 24  # points that count as exact
-_POLYNOMIAL, _NEAR, _FAR = 1e-12, 1e-9, 1e-6  # of the largest mean: how well means are known, at the start and far off
-_BINS = 256  # that are tried; fewer where a bin has several sides
+_POLYNOMIAL, _NEAR, _FAR = 1e-12, 1e-9, 1e-6  # tolerances relative to the largest mean
+_BINS = 256  # number of bins to try; fewer where a bin has several sides
 
 Cells = list[tuple[np.ndarray, np.ndarray]]  # low and high edge of each input, (m,) each; equal where it has no bins
 
 
-def gathered(bins: Bins, fitted: Sequence[Hashable]) -> dict[str, Hashable]:
-    """What the points of each input follow: along one fitted dim, coordinates run through their bins together."""
+def point_groups(bins: Bins, fitted: Sequence[Hashable]) -> dict[str, Hashable]:
+    """Which inputs share their points: coordinates along the same fitted dim run through their bins together."""
     found: dict[str, Hashable] = {}
     for name, (low, _) in bins.edges.items():
         own = [d for d in low.dims if d in fitted]
@@ -43,8 +43,8 @@ def gathered(bins: Bins, fitted: Sequence[Hashable]) -> dict[str, Hashable]:
     return found
 
 
-def rule(groups: Mapping[str, Hashable], n_points: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Points of each input in a bin from -1 to 1, and weights, (q,) each: all combinations of those of the groups."""
+def gauss_legendre(groups: Mapping[str, Hashable], n_points: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Points of each input in a bin from -1 to 1, and weights, (q,) each: the product rule over the groups."""
     points, weights = np.polynomial.legendre.leggauss(n_points)
     sides = list(dict.fromkeys(groups.values()))
     grids = np.meshgrid(*[points] * len(sides), indexing="ij")
@@ -61,8 +61,8 @@ def points_needed(
     fitted: Sequence[Hashable],
     sizes: Mapping[Hashable, int],
 ) -> int:
-    """How many points along each side of a bin the means of the model, of known traits, need; ``sizes`` of the data."""
-    groups = gathered(bins, fitted)
+    """How many points along each side of a bin the means of the model need. Its traits are known."""
+    groups = point_groups(bins, fitted)
     cells = _cells(bins, inputs, fitted, sizes)
     if cells is None:
         return UNKNOWN
@@ -70,7 +70,7 @@ def points_needed(
     try:
         with np.errstate(all="ignore"):
             return _fewest(problem, [one.name for one in inputs], groups, _places(problem, cells, n_bins))
-    except Exception:  # ties that work for some values only, or a model that says nothing here
+    except Exception:  # ties that work for some values only, or a model that cannot be evaluated here
         return UNKNOWN
 
 
@@ -88,17 +88,17 @@ def _means(
 
 
 def _rounding(places: Sequence[Cells]) -> float:
-    """What rounding does to a coordinate, in bins."""
+    """The largest rounding error of a coordinate, in bin widths."""
     sizes = np.concatenate([np.abs(low) / np.abs(high - low) for cells in places for low, high in cells])
     return float(np.finfo(float).eps * np.max(sizes, where=np.isfinite(sizes), initial=0.0))
 
 
 def _fewest(problem: Problem, names: Sequence[str], groups: Mapping[str, Hashable], places: Sequence[Cells]) -> int:
-    """The fewest points that are enough for the means near the start, and far off."""
+    """The smallest sufficient number of points, near the start and far from it."""
     near, far = beside_start(problem), _halved(problem)
 
     def means(n_points: int) -> tuple[np.ndarray, np.ndarray]:
-        points, weights = rule(groups, n_points)
+        points, weights = gauss_legendre(groups, n_points)
         at = [points.get(name, np.zeros(weights.size)) for name in names]
         return _means(problem, at, weights, places, near), _means(problem, at, weights, places, far)
 
@@ -114,7 +114,7 @@ def _fewest(problem: Problem, names: Sequence[str], groups: Mapping[str, Hashabl
 
 
 def _all_seen(problem: Problem, near: np.ndarray, far: np.ndarray) -> bool:
-    """Whether each free parameter has an effect on the means; a line that is not seen may need many points."""
+    """Whether each free parameter affects the means; a line outside the tested bins may need many points."""
     start = near[:, :1]
     most = np.max(np.abs(start), where=np.isfinite(start), initial=0.0)
     moved = np.abs(far - start)
@@ -139,7 +139,7 @@ def _halved(problem: Problem) -> np.ndarray:
 def _cells(
     bins: Bins, inputs: Sequence[ModelInput], fitted: Sequence[Hashable], sizes: Mapping[Hashable, int]
 ) -> Cells | None:
-    """The bins that all fits share; None where they differ, as then they may be lazy, or there are none."""
+    """The bins that all fits share; None if there are none, or if they differ from fit to fit (and may be lazy)."""
     n = math.prod(sizes[d] for d in fitted)
     found: Cells = []
     for one in inputs:
@@ -156,10 +156,10 @@ def _cells(
 
 
 def _places(problem: Problem, cells: Cells, n_bins: int) -> list[Cells]:
-    """Some of the bins, and bins of their widths about the start of the model."""
+    """A selection of the bins, and bins of the same widths around the start of the model."""
     m = cells[0][0].size
     chosen = set(np.linspace(0, m - 1, min(m, n_bins // 2)).astype(int).tolist())
-    if m > n_bins // 2:  # where the model is largest, or smallest
+    if m > n_bins // 2:  # where the model is largest or smallest
         start = np.where(np.isfinite(problem.start), problem.start, 1.0)
         values = problem.evaluate([(0.5 * low + 0.5 * high)[:, None] for low, high in cells], start[:, None])[:, 0]
         away = np.abs(values - np.median(values[np.isfinite(values)]))

@@ -1,4 +1,4 @@
-"""The bins of samples, by name: CF bounds of a coordinate, or the middle between neighbours."""
+"""The bins of samples, by name: CF bounds of a coordinate, or midpoints between neighbours."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xr_modelfit.units.units import Conversion, Measure, required_conversion
 
 __all__ = ["BETWEEN", "UNNAMED", "Bins", "at_hand", "bins_of", "name_of_bounds", "numbers_in_fit"]
 
-BETWEEN = object()  # in place of bounds: bins end in the middle between neighbours, whatever attrs say
+BETWEEN = object()  # in place of bounds: bins end midway between neighbours, whatever the attrs say
 UNNAMED = ""  # what bounds without a name are called in a record
 Edges = tuple[xr.Variable, xr.Variable]
 ToNumbers = Callable[[ModelInput, xr.DataArray], xr.Variable]  # bounds of a coordinate as numbers inside the fit
@@ -27,42 +27,42 @@ class Bins:
     """The bins of the samples, as numbers inside the fit."""
 
     edges: Mapping[str, Edges]  # low and high edge of each sample, by model input
-    named: Mapping[str, str | None]  # their bounds, `UNNAMED` without a name; None: between neighbours
+    named: Mapping[str, str | None]  # name of their bounds, or `UNNAMED`; None: midpoints
 
 
 def bins_of(
     labels: Labels, inputs: Sequence[ModelInput], fitted: tuple[Hashable, ...], integrate: Any, numbers: ToNumbers
 ) -> Bins | None:
-    """The bins that a call names with ``integrate``; None where it integrates over none.
+    """The bins that ``integrate`` names; None if there are none.
 
     Raises
     ------
     ValueError
         A name is unknown, bounds do not match a coordinate, or a coordinate has no neighbours.
     TypeError
-        ``integrate`` is none of names, True and False.
+        ``integrate`` is neither names nor True nor False.
     """
-    asked = _asked(labels, inputs, fitted, integrate)
+    requested = _requested(labels, inputs, fitted, integrate)
     edges = {}
     for one in inputs:
-        if one.name not in asked:
+        if one.name not in requested:
             continue
-        bounds = asked[one.name]
+        bounds = requested[one.name]
         if bounds is None:
             edges[one.name] = _edges_between(one.values, fitted, str(one.coordinate))
         else:
-            both = numbers(one, _checked(labels, one, bounds)).astype(float)
-            known = xr.apply_ufunc(np.isfinite, one.values, dask="allowed")  # others are left out, as without bins
+            both = numbers(one, _matching(labels, one, bounds)).astype(float)
+            known = xr.apply_ufunc(np.isfinite, one.values, dask="allowed")  # other samples are left out
             both = both.where(known.set_dims(both.sizes))
             edges[one.name] = (both.isel({both.dims[-1]: 0}), both.isel({both.dims[-1]: 1}))
-    named = {name: None if bounds is None else str(bounds.name or UNNAMED) for name, bounds in asked.items()}
+    named = {name: None if bounds is None else str(bounds.name or UNNAMED) for name, bounds in requested.items()}
     return Bins(edges, named) if edges else None
 
 
-def _asked(
+def _requested(
     labels: Labels, inputs: Sequence[ModelInput], fitted: tuple[Hashable, ...], integrate: Any
 ) -> dict[str, xr.DataArray | None]:
-    """The bounds of each input that is integrated over; None for the middle between neighbours."""
+    """The bounds of each input that is integrated over; None for midpoints between neighbours."""
     if integrate is None or integrate is False:
         return {}
     if integrate is True:
@@ -94,7 +94,7 @@ def _asked(
 
 
 def _cf_bounds(labels: Labels, one: ModelInput) -> xr.DataArray | None:
-    """The bounds that the coordinate's attrs name; None where they name none."""
+    """The bounds that the coordinate's attrs name, if any."""
     coordinate = labels.variables.get(one.coordinate)
     name = None if coordinate is None else name_of_bounds(coordinate)
     if name is not None and name not in labels.variables:
@@ -107,7 +107,7 @@ def _cf_bounds(labels: Labels, one: ModelInput) -> xr.DataArray | None:
 
 
 def name_of_bounds(coordinate: xr.DataArray) -> str | None:
-    """What the attrs of a coordinate say that its bounds are called."""
+    """The name of the bounds in the attrs of a coordinate."""
     return coordinate.attrs.get("bounds", coordinate.encoding.get("bounds"))
 
 
@@ -126,7 +126,7 @@ def _bounds(labels: Labels, value: Any, inputs: Sequence[ModelInput]) -> tuple[s
             return one.name, bounds
     others = [d for d in bounds.dims if d not in labels.data.dims]
     alike = [one for one in inputs if {*one.values.dims, *others} == set(bounds.dims)]
-    alike = alike or [one for one in inputs if set(one.values.dims) < set(bounds.dims)]  # differ from fit to fit
+    alike = alike or [one for one in inputs if set(one.values.dims) < set(bounds.dims)]  # bounds may vary by fit
     if len(alike) != 1 or len(others) != 1:
         raise ValueError(
             f"integrate names {bounds.name!r} with dims {bounds.dims}; bounds have the dims of one coordinate and one "
@@ -136,8 +136,8 @@ def _bounds(labels: Labels, value: Any, inputs: Sequence[ModelInput]) -> tuple[s
     return alike[0].name, bounds
 
 
-def _checked(labels: Labels, one: ModelInput, bounds: xr.DataArray) -> xr.DataArray:
-    """Bounds, (dims of the coordinate, 2), after dims, sizes and labels were found to match."""
+def _matching(labels: Labels, one: ModelInput, bounds: xr.DataArray) -> xr.DataArray:
+    """Bounds with their dim of size 2 last, once dims, sizes and labels are known to match the coordinate."""
     title = f"The bounds {bounds.name!r}"
     extra = [d for d in bounds.dims if d not in labels.data.dims]
     if len(extra) != 1 or bounds.sizes[extra[0]] != 2 or not set(one.values.dims) <= set(bounds.dims):
@@ -158,7 +158,7 @@ def _checked(labels: Labels, one: ModelInput, bounds: xr.DataArray) -> xr.DataAr
 
 
 def numbers_in_fit(converted: Mapping[str, tuple[Conversion, Measure]]) -> ToNumbers:
-    """How bounds become numbers inside a fit; ``converted`` says what was done to coordinates, by model input."""
+    """How bounds become numbers inside a fit; ``converted`` holds the conversions of coordinates, by model input."""
 
     def numbers(one: ModelInput, bounds: xr.DataArray) -> xr.Variable:
         title, values = f"The bounds {bounds.name!r}", bounds.variable
@@ -179,7 +179,7 @@ def numbers_in_fit(converted: Mapping[str, tuple[Conversion, Measure]]) -> ToNum
 
 
 def _own_unit(bounds: xr.DataArray, coordinate: Measure) -> str | None:
-    """The unit that bounds bear; by CF they need none of their own, but may repeat that of their coordinate."""
+    """The unit of bounds. By CF they need none, but may repeat that of their coordinate."""
     counted = undecoded_axis(bounds)
     if counted is None or coordinate.time is None:
         return bounds.attrs.get("units")
@@ -192,13 +192,13 @@ def _own_unit(bounds: xr.DataArray, coordinate: Measure) -> str | None:
 
 
 def at_hand(values: xr.Variable, fitted: Collection[Hashable]) -> xr.Variable:
-    """A coordinate in memory where all fits share it, so that it does not matter whether it was computed before."""
+    """A coordinate, loaded if all fits share it, so that lazy and computed coordinates give the same result."""
     shared: xr.Variable = values.compute() if set(values.dims) <= set(fitted) else values
     return shared
 
 
 def _edges_between(values: xr.Variable, fitted: tuple[Hashable, ...], name: str) -> Edges:
-    """Edges of bins that meet in the middle between neighbours; the outer bins reach as far out as in."""
+    """Edges of bins that meet midway between neighbours; the outer bins are symmetric."""
     own = [d for d in values.dims if d in fitted]
     if len(own) > 1:
         raise ValueError(
@@ -222,7 +222,7 @@ def _edges_between(values: xr.Variable, fitted: tuple[Hashable, ...], name: str)
 
 
 def _require_order(values: xr.Variable, name: str) -> None:
-    """Refuse a coordinate, shared by all fits, that goes to and fro: neighbours are then no bounds."""
+    """Refuse a coordinate, shared by all fits, that is not monotonic: neighbours cannot bound its bins."""
     if values.ndim != 1 or not values._in_memory:
         return
     steps = np.diff(values.values[np.isfinite(values.values)])

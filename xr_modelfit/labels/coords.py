@@ -25,13 +25,13 @@ CoordsArg = Hashable | xr.DataArray | Mapping[str, Hashable | xr.DataArray] | No
 
 @dataclass(frozen=True)
 class Labels:
-    """The data to fit, and what names in a call may stand for."""
+    """The data to fit, and the variables that names in a call refer to."""
 
     data: xr.DataArray
     variables: Mapping[Any, xr.DataArray]  # coordinates of the data, and variables of its Dataset where there is one
 
     def find(self, argument: str, value: Any) -> xr.DataArray:
-        """The array that ``value``, a name or an array, stands for."""
+        """The array that ``value`` is or names."""
         if isinstance(value, xr.DataArray):
             return plain(value)
         if isinstance(value, xr.Dataset):
@@ -48,7 +48,7 @@ class Labels:
         if _is_name(value) and value in self.variables:
             return self.variables[value]
         no_name = isinstance(value, bool | float | complex | np.bool_ | np.inexact)
-        if not isinstance(value, str) and (no_name or callable(value) or not _is_name(value)):
+        if no_name or callable(value) or not _is_name(value):
             shown = repr(value) if no_name else a(value)
             raise TypeError(f"{argument} is {shown}; pass a DataArray or the name of one.")
         raise ValueError(
@@ -57,7 +57,7 @@ class Labels:
         )
 
     def _dims_for(self, shape: tuple[int, ...]) -> str:
-        """Dims that an array of this shape may have had, as a message shows them."""
+        """The dims that an array of this shape probably has, for a message."""
         fits = [d for d, n in self.data.sizes.items() if n in shape]
         return repr(fits) if tuple(self.data.sizes[d] for d in fits) == shape else "[...]"
 
@@ -69,7 +69,7 @@ class ModelInput:
     name: str
     coordinate: Hashable  # its name
     values: xr.Variable  # numbers without labels
-    measure: Measure = field(default_factory=Measure)  # what they mean
+    measure: Measure = field(default_factory=Measure)  # their unit or time axis
 
 
 def _is_name(value: Any) -> bool:
@@ -198,12 +198,7 @@ def _check_times(inputs: list[ModelInput], time_units: str | None) -> None:
 
 
 def _model_input(
-    labels: Labels,
-    fitted: tuple[Hashable, ...],
-    name: str,
-    value: Any,
-    inputs: tuple[str, ...],
-    time_units: str | None,
+    labels: Labels, fitted: tuple[Hashable, ...], name: str, value: Any, inputs: tuple[str, ...], time_units: str | None
 ) -> ModelInput:
     data = labels.data
     if value is None and (value := _by_name(data, fitted, name, inputs)) is None:
@@ -222,7 +217,7 @@ def _model_input(
 
 
 def _by_name(data: xr.DataArray, fitted: tuple[Hashable, ...], name: str, inputs: tuple[str, ...]) -> Hashable | None:
-    """What an input reads where the call does not say: the one fitted dim, or what bears its name."""
+    """What an input reads by default: the one fitted dim, or what has the name of the input."""
     if len(inputs) == 1:
         return fitted[0] if len(fitted) == 1 else None
     return name if name in fitted or _on_fitted(data, name, fitted) else None
@@ -231,7 +226,7 @@ def _by_name(data: xr.DataArray, fitted: tuple[Hashable, ...], name: str, inputs
 def _require_coordinates(
     data: xr.DataArray, fitted: tuple[Hashable, ...], given: Mapping[str, Any], inputs: tuple[str, ...]
 ) -> None:
-    """Refuse arguments of a function beside the first that are neither parameters nor read a coordinate."""
+    """Refuse arguments of a function, other than the first, that have neither a start nor a coordinate."""
     lost = [n for n in inputs if given.get(n) is None and _by_name(data, fitted, n, inputs) is None]
     others = [n for n in lost if n != inputs[0]]
     if others:
@@ -294,13 +289,7 @@ def _require_numbers(array: xr.DataArray, fitted: tuple[Hashable, ...], name: st
 
 
 def bare(data: xr.DataArray, companion: xr.DataArray, argument: str, allowed: Iterable[Hashable]) -> xr.Variable:
-    """A companion of the data without labels, after its dims and indexes were found to match.
-
-    Raises
-    ------
-    ValueError
-        It has a dim that the data lacks or that is not allowed, another size, or another index.
-    """
+    """A companion of the data without labels, once its dims, sizes and indexes are known to match."""
     allowed = tuple(allowed)
     for dim in companion.dims:
         if dim not in data.dims:
@@ -324,7 +313,7 @@ def bare(data: xr.DataArray, companion: xr.DataArray, argument: str, allowed: It
 
 
 def require_same_index(theirs: Any, ours: Any, argument: str, dim: Hashable, other: str = "data") -> None:
-    """Raise a ValueError that tells how two indexes along ``dim`` differ, if they do."""
+    """Raise a ValueError that shows how two indexes along ``dim`` differ, if they do."""
     if ours.equals(theirs):
         return
     try:

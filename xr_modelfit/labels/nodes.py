@@ -1,7 +1,7 @@
-"""Where a model is evaluated for bins and responses, and how samples are made of its values there.
+"""Where a model is evaluated for bins and responses, and the weights with which its values make samples.
 
 Coordinates that all fits share become nodes here, once. Of those that differ from fit to fit, each block makes the
-nodes of its own fits (`models.spreads`). `models.sampling` says what is made of the arrays.
+nodes of its own fits (`models.spreads`). `models.sampling` applies them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.labels.bin_points import UNKNOWN, gathered, points_needed, rule
+from xr_modelfit.labels.bin_points import UNKNOWN, gauss_legendre, point_groups, points_needed
 from xr_modelfit.labels.bins import Bins, at_hand
 from xr_modelfit.labels.coords import ModelInput
 from xr_modelfit.labels.responses import Response, step_of
@@ -25,9 +25,8 @@ from xr_modelfit.models.spreads import Products, Spread
 __all__ = ["EDGE", "NODE", "UNKNOWN", "WEIGHT", "Nodes", "nodes_of", "refuse_between", "sampled", "shared_at_hand"]
 
 NODE, EDGE, WEIGHT = "_modelfit_node", "_modelfit_edge", "_modelfit_weight"
-_UNIFORM = 1e-6  # of a step: offsets that are on the grid of the samples
-_KEPT = 10_000  # numbers of a response that a record holds
-_NO_OFFSETS = np.zeros(1)
+_UNIFORM = 1e-6  # tolerance, in steps, for offsets on the grid of the samples
+_KEPT = 10_000  # largest response that a record holds
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,6 @@ def sampled(
     """The nodes of a call, with what its record says; None where samples are values of the model.
 
     The traits of ``problem`` are known; ``sizes`` are those of the data.
-
-    Raises
-    ------
-    ValueError
-        The model sees all its samples, so that it has no values between or beyond them.
     """
     if bins is None and response is None:
         return None
@@ -73,12 +67,7 @@ def sampled(
 
 
 def refuse_between(bins: Bins | None, response: Response | None) -> None:
-    """Refuse what needs values between the samples, or beyond them, of a model that sees all of these.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse bins and kernels for a model that sees all its samples: it has no values between or beyond them."""
     if bins is not None or (response is not None and response.offsets is not None):
         option = "integrate" if bins is not None else "response"
         inside = "Take the means inside the model" if bins is not None else "Put it into the model, give it as a matrix"
@@ -91,7 +80,7 @@ def refuse_between(bins: Bins | None, response: Response | None) -> None:
 def shared_at_hand(
     bins: Bins | None, inputs: Sequence[ModelInput], fitted: Sequence[Hashable]
 ) -> tuple[Bins | None, list[ModelInput]]:
-    """Bins and inputs with what all fits share in memory."""
+    """Bins and inputs, loaded where all fits share them."""
     read = [replace(one, values=at_hand(one.values, fitted)) for one in inputs]
     if bins is None:
         return None, read
@@ -126,30 +115,26 @@ def nodes_of(
     """
     bins = Bins({}, {}) if bins is None else bins
     dims = {d: sizes[d] for d in fitted}
-    points, weights = rule(gathered(bins, fitted), n_points)
+    points, weights = gauss_legendre(point_groups(bins, fitted), n_points)
     n, q = math.prod(dims.values()), weights.size
+    offsets, moved, products = np.zeros(1), set(), None
     if response is None:
-        found, spreads = _coordinates(inputs, bins, dims, points, q, _NO_OFFSETS, ())
-        return Nodes(Sampling(n, q, q, 1), found, xr.Variable([WEIGHT], weights), spreads)
-    if response.offsets is None:
-        found, spreads = _coordinates(inputs, bins, dims, points, q, _NO_OFFSETS, ())
+        sampling, own = Sampling(n, q, q, 1), xr.Variable([WEIGHT], weights)
+    elif response.offsets is None:
+        sampling = Sampling(n, 0, n * q, n)
         own, products = _weights(response.values, weights, 2)
-        return Nodes(Sampling(n, 0, n * q, n), found, own, spreads, products)
-    along = {i.name for i in inputs if any(d in dims for d in i.values.dims)} if along is None else along
-    moved = [i for i in inputs if i.name in along]
-    longer = _longer_grid(bins, response.offsets, moved[0], fitted) if len(moved) == 1 else None
-    if longer is None:
-        found, spreads = _coordinates(inputs, bins, dims, points, q, response.offsets, along)
-        sampling = Sampling(n, q * response.offsets.size, q * response.offsets.size, 1)
-        own, products = _weights(response.values, weights, 1)
     else:
-        one, bins, order = longer
-        inputs = [one if i.name == one.name else i for i in inputs]
-        found, spreads = _coordinates(inputs, bins, dict(one.values.sizes), points, q, _NO_OFFSETS, ())
-        sampling = Sampling(n, q, q * order.size, 1)
-        offset = response.values.dims[-1]
-        kernel = response.values.isel({offset: np.maximum(order, 0)})
-        own, products = _weights(kernel * xr.Variable([offset], (order >= 0).astype(float)), weights, 1)
+        offsets, kernel = response.offsets, response.values
+        moved = {i.name for i in inputs if (set(i.values.dims) & set(dims) if along is None else i.name in along)}
+        sampling = Sampling(n, q * offsets.size, q * offsets.size, 1)
+        if (grid := _extended_grid(bins, offsets, inputs, moved, fitted)) is not None:
+            inputs, bins, order = grid
+            sampling = Sampling(n, q, q * order.size, 1)
+            dims, offsets, moved = {fitted[0]: n + order.size - 1}, np.zeros(1), set()
+            used = xr.Variable(kernel.dims[-1:], (order >= 0).astype(float))
+            kernel = kernel.isel({kernel.dims[-1]: np.maximum(order, 0)}) * used
+        own, products = _weights(kernel, weights, 1)
+    found, spreads = _coordinates(inputs, bins, dims, points, q, offsets, moved)
     return Nodes(sampling, found, own, spreads, products)
 
 
@@ -160,20 +145,20 @@ def _coordinates(
     points: Mapping[str, np.ndarray],
     q: int,
     offsets: np.ndarray,
-    along: Container[str],
+    moved: Container[str],
 ) -> tuple[dict[str, xr.Variable], dict[str, Spread]]:
-    """Coordinates and spreads by input, as `Nodes` has them: ``q`` points in each bin, each at all offsets."""
+    """Coordinates and spreads by input, as `Nodes` has them: ``q`` points in each bin, at all offsets if moved."""
     found, spreads = {}, {}
     for one in inputs:
-        sides, moved = bins.edges.get(one.name, (one.values,)), one.name in along
-        if len(sides) == 1 and not moved and not set(one.values.dims) & set(dims):  # constant in each fit: a view
+        sides, in_bins = bins.edges.get(one.name, (one.values,)), one.name in bins.edges
+        if not (in_bins or one.name in moved or set(one.values.dims) & set(dims)):  # constant in each fit: a view
             n_nodes = math.prod(dims.values()) * q * offsets.size
             whole = one.values.astype(float).set_dims({NODE: n_nodes, **one.values.sizes})
             found[one.name] = whole.transpose(..., NODE)
             continue
         spread = Spread(
-            np.tile(points[one.name], offsets.size) if one.name in bins.edges else None,
-            np.repeat(offsets if moved else np.zeros(offsets.size), q),
+            np.tile(points[one.name], offsets.size) if in_bins else None,
+            np.repeat(offsets if one.name in moved else np.zeros(offsets.size), q),
         )
         given = _edges(sides, dims)
         if set(given.dims) <= {*dims, EDGE}:
@@ -186,23 +171,26 @@ def _coordinates(
 def _edges(sides: Sequence[xr.Variable], dims: Mapping[Hashable, int]) -> xr.Variable:
     """The coordinate, or both edges of the bins, (..., *dims, EDGE)."""
     values = xr.Variable.concat(sides, EDGE) if len(sides) > 1 else sides[0].set_dims({EDGE: 1, **sides[0].sizes})
-    if values.chunks is not None:  # edges between neighbours are chunks of other lengths
+    if values.chunks is not None:  # midpoints between neighbours have uneven chunks
         values = values.chunk({d: -1 for d in values.dims if d == EDGE or d in dims})
     absent = {d: size for d, size in dims.items() if d not in values.dims}
     whole: xr.Variable = values.astype(float).set_dims({**absent, **values.sizes}).transpose(..., *dims, EDGE)
     return whole
 
 
-def _longer_grid(
-    bins: Bins, offsets: np.ndarray, one: ModelInput, fitted: tuple[Hashable, ...]
-) -> tuple[ModelInput, Bins, np.ndarray] | None:
-    """An input and its bins on the grid of the samples, continued beyond both ends as far as a kernel looks.
+def _extended_grid(
+    bins: Bins, offsets: np.ndarray, inputs: Sequence[ModelInput], moved: set[str], fitted: tuple[Hashable, ...]
+) -> tuple[list[ModelInput], Bins, np.ndarray] | None:
+    """Inputs and bins on the grid of the samples, continued beyond both ends as far as a kernel reaches.
 
     Third, (span,): which value of the kernel each node of a sample has, -1 for none; the last offset comes first.
     None where samples, bins and offsets are not on one grid that all fits share.
     """
-    step = step_of(one.values, fitted[0]) if len(fitted) == 1 else None
-    if step is None or set(bins.edges) - {one.name}:
+    if len(moved) != 1 or len(fitted) != 1 or set(bins.edges) - moved:
+        return None
+    (one,) = (i for i in inputs if i.name in moved)
+    step = step_of(one.values, fitted[0])
+    if step is None:
         return None
     number = offsets / step
     whole = np.round(number).astype(int)
@@ -226,7 +214,8 @@ def _longer_grid(
     order = np.full(span, -1)
     order[last - whole] = np.arange(whole.size)
     own = {one.name: (edges[0], edges[1])} if edges else {}
-    return replace(one, values=xr.Variable(fitted, longer)), replace(bins, edges=own), order
+    extended = [replace(i, values=xr.Variable(fitted, longer)) if i is one else i for i in inputs]
+    return extended, replace(bins, edges=own), order
 
 
 def _weights(response: xr.Variable, weights: np.ndarray, n_own: int) -> tuple[xr.Variable, Products | None]:

@@ -18,17 +18,17 @@ from xr_modelfit.units.units import Measure, factor, measure_of, required_conver
 
 __all__ = ["Response", "response_of", "step_of"]
 
-_UNIFORM = 1e-6  # of a step: samples that are on a grid
-_COUNTED = 1e-3  # of a step: samples by which a kernel without a coordinate may be counted
-_NOTHING = 1e-12  # of the sum of absolute values: a sum that is 0 but for rounding
-_RESOLVED = 0.1  # of a step: how well the numbers of a coordinate tell its samples apart
+_UNIFORM = 1e-6  # tolerance, in steps, for equally spaced samples
+_COUNTED = 1e-3  # the same for a kernel without a coordinate, whose offsets count samples
+_NOTHING = 1e-12  # relative to the sum of absolute values: a sum that is 0 except for rounding
+_RESOLVED = 0.1  # largest rounding error of an equally spaced coordinate, in steps
 
-Converted = Mapping[str, tuple[Any, Measure]]  # what coordinates were before they were converted, by model input
+Converted = Mapping[str, tuple[Any, Measure]]  # measure of coordinates before their conversion, by model input
 
 
 @dataclass(frozen=True)
 class Response:
-    """What an instrument makes of a model along the fitted dim."""
+    """A kernel or a matrix that is applied to the model along the fitted dim."""
 
     values: xr.Variable  # (..., offset), or of a matrix (..., fitted dim, sample that sees it)
     offsets: np.ndarray | None  # (n_offsets,), as numbers inside the fit; None for a matrix
@@ -37,7 +37,7 @@ class Response:
 def response_of(
     labels: Labels, inputs: Sequence[ModelInput], fitted: tuple[Hashable, ...], response: Any, converted: Converted
 ) -> Response | None:
-    """The response that a call names; None where there is none. Arguments as in `bins_of`.
+    """The response that a call names, if any. Arguments as in `bins_of`.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def _kernel(
 def _divided_by_sum(values: np.ndarray) -> np.ndarray:
     """Kernels (..., n_offsets) of sum 1, else NaN; summed one by one: bits do not depend on the memory layout."""
     total, size = np.zeros(values.shape[:-1]), np.zeros(values.shape[:-1])
-    with np.errstate(all="ignore"):  # of no use at one position: that fit alone fails
+    with np.errstate(all="ignore"):  # a useless kernel fails its own fit alone
         for k in range(values.shape[-1]):
             total, size = total + values[..., k], size + np.abs(values[..., k])
         total = np.where(np.abs(total) > _NOTHING * size, total, np.nan)
@@ -144,7 +144,7 @@ def _divided_by_sum(values: np.ndarray) -> np.ndarray:
 
 
 def _require_weight(array: xr.DataArray, own: tuple[Hashable, ...]) -> None:
-    """Refuse a response, in memory, that is of no use to any fit; of several, the others give their fits a status."""
+    """Refuse a response in memory that is useless to all fits. If some fits can use it, the others get a status."""
     if not array.variable._in_memory or not array.size:
         return
     values, axes = array.values, tuple(array.dims.index(d) for d in own)
