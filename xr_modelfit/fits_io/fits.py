@@ -1,4 +1,4 @@
-"""FITS images as labelled arrays, read lazily, with coordinates of their WCS; the door to tables and results too."""
+"""`from_fits`: FITS images as labelled arrays, read lazily, with coordinates of their WCS; tables and results, too."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,13 @@ import xarray as xr
 from astropy.io import fits
 from astropy.wcs import WCSCOMPARE_ANCILLARY
 
-from xr_modelfit.fits_io.columns import selected_table
-from xr_modelfit.fits_io.file_arrays import FileArray, Scale, memory_array
+from xr_modelfit.fits_io.file_arrays import Scale, image_numbers
 from xr_modelfit.fits_io.flags import Flags, checked_names, names_in
 from xr_modelfit.fits_io.hdus import Image, Role, image_of, named_images, selected_images, table_of
 from xr_modelfit.fits_io.headers import card_text, read_wcs, with_wcs
 from xr_modelfit.fits_io.reading import ABOUT_ERRORS, ABOUT_GOOD, Reading, array_or_dataset, observation
 from xr_modelfit.fits_io.spectra import spectrum
+from xr_modelfit.fits_io.spectrum_columns import selected_table
 from xr_modelfit.fits_io.stored_results import stored_result
 from xr_modelfit.fits_io.units import error_units, spelled, unit_attrs
 from xr_modelfit.fits_io.wcs import PixelGrid, labelled
@@ -155,16 +155,15 @@ def _image_array(
         companions = [other for other, (_, theirs, _) in named.items() if theirs is image]
         if companions and owner is None:
             attrs["ancillary_variables"] = " ".join(companions)
-        data = memory_array(image) if reading.path is None else FileArray(reading.path, image)
-        variables[name] = reading.variable(dims, data, attrs)
-    about = observation(first.header, hdus[0].header if hdus is not None else None)
+        variables[name] = reading.variable(dims, image_numbers(reading.path, image), attrs)
+    about = observation(first.header, *([] if hdus is None else [hdus[0].header]))
     return array_or_dataset(xr.Dataset(variables, coords, about))
 
 
 def _with_flags(
     named: Mapping[str, tuple[Image, Image | None]], hdus: fits.HDUList | None, reading: Reading
 ) -> dict[str, tuple[Image, Image | None, dict[str, Any]]]:
-    """The variables with their attrs; beside what is good, the flags themselves where their bits are told apart."""
+    """The variables with their attrs; also the flags themselves, if their bits have names or some are ignored."""
     found: dict[str, tuple[Image, Image | None, dict[str, Any]]] = {}
     for name, (image, owner) in named.items():
         attrs = _attrs(image, owner)

@@ -34,15 +34,15 @@ def checked_names(names: Any) -> dict[str, int]:
 
 
 def names_in(header: fits.Header, hdus: Sequence[Any] | None) -> dict[str, int]:
-    """Names of the flags that a header tells, or else a table of definitions in the file."""
+    """Names of flags in a header, or else in a table of definitions in the file."""
     cards = {key[len(_CARD) :]: header[key] for key in header if key.startswith(_CARD) and len(key) > len(_CARD)}
     found = {name: 2 ** int(n) for name, n in cards.items() if _is_integer(n) and 0 <= n < 64}
     if found or hdus is None:
         return found
-    tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU) and hdu.name == _TABLE]
-    for table in tables:
-        if {"NAME", "VALUE"} <= {name.upper() for name in table.columns.names}:
-            pairs = zip(table.data["NAME"], table.data["VALUE"], strict=True)
+    for hdu in hdus:
+        known = isinstance(hdu, fits.BinTableHDU) and hdu.name == _TABLE
+        if known and {"NAME", "VALUE"} <= {name.upper() for name in hdu.columns.names}:
+            pairs = zip(hdu.data["NAME"], hdu.data["VALUE"], strict=True)
             return {str(name).strip(): int(v) for name, v in pairs if int(v).bit_count() == 1 and v > 0}
     return {}
 
@@ -97,9 +97,9 @@ class Flags:
     """The flags of one image or column."""
 
     names: Mapping[str, int]
-    ignored: int  # those that leave the data usable
+    ignored: int  # those that leave a sample usable
     dtype: np.dtype[Any]  # of the flags as they are read
-    are_kept: bool  # somebody tells the bits apart: a variable of their own is worth it
+    are_kept: bool  # the bits have names, or some are ignored: they get a variable of their own
 
     @classmethod
     def of(cls, reading: Reading, shown: str, header: fits.Header, hdus: Any, dtype: np.dtype[Any]) -> Flags:
@@ -122,7 +122,7 @@ class Flags:
         return attrs
 
     def comment(self) -> dict[str, str]:
-        """An attr that tells which flags are ignored; none where all count."""
+        """An attr that lists the ignored flags, if any."""
         flags = [2**n for n in range(64) if self.ignored >> n & 1]
         called = {value: f" ({name})" for name, value in self.names.items()}
         shown = ", ".join(f"{flag}{called.get(flag, '')}" for flag in flags)
@@ -130,7 +130,7 @@ class Flags:
 
 
 def flag_cards(attrs: Mapping[str, Any]) -> dict[str, int]:
-    """The cards that tell what flags are called, of their CF attrs."""
+    """Header cards with the names of flags, from their CF attrs."""
     masks, meanings = attrs.get("flag_masks"), str(attrs.get("flag_meanings", "")).split()
     values = [] if masks is None else [int(value) % 2**64 for value in np.atleast_1d(masks)]
     if len(values) != len(meanings) or "flag_values" in attrs:

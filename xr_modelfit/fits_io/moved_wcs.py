@@ -40,7 +40,7 @@ def wcs_of_maps(array: xr.DataArray, stored: StoredWCS) -> tuple[WCS | None, lis
         Positions have no even step, or the WCS needs tables that the header does not hold, or an axis that is gone.
     """
     found = _tracks(array, stored)
-    kept = _kept(found, stored.wcs)
+    kept = _axes_with_wcs(found, stored.wcs)
     missing = [k for k in kept if k in stored.tabular or (stored.lookup and k < 2)]
     if missing:
         kind = "lookup table (-TAB)" if missing[0] in stored.tabular else "table of distortions"
@@ -65,11 +65,12 @@ def _tracks(array: xr.DataArray, stored: StoredWCS) -> dict[int, Track]:
         if world is not None:
             if not coordinate.dims or world != number:  # one position of an axis of its own is left out
                 continue
-            tabular = axis in stored.tabular  # refused later, whatever its pixels are
-            pixels = values * 0 if tabular else _pixels_of(stored.wcs, axis, values, coordinate.attrs.get("units"))
-            if pixels is None:
+            if axis in stored.tabular:  # an error is raised later, whatever the pixels are
+                values = np.arange(len(values))
+            elif (pixels := _pixels_of(stored.wcs, axis, values, coordinate.attrs.get("units"))) is not None:
+                values = pixels
+            else:
                 continue
-            values = np.arange(len(values)) if tabular else pixels
         found[axis] = even_track(values, name, "the WCS")._replace(dim=name if coordinate.dims else None)
     return found
 
@@ -106,13 +107,13 @@ def even_track(values: np.ndarray, dim: Hashable, what: str, tolerance: float = 
     return Track(float(values[0]), float(step), dim)
 
 
-def _kept(found: dict[int, Track], wcs: WCS) -> list[int]:
+def _axes_with_wcs(found: dict[int, Track], wcs: WCS) -> list[int]:
     """Pixel axes that keep their WCS: those whose world axes need no pixel axis that is gone."""
     matrix = np.array(wcs.axis_correlation_matrix, dtype=bool)
     gone = [k for k in range(matrix.shape[1]) if k not in found]
     usable = ~matrix[:, gone].any(axis=1)
     kept = [k for k in sorted(found) if matrix[usable, k].any()]
-    needed = [k for k in kept if found[k].dim is not None]  # of a single position only what other axes need
+    needed = [k for k in kept if found[k].dim is not None]  # of single positions, keep only what other axes need
     rows = usable & matrix[:, needed].any(axis=1)
     return [k for k in kept if found[k].dim is not None or matrix[rows, k].any()]
 
@@ -139,7 +140,7 @@ def _moved_wcs(wcs: WCS, tracks: dict[int, Track]) -> WCS:
     ctype, crval = list(core.ctype), core.crval.copy()
     for k, track in tracks.items():
         crpix[k] = track.moved(crpix[k])
-        if not np.delete(old[k], k).any() and not np.delete(old[:, k], k).any():  # no other axis turns with it
+        if not np.delete(old[k], k).any() and not np.delete(old[:, k], k).any():  # not rotated with another axis
             cdelt[k] *= track.step
         else:
             matrix[:, k] *= track.step

@@ -40,15 +40,17 @@ class Reading:
 
     def variable(self, dims: tuple[Hashable, ...], data: Any, attrs: Mapping[str, Any]) -> xr.Variable:
         """A variable of numbers in memory, or of a `BackendArray` that reads them."""
-        variable = xr.Variable(dims, self.lazy(data) if isinstance(data, BackendArray) else data, dict(attrs))
+        variable = xr.Variable(dims, self.lazy(data), dict(attrs))
         if self.chunks is None:
             return variable
         own = {d: n for d, n in self.chunks.items() if d in dims} if isinstance(self.chunks, Mapping) else self.chunks
         return variable.chunk(own)
 
-    def lazy(self, array: BackendArray) -> Any:
-        """An array that is read when it is used; dask reads each chunk once, and must not get a copy of others."""
-        return kept(array) if self.chunks is None else LazyArray(array)
+    def lazy(self, data: Any) -> Any:
+        """Numbers, of a `BackendArray` when they are used; dask reads each chunk once, and must not get copies."""
+        if not isinstance(data, BackendArray):
+            return data
+        return kept(data) if self.chunks is None else LazyArray(data)
 
     def require_chunks_of(self, dims: tuple[Hashable, ...]) -> None:
         """Raise unless ``chunks`` are such, of these dims."""
@@ -73,11 +75,11 @@ def array_or_dataset(ds: xr.Dataset) -> xr.DataArray | xr.Dataset:
     return array
 
 
-def observation(header: fits.Header, primary: fits.Header | None = None) -> dict[str, Any]:
-    """The few keywords that tell what was observed, of the image's header or else of the primary one."""
+def observation(*headers: fits.Header) -> dict[str, Any]:
+    """The few keywords that tell what was observed, each of the first header that has it."""
     attrs: dict[str, Any] = {}
     for key, name in OBSERVATION.items():
-        value = header.get(key) or (primary or {}).get(key)
+        value = next((header[key] for header in headers if header.get(key)), None)
         if isinstance(value, str | int | float) and str(value).strip():
             attrs[name] = value.strip() if isinstance(value, str) else value
     return attrs

@@ -15,23 +15,22 @@ import numpy as np
 import xarray as xr
 from astropy.io import fits
 
-from xr_modelfit.fits_io.attr_text import attrs_of, is_known_type
-from xr_modelfit.fits_io.file_arrays import FileArray, memory_array
+from xr_modelfit.fits_io.file_arrays import image_numbers
 from xr_modelfit.fits_io.hdus import Role, image_of
 from xr_modelfit.fits_io.headers import card_text
 from xr_modelfit.fits_io.reading import Reading
-from xr_modelfit.fits_io.result_tables import EPOCH, FORMAT, TABLE, TEXT
-from xr_modelfit.fits_io.table_columns import Column, ColumnArray, columns_of, memory_column
+from xr_modelfit.fits_io.result_tables import EPOCH, FORMAT, TABLE, TEXT, attrs_of, is_known_type
+from xr_modelfit.fits_io.table_columns import Column, column_numbers, columns_of
 from xr_modelfit.messages import outside_level, sentence
 
 __all__ = ["stored_result"]
 
-_LONGEST = 64 * 2**20  # characters: a record may have half of them, and the header of the data another part
+_LONGEST = 64 * 2**20  # characters, more than any record and header need
 _FAULTS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
 
 
 def stored_result(hdus: fits.HDUList, reading: Reading) -> xr.Dataset | None:
-    """The result in a file; None where there is none, or it cannot be put together."""
+    """The result in a file; None if there is none, or if it cannot be put together."""
     tables = [i for i, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU) and hdu.name == TABLE]
     found = [i for i in tables if TEXT in hdus[i].columns.names]
     if not found:
@@ -79,52 +78,48 @@ class _Stored:
             raise ValueError("its variables have no names.")
         return xr.Dataset(variables, coords, attrs_of(self.content["attrs"]))
 
-    def _shape(self, told: Mapping[str, Any]) -> tuple[int, ...]:
-        if len(set(told["dims"])) != len(told["dims"]):
-            raise ValueError(f"{told['name']!r} has a dim twice.")
-        return tuple(self.sizes[dim] for dim in told["dims"])
+    def _shape(self, entry: Mapping[str, Any]) -> tuple[int, ...]:
+        if len(set(entry["dims"])) != len(entry["dims"]):
+            raise ValueError(f"{entry['name']!r} has a dim twice.")
+        return tuple(self.sizes[dim] for dim in entry["dims"])
 
-    def _variable(self, told: Mapping[str, Any]) -> xr.Variable:
+    def _variable(self, entry: Mapping[str, Any]) -> xr.Variable:
         """A variable, from its image, or from a column where the image has other numbers."""
-        dtype, attrs, shape = _dtype(told["dtype"]), attrs_of(told["attrs"]), self._shape(told)
-        if "column" in told:
-            return xr.Variable(told["dims"], self._column(told["column"], shape, dtype), attrs)
-        index, axes = told["hdu"], told["axes"]
+        dtype, attrs, shape = _dtype(entry["dtype"]), attrs_of(entry["attrs"]), self._shape(entry)
+        if "column" in entry:
+            return xr.Variable(entry["dims"], self._column(entry["column"], shape, dtype), attrs)
+        index, axes = entry["hdu"], entry["axes"]
         if not 0 < index < len(self.hdus):
-            raise ValueError(f"the image of {told['name']!r} is not there.")
-        if sorted(dim for dim in axes if dim is not None) != sorted(told["dims"]):
-            raise ValueError(f"the axes of {told['name']!r} are not its dims.")
+            raise ValueError(f"the image of {entry['name']!r} is not there.")
+        if sorted(dim for dim in axes if dim is not None) != sorted(entry["dims"]):
+            raise ValueError(f"the axes of {entry['name']!r} are not its dims.")
         image = replace(image_of(index, self.hdus[index]), role=Role.DATA)
         name, expected = card_text(image.header, "EXTNAME"), tuple(1 if d is None else self.sizes[d] for d in axes)
-        if name != told["extname"] or image.shape != expected:
+        if name != entry["extname"] or image.shape != expected:
             raise ValueError(
-                f"HDU {index} is {name!r} of shape {image.shape}, but {told['name']!r} was written as "
-                f"{told['extname']!r} of shape {expected}: the file was changed."
+                f"HDU {index} is {name!r} of shape {image.shape}, but {entry['name']!r} was written as "
+                f"{entry['extname']!r} of shape {expected}: the file was changed."
             )
-        path = self.reading.path
-        if path is None:
-            data = np.asarray(memory_array(image), dtype=dtype)
-        else:
-            data = self.reading.lazy(FileArray(path, image, dtype))
+        data = self.reading.lazy(image_numbers(self.reading.path, image, dtype))
         in_file = [f"axis {k}" if dim is None else dim for k, dim in enumerate(axes)]
         single = {dim: 0 for dim, axis in zip(in_file, axes, strict=True) if axis is None}
-        return xr.Variable(in_file, data, attrs).isel(single).transpose(*told["dims"])
+        return xr.Variable(in_file, data, attrs).isel(single).transpose(*entry["dims"])
 
-    def _coordinate(self, told: Mapping[str, Any]) -> xr.Variable:
-        shape, kind = self._shape(told), told["dtype"]
+    def _coordinate(self, entry: Mapping[str, Any]) -> xr.Variable:
+        shape, kind = self._shape(entry), entry["dtype"]
         if kind == "text":
-            if not all(isinstance(one, str) for one in told["text"]):
-                raise ValueError(f"the coordinate {told['name']!r} is no text.")
-            data = np.array(told["text"], dtype=str if told["wide"] else object).reshape(shape)
+            if not all(isinstance(one, str) for one in entry["text"]):
+                raise ValueError(f"the coordinate {entry['name']!r} is no text.")
+            data = np.array(entry["text"], dtype=str if entry["wide"] else object).reshape(shape)
         elif kind == "cftime":
             import cftime
 
-            numbers = np.asarray(self._column(told["column"], shape, np.dtype("i8")))
-            dates = cftime.num2date(numbers, EPOCH, str(told["calendar"]), only_use_cftime_datetimes=True)
+            numbers = np.asarray(self._column(entry["column"], shape, np.dtype("i8")))
+            dates = cftime.num2date(numbers, EPOCH, str(entry["calendar"]), only_use_cftime_datetimes=True)
             data = np.asarray(dates, dtype=object).reshape(shape)
         else:
-            data = self._column(told["column"], shape, _dtype(kind))
-        return xr.Variable(told["dims"], data, attrs_of(told["attrs"]))
+            data = self._column(entry["column"], shape, _dtype(kind))
+        return xr.Variable(entry["dims"], data, attrs_of(entry["attrs"]))
 
     def _column(self, number: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
         """The numbers of a column, in another shape."""
@@ -136,10 +131,7 @@ class _Stored:
         return self._values(replace(column, shape=shape), dtype)
 
     def _values(self, column: Column, dtype: np.dtype[Any]) -> Any:
-        path = self.reading.path
-        if path is None:
-            return np.asarray(memory_column(self.table, column)).astype(dtype)
-        return self.reading.lazy(ColumnArray(path, self.index, self.table, column, dtype=dtype))
+        return self.reading.lazy(column_numbers(self.reading.path, self.index, self.table, column, dtype=dtype))
 
 
 def _dtype(name: Any) -> np.dtype[Any]:

@@ -1,4 +1,4 @@
-"""The columns of a binary table: what its header tells of them, and their values, read when they are asked for."""
+"""The columns of a binary table: what the header says about them, and their values, read lazily."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from xr_modelfit.fits_io.file_arrays import Scale, StoredArray, is_plain, transf
 from xr_modelfit.fits_io.hdus import Role
 from xr_modelfit.fits_io.headers import card_text
 
-__all__ = ["Column", "ColumnArray", "columns_of", "memory_column"]
+__all__ = ["Column", "column_numbers", "columns_of"]
 
 _FORMAT = re.compile(r"(\d*)([LBIJKEDA])(?![A-Z])")
 
@@ -24,7 +24,7 @@ class Column:
     unit: str
     utype: str
     ucd: str
-    kind: str  # letter of its format; empty where it is not read: bits, complex numbers, rows of various lengths
+    kind: str  # letter of its format; empty if unsupported: bits, complex numbers, rows of variable length
     shape: tuple[int, ...]  # of one row
     offset: int  # in bytes, in a row
     scale: Scale
@@ -40,7 +40,7 @@ class Column:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the values, as they are read."""
+        """The type of the values."""
         if self.kind == "L":
             return np.dtype(bool)
         return np.dtype(f"U{self.scale.stored.itemsize}") if self.kind == "A" else self.scale.dtype
@@ -79,11 +79,8 @@ def columns_of(hdu: Any) -> list[Column]:
     return found
 
 
-class ColumnArray(StoredArray):
-    """A column of a table in a file. Of a plain file only the rows that are asked for are read, else all of it.
-
-    ``ignored`` are flags that do not count; ``dtype`` is that of the column where none is given.
-    """
+class _ColumnArray(StoredArray):
+    """A column of a table in a file. Only the requested rows of an uncompressed file are read."""
 
     def __init__(
         self,
@@ -91,9 +88,9 @@ class ColumnArray(StoredArray):
         index: int,
         hdu: Any,
         column: Column,
-        role: Role = Role.DATA,
-        ignored: int = 0,
-        dtype: np.dtype[Any] | None = None,
+        role: Role,
+        ignored: int,
+        dtype: np.dtype[Any] | None,
     ) -> None:
         self.start = int(hdu.fileinfo()["datLoc"]) if is_plain(path) else None
         self.rows, width = int(hdu.header["NAXIS2"]), int(hdu.header["NAXIS1"])
@@ -120,8 +117,21 @@ class ColumnArray(StoredArray):
         return self.column.scale.apply(raw)
 
 
-def memory_column(hdu: Any, column: Column, role: Role = Role.DATA, ignored: int = 0) -> Any:
-    """The values of a column that astropy has opened or that is in memory."""
+def column_numbers(
+    path: str | None,
+    index: int,
+    hdu: Any,
+    column: Column,
+    role: Role = Role.DATA,
+    ignored: int = 0,
+    dtype: np.dtype[Any] | None = None,
+) -> Any:
+    """The values of a column: lazily from a file, or without a path from what astropy has opened.
+
+    ``ignored`` are flags that do not count; ``dtype`` is that of the column where none is given.
+    """
+    if path is not None:
+        return _ColumnArray(path, index, hdu, column, role, ignored, dtype)
     values, scale = np.asarray(hdu.data[column.name]), column.scale
     if values.dtype.kind == "S":
         values = np.char.decode(values, "ascii", "replace")
@@ -130,4 +140,5 @@ def memory_column(hdu: Any, column: Column, role: Role = Role.DATA, ignored: int
     elif values.dtype.kind in "iu" and scale.blank is not None and scale.scale == 1 and scale.zero == 0:
         values = np.where(values == scale.blank, np.nan, values)
     values = values.reshape(column.shape if len(values) == 1 else (len(values), *column.shape))
-    return transformed(values, role, ignored)
+    values = transformed(values, role, ignored)
+    return values if dtype is None else np.asarray(values, dtype=dtype)

@@ -18,7 +18,7 @@ from xr_modelfit.messages import a
 
 __all__ = ["to_hdulist"]
 
-_MANY_LABELS = 100  # more than these are not listed in a header
+_MANY_LABELS = 100  # longer lists of labels are not written into a header
 _IMAGE_TYPES = {"bool": "u1", "int8": "i2", "float16": "f4", np.dtype(np.longdouble).name: "f8"}  # those FITS lacks
 
 
@@ -77,7 +77,7 @@ def to_hdulist(obj: xr.Dataset | xr.DataArray) -> fits.HDUList:
     stored = next((found for array in obj.data_vars.values() if (found := stored_wcs(array)) is not None), None)
     coordinate, columns = tabular(obj) or (None, [])
     images = obj.drop_vars(columns).data_vars
-    plans = {name: _Plan.of(array, name, stored) for name, array in images.items()}  # refuses before it reads
+    plans = {name: _Plan.of(array, name, stored) for name, array in images.items()}  # raises before it computes
     computed = obj.compute()
     primary = fits.PrimaryHDU()
     for key, attr in OBSERVATION.items():

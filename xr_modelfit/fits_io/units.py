@@ -19,7 +19,7 @@ __all__ = ["FitsUnit", "error_units", "fits_unit", "logarithm_of", "read_unit", 
 
 
 class FitsUnit(NamedTuple):
-    """A unit as a header says it, and what numbers are multiplied by to be in it."""
+    """A unit as written in a header, and the factor that converts numbers to it."""
 
     text: str
     factor: float = 1.0
@@ -55,14 +55,14 @@ def unit_attrs(units: str) -> dict[str, Any]:
 
 
 def read_unit(text: str) -> UnitBase | None:
-    """What a header's unit means; None where it is not known."""
+    """The unit that a header's text means; None if unknown."""
     try:
         return parse_unit(text)
     except UnknownUnitError:
         return None
 
 
-# What tables and headers have that no convention knows; tried in order, one on top of the other.
+# Spellings in tables and headers that no convention knows; the repairs are applied one after the other.
 _REPAIRS = (
     (re.compile(r"[{}\[\]]|\\mathrm|\\rm\b|\$"), ""),  # of LaTeX
     (re.compile(r"(?<=\))\s*(?=[A-Za-z])"), "."),  # 10**(-17)erg
@@ -110,7 +110,7 @@ def spelled(text: str, *, wavelength: bool = False) -> str:
 
 
 def logarithm_of(text: str) -> str | None:
-    """The unit inside of ``log10(Angstrom)``; None where a unit is no logarithm."""
+    """The unit inside ``log10(Angstrom)``; None if a unit is not logarithmic."""
     found = _LOGARITHM.fullmatch(text.strip())
     return None if found is None else found[1]
 
@@ -153,7 +153,7 @@ def _in_words(unit: UnitBase) -> FitsUnit | None:
 
 
 def _read_by_fits(text: str) -> UnitBase | None:
-    if text.count("/") > 1:  # discouraged, and not read alike by all
+    if text.count("/") > 1:  # discouraged, and readers differ
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("error", u.UnitsWarning)

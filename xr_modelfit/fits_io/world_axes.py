@@ -90,7 +90,7 @@ _BY_UNIT = [
 
 @dataclass(frozen=True)
 class WorldAxis:
-    """One world axis: its name where something tells it, its unit where it has one, attrs."""
+    """One world axis: its name and unit, if known, and attrs."""
 
     name: str | None
     unit: u.UnitBase | None
@@ -140,7 +140,7 @@ def _unit(wcs: BaseLowLevelWCS, i: int) -> u.UnitBase | None:
 
 
 def _time_reference(wcs: WCS) -> dict[str, str]:
-    """When the numbers of a time axis count from, and on which scale."""
+    """The epoch and the time scale of a time axis."""
     own = next((str(c) for c in wcs.wcs.ctype if str(c).split("(")[0].strip() in _TIME_SCALES), "")
     attrs = {"time_scale": own or str(wcs.wcs.timesys) or "UTC"}
     if wcs.wcs.dateref:
@@ -180,12 +180,12 @@ def pixel_names(wcs: BaseLowLevelWCS | None, n: int, depends: np.ndarray) -> lis
 
 
 def identifier(text: str) -> str | None:
-    """Text as a lower-case name that Python takes; None where nothing is left of it."""
+    """Text as a lower-case Python identifier; None if nothing is left of it."""
     name = re.sub(r"\W+", "_", text.strip().lower(), flags=re.ASCII).strip("_")
     return None if not name else name if name.isidentifier() else f"axis_{name}"
 
 
 def unique(name: str, taken: Collection[str]) -> str:
-    """``name``, or where it is taken ``name_2``, ``name_3``, ..."""
+    """``name``, or if that is taken ``name_2``, ``name_3``, ..."""
     numbered = (f"{name}_{number}" for number in count(2))
     return next(one for one in chain([name], numbered) if one not in taken)

@@ -1,6 +1,6 @@
 """Tables that hold spectra: which columns are the coordinate, the data, errors and flags.
 
-That is told by the user, or else by ``TUTYP``, ``TUCD`` or by name; nothing is read but headers. The columns of a
+The user says it, or else ``TUTYP``, ``TUCD`` or the names do; nothing is read but headers. The columns of a
 spectrum have one shape: a value for each row, or a vector in each row.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from astropy.io import fits
 
-from xr_modelfit.fits_io.column_words import COORDINATES, FLUXES, LOGARITHMS, ROLE_WORDS, by_utype
+from xr_modelfit.fits_io.column_names import COORDINATES, FLUXES, LOGARITHMS, ROLE_WORDS, by_utype
 from xr_modelfit.fits_io.hdus import Role, index_of, is_image, keys_of, shown_hdu, table_of
 from xr_modelfit.fits_io.headers import card_text
 from xr_modelfit.fits_io.table_columns import Column, columns_of
@@ -36,11 +36,11 @@ class SpectrumTable:
 
     index: int  # number of the HDU in its file
     hdu: Any
-    coordinate: Column | None  # None: pixel numbers, as the user wants
+    coordinate: Column | None  # None: pixel numbers, at the user's request
     quantity: str  # what the coordinate is called
-    logarithmic: bool  # it holds decimal logarithms
+    logarithmic: bool  # the coordinate holds decimal logarithms
     data: tuple[Column, ...]  # the main one first
-    companions: Sequence[tuple[Column, Role, Column]]  # a column, and what it is to which data column
+    companions: Sequence[tuple[Column, Role, Column]]  # a column, its role, and the data column that it belongs to
     others: tuple[Column, ...]  # one value for each row of vectors, and text
     flags: tuple[Column, ...]  # data that are a second kind of flags
 
@@ -61,10 +61,10 @@ def selected_table(source: Any, asked: Any, names: Any) -> SpectrumTable | None:
     Raises
     ------
     ValueError, TypeError
-        A table is asked for whose columns cannot be told, or there is more than one.
+        A table is asked for whose columns are not understood, or there is more than one.
     """
     if _is_table(source):
-        return _understood(0, source, names)
+        return _classified(0, source, names)
     if not isinstance(source, fits.HDUList):
         return None
     tables = {i: hdu for i, hdu in enumerate(source) if _is_table(hdu)}
@@ -75,15 +75,15 @@ def selected_table(source: Any, asked: Any, names: Any) -> SpectrumTable | None:
             raise ValueError(
                 f"hdu is {asked!r}; name one table, and nothing beside it. The file has {table_of(source)}."
             )
-        return _understood(picked[0], tables[picked[0]], names) if picked else None
+        return _classified(picked[0], tables[picked[0]], names) if picked else None
     if not tables or any(is_image(hdu) for hdu in source):
         return None
     if len(tables) == 1:
-        return _understood(*next(iter(tables.items())), names)
+        return _classified(*next(iter(tables.items())), names)
     found, faults = [], []
     for i, hdu in tables.items():
         try:
-            found.append(_understood(i, hdu, names))
+            found.append(_classified(i, hdu, names))
         except ValueError as error:
             faults.append(str(error))
     if len(found) > 1:
@@ -98,19 +98,19 @@ def _is_table(hdu: Any) -> bool:
     return isinstance(hdu, fits.BinTableHDU) and not isinstance(hdu, fits.CompImageHDU)
 
 
-def _understood(index: int, hdu: Any, names: Any) -> SpectrumTable:
+def _classified(index: int, hdu: Any, names: Any) -> SpectrumTable:
     """What the columns of a table are."""
     columns = columns_of(hdu)
-    told = _told(names, columns)
+    named = _named_columns(names, columns)
     fault = partial(_fault, shown_hdu(index, card_text(hdu.header, "EXTNAME")), columns)
     if not hdu.header["NAXIS2"]:
         raise fault("it has no rows")
-    coordinate, quantity, logarithmic = _coordinate(columns, told, fault)
-    samples = _samples(columns, coordinate, told, fault)
+    coordinate, quantity, logarithmic = _coordinate(columns, named, fault)
+    samples = _samples(columns, coordinate, named, fault)
     roles = {c.name: _role(c, samples) for c in samples}
     for key, role in [*_KEY_ROLES.items(), ("data", Role.DATA)]:
-        roles |= {c.name: role for c in told.get(key, ())}
-    given = told.get("data", ())
+        roles |= {c.name: role for c in named.get(key, ())}
+    given = named.get("data", ())
     plain = [c for c in samples if c.is_number and roles[c.name] is Role.DATA and c not in given]
     main = given or _main(plain, fault)
     data = (*main, *(c for c in plain if c not in main))
@@ -131,28 +131,28 @@ def _understood(index: int, hdu: Any, names: Any) -> SpectrumTable:
 
 
 def _fault(shown: str, columns: Sequence[Column], what: str, example: str = "") -> ValueError:
-    """The error of a table whose columns cannot be told."""
+    """The error of a table whose columns are not understood."""
     found = ", ".join(c.shown for c in columns[:40]) + (", ..." if len(columns) > 40 else "")
     help_ = f" Name them: columns={example}, with any of {listed(_KEYS)}." if example else ""
     return ValueError(f"{shown} cannot be read as a spectrum: {what}. Its columns are {found}.{help_}")
 
 
-def _told(names: Any, columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
-    """Columns by what the user says that they are. The coordinate may be None."""
+def _named_columns(names: Any, columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
+    """The columns that the user names, by key; the coordinate may be None."""
     if names is None:
         return {}
     if not isinstance(names, Mapping):
         raise TypeError(f"columns is {a(names)}; pass {{what: name of a column}}, as {{'data': 'S', 'sigma': 'DS'}}.")
-    told: dict[str, tuple[Column, ...]] = {}
+    named: dict[str, tuple[Column, ...]] = {}
     for key, value in names.items():
         if key not in _KEYS:
             raise ValueError(f"columns has the key {key!r}; keys are {listed(_KEYS)}.{suggestion(key, _KEYS)}")
         wanted = [] if value is None and key == "coordinate" else [value] if isinstance(value, str) else list(value)
-        told[key] = tuple(_named(name, columns, key) for name in wanted)
-    return told
+        named[key] = tuple(_column_named(name, columns, key) for name in wanted)
+    return named
 
 
-def _named(name: Any, columns: Sequence[Column], key: str) -> Column:
+def _column_named(name: Any, columns: Sequence[Column], key: str) -> Column:
     found = [c for c in columns if c.name.upper() == str(name).strip().upper()]
     if not found:
         known = [c.name for c in columns]
@@ -165,19 +165,19 @@ def _named(name: Any, columns: Sequence[Column], key: str) -> Column:
 
 
 def _coordinate(
-    columns: Sequence[Column], told: Mapping[str, tuple[Column, ...]], fault: _MakeFault
+    columns: Sequence[Column], named: Mapping[str, tuple[Column, ...]], fault: _MakeFault
 ) -> tuple[Column | None, str, bool]:
     """The coordinate, what it is called, and whether it holds logarithms."""
     for key in ("coordinate", "log10_coordinate"):
-        if key in told:
-            chosen = told[key][0] if told[key] else None
+        if key in named:
+            chosen = named[key][0] if named[key] else None
             quantity, logarithmic = _quantity(chosen) if chosen is not None else ("", False)
             return chosen, quantity, logarithmic or key.startswith("log10")
     known = [(c, *found) for c in columns if c.is_number and len(c.shape) < 2 and (found := _quantity(c))[0]]
     shared = [one for one in known if sum(c.shape == one[0].shape and c.is_number for c in columns) > 1]
     vectors = [one for one in shared if one[0].shape] or shared
     by_type = [one for one in vectors if by_utype(one[0].utype) == "coordinate"] or vectors
-    plain = [one for one in by_type if not one[2]] or by_type  # rather the wavelength than its logarithm
+    plain = [one for one in by_type if not one[2]] or by_type  # prefer the wavelength to its logarithm
     if len(plain) == 1:
         return plain[0]
     example = "{'coordinate': ..., 'data': ...}"
@@ -208,10 +208,10 @@ _UCDS = {
 
 
 def _samples(
-    columns: Sequence[Column], coordinate: Column | None, told: Mapping[str, tuple[Column, ...]], fault: _MakeFault
+    columns: Sequence[Column], coordinate: Column | None, named: Mapping[str, tuple[Column, ...]], fault: _MakeFault
 ) -> list[Column]:
     """The columns with a value for each sample."""
-    given = [c for key, some in told.items() if not key.endswith("coordinate") for c in some]
+    given = [c for key, some in named.items() if not key.endswith("coordinate") for c in some]
     if coordinate is None and not given:
         raise fault("its coordinate is None, and no data are named", "{'coordinate': None, 'data': 'FLUX'}")
     shape = coordinate.shape if coordinate is not None else given[0].shape
@@ -243,7 +243,7 @@ def _of(left: str, columns: Sequence[Column]) -> Column | None:
 
 
 def _words(key: str) -> Iterator[tuple[Role, str]]:
-    """The words of a name that tell errors or flags, each with what is left of the name."""
+    """The words of a name that mean errors or flags, each with the rest of the name."""
     for word, role in ROLE_WORDS.items():
         if key == word and len(word) > 1:
             yield role, ""
@@ -269,7 +269,7 @@ def _main(plain: Sequence[Column], fault: _MakeFault) -> tuple[Column, ...]:
 
 
 def _owner(column: Column, data: Sequence[Column]) -> Column:
-    """The data that errors or flags belong to: what is left of the name, else the main one."""
+    """The data that errors or flags belong to: by the rest of the name, else the main one."""
     for _, left in _words(column.key):
         if left and (found := _of(left, data)) is not None:
             return found
