@@ -1,4 +1,4 @@
-"""Numbers of image HDUs, read where and when they are asked for."""
+"""Numbers of image HDUs, read lazily."""
 
 import os
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from xarray.core import indexing
 
 from xr_modelfit.fits_io.hdus import Image, Role
 
-__all__ = ["FileArray", "Scale", "is_plain", "memory_array", "transformed", "transformed_dtype"]
+__all__ = ["Scale", "StoredArray", "image_numbers", "is_plain", "transformed", "transformed_dtype"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Scale:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the physical numbers, as astropy has it."""
+        """The type of the physical numbers, as in astropy."""
         if self.trivial:
             return self.stored
         if self.whole is not None:
@@ -60,7 +60,7 @@ class Scale:
     def apply(self, raw: np.ndarray) -> np.ndarray:
         if self.trivial:
             return raw
-        if self.whole is not None:  # adding the offset is turning the highest bit over
+        if self.whole is not None:  # adding the offset flips the highest bit
             top = self.whole.type if self.whole.kind == "u" else np.uint8
             bits = raw.astype(raw.dtype.newbyteorder("=")).view(top) ^ top(2 ** (8 * raw.itemsize - 1))
             return np.asarray(bits).view(self.whole)
@@ -83,7 +83,7 @@ def transformed(values: Any, role: Role, ignored: int = 0) -> Any:
     if role is Role.LOGARITHM:
         return 10.0 ** np.asarray(values, dtype=float)
     if role is Role.INVERSE_VARIANCE:
-        usable = values > 0  # no weight: not known
+        usable = values > 0  # no weight: the error is unknown
         values = 1 / np.where(usable, values, np.nan)
     with np.errstate(invalid="ignore"):
         return np.sqrt(values)
@@ -96,37 +96,49 @@ def transformed_dtype(dtype: np.dtype[Any], role: Role) -> np.dtype[Any]:
 
 
 def is_plain(path: str) -> bool:
-    """Whether a file is FITS as it stands, not compressed."""
+    """Whether a file is uncompressed FITS."""
     with open(path, "rb") as file:
         return file.read(6) == b"SIMPLE"
 
 
-class FileArray(BackendArray):
-    """The numbers of an image HDU of a file, opened anew for each reading, so that it travels as a path.
+class StoredArray(BackendArray):
+    """Numbers of an HDU. The file is opened for each read, so that pickling sends the path only."""
 
-    Of a plain file the numbers are mapped into memory, not copied. Of a compressed image, the tiles
-    that are asked for are read; of a compressed file, all of it. ``dtype`` is that of the file where none is given.
-    """
-
-    def __init__(self, path: str, image: Image, dtype: np.dtype[Any] | None = None) -> None:
-        info = image.hdu.fileinfo()
-        plain = is_plain(path) and not isinstance(image.hdu, fits.CompImageHDU)
+    def __init__(
+        self, path: str, index: int, role: Role, ignored: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
         status = os.stat(path)
-        self.path = path
-        self.age = (status.st_mtime_ns, status.st_size)  # tells dask one state of the file from another
-        self.index = image.index
-        self.offset = int(info["datLoc"]) if plain else None
-        self.scale = Scale.of(image.header)
-        self.role = image.role
-        self.ignored = image.ignored
-        self.shape = image.shape
-        own = transformed_dtype(self.scale.dtype, image.role)
-        self.dtype = dtype if dtype is not None else own if plain else own.newbyteorder("=")
+        self.age = (status.st_mtime_ns, status.st_size)  # dask's token changes with the file
+        self.path, self.index, self.role, self.ignored = path, index, role, ignored
+        self.shape, self.dtype = shape, dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> Any:
+        return np.asarray(transformed(self._physical(key), self.role, self.ignored), dtype=self.dtype)
+
+    def _physical(self, key: tuple[Any, ...]) -> Any:
+        raise NotImplementedError
+
+
+class _FileArray(StoredArray):
+    """The numbers of an image HDU of a file.
+
+    Of a plain file the numbers are mapped into memory, not copied. Of a compressed image, the tiles that are asked for
+    are read; of a compressed file, all of it. ``dtype`` is that of the file where none is given.
+    """
+
+    def __init__(self, path: str, image: Image, dtype: np.dtype[Any] | None = None) -> None:
+        plain = is_plain(path) and not isinstance(image.hdu, fits.CompImageHDU)
+        self.offset = int(image.hdu.fileinfo()["datLoc"]) if plain else None
+        self.scale = Scale.of(image.header)
+        if dtype is None:
+            own = transformed_dtype(self.scale.dtype, image.role)
+            dtype = own if plain else own.newbyteorder("=")
+        super().__init__(path, image.index, image.role, image.ignored, image.shape, dtype)
+
+    def _physical(self, key: tuple[Any, ...]) -> Any:
         if self.offset is not None:
             # copy-on-write: the user may assign, the file stays as it is
             raw = np.memmap(self.path, self.scale.stored, "c", self.offset, self.shape).view(np.ndarray)[key]
@@ -134,15 +146,17 @@ class FileArray(BackendArray):
             with fits.open(self.path, memmap=False, do_not_scale_image_data=True) as hdus:
                 hdu = hdus[self.index]
                 raw = hdu.section[key] if isinstance(hdu, fits.CompImageHDU) else hdu.data[key]
-        values = transformed(self.scale.apply(np.asarray(raw)), self.role, self.ignored)
-        return np.asarray(values, dtype=self.dtype)
+        return self.scale.apply(np.asarray(raw))
 
 
-def memory_array(image: Image) -> Any:
-    """The numbers of an HDU that astropy has opened or that is in memory."""
+def image_numbers(path: str | None, image: Image, dtype: np.dtype[Any] | None = None) -> Any:
+    """The numbers of an HDU: lazily from a file, or without a path from what astropy has opened."""
+    if path is not None:
+        return _FileArray(path, image, dtype)
     blank = image.header.get("BLANK")
     scaled = any(key in image.header for key in ("BSCALE", "BZERO"))
     values = image.hdu.data
     if values.dtype.kind in "iu" and blank is not None and not scaled:
         values = np.where(values == blank, np.nan, values)
-    return transformed(values, image.role, image.ignored)
+    values = transformed(values, image.role, image.ignored)
+    return values if dtype is None else np.asarray(values, dtype=dtype)

@@ -1,4 +1,4 @@
-"""FITS images as labelled arrays, read lazily, with coordinates of their WCS; the door to tables and results too."""
+"""`from_fits`: FITS images as labelled arrays, read lazily, with coordinates of their WCS; tables and results, too."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,17 +8,17 @@ from typing import Any
 
 import xarray as xr
 from astropy.io import fits
-from astropy.wcs import WCS, WCSCOMPARE_ANCILLARY
+from astropy.wcs import WCSCOMPARE_ANCILLARY
 
-from xr_modelfit.fits_io.columns import selected_table
-from xr_modelfit.fits_io.file_arrays import FileArray, Scale, memory_array
+from xr_modelfit.fits_io.file_arrays import Scale, image_numbers
 from xr_modelfit.fits_io.flags import Flags, checked_names, names_in
 from xr_modelfit.fits_io.hdus import Image, Role, image_of, named_images, selected_images, table_of
-from xr_modelfit.fits_io.headers import read_wcs, without_wcs
-from xr_modelfit.fits_io.reading import ABOUT_ERRORS, ABOUT_GOOD, Reading, observation
+from xr_modelfit.fits_io.headers import card_text, read_wcs, with_wcs
+from xr_modelfit.fits_io.reading import ABOUT_ERRORS, ABOUT_GOOD, Reading, array_or_dataset, observation
 from xr_modelfit.fits_io.spectra import spectrum
+from xr_modelfit.fits_io.spectrum_columns import selected_table
 from xr_modelfit.fits_io.stored_results import stored_result
-from xr_modelfit.fits_io.units import error_units, spelled
+from xr_modelfit.fits_io.units import error_units, spelled, unit_attrs
 from xr_modelfit.fits_io.wcs import PixelGrid, labelled
 from xr_modelfit.fits_io.world_axes import unique
 from xr_modelfit.messages import a
@@ -121,7 +121,11 @@ def _labelled(source: Any, asked: Any, wcs: Any, reading: Reading) -> xr.DataArr
     if hdus is not None and asked is None and wcs is None:
         result = stored_result(hdus, reading)
         if result is not None:
-            reading.require_plain("a fit result")
+            for option in ("ignore_bits", "columns"):
+                if getattr(reading, option) is not None:
+                    raise ValueError(
+                        f"{option} is given, but the file holds a fit result, which has none. Leave it out."
+                    )
             return result
     table = selected_table(source, asked, reading.columns)
     if table is not None:
@@ -151,21 +155,15 @@ def _image_array(
         companions = [other for other, (_, theirs, _) in named.items() if theirs is image]
         if companions and owner is None:
             attrs["ancillary_variables"] = " ".join(companions)
-        data = memory_array(image) if reading.path is None else FileArray(reading.path, image)
-        variables[name] = reading.variable(dims, data, attrs)
-    about = observation(first.header, hdus[0].header if hdus is not None else None)
-    result = xr.Dataset(variables, coords, about)
-    if len(variables) > 1:
-        return result
-    array = result[next(iter(variables))]
-    array.attrs |= about
-    return array
+        variables[name] = reading.variable(dims, image_numbers(reading.path, image), attrs)
+    about = observation(first.header, *([] if hdus is None else [hdus[0].header]))
+    return array_or_dataset(xr.Dataset(variables, coords, about))
 
 
 def _with_flags(
     named: Mapping[str, tuple[Image, Image | None]], hdus: fits.HDUList | None, reading: Reading
 ) -> dict[str, tuple[Image, Image | None, dict[str, Any]]]:
-    """The variables with their attrs; beside what is good, the flags themselves where their bits are told apart."""
+    """The variables with their attrs; also the flags themselves, if their bits have names or some are ignored."""
     found: dict[str, tuple[Image, Image | None, dict[str, Any]]] = {}
     for name, (image, owner) in named.items():
         attrs = _attrs(image, owner)
@@ -176,7 +174,7 @@ def _with_flags(
             found[name] = (image, owner, attrs)
             continue
         flags = Flags.of(reading, image.shown, image.header, hdus, Scale.of(image.header).dtype)
-        found[name] = (replace(image, ignored=flags.ignored), owner, attrs | flags.said())
+        found[name] = (replace(image, ignored=flags.ignored), owner, attrs | flags.comment())
         if flags.are_kept:
             own = unique(f"{name.removesuffix('_good')}_flags", [*named, *found])
             found[own] = (replace(image, role=Role.DATA), owner, flags.attrs())
@@ -192,22 +190,17 @@ def _coordinates(first: Image, hdus: fits.HDUList | None, wcs: Any) -> xr.Coordi
     header, sizes = first.header, tuple(reversed(first.shape))
     if wcs is not None and wcs is not False:
         grid = PixelGrid.of(wcs, first.shape)
-        bare = without_wcs(header)
-        if isinstance(grid.wcs, WCS):
-            bare.update(grid.wcs.to_header(relax=True))
-        return labelled(grid, header=bare)
-    found = None
-    if wcs is None:
-        try:
-            found = read_wcs(header, hdus)
-        except ValueError as error:
-            raise ValueError(
-                f"{first.shown}: {error} Pass wcs=False for pixel numbers, or a WCS of your own: wcs=WCS(...)."
-            ) from error
+        return labelled(grid, header=with_wcs(header, grid.wcs))
+    try:
+        found = None if wcs is False else read_wcs(header, hdus)
+    except ValueError as error:
+        raise ValueError(
+            f"{first.shown}: {error} Pass wcs=False for pixel numbers, or a WCS of your own: wcs=WCS(...)."
+        ) from error
     # a header may describe axes of one pixel that the image does not have
     beyond = 0 if found is None else max(0, found.pixel_n_dim - len(sizes))
     grid = PixelGrid(found, (0,) * (len(sizes) + beyond), (*sizes, *(None,) * beyond))
-    return labelled(grid, header=header if wcs is None else without_wcs(header))
+    return labelled(grid, header=header if wcs is None else with_wcs(header, None))
 
 
 def _require_same_grid(images: list[Image], first: Image, hdus: Any, *, compare: bool) -> None:
@@ -231,11 +224,10 @@ def _require_same_grid(images: list[Image], first: Image, hdus: Any, *, compare:
 
 
 def _attrs(image: Image, owner: Image | None) -> dict[str, Any]:
-    units = spelled(str(image.header.get("BUNIT", "")))
+    units = spelled(card_text(image.header, "BUNIT"))
     if owner is None:
-        title = str(image.header.get("BTYPE", "")).strip()
-        return ({"units": units} if units else {}) | ({"long_name": title} if title else {})
+        title = card_text(image.header, "BTYPE")
+        return unit_attrs(units) | ({"long_name": title} if title else {})
     if image.role.suffix == "_good":
         return dict(ABOUT_GOOD)
-    units = error_units(units, spelled(str(owner.header.get("BUNIT", ""))), image.role)
-    return ({"units": units} if units else {}) | ABOUT_ERRORS
+    return unit_attrs(error_units(units, spelled(card_text(owner.header, "BUNIT")), image.role)) | ABOUT_ERRORS

@@ -25,13 +25,7 @@ _TABLE = "DQ_DEF"
 
 
 def checked_names(names: Any) -> dict[str, int]:
-    """Names of flags as the user gives them.
-
-    Raises
-    ------
-    TypeError, ValueError
-        They are no mapping, or a value is no single flag.
-    """
+    """Names of flags as the user gives them."""
     if names is None:
         return {}
     if not isinstance(names, Mapping):
@@ -40,34 +34,21 @@ def checked_names(names: Any) -> dict[str, int]:
 
 
 def names_in(header: fits.Header, hdus: Sequence[Any] | None) -> dict[str, int]:
-    """Names of the flags that a header tells, or else a table of definitions in the file."""
+    """Names of flags in a header, or else in a table of definitions in the file."""
     cards = {key[len(_CARD) :]: header[key] for key in header if key.startswith(_CARD) and len(key) > len(_CARD)}
     found = {name: 2 ** int(n) for name, n in cards.items() if _is_integer(n) and 0 <= n < 64}
     if found or hdus is None:
         return found
-    tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU) and hdu.name == _TABLE]
-    for table in tables:
-        if {"NAME", "VALUE"} <= {name.upper() for name in table.columns.names}:
-            pairs = zip(table.data["NAME"], table.data["VALUE"], strict=True)
-            return {str(name).strip(): int(v) for name, v in pairs if int(v) > 0 and int(v) & (int(v) - 1) == 0}
+    for hdu in hdus:
+        known = isinstance(hdu, fits.BinTableHDU) and hdu.name == _TABLE
+        if known and {"NAME", "VALUE"} <= {name.upper() for name in hdu.columns.names}:
+            pairs = zip(hdu.data["NAME"], hdu.data["VALUE"], strict=True)
+            return {str(name).strip(): int(v) for name, v in pairs if int(v).bit_count() == 1 and v > 0}
     return {}
 
 
 def bits_of(ignored: Any, names: Mapping[str, int], shown: str) -> int:
-    """The flags to ignore, as one number.
-
-    Parameters
-    ----------
-    ignored : int, str, or a sequence of them
-        Flags, or names of flags. One number alone may be a sum of flags.
-    names : mapping of str to int
-    shown : str
-        What holds the flags, for messages.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Something is no flag, or a name is not known.
+    """The flags to ignore, numbers or names, as one number; one alone may be a sum. Messages say ``shown`` has them.
 
     Examples
     --------
@@ -99,7 +80,7 @@ def bits_of(ignored: Any, names: Mapping[str, int], shown: str) -> int:
 def _single(value: Any, what: str) -> int:
     if not _is_integer(value):
         raise TypeError(f"{what} has {a(value)}; a flag is a power of two, such as 1, 2, 4, 8.")
-    if not 0 < value < 2**64 or int(value) & (int(value) - 1):
+    if not 0 < value < 2**64 or int(value).bit_count() > 1:
         raise ValueError(
             f"{what} has {value}, which is no flag: flags are powers of two, 1, 2, 4, 8, ... That of the bit number n, "
             "counted from 0, is 2**n."
@@ -113,23 +94,12 @@ def _is_integer(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Flags:
-    """The flags of one image or column.
-
-    Parameters
-    ----------
-    names : mapping of str to int
-    ignored : int
-        Those that leave the data usable.
-    dtype : dtype
-        Of the flags as they are read.
-    are_kept : bool
-        Somebody tells the bits apart: a variable of their own is worth it.
-    """
+    """The flags of one image or column."""
 
     names: Mapping[str, int]
-    ignored: int
-    dtype: np.dtype[Any]
-    are_kept: bool
+    ignored: int  # those that leave a sample usable
+    dtype: np.dtype[Any]  # of the flags as they are read
+    are_kept: bool  # the bits have names, or some are ignored: they get a variable of their own
 
     @classmethod
     def of(cls, reading: Reading, shown: str, header: fits.Header, hdus: Any, dtype: np.dtype[Any]) -> Flags:
@@ -151,16 +121,16 @@ class Flags:
             attrs["flag_meanings"] = " ".join("_".join(name.split()) for name in known)
         return attrs
 
-    def said(self) -> dict[str, str]:
-        """An attr that tells which flags are ignored; none where all count."""
+    def comment(self) -> dict[str, str]:
+        """An attr that lists the ignored flags, if any."""
         flags = [2**n for n in range(64) if self.ignored >> n & 1]
-        called = {value: name for name, value in self.names.items()}
-        said = [f"{flag} ({called[flag]})" if flag in called else str(flag) for flag in flags]
-        return {"comment": f"flags that are ignored: {', '.join(said)}"} if said else {}
+        called = {value: f" ({name})" for name, value in self.names.items()}
+        shown = ", ".join(f"{flag}{called.get(flag, '')}" for flag in flags)
+        return {"comment": f"flags that are ignored: {shown}"} if flags else {}
 
 
 def flag_cards(attrs: Mapping[str, Any]) -> dict[str, int]:
-    """The cards that tell what flags are called, of their CF attrs."""
+    """Header cards with the names of flags, from their CF attrs."""
     masks, meanings = attrs.get("flag_masks"), str(attrs.get("flag_meanings", "")).split()
     values = [] if masks is None else [int(value) % 2**64 for value in np.atleast_1d(masks)]
     if len(values) != len(meanings) or "flag_values" in attrs:

@@ -12,10 +12,14 @@ from typing import Any
 
 from astropy.io import fits
 
+from xr_modelfit.fits_io.headers import card_text
 from xr_modelfit.fits_io.world_axes import identifier, unique
 from xr_modelfit.messages import suggestion
 
-__all__ = ["Image", "Role", "image_of", "named_images", "selected_images", "table_of"]
+__all__ = [
+    "Image", "Role", "image_of", "index_of", "is_image", "keys_of", "named_images", "selected_images", "shown_hdu",
+    "table_of",
+]  # fmt: skip
 
 
 class Role(Enum):
@@ -45,36 +49,21 @@ _NAMES = {
 _BY_NAME = {name: role for role, names in _NAMES.items() for name in names}
 _BY_CLASS = {"MSE": Role.VARIANCE, "RMSE": Role.SIGMA, "INVMSE": Role.INVERSE_VARIANCE, "MASKONE": Role.GOOD}
 _BY_UTYPE = {
-    "STD": Role.SIGMA,
-    "STDDEVUNCERTAINTY": Role.SIGMA,
-    "VAR": Role.VARIANCE,
-    "VARIANCEUNCERTAINTY": Role.VARIANCE,
-    "IVAR": Role.INVERSE_VARIANCE,
-    "INVERSEVARIANCE": Role.INVERSE_VARIANCE,
+    **dict.fromkeys(("STD", "STDDEVUNCERTAINTY"), Role.SIGMA),
+    **dict.fromkeys(("VAR", "VARIANCEUNCERTAINTY"), Role.VARIANCE),
+    **dict.fromkeys(("IVAR", "INVERSEVARIANCE"), Role.INVERSE_VARIANCE),
 }
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image HDU, as its header tells.
+    """An image HDU, as its header tells."""
 
-    Parameters
-    ----------
-    index : int
-        Its number in the file.
-    hdu : astropy HDU
-    role : Role
-    parent : str or None
-        Upper-case name of the data that it belongs to, where it says so.
-    ignored : int
-        Of flags: those that leave the data usable.
-    """
-
-    index: int
+    index: int  # its number in the file
     hdu: Any
     role: Role
-    parent: str | None
-    ignored: int = 0
+    parent: str | None  # upper-case name of the data that it belongs to, where it says so
+    ignored: int = 0  # of flags: those that leave the data usable
 
     @property
     def header(self) -> fits.Header:
@@ -87,7 +76,7 @@ class Image:
     @property
     def extname(self) -> str:
         """EXTNAME in capitals; empty where there is none that says anything."""
-        name = str(self.header.get("EXTNAME", "")).strip().upper()
+        name = card_text(self.header, "EXTNAME").upper()
         return "" if name in ("PRIMARY", "COMPRESSED_IMAGE") else name
 
     @property
@@ -96,39 +85,33 @@ class Image:
 
     @property
     def shown(self) -> str:
-        """Its name in a message."""
-        return f"HDU {self.index}" + (f" ({self.extname!r})" if self.extname else "")
+        return shown_hdu(self.index, self.extname)
+
+
+def shown_hdu(index: int, name: str) -> str:
+    """An HDU in a message."""
+    return f"HDU {index}" + (f" ({name!r})" if name else "")
 
 
 def image_of(index: int, hdu: Any) -> Image:
     """What an image HDU is."""
-    header = hdu.header
-    name = str(header.get("EXTNAME", "")).strip().upper()
-    classes = [str(header.get(f"HDUCLAS{n}", "")).strip().upper() for n in (2, 3)]
+    name, kind, detail, utype, told = (
+        card_text(hdu.header, key).upper() for key in ("EXTNAME", "HDUCLAS2", "HDUCLAS3", "UTYPE", "SCIDATA")
+    )
     parent, _, last = name.rpartition("_")
-    if classes[0] == "DATA":
-        return Image(index, hdu, Role.DATA, None)
-    if classes[0] == "ERROR":
-        role = _BY_CLASS.get(classes[1], Role.SIGMA)
-    elif classes[0] == "QUALITY":
-        role = _BY_CLASS.get(classes[1], Role.FLAGS)
-    elif name in _BY_NAME:
-        role, parent = _BY_NAME[name], ""
-    elif parent and last in _BY_NAME:
+    if kind == "ERROR":
+        role = _BY_CLASS.get(detail, Role.SIGMA)
+    elif kind == "QUALITY":
+        role = _BY_CLASS.get(detail, Role.FLAGS)
+    elif kind != "DATA" and last in _BY_NAME:
         role = _BY_NAME[last]
     else:
         return Image(index, hdu, Role.DATA, None)
-    role = _BY_UTYPE.get(str(header.get("UTYPE", "")).strip().upper(), role)
-    told = str(header.get("SCIDATA", "")).strip().upper()
-    return Image(index, hdu, role, told or (parent if last in _BY_NAME else "") or None)
+    return Image(index, hdu, _BY_UTYPE.get(utype, role), told or (parent if last in _BY_NAME else "") or None)
 
 
-def _images_of(hdus: fits.HDUList) -> list[Image]:
-    """All HDUs that hold an image, in their order."""
-    return [image_of(i, hdu) for i, hdu in enumerate(hdus) if _is_image(hdu)]
-
-
-def _is_image(hdu: Any) -> bool:
+def is_image(hdu: Any) -> bool:
+    """Whether an HDU holds an image that is not empty."""
     kinds = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
     return isinstance(hdu, kinds) and not isinstance(hdu, fits.GroupsHDU) and bool(hdu.shape) and 0 not in hdu.shape
 
@@ -137,28 +120,39 @@ def table_of(hdus: fits.HDUList) -> str:
     """The HDUs of a file for a message: number, name, kind and shape."""
     rows = []
     for i, hdu in enumerate(hdus):
-        name = str(hdu.header.get("EXTNAME", "")).strip()
-        what = f"image {tuple(hdu.shape)}" if _is_image(hdu) else type(hdu).__name__
+        name = card_text(hdu.header, "EXTNAME")
+        what = f"image {tuple(hdu.shape)}" if is_image(hdu) else type(hdu).__name__
         rows.append(f"{i}{f' {name!r}' if name else ''}: {what}")
     return "; ".join(rows)
 
 
-def _no_image(hdus: fits.HDUList) -> ValueError:
-    return ValueError(
-        f"There is no image in the file, only {table_of(hdus)}. Pass a file with an image, or with a table of spectra; "
-        "other tables are read by astropy.table.Table.read."
-    )
+def keys_of(asked: Any) -> list[Any]:
+    """The HDUs that ``hdu`` names: numbers, EXTNAMEs, or pairs of EXTNAME and EXTVER."""
+    one = isinstance(asked, Integral | str) or (isinstance(asked, tuple) and [type(v) for v in asked] == [str, int])
+    return [asked] if one else list(asked)
+
+
+def index_of(hdus: fits.HDUList, key: Any) -> int | None:
+    """The number of an HDU; None where there is no such one."""
+    try:
+        index = hdus.index_of(key)
+        hdus[index]
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+    return int(index) % len(hdus)
 
 
 def selected_images(hdus: fits.HDUList, asked: Any) -> list[Image]:
     """The images to read. Errors and flags without their data are data themselves."""
     if asked is None:
-        images = _images_of(hdus)
+        images = [image_of(i, hdu) for i, hdu in enumerate(hdus) if is_image(hdu)]
         if not images:
-            raise _no_image(hdus)
+            raise ValueError(
+                f"There is no image in the file, only {table_of(hdus)}. Pass a file with an image, or with a table of "
+                "spectra; other tables are read by astropy.table.Table.read."
+            )
     else:
-        one = isinstance(asked, Integral | str) or (isinstance(asked, tuple) and [type(v) for v in asked] == [str, int])
-        images = [_image(hdus, key) for key in ([asked] if one else asked)]
+        images = [_image(hdus, key) for key in keys_of(asked)]
         if not images or len({image.index for image in images}) < len(images):
             raise ValueError(f"hdu is {asked!r}; name at least one HDU, and each once. The file has {table_of(hdus)}.")
     if any(image.role is Role.DATA for image in images):
@@ -167,19 +161,16 @@ def selected_images(hdus: fits.HDUList, asked: Any) -> list[Image]:
 
 
 def _image(hdus: fits.HDUList, key: Any) -> Image:
-    try:
-        index = hdus.index_of(key)
-        hdu = hdus[index]
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    index = index_of(hdus, key)
+    if index is None:
         known = [str(one.header["EXTNAME"]) for one in hdus if "EXTNAME" in one.header]
         raise KeyError(
             f"hdu is {key!r}, and there is no such HDU.{suggestion(str(key).upper(), known)} The file has "
             f"{table_of(hdus)}."
-        ) from error
-    found = [image for image in _images_of(hdus) if image.hdu is hdu]
-    if not found:
+        )
+    if not is_image(hdus[index]):
         raise ValueError(f"hdu is {key!r}, which is no image. The file has {table_of(hdus)}.")
-    return found[0]
+    return image_of(index, hdus[index])
 
 
 def named_images(images: list[Image]) -> dict[str, tuple[Image, Image | None]]:
@@ -187,7 +178,7 @@ def named_images(images: list[Image]) -> dict[str, tuple[Image, Image | None]]:
     data: dict[str, Image] = {}
     for image in images:
         if image.role is Role.DATA:
-            name = identifier(image.extname) or identifier(str(image.header.get("BTYPE", ""))) or "data"
+            name = identifier(image.extname) or identifier(card_text(image.header, "BTYPE")) or "data"
             data[unique(name if name not in data else f"{name}_{image.extver}", data)] = image
     named: dict[str, tuple[Image, Image | None]] = {}
     for image in images:
@@ -199,8 +190,8 @@ def named_images(images: list[Image]) -> dict[str, tuple[Image, Image | None]]:
         if name not in named and name not in data:
             named[name] = (image, data[owner])
         else:  # a second kind of error is kept as it is
-            taken = [*data, *named]
-            named[unique(identifier(image.extname) or name, taken)] = (replace(image, role=Role.DATA), None)
+            other = unique(identifier(image.extname) or name, [*data, *named])
+            named[other] = (replace(image, role=Role.DATA), None)
     return named
 
 

@@ -1,4 +1,4 @@
-"""The WCS of a FITS header, and the header that a labelled array keeps.
+"""Text in FITS headers, their WCS, and the header that a labelled array keeps.
 
 It is kept as text in the attrs of a scalar coordinate, because a scalar coordinate stays on fit
 results, through selections, netCDF and zarr.
@@ -6,6 +6,7 @@ results, through selections, netCDF and zarr.
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import xarray as xr
 from astropy.io import fits
@@ -14,7 +15,7 @@ from astropy.wcs import WCS, InvalidTransformError
 from xr_modelfit.fits_io.log_axes import log_linear
 from xr_modelfit.messages import sentence
 
-__all__ = ["FRAME", "HEADER", "LOOKUP", "StoredWCS", "read_wcs", "stored_wcs", "units_of", "without_wcs"]
+__all__ = ["FRAME", "HEADER", "LOOKUP", "StoredWCS", "card_text", "read_wcs", "stored_wcs", "units_of", "with_wcs"]
 
 FRAME = "wcs"  # the scalar coordinate
 HEADER = "fits_header"
@@ -25,6 +26,11 @@ _WCS_KEY = re.compile(
 )
 _AXIS_KEY = re.compile(r"(CTYPE|CRVAL|CRPIX|CDELT|CUNIT)\d+|(CD|PC)\d+_\d+")
 _TABLE_KEY = re.compile(r"(CPDIS|CQDIS|CPERR|CQERR|D2IMDIS|D2IMERR|D2IMARR)\d*|(DP|DQ)\d+.*|AXISCORR")
+
+
+def card_text(header: fits.Header, key: str) -> str:
+    """The value of a keyword as text; empty where there is none."""
+    return str(header.get(key, "")).strip()
 
 
 def read_wcs(header: fits.Header, hdus: fits.HDUList | None = None) -> WCS | None:
@@ -63,33 +69,26 @@ def read_wcs(header: fits.Header, hdus: fits.HDUList | None = None) -> WCS | Non
 def units_of(wcs: WCS) -> list[str]:
     """Units of the world axes as the header has them; ``wcs.wcs.cunit`` warns of those that FITS does not know."""
     header = fits.Header.fromstring(wcs.wcs.to_header())
-    return [str(header.get(f"CUNIT{i + 1}{wcs.wcs.alt.strip()}", "")).strip() for i in range(wcs.naxis)]
+    return [card_text(header, f"CUNIT{i + 1}{wcs.wcs.alt.strip()}") for i in range(wcs.naxis)]
 
 
-def without_wcs(header: fits.Header) -> fits.Header:
-    """A copy of a header without the keywords of its WCS."""
-    bare = header.copy()
-    for key in {key for key in bare if _WCS_KEY.fullmatch(key)}:
-        bare.remove(key, remove_all=True)
-    return bare
+def with_wcs(header: fits.Header, wcs: Any) -> fits.Header:
+    """A copy of a header with the keywords of ``wcs`` in place of its own; with none, unless that is a FITS WCS."""
+    changed = header.copy()
+    for key in {key for key in changed if _WCS_KEY.fullmatch(key)}:
+        changed.remove(key, remove_all=True)
+    if isinstance(wcs, WCS):
+        changed.update(wcs.to_header(relax=True))
+    return changed
 
 
 @dataclass(frozen=True)
 class StoredWCS:
-    """The WCS that a labelled array keeps, as far as its header tells.
-
-    Parameters
-    ----------
-    wcs : astropy.wcs.WCS
-    tabular : tuple of int
-        World axes that a lookup table defines, which is not in the header; linear in ``wcs``.
-    lookup : bool
-        There are distortions by tables, which are not in the header and not in ``wcs``.
-    """
+    """The WCS that a labelled array keeps, without the tables that the header does not hold."""
 
     wcs: WCS
-    tabular: tuple[int, ...] = ()
-    lookup: bool = False
+    tabular: tuple[int, ...]  # world axes that a lookup table defines; linear in ``wcs``
+    lookup: bool  # there are distortions by tables, too
 
 
 def stored_wcs(obj: xr.DataArray) -> StoredWCS | None:

@@ -40,8 +40,9 @@ def log_linear(header: fits.Header) -> dict[str, Any] | None:
             f"{first:g} and its step {step:g}, which are no decimal logarithms of wavelengths."
         )
     start = 10.0**first
-    air = str(header.get("CTYPE1", "")).strip().upper().startswith("AWAV")
-    known = air or header.get("VACUUM") in (True, 1) or str(header.get("CTYPE1", "")).strip().upper() == "WAVE"
+    kind = str(header.get("CTYPE1", "")).strip().upper()
+    air = kind.startswith("AWAV")
+    known = air or header.get("VACUUM") in (True, 1) or kind == "WAVE"
     told = {
         "CTYPE1": "AWAV-LOG" if air else "WAVE-LOG",
         "CUNIT1": _unit(header),
@@ -55,7 +56,7 @@ def log_linear(header: fits.Header) -> dict[str, Any] | None:
 def _coefficients(header: fits.Header) -> tuple[float, float, float] | None:
     """Logarithm at the reference pixel, its step, and that pixel, from 1."""
     first, step = header.get("COEFF0"), header.get("COEFF1")
-    told = _is_number(first) and _is_number(step)
+    told = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (first, step))
     if header.get("DC-FLAG") == 1 and "CRVAL1" in header:
         own = header.get("CD1_1", header.get("CDELT1", step))
         return float(header["CRVAL1"]), float(own if own is not None else 1.0), float(header.get("CRPIX1", 1.0))
@@ -70,7 +71,3 @@ def _unit(header: fits.Header) -> str:
     inner = re.fullmatch(r"(?:log|log10|dex|alog10)\s*\(?\s*(.*?)\s*\)?", text, re.IGNORECASE)
     name = (inner[1] if inner else text).lower().rstrip("s")
     return {"nm": "nm", "nanometer": "nm", "um": "um", "micron": "um", "m": "m"}.get(name, ANGSTROM)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -7,12 +7,12 @@ import numpy as np
 import xarray as xr
 from astropy import units as u
 from astropy.io import fits
-from astropy.wcs import WCS
 
 from xr_modelfit.fits_io.file_arrays import transformed
 from xr_modelfit.fits_io.hdus import Role
-from xr_modelfit.fits_io.headers import without_wcs
-from xr_modelfit.fits_io.reading import observation
+from xr_modelfit.fits_io.headers import with_wcs
+from xr_modelfit.fits_io.reading import ABOUT_ERRORS, ABOUT_GOOD, array_or_dataset, observation
+from xr_modelfit.fits_io.units import unit_attrs
 from xr_modelfit.fits_io.wcs import PixelGrid, labelled
 from xr_modelfit.messages import a
 from xr_modelfit.units.text import write_unit
@@ -57,39 +57,29 @@ def from_nddata(nddata: Any, *, name: str = "data") -> xr.DataArray | xr.Dataset
     >>> labelled["flux_sigma"].values.max().item(), labelled["flux_sigma"].attrs["units"]
     (2.0, 'Jy')
     """
-    if not all(hasattr(nddata, key) for key in ("data", "unit", "uncertainty", "mask", "wcs")) or isinstance(
-        nddata, xr.DataArray
-    ):
+    known = all(hasattr(nddata, key) for key in ("data", "unit", "uncertainty", "mask", "wcs"))
+    if not known or isinstance(nddata, xr.DataArray):
         raise TypeError(f"nddata is {a(nddata)}; pass an NDData, a CCDData, or an NDCube.")
     data, meta = nddata.data, getattr(nddata, "meta", None)
     shape = tuple(data.shape)
-    header = meta if isinstance(meta, fits.Header) else None
     if nddata.wcs is None:
         grid = PixelGrid(None, (0,) * len(shape), tuple(reversed(shape)))
     else:
         grid = PixelGrid.of(nddata.wcs, shape)
-    kept = without_wcs(header) if header is not None else None
-    if kept is not None and isinstance(grid.wcs, WCS):
-        kept.update(grid.wcs.to_header(relax=True))
-    coords = labelled(grid, header=kept)
+    header = meta if isinstance(meta, fits.Header) else None
+    coords = labelled(grid, header=None if header is None else with_wcs(header, grid.wcs))
     dims = tuple(coords.dims)[: len(shape)]
     units = _text(nddata.unit)
-    variables = {name: xr.Variable(dims, data, {"units": units} if units else {})}
+    variables = {name: xr.Variable(dims, data, unit_attrs(units))}
     if nddata.uncertainty is not None:
         variables[f"{name}_sigma"] = _sigma(nddata.uncertainty, dims, units)
     if nddata.mask is not None and nddata.mask is not np.ma.nomask:
         mask = nddata.mask if np.ndim(nddata.mask) else np.full(shape, bool(nddata.mask))
-        attrs = {"long_name": "True where the data can be used"}
-        variables[f"{name}_good"] = xr.Variable(dims, transformed(mask, Role.FLAGS), attrs)
+        variables[f"{name}_good"] = xr.Variable(dims, transformed(mask, Role.FLAGS), ABOUT_GOOD)
     if len(variables) > 1:
         variables[name].attrs["ancillary_variables"] = " ".join(list(variables)[1:])
-    attrs = observation(header) if header is not None else _simple(meta)
-    result = xr.Dataset(variables, coords, attrs)
-    if len(variables) > 1:
-        return result
-    array = result[name]
-    array.attrs = attrs | array.attrs
-    return array
+    about = observation(header) if header is not None else _simple(meta)
+    return array_or_dataset(xr.Dataset(variables, coords, about))
 
 
 def _sigma(uncertainty: Any, dims: tuple[Any, ...], units: str) -> xr.Variable:
@@ -103,8 +93,7 @@ def _sigma(uncertainty: Any, dims: tuple[Any, ...], units: str) -> xr.Variable:
     if uncertainty.unit is not None:
         power = {Role.SIGMA: 1, Role.VARIANCE: 0.5, Role.INVERSE_VARIANCE: -0.5}[role]
         units = _text(uncertainty.unit**power)
-    attrs = ({"units": units} if units else {}) | {"long_name": "standard error of the data"}
-    return xr.Variable(dims, transformed(uncertainty.array, role), attrs)
+    return xr.Variable(dims, transformed(uncertainty.array, role), unit_attrs(units) | ABOUT_ERRORS)
 
 
 def _text(unit: Any) -> str:
@@ -113,11 +102,9 @@ def _text(unit: Any) -> str:
 
 def _simple(meta: Any) -> dict[str, Any]:
     """What of a mapping can be an attr: text and numbers."""
-    if not isinstance(meta, Mapping):
-        return {}
-    kept = {key: value for key, value in meta.items() if isinstance(key, str) and key.isidentifier()}
     return {
         key: value
-        for key, value in kept.items()
-        if isinstance(value, str | int | float | np.number) and not isinstance(value, bool) and key != "units"
+        for key, value in (meta.items() if isinstance(meta, Mapping) else ())
+        if isinstance(key, str) and key.isidentifier() and key != "units"
+        if isinstance(value, str | int | float | np.number) and not isinstance(value, bool)
     }

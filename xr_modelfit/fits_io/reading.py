@@ -1,7 +1,7 @@
 """What images and tables of FITS files have in common when they are read: the options, and attrs of the whole."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
@@ -11,7 +11,7 @@ from xarray.backends import BackendArray
 from xr_modelfit.execution.lazy_arrays import LazyArray, kept
 from xr_modelfit.messages import a, suggestion
 
-__all__ = ["ABOUT_ERRORS", "ABOUT_GOOD", "FITS_COLUMN", "OBSERVATION", "Reading", "observation"]
+__all__ = ["ABOUT_ERRORS", "ABOUT_GOOD", "FITS_COLUMN", "OBSERVATION", "Reading", "array_or_dataset", "observation"]
 
 FITS_COLUMN = "fits_column"  # attr of a coordinate: the column of a table that it is from
 ABOUT_ERRORS = {"long_name": "standard error of the data"}
@@ -30,41 +30,27 @@ OBSERVATION = {
 
 @dataclass(frozen=True)
 class Reading:
-    """How a file is to be read.
+    """How a file is to be read: the options of `from_fits`."""
 
-    Parameters
-    ----------
-    path : str or None
-        None: what astropy has opened, or has in memory.
-    chunks : dict, int, "auto" or None
-    ignore_bits : int, str, sequence of them, or None
-    flag_names : mapping of str to int
-    columns : mapping or None
-    """
-
-    path: str | None = None
-    chunks: Any = None
-    ignore_bits: Any = None
-    flag_names: Mapping[str, int] = field(default_factory=dict)
-    columns: Any = None
+    path: str | None  # None: what astropy has opened, or has in memory
+    chunks: Any
+    ignore_bits: Any
+    flag_names: Mapping[str, int]
+    columns: Any
 
     def variable(self, dims: tuple[Hashable, ...], data: Any, attrs: Mapping[str, Any]) -> xr.Variable:
         """A variable of numbers in memory, or of a `BackendArray` that reads them."""
-        variable = xr.Variable(dims, self.lazy(data) if isinstance(data, BackendArray) else data, dict(attrs))
+        variable = xr.Variable(dims, self.lazy(data), dict(attrs))
         if self.chunks is None:
             return variable
         own = {d: n for d, n in self.chunks.items() if d in dims} if isinstance(self.chunks, Mapping) else self.chunks
         return variable.chunk(own)
 
-    def lazy(self, array: BackendArray) -> Any:
-        """An array that is read when it is used; dask reads each chunk once, and must not get a copy of others."""
-        return kept(array) if self.chunks is None else LazyArray(array)
-
-    def require_plain(self, what: str) -> None:
-        """Raise where options are given that ``what`` does not have."""
-        for name in ("ignore_bits", "columns"):
-            if getattr(self, name) is not None:
-                raise ValueError(f"{name} is given, but the file holds {what}, which has none. Leave it out.")
+    def lazy(self, data: Any) -> Any:
+        """Numbers, of a `BackendArray` when they are used; dask reads each chunk once, and must not get copies."""
+        if not isinstance(data, BackendArray):
+            return data
+        return kept(data) if self.chunks is None else LazyArray(data)
 
     def require_chunks_of(self, dims: tuple[Hashable, ...]) -> None:
         """Raise unless ``chunks`` are such, of these dims."""
@@ -80,11 +66,20 @@ class Reading:
             )
 
 
-def observation(header: fits.Header, primary: fits.Header | None = None) -> dict[str, Any]:
-    """The few keywords that tell what was observed, of the image's header or else of the primary one."""
+def array_or_dataset(ds: xr.Dataset) -> xr.DataArray | xr.Dataset:
+    """A DataArray, with the attrs of the whole too, where there is one variable alone."""
+    if len(ds.data_vars) > 1:
+        return ds
+    (array,) = ds.data_vars.values()
+    array.attrs |= ds.attrs
+    return array
+
+
+def observation(*headers: fits.Header) -> dict[str, Any]:
+    """The few keywords that tell what was observed, each of the first header that has it."""
     attrs: dict[str, Any] = {}
     for key, name in OBSERVATION.items():
-        value = header.get(key) or (primary.get(key) if primary is not None else None)
+        value = next((header[key] for header in headers if header.get(key)), None)
         if isinstance(value, str | int | float) and str(value).strip():
             attrs[name] = value.strip() if isinstance(value, str) else value
     return attrs

@@ -1,20 +1,18 @@
-"""Data of a table as a table again: a row for each sample, or for each spectrum."""
+"""Data that came from a table, written as a table: one row for each sample, or for each spectrum."""
 
 from collections.abc import Hashable
-from typing import Any
 
 import xarray as xr
 from astropy.io import fits
 
 from xr_modelfit.fits_io.flags import flag_cards
 from xr_modelfit.fits_io.reading import FITS_COLUMN
+from xr_modelfit.fits_io.result_tables import NUMBER_FORMATS
 from xr_modelfit.fits_io.units import fits_unit
 
 __all__ = ["spectrum_table", "tabular"]
 
-_FORMATS = {"bool": "L", "uint8": "B", "int8": "I", "int16": "I", "int32": "J", "int64": "K"} | {
-    "uint16": "J", "uint32": "K", "float16": "E", "float32": "E", "float64": "D",
-}  # fmt: skip
+_FORMATS = {name: code for name, code in NUMBER_FORMATS.items() if name != "uint64"} | {"bool": "L"}
 
 
 def tabular(obj: xr.Dataset) -> tuple[Hashable, list[Hashable]] | None:
@@ -22,8 +20,7 @@ def tabular(obj: xr.Dataset) -> tuple[Hashable, list[Hashable]] | None:
     for name, coordinate in obj.coords.items():
         if FITS_COLUMN in coordinate.attrs and coordinate.ndim in (1, 2) and coordinate.size:
             along = [key for key, v in obj.data_vars.items() if set(v.dims) == set(coordinate.dims)]
-            known = [key for key in along if obj[key].dtype.name in _FORMATS]
-            if known:
+            if known := [key for key in along if obj[key].dtype.name in _FORMATS]:
                 return name, known
     return None
 
@@ -35,7 +32,7 @@ def spectrum_table(obj: xr.Dataset, name: Hashable, along: list[Hashable]) -> fi
     if len(dims) == 2:
         per_row = [key for key, c in obj.coords.items() if c.dims == dims[:1] and key not in dims]
         found += [_column(key, obj[key], dims[:1]) for key in per_row if _is_storable(obj[key])]
-    table = fits.BinTableHDU.from_columns([column for column in found if column is not None])
+    table = fits.BinTableHDU.from_columns(found)
     for key in along:
         table.header.update(flag_cards(obj[key].attrs))
     return table
@@ -47,7 +44,7 @@ def _is_storable(array: xr.DataArray) -> bool:
     return all(isinstance(one, str) and one.isascii() for one in array.values.ravel())
 
 
-def _column(name: Hashable, array: xr.DataArray, dims: tuple[Hashable, ...]) -> Any:
+def _column(name: Hashable, array: xr.DataArray, dims: tuple[Hashable, ...]) -> fits.Column:
     values = array.transpose(*dims).values
     title = str(name).encode("ascii", "replace").decode().upper()
     if values.dtype.kind in "UO":

@@ -5,6 +5,7 @@ changed, give a sentence, and then images alone are read.
 """
 
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,29 +15,24 @@ import numpy as np
 import xarray as xr
 from astropy.io import fits
 
-from xr_modelfit.fits_io.attr_text import attrs_of, is_known_type
-from xr_modelfit.fits_io.column_arrays import ColumnArray, memory_column
-from xr_modelfit.fits_io.file_arrays import FileArray, memory_array
+from xr_modelfit.fits_io.file_arrays import image_numbers
 from xr_modelfit.fits_io.hdus import Role, image_of
+from xr_modelfit.fits_io.headers import card_text
 from xr_modelfit.fits_io.reading import Reading
-from xr_modelfit.fits_io.result_tables import EPOCH, FORMAT, TABLE, TEXT
-from xr_modelfit.fits_io.table_columns import Column, columns_of
+from xr_modelfit.fits_io.result_tables import EPOCH, FORMAT, TABLE, TEXT, attrs_of, is_known_type
+from xr_modelfit.fits_io.table_columns import Column, column_numbers, columns_of
 from xr_modelfit.messages import outside_level, sentence
 
-__all__ = ["is_result_table", "stored_result"]
+__all__ = ["stored_result"]
 
-_LONGEST = 64 * 2**20  # characters: a record may have half of them, and the header of the data another part
+_LONGEST = 64 * 2**20  # characters, more than any record and header need
 _FAULTS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
 
 
-def is_result_table(hdu: Any) -> bool:
-    """Whether an HDU is the table of a fit result."""
-    return isinstance(hdu, fits.BinTableHDU) and hdu.name == TABLE and TEXT in hdu.columns.names
-
-
 def stored_result(hdus: fits.HDUList, reading: Reading) -> xr.Dataset | None:
-    """The result in a file; None where there is none, or it cannot be put together."""
-    found = [i for i, hdu in enumerate(hdus) if is_result_table(hdu)]
+    """The result in a file; None if there is none, or if it cannot be put together."""
+    tables = [i for i, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU) and hdu.name == TABLE]
+    found = [i for i in tables if TEXT in hdus[i].columns.names]
     if not found:
         return None
     try:
@@ -63,97 +59,79 @@ class _Stored:
     def __init__(self, hdus: fits.HDUList, index: int, reading: Reading) -> None:
         self.hdus, self.index, self.reading = hdus, index, reading
         self.table = hdus[index]
-        self.columns = columns_of(self.table)
-        if self.table.header["NAXIS2"] != 1 or self.columns[0].name != TEXT or self.columns[0].kind != "A":
+        text, *self.columns = columns_of(self.table)
+        if self.table.header["NAXIS2"] != 1 or text.name != TEXT or text.kind != "A":
             raise ValueError("it has not the columns that it was written with.")
-        if self.columns[0].stored.itemsize > _LONGEST:
+        if text.scale.stored.itemsize > _LONGEST:
             raise ValueError("its text is longer than that of any result.")
-        content = json.loads(str(self._column(self.columns[0], np.dtype(str))))
-        if content["format"] != FORMAT:
-            raise ValueError(f"it has the format {content['format']!r}, this version knows {FORMAT}.")
-        self.content = content
-        sizes = content["sizes"]
-        if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes.values()):
+        self.content = json.loads(str(np.asarray(self._values(text, text.dtype))))
+        if self.content["format"] != FORMAT:
+            raise ValueError(f"it has the format {self.content['format']!r}, this version knows {FORMAT}.")
+        self.sizes: dict[str, int] = dict(self.content["sizes"])
+        if not all(type(n) is int and n > 0 for n in self.sizes.values()):
             raise ValueError("the sizes of its dims are no numbers.")
-        self.sizes: dict[str, int] = dict(sizes)
 
     def dataset(self) -> xr.Dataset:
         coords = {one["name"]: self._coordinate(one) for one in self.content["coords"]}
         variables = {one["name"]: self._variable(one) for one in self.content["variables"]}
-        if not all(isinstance(name, str) for name in [*coords, *variables]) or coords.keys() & variables.keys():
-            raise ValueError("its variables have no names, or the same.")
+        if not all(isinstance(name, str) for name in [*coords, *variables]):
+            raise ValueError("its variables have no names.")
         return xr.Dataset(variables, coords, attrs_of(self.content["attrs"]))
 
-    def _shape(self, dims: Any) -> tuple[int, ...]:
-        if not isinstance(dims, list) or len(set(dims)) != len(dims):
-            raise ValueError("dims are no list of names.")
-        return tuple(self.sizes[dim] for dim in dims)
+    def _shape(self, entry: Mapping[str, Any]) -> tuple[int, ...]:
+        if len(set(entry["dims"])) != len(entry["dims"]):
+            raise ValueError(f"{entry['name']!r} has a dim twice.")
+        return tuple(self.sizes[dim] for dim in entry["dims"])
 
-    def _variable(self, told: Mapping[str, Any]) -> xr.Variable:
+    def _variable(self, entry: Mapping[str, Any]) -> xr.Variable:
         """A variable, from its image, or from a column where the image has other numbers."""
-        shape, dtype, attrs = self._shape(told["dims"]), _dtype(told["dtype"]), attrs_of(told["attrs"])
-        if "column" in told:
-            return xr.Variable(told["dims"], self._lazy_column(told["column"], shape, dtype), attrs)
-        index, axes = told["hdu"], told["axes"]
-        if isinstance(index, bool) or not isinstance(index, int) or not 0 < index < len(self.hdus):
-            raise ValueError(f"the image of {told['name']!r} is not there.")
+        dtype, attrs, shape = _dtype(entry["dtype"]), attrs_of(entry["attrs"]), self._shape(entry)
+        if "column" in entry:
+            return xr.Variable(entry["dims"], self._column(entry["column"], shape, dtype), attrs)
+        index, axes = entry["hdu"], entry["axes"]
+        if not 0 < index < len(self.hdus):
+            raise ValueError(f"the image of {entry['name']!r} is not there.")
+        if sorted(dim for dim in axes if dim is not None) != sorted(entry["dims"]):
+            raise ValueError(f"the axes of {entry['name']!r} are not its dims.")
         image = replace(image_of(index, self.hdus[index]), role=Role.DATA)
-        in_file = [f"axis {k}" if dim is None else dim for k, dim in enumerate(axes)]
-        if sorted(dim for dim in axes if dim is not None) != sorted(told["dims"]):
-            raise ValueError(f"the axes of {told['name']!r} are not its dims.")
-        expected = tuple(1 if dim is None else self.sizes[dim] for dim in axes)
-        name = str(image.header.get("EXTNAME", "")).strip()
-        if name != told["extname"] or image.shape != expected:
+        name, expected = card_text(image.header, "EXTNAME"), tuple(1 if d is None else self.sizes[d] for d in axes)
+        if name != entry["extname"] or image.shape != expected:
             raise ValueError(
-                f"HDU {index} is {name!r} of shape {image.shape}, but {told['name']!r} was written as "
-                f"{told['extname']!r} of shape {expected}: the file was changed."
+                f"HDU {index} is {name!r} of shape {image.shape}, but {entry['name']!r} was written as "
+                f"{entry['extname']!r} of shape {expected}: the file was changed."
             )
-        if self.reading.path is None:
-            data = np.asarray(memory_array(image), dtype=dtype)
-        else:
-            data = self.reading.lazy(FileArray(self.reading.path, image, dtype))
-        variable = xr.Variable(in_file, data, attrs)
+        data = self.reading.lazy(image_numbers(self.reading.path, image, dtype))
+        in_file = [f"axis {k}" if dim is None else dim for k, dim in enumerate(axes)]
         single = {dim: 0 for dim, axis in zip(in_file, axes, strict=True) if axis is None}
-        return variable.isel(single).transpose(*told["dims"])
+        return xr.Variable(in_file, data, attrs).isel(single).transpose(*entry["dims"])
 
-    def _coordinate(self, told: Mapping[str, Any]) -> xr.Variable:
-        shape, attrs, kind = self._shape(told["dims"]), attrs_of(told["attrs"]), told["dtype"]
+    def _coordinate(self, entry: Mapping[str, Any]) -> xr.Variable:
+        shape, kind = self._shape(entry), entry["dtype"]
         if kind == "text":
-            text = told["text"]
-            if not all(isinstance(one, str) for one in text):
-                raise ValueError(f"the coordinate {told['name']!r} is no text.")
-            return xr.Variable(
-                told["dims"], np.array(text, dtype=str if told["wide"] else object).reshape(shape), attrs
-            )
-        if kind == "cftime":
+            if not all(isinstance(one, str) for one in entry["text"]):
+                raise ValueError(f"the coordinate {entry['name']!r} is no text.")
+            data = np.array(entry["text"], dtype=str if entry["wide"] else object).reshape(shape)
+        elif kind == "cftime":
             import cftime
 
-            numbers = np.asarray(self._column(self._numbered(told["column"], shape), np.dtype("i8")))
-            dates = cftime.num2date(numbers, EPOCH, str(told["calendar"]), only_use_cftime_datetimes=True)
-            return xr.Variable(told["dims"], np.asarray(dates, dtype=object).reshape(shape), attrs)
-        return xr.Variable(told["dims"], self._lazy_column(told["column"], shape, _dtype(kind)), attrs)
+            numbers = np.asarray(self._column(entry["column"], shape, np.dtype("i8")))
+            dates = cftime.num2date(numbers, EPOCH, str(entry["calendar"]), only_use_cftime_datetimes=True)
+            data = np.asarray(dates, dtype=object).reshape(shape)
+        else:
+            data = self._column(entry["column"], shape, _dtype(kind))
+        return xr.Variable(entry["dims"], data, attrs_of(entry["attrs"]))
 
-    def _numbered(self, number: Any, shape: tuple[int, ...]) -> Column:
-        """The column of a number, with the shape that its values have."""
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(self.columns) - 1:
+    def _column(self, number: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        """The numbers of a column, in another shape."""
+        if not 0 <= number < len(self.columns):
             raise ValueError("a column is not there.")
-        column = self.columns[number + 1]
-        if not column.is_number or int(np.prod(column.shape)) != int(np.prod(shape)):
+        column = self.columns[number]
+        if not column.is_number or math.prod(column.shape) != math.prod(shape):
             raise ValueError(f"the column {column.name!r} has not as many numbers as its dims say.")
-        return replace(column, shape=shape)
+        return self._values(replace(column, shape=shape), dtype)
 
-    def _lazy_column(self, number: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-        column = self._numbered(number, shape)
-        if self.reading.path is None:
-            return self._column(column, dtype)
-        return self.reading.lazy(ColumnArray(self.reading.path, self.index, self.table, column, dtype=dtype))
-
-    def _column(self, column: Column, dtype: np.dtype[Any]) -> Any:
-        """The values of a column, at once."""
-        if self.reading.path is None:
-            return np.asarray(memory_column(self.table, column)).astype(dtype)
-        array = ColumnArray(self.reading.path, self.index, self.table, column)
-        return np.asarray(array.read()).astype(dtype)
+    def _values(self, column: Column, dtype: np.dtype[Any]) -> Any:
+        return self.reading.lazy(column_numbers(self.reading.path, self.index, self.table, column, dtype=dtype))
 
 
 def _dtype(name: Any) -> np.dtype[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -15,11 +15,11 @@ from xr_modelfit.fits_io.hdus import Role
 from xr_modelfit.units.text import UnknownUnitError, parse_unit, write_unit
 from xr_modelfit.units.units import measure_of
 
-__all__ = ["FitsUnit", "error_units", "fits_unit", "logarithm_of", "read_unit", "spelled"]
+__all__ = ["FitsUnit", "error_units", "fits_unit", "logarithm_of", "read_unit", "spelled", "unit_attrs"]
 
 
 class FitsUnit(NamedTuple):
-    """A unit as a header says it, and what numbers are multiplied by to be in it."""
+    """A unit as written in a header, and the factor that converts numbers to it."""
 
     text: str
     factor: float = 1.0
@@ -49,15 +49,20 @@ def fits_unit(array: xr.DataArray) -> FitsUnit:
     return _in_words(unit) or as_it_is
 
 
+def unit_attrs(units: str) -> dict[str, Any]:
+    """The attr of a unit; none of a pure number."""
+    return {"units": units} if units else {}
+
+
 def read_unit(text: str) -> UnitBase | None:
-    """What a header's unit means; None where it is not known."""
+    """The unit that a header's text means; None if unknown."""
     try:
         return parse_unit(text)
     except UnknownUnitError:
         return None
 
 
-# What tables and headers have that no convention knows; tried in order, one on top of the other.
+# Spellings in tables and headers that no convention knows; the repairs are applied one after the other.
 _REPAIRS = (
     (re.compile(r"[{}\[\]]|\\mathrm|\\rm\b|\$"), ""),  # of LaTeX
     (re.compile(r"(?<=\))\s*(?=[A-Za-z])"), "."),  # 10**(-17)erg
@@ -97,15 +102,15 @@ def spelled(text: str, *, wavelength: bool = False) -> str:
     if wavelength:
         given = _AMPERE.sub("ANGSTROM" if given.isupper() and len(given) > 1 else "Angstrom", given)
     repaired = given
-    for pattern, instead in ((re.compile(r"(?!)"), ""), *_REPAIRS):
-        repaired = pattern.sub(instead, repaired)
+    for pattern, instead in _REPAIRS:
         if read_unit(repaired) is not None:
             return repaired
-    return given
+        repaired = pattern.sub(instead, repaired)
+    return given if read_unit(repaired) is None else repaired
 
 
 def logarithm_of(text: str) -> str | None:
-    """The unit inside of ``log10(Angstrom)``; None where a unit is no logarithm."""
+    """The unit inside ``log10(Angstrom)``; None if a unit is not logarithmic."""
     found = _LOGARITHM.fullmatch(text.strip())
     return None if found is None else found[1]
 
@@ -138,22 +143,17 @@ def _in_words(unit: UnitBase) -> FitsUnit | None:
         if _read_by_fits(text) == scaled:
             return FitsUnit(text, factor)
     for base, power in zip(unit.bases, unit.powers, strict=True):
-        if _is_unsaid(base):
-            irreducible = isinstance(base, u.IrreducibleUnit)
-            return None if irreducible else _in_words(unit / base**power * base.represents**power)
+        try:
+            base.to_string("fits")
+        except ValueError:
+            if isinstance(base, u.IrreducibleUnit):
+                return None
+            return _in_words(unit / base**power * base.represents**power)
     return None
 
 
-def _is_unsaid(base: UnitBase) -> bool:
-    try:
-        base.to_string("fits")
-    except ValueError:
-        return True
-    return False
-
-
 def _read_by_fits(text: str) -> UnitBase | None:
-    if text.count("/") > 1:  # discouraged, and not read alike by all
+    if text.count("/") > 1:  # discouraged, and readers differ
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("error", u.UnitsWarning)

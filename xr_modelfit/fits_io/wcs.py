@@ -75,31 +75,20 @@ def coords_from_wcs(wcs: Any, shape: Sequence[int], *, dims: Sequence[Hashable] 
     >>> coords["frequency"].values
     array([1.401e+09, 1.402e+09, 1.403e+09])
     """
-    grid = PixelGrid.of(wcs, _checked_shape(shape))
-    return labelled(grid, dims)
+    return labelled(PixelGrid.of(wcs, _checked_shape(shape)), dims)
 
 
 @dataclass(frozen=True)
 class PixelGrid:
-    """Which pixels of a WCS the elements of an array are.
+    """Which pixels of a WCS the elements of an array are."""
 
-    Parameters
-    ----------
-    wcs : BaseLowLevelWCS or None
-        None: the array has no WCS.
-    start : tuple of int
-        Number of the first pixel along each axis, from 0, in FITS order.
-    length : tuple of (int or None)
-        None: the array has no such axis, and is at ``start`` there.
-    """
-
-    wcs: BaseLowLevelWCS | None
-    start: tuple[int, ...]
-    length: tuple[int | None, ...]
+    wcs: BaseLowLevelWCS | None  # None: the array has no WCS
+    start: tuple[int, ...]  # number of the first pixel along each axis, from 0, in FITS order
+    length: tuple[int | None, ...]  # None: the array has no such axis, and is at ``start`` there
 
     @classmethod
     def of(cls, wcs: Any, shape: tuple[int, ...]) -> "PixelGrid":
-        """The grid of an array, with the pixel numbers of the whole where the WCS is a sliced one."""
+        """The grid of an array. For a sliced WCS, pixels are numbered as in the whole."""
         low = wcs.low_level_wcs if isinstance(wcs, BaseHighLevelWCS) else wcs
         if not isinstance(low, BaseLowLevelWCS):
             raise TypeError(
@@ -110,28 +99,23 @@ class PixelGrid:
                 f"shape is {shape}, of {len(shape)} axes, but the WCS has {low.pixel_n_dim} pixel axes. Pass the shape "
                 "of the array that the WCS is of, or slice the WCS first: wcs[0], or wcs.celestial."
             )
-        sizes = tuple(reversed(shape))
-        # What was cut is told by private attributes only; ndcube reads the same two.
-        whole, cuts = getattr(low, "_wcs", None), getattr(low, "_slices_pixel", None)
-        if not isinstance(low, SlicedLowLevelWCS) or whole is None or cuts is None:
-            return cls(_own(low), (0,) * len(sizes), sizes)
-        kept = iter(sizes)
+        whole, cuts = low, [slice(None)] * len(shape)
+        if isinstance(low, SlicedLowLevelWCS):  # only private attributes tell what was cut; ndcube reads the same two
+            whole, cuts = getattr(low, "_wcs", whole), getattr(low, "_slices_pixel", cuts)
+        if isinstance(whole, WCS):
+            whole = whole.deepcopy()  # later changes by the user must not affect lazy coordinates
+        sizes = iter(reversed(shape))
         start = tuple(int(c) if isinstance(c, Integral) else int(c.start or 0) for c in cuts)
-        return cls(_own(whole), start, tuple(None if isinstance(c, Integral) else next(kept) for c in cuts))
+        return cls(whole, start, tuple(None if isinstance(c, Integral) else next(sizes) for c in cuts))
 
     @property
     def axes(self) -> list[int]:
         """The pixel axes of the array, in the array's order."""
         return [k for k in reversed(range(len(self.length))) if self.length[k] is not None]
 
-    def size(self, k: int) -> int:
-        length = self.length[k]
-        assert length is not None
-        return length
-
     def pixels(self, k: int) -> np.ndarray:
-        """Pixel numbers along one axis, from 0."""
-        return np.arange(self.start[k], self.start[k] + self.size(k))
+        """Pixel numbers along one axis of the array, from 0."""
+        return np.arange(self.start[k], self.start[k] + (self.length[k] or 0))
 
     def correlation(self) -> np.ndarray:
         """Which world axis depends on which pixel axis: bool, shape (world axes, pixel axes)."""
@@ -146,7 +130,7 @@ class PixelGrid:
         return np.pad(matrix, ((0, 0), (0, len(self.length) - matrix.shape[1])))
 
     def dependencies(self) -> np.ndarray:
-        """Which world axis depends on which axis of the array, where the others are held."""
+        """Which world axis depends on which axis of the array, with the other pixel axes fixed."""
         return self.correlation() & np.array([n is not None for n in self.length], dtype=bool)
 
     def world(self, i: int, at: Mapping[int, np.ndarray]) -> np.ndarray:
@@ -157,25 +141,18 @@ class PixelGrid:
         return np.asarray(values if self.wcs.world_n_dim == 1 else values[i], dtype=float)
 
 
-def _own(wcs: BaseLowLevelWCS) -> BaseLowLevelWCS:
-    """A copy of a FITS WCS: what is computed later must not change with the user's."""
-    return wcs.deepcopy() if isinstance(wcs, WCS) else wcs
-
-
 class _WorldArray(BackendArray):
-    """A world coordinate over several axes, computed where it is read."""
+    """A world coordinate along several axes, computed where it is read."""
 
     def __init__(self, grid: PixelGrid, i: int, axes: tuple[int, ...]) -> None:
-        self.grid = grid
-        self.i = i
-        self.axes = axes
-        self.shape = tuple(grid.size(k) for k in axes)
+        self.grid, self.i, self.axes = grid, i, axes
+        self.shape = tuple(grid.pixels(k).size for k in axes)
         self.dtype = np.dtype(float)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self.read)
 
-    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
+    def read(self, key: tuple[Any, ...]) -> np.ndarray:
         pixels = [self.grid.pixels(k)[part] for k, part in zip(self.axes, key, strict=True)]
         mesh = np.meshgrid(*pixels, indexing="ij")
         values = self.grid.world(self.i, dict(zip(self.axes, mesh, strict=True)))
@@ -193,17 +170,18 @@ def labelled(
     coords: dict[Hashable, Any] = {}
     for k in grid.axes:
         if k in own:
-            i = own[k]
-            attrs = described[i].attrs | {PIXEL_AXIS: k + 1, WORLD_AXIS: i + 1}
-            coords[names[k]] = xr.Variable([names[k]], grid.world(i, {k: grid.pixels(k)}), attrs)
+            coords[names[k]] = _coordinate(grid, own[k], depends, names, described[own[k]])
+            coords[names[k]].attrs |= {PIXEL_AXIS: k + 1, WORLD_AXIS: own[k] + 1}
         else:
             coords[names[k]] = xr.Variable([names[k]], grid.pixels(k), _pixel_attrs(k))
     for i, axis in enumerate(described):
-        if i not in own.values() and not (axis.name is None and _plain_pixels(grid, i, axis, depends)):
+        if i not in own.values() and not _only_counts_pixels(grid, i, axis, depends):
             name = unique(axis.name or f"world_{i + 1}", [*map(str, coords), FRAME])
             coords[name] = _coordinate(grid, i, depends, names, axis)
-    for k in _held(grid):  # the one pixel along an axis that the array lacks, as after isel(y=3)
-        coords[unique(str(names[k]), [*map(str, coords), FRAME])] = xr.Variable([], grid.start[k], _pixel_attrs(k))
+    needed = np.atleast_1d(grid.correlation()[depends.any(axis=1)].any(axis=0))
+    for k, n in enumerate(grid.length):  # the one pixel along an axis that the array lacks, as after isel(y=3)
+        if n is None and needed[k]:
+            coords[unique(str(names[k]), [*map(str, coords), FRAME])] = xr.Variable([], grid.start[k], _pixel_attrs(k))
     if (frame := _frame(grid.wcs, header)) is not None:
         coords[FRAME] = frame
     return xr.Coordinates(coords)
@@ -213,42 +191,33 @@ def _pixel_attrs(k: int) -> dict[str, Any]:
     return {"long_name": f"pixel number along FITS axis {k + 1}", PIXEL_AXIS: k + 1}
 
 
-def _held(grid: PixelGrid) -> list[int]:
-    """Pixel axes that the array lacks, but on which coordinates along its dims depend."""
-    matrix = grid.correlation()
-    along = grid.dependencies().any(axis=1)
-    return [k for k, n in enumerate(grid.length) if n is None and matrix[along, k].any()]
-
-
 def _coordinate(
     grid: PixelGrid, i: int, depends: np.ndarray, names: Mapping[int, Hashable], axis: WorldAxis
 ) -> xr.Variable:
-    """A world coordinate that is no index: a scalar, along one dim, or over several."""
+    """A world coordinate: a scalar, along one dim, or over several."""
     axes = tuple(k for k in grid.axes if depends[i, k])
-    on = [names[k] for k in axes]
-    if len(axes) < 2 or not isinstance(grid.wcs, WCS) or grid.wcs.wcs.tab:
-        mesh = np.meshgrid(*(grid.pixels(k) for k in axes), indexing="ij")
-        return xr.Variable(on, grid.world(i, dict(zip(axes, mesh, strict=True))), axis.attrs)
-    # A sky of two float64 coordinates is larger than its image: computed once it is asked for.
-    return xr.Variable(on, kept(_WorldArray(grid, i, axes)), axis.attrs)
+    array = _WorldArray(grid, i, axes)
+    # Two float64 sky coordinates are larger than their image, so they are computed when first used.
+    lazy = len(axes) > 1 and isinstance(grid.wcs, WCS) and not grid.wcs.wcs.tab
+    data = kept(array) if lazy else array.read((slice(None),) * len(axes))
+    return xr.Variable([names[k] for k in axes], data, axis.attrs)
 
 
 def _own_axes(grid: PixelGrid, depends: np.ndarray, described: list[WorldAxis]) -> dict[int, int]:
-    """By pixel axis: the one world axis that goes along it alone."""
+    """By pixel axis: the world axis that depends on it alone, if no other world axis does."""
     own = {}
     for k in grid.axes:
         rows = np.flatnonzero(depends[:, k])
-        if len(rows) == 1 and depends[rows[0]].sum() == 1:
-            i = int(rows[0])
-            if described[i].name is not None or not _plain_pixels(grid, i, described[i], depends):
-                own[k] = i
+        i = int(rows[0]) if len(rows) == 1 else -1
+        if i >= 0 and depends[i].sum() == 1 and not _only_counts_pixels(grid, i, described[i], depends):
+            own[k] = i
     return own
 
 
-def _plain_pixels(grid: PixelGrid, i: int, axis: WorldAxis, depends: np.ndarray) -> bool:
+def _only_counts_pixels(grid: PixelGrid, i: int, axis: WorldAxis, depends: np.ndarray) -> bool:
     """Whether a world axis without name or unit only counts pixels, from 0 or from 1."""
     axes = np.flatnonzero(depends[i])
-    if axis.unit is not None or len(axes) > 1:
+    if axis.name is not None or axis.unit is not None or len(axes) > 1:
         return False
     if len(axes) == 0:
         return True
@@ -258,12 +227,9 @@ def _plain_pixels(grid: PixelGrid, i: int, axis: WorldAxis, depends: np.ndarray)
 
 
 def _dim_names(
-    grid: PixelGrid,
-    described: list[WorldAxis],
-    own: Mapping[int, int],
-    dims: Sequence[Hashable] | None,
+    grid: PixelGrid, described: list[WorldAxis], own: Mapping[int, int], dims: Sequence[Hashable] | None
 ) -> dict[int, Hashable]:
-    """Name of the dim along each pixel axis, with those that the array lacks."""
+    """Name of the dim along each pixel axis, including axes that the array lacks."""
     axes = grid.axes
     # What was sliced away counts too: what is left of y and x is still one of them.
     pixels = pixel_names(grid.wcs, len(grid.length), grid.correlation())
@@ -271,7 +237,7 @@ def _dim_names(
     if dims is not None:
         asked = [dims] if isinstance(dims, str) else list(dims)
         if len(asked) != len(axes) or len(set(asked)) != len(asked):
-            sizes = tuple(grid.size(k) for k in axes)
+            sizes = tuple(grid.length[k] for k in axes)
             raise ValueError(
                 f"dims is {dims!r}; the array has the shape {sizes}: pass {len(axes)} different names, in its order."
             )
@@ -297,7 +263,7 @@ def _frame(wcs: BaseLowLevelWCS | None, header: fits.Header | None) -> xr.Variab
         if core.restwav:
             attrs |= {"rest_wavelength": float(core.restwav), "rest_wavelength_units": "m"}
         if any((wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2)):
-            attrs[LOOKUP] = "distortion"  # the header cannot say them
+            attrs[LOOKUP] = "distortion"  # not in the header
         if header is None:
             header = wcs.to_header(relax=True)
     assert header is not None

@@ -5,7 +5,8 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from astropy.wcs.wcsapi import BaseLowLevelWCS
 from xr_modelfit.fits_io.headers import units_of
 from xr_modelfit.units.text import write_unit
 
-__all__ = ["WorldAxis", "identifier", "is_celestial", "pixel_names", "unique", "world_axis"]
+__all__ = ["WorldAxis", "identifier", "pixel_names", "unique", "world_axis"]
 
 # By physical type (UCD 1+): name, long name, and CF's standard name where its table has one.
 _BY_TYPE: dict[str, tuple[str, str, str | None]] = {
@@ -89,11 +90,11 @@ _BY_UNIT = [
 
 @dataclass(frozen=True)
 class WorldAxis:
-    """One world axis: its name where something tells it, its unit where it has one, attrs."""
+    """One world axis: its name and unit, if known, and attrs."""
 
     name: str | None
     unit: u.UnitBase | None
-    attrs: dict[str, Any] = field(default_factory=dict)
+    attrs: dict[str, Any]
 
 
 def world_axis(wcs: BaseLowLevelWCS, i: int) -> WorldAxis:
@@ -139,24 +140,19 @@ def _unit(wcs: BaseLowLevelWCS, i: int) -> u.UnitBase | None:
 
 
 def _time_reference(wcs: WCS) -> dict[str, str]:
-    """When the numbers of a time axis count from, and on which scale."""
-    days = np.nan_to_num(np.asarray(wcs.wcs.mjdref, dtype=float))
-    attrs = {"time_scale": _time_scale(wcs)}
+    """The epoch and the time scale of a time axis."""
+    own = next((str(c) for c in wcs.wcs.ctype if str(c).split("(")[0].strip() in _TIME_SCALES), "")
+    attrs = {"time_scale": own or str(wcs.wcs.timesys) or "UTC"}
     if wcs.wcs.dateref:
         attrs["time_reference"] = str(wcs.wcs.dateref)
-    attrs["time_reference_mjd"] = repr(float(days.sum()))
-    return attrs
+    days = np.nan_to_num(np.asarray(wcs.wcs.mjdref, dtype=float))
+    return attrs | {"time_reference_mjd": repr(float(days.sum()))}
 
 
-def _time_scale(wcs: WCS) -> str:
-    own = next((str(c) for c in wcs.wcs.ctype if str(c).split("(")[0].strip() in _SCALES), "")
-    return own or str(wcs.wcs.timesys) or "UTC"
+_TIME_SCALES = ("TAI", "TT", "TDT", "ET", "IAT", "UT1", "UT", "UTC", "GMT", "GPS", "TCG", "TCB", "TDB", "LOCAL")
 
 
-_SCALES = ("TAI", "TT", "TDT", "ET", "IAT", "UT1", "UT", "UTC", "GMT", "GPS", "TCG", "TCB", "TDB", "LOCAL")
-
-
-def is_celestial(wcs: BaseLowLevelWCS, i: int) -> bool:
+def _is_celestial(wcs: BaseLowLevelWCS, i: int) -> bool:
     """Whether a world axis is one of a pair of angles on the sky, or a position in another sense."""
     kind = str(wcs.world_axis_physical_types[i] or "")
     if isinstance(wcs, WCS):
@@ -165,22 +161,15 @@ def is_celestial(wcs: BaseLowLevelWCS, i: int) -> bool:
 
 
 def pixel_names(wcs: BaseLowLevelWCS | None, n: int, depends: np.ndarray) -> list[str]:
-    """Names of the pixel axes, in FITS order.
+    """Names of the ``n`` pixel axes, in FITS order; ``depends``: bool, shape (world axes, pixel axes).
 
     The two that a pair of angles on the sky depends on are ``x`` and ``y``; other axes are called
     by their number: ``x``, ``y``, ``z``, ``axis_4``. Where the sky took the name, ``axis_3``.
-
-    Parameters
-    ----------
-    wcs : BaseLowLevelWCS or None
-    n : int
-        Number of axes.
-    depends : ndarray of bool, shape (world axes, pixel axes)
     """
     given = [identifier(str(name or "")) for name in (wcs.pixel_axis_names if wcs is not None else [])]
     if wcs is not None and len(given) == n and all(given) and len(set(given)) == n:
         return [str(name) for name in given]
-    sky = [is_celestial(wcs, i) for i in range(wcs.world_n_dim)] if wcs is not None else []
+    sky = [_is_celestial(wcs, i) for i in range(wcs.world_n_dim)] if wcs is not None else []
     on_sky = np.flatnonzero(depends[sky].any(axis=0)) if any(sky) else np.array([], dtype=int)
     names = {int(k): name for k, name in zip(on_sky, "xy", strict=False)} if len(on_sky) <= 2 else {}
     for k in range(n):
@@ -191,15 +180,12 @@ def pixel_names(wcs: BaseLowLevelWCS | None, n: int, depends: np.ndarray) -> lis
 
 
 def identifier(text: str) -> str | None:
-    """Text as a lower-case name that Python takes; None where nothing is left of it."""
+    """Text as a lower-case Python identifier; None if nothing is left of it."""
     name = re.sub(r"\W+", "_", text.strip().lower(), flags=re.ASCII).strip("_")
     return None if not name else name if name.isidentifier() else f"axis_{name}"
 
 
 def unique(name: str, taken: Collection[str]) -> str:
-    """``name``, or where it is taken ``name_2``, ``name_3``, ..."""
-    number = 2
-    found = name
-    while found in taken:
-        found, number = f"{name}_{number}", number + 1
-    return found
+    """``name``, or if that is taken ``name_2``, ``name_3``, ..."""
+    numbered = (f"{name}_{number}" for number in count(2))
+    return next(one for one in chain([name], numbered) if one not in taken)

@@ -1,4 +1,4 @@
-"""Variables of a Dataset that are about others, by CF: bounds, errors, flags, counts, dates. None is fitted."""
+"""Variables of a Dataset that describe others, by CF: bounds, errors, flags, counts, dates. They are not fitted."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _BOUNDS = re.compile(r"^(.+)_(bnds|bounds|bnd|vertices|corners)$")
 
 
 def auxiliary_variables(ds: xr.Dataset) -> set[Any]:
-    """Names of the variables that CF, or their own attrs, tell to be about others."""
-    found = {name for name, v in ds.variables.items() if _is_about_others(str(name), v) or _are_bounds(str(name), ds)}
+    """Names of the variables that describe others, by CF or by their own attrs."""
+    found = {name for name, v in ds.variables.items() if _describes_others(str(name), v) or _are_bounds(str(name), ds)}
     for variable in ds.variables.values():
         for key in _NAMING:
             text = variable.attrs.get(key, variable.encoding.get(key))
@@ -35,19 +35,15 @@ def auxiliary_variables(ds: xr.Dataset) -> set[Any]:
     return found
 
 
-def _is_about_others(name: str, variable: xr.Variable) -> bool:
-    """Whether it says itself that it holds flags, errors, counts or dates."""
-    attrs = variable.attrs
-    if any(key in attrs for key in _OF_FLAGS):
-        return True
-    if _MODIFIERS.search(str(attrs.get("standard_name", ""))):
-        return True
-    units, title = str(attrs.get("units", "")), str(attrs.get("long_name", ""))
-    return bool(_DATES.search(units) or _DATE_NAMES.match(name) or _ABOUT_DATES.search(title))
+def _describes_others(name: str, variable: xr.Variable) -> bool:
+    """Whether its attrs or its name say that it holds flags, errors, counts or dates."""
+    kind, units, title = (str(variable.attrs.get(key, "")) for key in ("standard_name", "units", "long_name"))
+    dates = _DATES.search(units) or _DATE_NAMES.match(name) or _ABOUT_DATES.search(title)
+    return any(key in variable.attrs for key in _OF_FLAGS) or bool(_MODIFIERS.search(kind) or dates)
 
 
 def _are_bounds(name: str, ds: xr.Dataset) -> bool:
-    """Whether it is called as bounds of another one are, and has one dim more than that."""
+    """Whether it is named like the bounds of another variable, and has one dim more."""
     match = _BOUNDS.match(name)
     if match is None or match[1] not in ds.variables:
         return False

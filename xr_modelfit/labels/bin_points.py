@@ -1,4 +1,4 @@
-"""Points inside bins by the rule of Gauss and Legendre, and how many of them the means of a model need.
+"""Points inside bins by Gauss-Legendre quadrature, and how many of them the means of a model need.
 
 ``q`` points give the mean of a polynomial of degree ``2 q - 1`` exactly, that of a line to any accuracy if they are
 many. How many is found on the model, near its start and where each of its parameters is halved. A fit may lead
@@ -10,7 +10,7 @@ deviation to a ten-millionth of its height.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -20,21 +20,22 @@ from xr_modelfit.analysis.probing import about, beside_start
 from xr_modelfit.labels.bins import Bins
 from xr_modelfit.labels.coords import ModelInput
 from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.spreads import Spread
 
-__all__ = ["UNKNOWN", "gathered", "points_needed", "rule"]
+__all__ = ["UNKNOWN", "gauss_legendre", "point_groups", "points_needed"]
 
-UNKNOWN = 12  # points where bins differ from fit to fit, or not all parameters show
+UNKNOWN = 12  # points where bins differ from fit to fit, or a parameter has no effect near the start
 _OF_POLYNOMIALS = (2, 3, 4)
 _OF_OTHERS = (8, 10, 12, 16, 20)
 _EXACT = 24  # points that count as exact
-_POLYNOMIAL, _NEAR, _FAR = 1e-12, 1e-9, 1e-6  # of the largest mean: how well means are known, at the start and far off
-_BINS = 256  # that are tried; fewer where a bin has several sides
+_POLYNOMIAL, _NEAR, _FAR = 1e-12, 1e-9, 1e-6  # tolerances relative to the largest mean
+_BINS = 256  # number of bins to try; fewer where a bin has several sides
 
 Cells = list[tuple[np.ndarray, np.ndarray]]  # low and high edge of each input, (m,) each; equal where it has no bins
 
 
-def gathered(bins: Bins, fitted: Sequence[Hashable]) -> dict[str, Hashable]:
-    """What the points of each input follow: along one fitted dim, coordinates run through their bins together."""
+def point_groups(bins: Bins, fitted: Sequence[Hashable]) -> dict[str, Hashable]:
+    """Which inputs share their points: coordinates along the same fitted dim run through their bins together."""
     found: dict[str, Hashable] = {}
     for name, (low, _) in bins.edges.items():
         own = [d for d in low.dims if d in fitted]
@@ -42,11 +43,11 @@ def gathered(bins: Bins, fitted: Sequence[Hashable]) -> dict[str, Hashable]:
     return found
 
 
-def rule(groups: Mapping[str, Hashable], n_points: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Points of each input in a bin from -1 to 1, and weights, (q,) each: all combinations of those of the groups."""
+def gauss_legendre(groups: Mapping[str, Hashable], n_points: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Points of each input in a bin from -1 to 1, and weights, (q,) each: the product rule over the groups."""
     points, weights = np.polynomial.legendre.leggauss(n_points)
     sides = list(dict.fromkeys(groups.values()))
-    grids = np.meshgrid(*[points] * len(sides), indexing="ij") if sides else []
+    grids = np.meshgrid(*[points] * len(sides), indexing="ij")
     products = np.ones(1)
     for _ in sides:
         products = np.multiply.outer(products, 0.5 * weights).reshape(-1)
@@ -60,84 +61,60 @@ def points_needed(
     fitted: Sequence[Hashable],
     sizes: Mapping[Hashable, int],
 ) -> int:
-    """How many points along each side of a bin the means of the model need.
-
-    Parameters
-    ----------
-    problem : Problem
-        Its traits are known.
-    bins : Bins
-    inputs : sequence of ModelInput
-    fitted : sequence of Hashable
-    sizes : mapping of Hashable to int
-        Of the data.
-    """
-    groups = gathered(bins, fitted)
+    """How many points along each side of a bin the means of the model need. Its traits are known."""
+    groups = point_groups(bins, fitted)
     cells = _cells(bins, inputs, fitted, sizes)
     if cells is None:
         return UNKNOWN
-    names = [one.name for one in inputs]
-    n_bins = _BINS // 4 ** (len(set(groups.values())) - 1)
+    n_bins = max(_BINS // 4 ** (len(set(groups.values())) - 1), 4)
     try:
-        near, far = beside_start(problem), _halved(problem)
-        places = list(_places(problem, cells, max(n_bins, 4)))
         with np.errstate(all="ignore"):
-            return _fewest(_Trials(problem, names, groups, places), near, far)
-    except Exception:  # ties that work for some values only, or a model that says nothing here
+            return _fewest(problem, [one.name for one in inputs], groups, _places(problem, cells, n_bins))
+    except Exception:  # ties that work for some values only, or a model that cannot be evaluated here
         return UNKNOWN
 
 
-class _Trials:
-    """Means of a model over bins at some places."""
-
-    def __init__(
-        self, problem: Problem, names: Sequence[str], groups: Mapping[str, Hashable], places: Sequence[Cells]
-    ) -> None:
-        self.problem, self.names, self.groups, self.places = problem, names, groups, places
-
-    def means(self, n_points: int, P: np.ndarray) -> np.ndarray:
-        """Means (m, b) over the bins of all places."""
-        points, weights = rule(self.groups, n_points)
-        q = weights.size
-        found = []
-        for cells in self.places:
-            inputs = []
-            for name, (low, high) in zip(self.names, cells, strict=True):
-                at = points.get(name, np.zeros(q))
-                inputs.append(((0.5 * low + 0.5 * high)[:, None] + (0.5 * high - 0.5 * low)[:, None] * at).reshape(-1))
-            values = self.problem.evaluate([x[:, None] for x in inputs], P)
-            found.append(np.tensordot(values.reshape(-1, q, P.shape[1]), weights, axes=(1, 0)))
-        return np.concatenate(found)
-
-    @property
-    def rounding(self) -> float:
-        """What rounding does to a coordinate, in bins."""
-        with np.errstate(all="ignore"):
-            sizes = [np.abs(low) / np.abs(high - low) for cells in self.places for low, high in cells]
-        finite = [np.max(size[np.isfinite(size)], initial=0.0) for size in sizes]
-        return float(np.finfo(float).eps * max(finite, default=0.0))
+def _means(
+    problem: Problem, points: Sequence[np.ndarray], weights: np.ndarray, places: Sequence[Cells], P: np.ndarray
+) -> np.ndarray:
+    """Means (m, b) of the model over the bins of all places, from points (q,) of each input in a bin."""
+    found = []
+    for cells in places:
+        edges = [np.stack(pair, axis=-1)[None] for pair in cells]
+        inputs = [Spread(at, np.zeros_like(at)).over(pair)[0] for at, pair in zip(points, edges, strict=True)]
+        values = problem.evaluate([x[:, None] for x in inputs], P)
+        found.append(np.tensordot(values.reshape(-1, weights.size, P.shape[1]), weights, axes=(1, 0)))
+    return np.concatenate(found)
 
 
-def _fewest(trials: _Trials, near: np.ndarray, far: np.ndarray) -> int:
-    """The fewest points that are enough."""
-    exact = [trials.means(_EXACT, P) for P in (near, far)]
-    seen = _all_seen(trials.problem, *exact)
-    if seen:
-        for n_points in _OF_POLYNOMIALS:
-            found = [trials.means(n_points, P) for P in (near, far)]
-            if all(_close(a, b, _POLYNOMIAL) for a, b in zip(found, exact, strict=True)):
-                return n_points
-    rounding = 10.0 * trials.rounding
-    for n_points in _OF_OTHERS:
-        if seen or n_points >= UNKNOWN:
-            found = [trials.means(n_points, P) for P in (near, far)]
-            if _close(found[0], exact[0], _NEAR + rounding) and _close(found[1], exact[1], _FAR + rounding):
-                return n_points
+def _rounding(places: Sequence[Cells]) -> float:
+    """The largest rounding error of a coordinate, in bin widths."""
+    sizes = np.concatenate([np.abs(low) / np.abs(high - low) for cells in places for low, high in cells])
+    return float(np.finfo(float).eps * np.max(sizes, where=np.isfinite(sizes), initial=0.0))
+
+
+def _fewest(problem: Problem, names: Sequence[str], groups: Mapping[str, Hashable], places: Sequence[Cells]) -> int:
+    """The smallest sufficient number of points, near the start and far from it."""
+    near, far = beside_start(problem), _halved(problem)
+
+    def means(n_points: int) -> tuple[np.ndarray, np.ndarray]:
+        points, weights = gauss_legendre(groups, n_points)
+        at = [points.get(name, np.zeros(weights.size)) for name in names]
+        return _means(problem, at, weights, places, near), _means(problem, at, weights, places, far)
+
+    exact = means(_EXACT)
+    seen = _all_seen(problem, *exact)
+    rounding = 10.0 * _rounding(places)
+    limits = [(n, _POLYNOMIAL, _POLYNOMIAL) for n in _OF_POLYNOMIALS] if seen else []
+    limits += [(n, _NEAR + rounding, _FAR + rounding) for n in _OF_OTHERS if seen or n >= UNKNOWN]
+    for n_points, *both in limits:
+        if all(_close(a, b, limit) for a, b, limit in zip(means(n_points), exact, both, strict=True)):
+            return n_points
     return _OF_OTHERS[-1]
 
 
 def _all_seen(problem: Problem, near: np.ndarray, far: np.ndarray) -> bool:
-    """Whether each free parameter has an effect on the means; a line that is not seen may need many points."""
+    """Whether each free parameter affects the means; a line outside the tested bins may need many points."""
     start = near[:, :1]
     most = np.max(np.abs(start), where=np.isfinite(start), initial=0.0)
     moved = np.abs(far - start)
@@ -162,7 +139,7 @@ def _halved(problem: Problem) -> np.ndarray:
 def _cells(
     bins: Bins, inputs: Sequence[ModelInput], fitted: Sequence[Hashable], sizes: Mapping[Hashable, int]
 ) -> Cells | None:
-    """The bins that all fits share; None where they differ, as then they may be lazy, or there are none."""
+    """The bins that all fits share; None if there are none, or if they differ from fit to fit (and may be lazy)."""
     n = math.prod(sizes[d] for d in fitted)
     found: Cells = []
     for one in inputs:
@@ -178,22 +155,19 @@ def _cells(
     return [(low[usable], high[usable]) for low, high in found] if usable.any() else None
 
 
-def _places(problem: Problem, cells: Cells, n_bins: int) -> Iterator[Cells]:
-    """Some of the bins, and bins of their widths about the start of the model."""
+def _places(problem: Problem, cells: Cells, n_bins: int) -> list[Cells]:
+    """A selection of the bins, and bins of the same widths around the start of the model."""
     m = cells[0][0].size
-    middle = [0.5 * low + 0.5 * high for low, high in cells]
     chosen = set(np.linspace(0, m - 1, min(m, n_bins // 2)).astype(int).tolist())
-    if m > n_bins // 2:  # where the model is largest, or smallest
+    if m > n_bins // 2:  # where the model is largest or smallest
         start = np.where(np.isfinite(problem.start), problem.start, 1.0)
-        with np.errstate(all="ignore"):
-            values = problem.evaluate([x[:, None] for x in middle], start[:, None])[:, 0]
-            away = np.abs(values - np.median(values[np.isfinite(values)]))
+        values = problem.evaluate([(0.5 * low + 0.5 * high)[:, None] for low, high in cells], start[:, None])[:, 0]
+        away = np.abs(values - np.median(values[np.isfinite(values)]))
         chosen |= set(np.argsort(np.where(np.isfinite(away), away, -1.0))[-(n_bins // 2) :].tolist())
-    at = np.array(sorted(chosen))
-    yield [(low[at], high[at]) for low, high in cells]
+    some = [(low[sorted(chosen)], high[sorted(chosen)]) for low, high in cells]
     elsewhere: Cells = []
-    for number, (low, high) in enumerate(cells):
+    for number, (low, high) in enumerate(some):
         centre = np.roll(about(problem.start, n_bins), 7 * number)
-        half = 0.5 * np.resize(high[at] - low[at], n_bins)
+        half = 0.5 * np.resize(high - low, n_bins)
         elsewhere.append((centre - half, centre + half))
-    yield elsewhere
+    return [some, elsewhere]

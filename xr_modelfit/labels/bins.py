@@ -1,4 +1,4 @@
-"""The bins of samples, by name: CF bounds of a coordinate, or the middle between neighbours."""
+"""The bins of samples, by name: CF bounds of a coordinate, or midpoints between neighbours."""
 
 from __future__ import annotations
 
@@ -14,20 +14,9 @@ from xr_modelfit.messages import a, listed
 from xr_modelfit.units.times import holds_times, undecoded_axis
 from xr_modelfit.units.units import Conversion, Measure, required_conversion
 
-__all__ = [
-    "BETWEEN",
-    "UNNAMED",
-    "Bins",
-    "Edges",
-    "ToNumbers",
-    "at_hand",
-    "bins_of",
-    "edges_between",
-    "name_of_bounds",
-    "numbers_in_fit",
-]
+__all__ = ["BETWEEN", "UNNAMED", "Bins", "at_hand", "bins_of", "name_of_bounds", "numbers_in_fit"]
 
-BETWEEN = object()  # in place of bounds: bins end in the middle between neighbours, whatever attrs say
+BETWEEN = object()  # in place of bounds: bins end midway between neighbours, whatever the attrs say
 UNNAMED = ""  # what bounds without a name are called in a record
 Edges = tuple[xr.Variable, xr.Variable]
 ToNumbers = Callable[[ModelInput, xr.DataArray], xr.Variable]  # bounds of a coordinate as numbers inside the fit
@@ -35,70 +24,45 @@ ToNumbers = Callable[[ModelInput, xr.DataArray], xr.Variable]  # bounds of a coo
 
 @dataclass(frozen=True)
 class Bins:
-    """The bins of the samples, as numbers inside the fit.
+    """The bins of the samples, as numbers inside the fit."""
 
-    Parameters
-    ----------
-    edges : mapping of str to (Variable, Variable)
-        Low and high edge of each sample, by model input.
-    named : mapping of str to (str or None)
-        The bounds that they come from, `UNNAMED` where these have no name; None for the middle between neighbours.
-    """
-
-    edges: Mapping[str, Edges]
-    named: Mapping[str, str | None]
+    edges: Mapping[str, Edges]  # low and high edge of each sample, by model input
+    named: Mapping[str, str | None]  # name of their bounds, or `UNNAMED`; None: midpoints
 
 
 def bins_of(
     labels: Labels, inputs: Sequence[ModelInput], fitted: tuple[Hashable, ...], integrate: Any, numbers: ToNumbers
 ) -> Bins | None:
-    """The bins that a call names; None where it integrates over none.
-
-    Parameters
-    ----------
-    labels : Labels
-    inputs : sequence of ModelInput
-    fitted : tuple of Hashable
-    integrate
-        As the user gave it.
-    numbers : callable
-        From an input and the bounds of its coordinate to these as numbers inside the fit.
+    """The bins that ``integrate`` names; None if there are none.
 
     Raises
     ------
     ValueError
-        A name that is not there, bounds that do not match a coordinate, or a coordinate without neighbours.
+        A name is unknown, bounds do not match a coordinate, or a coordinate has no neighbours.
     TypeError
-        It is none of names, True and False.
+        ``integrate`` is neither names nor True nor False.
     """
-    asked = _asked(labels, inputs, fitted, integrate)
+    requested = _requested(labels, inputs, fitted, integrate)
     edges = {}
     for one in inputs:
-        if one.name not in asked:
+        if one.name not in requested:
             continue
-        bounds = asked[one.name]
+        bounds = requested[one.name]
         if bounds is None:
-            edges[one.name] = edges_between(one.values, fitted, str(one.coordinate))
+            edges[one.name] = _edges_between(one.values, fitted, str(one.coordinate))
         else:
-            both = _where_known(numbers(one, _checked(labels, one, bounds)).astype(float), one.values)
+            both = numbers(one, _matching(labels, one, bounds)).astype(float)
+            known = xr.apply_ufunc(np.isfinite, one.values, dask="allowed")  # other samples are left out
+            both = both.where(known.set_dims(both.sizes))
             edges[one.name] = (both.isel({both.dims[-1]: 0}), both.isel({both.dims[-1]: 1}))
-    named = {name: None if bounds is None else str(bounds.name or UNNAMED) for name, bounds in asked.items()}
+    named = {name: None if bounds is None else str(bounds.name or UNNAMED) for name, bounds in requested.items()}
     return Bins(edges, named) if edges else None
 
 
-def _where_known(both: xr.Variable, coordinate: xr.Variable) -> xr.Variable:
-    """Edges (..., 2) without those of samples whose coordinate is no number: these are left out, as without bins."""
-    if coordinate._in_memory and np.all(np.isfinite(coordinate.values)):
-        return both
-    known = xr.apply_ufunc(np.isfinite, coordinate, dask="allowed")
-    kept: xr.Variable = both.where(known.set_dims(both.sizes))
-    return kept
-
-
-def _asked(
+def _requested(
     labels: Labels, inputs: Sequence[ModelInput], fitted: tuple[Hashable, ...], integrate: Any
 ) -> dict[str, xr.DataArray | None]:
-    """The bounds of each input that is integrated over; None for the middle between neighbours."""
+    """The bounds of each input that is integrated over; None for midpoints between neighbours."""
     if integrate is None or integrate is False:
         return {}
     if integrate is True:
@@ -113,11 +77,9 @@ def _asked(
                     f"integrate has the key {key!r}, but the model's inputs are {listed(i.name for i in inputs)}, "
                     f"which read {listed(i.coordinate for i in inputs)}."
                 )
-            if value is None or value is False:
-                continue
             if value is BETWEEN:
                 found[one.name] = None
-            else:
+            elif value is not None and value is not False:
                 found[one.name] = _cf_bounds(labels, one) if value is True else _bounds(labels, value, [one])[1]
         return found
     several = list(integrate) if isinstance(integrate, list | tuple) else [integrate]
@@ -132,7 +94,7 @@ def _asked(
 
 
 def _cf_bounds(labels: Labels, one: ModelInput) -> xr.DataArray | None:
-    """The bounds that the coordinate's attrs name; None where they name none."""
+    """The bounds that the coordinate's attrs name, if any."""
     coordinate = labels.variables.get(one.coordinate)
     name = None if coordinate is None else name_of_bounds(coordinate)
     if name is not None and name not in labels.variables:
@@ -145,7 +107,7 @@ def _cf_bounds(labels: Labels, one: ModelInput) -> xr.DataArray | None:
 
 
 def name_of_bounds(coordinate: xr.DataArray) -> str | None:
-    """What the attrs of a coordinate say that its bounds are called."""
+    """The name of the bounds in the attrs of a coordinate."""
     return coordinate.attrs.get("bounds", coordinate.encoding.get("bounds"))
 
 
@@ -164,8 +126,7 @@ def _bounds(labels: Labels, value: Any, inputs: Sequence[ModelInput]) -> tuple[s
             return one.name, bounds
     others = [d for d in bounds.dims if d not in labels.data.dims]
     alike = [one for one in inputs if {*one.values.dims, *others} == set(bounds.dims)]
-    if not alike:  # they differ from fit to fit, and the coordinate does not
-        alike = [one for one in inputs if set(one.values.dims) < set(bounds.dims)]
+    alike = alike or [one for one in inputs if set(one.values.dims) < set(bounds.dims)]  # bounds may vary by fit
     if len(alike) != 1 or len(others) != 1:
         raise ValueError(
             f"integrate names {bounds.name!r} with dims {bounds.dims}; bounds have the dims of one coordinate and one "
@@ -175,8 +136,8 @@ def _bounds(labels: Labels, value: Any, inputs: Sequence[ModelInput]) -> tuple[s
     return alike[0].name, bounds
 
 
-def _checked(labels: Labels, one: ModelInput, bounds: xr.DataArray) -> xr.DataArray:
-    """Bounds, (dims of the coordinate, 2), after dims, sizes and labels were found to match."""
+def _matching(labels: Labels, one: ModelInput, bounds: xr.DataArray) -> xr.DataArray:
+    """Bounds with their dim of size 2 last, once dims, sizes and labels are known to match the coordinate."""
     title = f"The bounds {bounds.name!r}"
     extra = [d for d in bounds.dims if d not in labels.data.dims]
     if len(extra) != 1 or bounds.sizes[extra[0]] != 2 or not set(one.values.dims) <= set(bounds.dims):
@@ -184,8 +145,8 @@ def _checked(labels: Labels, one: ModelInput, bounds: xr.DataArray) -> xr.DataAr
             f"{title} have dims {dict(bounds.sizes)}, the coordinate {one.coordinate!r} {dict(one.values.sizes)}: "
             "bounds have the dims of their coordinate and one more of size 2, for the two edges of each bin."
         )
-    one_edge, title_of_edge = bounds.isel({extra[0]: 0}, drop=True), f"integrate, by the bounds {bounds.name!r},"
-    bare(labels.data, one_edge, title_of_edge, labels.data.dims)
+    one_edge = bounds.isel({extra[0]: 0}, drop=True)
+    bare(labels.data, one_edge, f"integrate, by the bounds {bounds.name!r},", labels.data.dims)
     coordinate = labels.variables.get(one.coordinate)
     dated = coordinate is not None and holds_times(coordinate)
     if dated and bounds.dtype.kind in "iuf" and "units" not in bounds.attrs:
@@ -197,7 +158,7 @@ def _checked(labels: Labels, one: ModelInput, bounds: xr.DataArray) -> xr.DataAr
 
 
 def numbers_in_fit(converted: Mapping[str, tuple[Conversion, Measure]]) -> ToNumbers:
-    """How bounds become numbers inside a fit; ``converted`` says what was done to coordinates, by model input."""
+    """How bounds become numbers inside a fit; ``converted`` holds the conversions of coordinates, by model input."""
 
     def numbers(one: ModelInput, bounds: xr.DataArray) -> xr.Variable:
         title, values = f"The bounds {bounds.name!r}", bounds.variable
@@ -218,7 +179,7 @@ def numbers_in_fit(converted: Mapping[str, tuple[Conversion, Measure]]) -> ToNum
 
 
 def _own_unit(bounds: xr.DataArray, coordinate: Measure) -> str | None:
-    """The unit that bounds bear; by CF they need none of their own, but may repeat that of their coordinate."""
+    """The unit of bounds. By CF they need none, but may repeat that of their coordinate."""
     counted = undecoded_axis(bounds)
     if counted is None or coordinate.time is None:
         return bounds.attrs.get("units")
@@ -231,22 +192,13 @@ def _own_unit(bounds: xr.DataArray, coordinate: Measure) -> str | None:
 
 
 def at_hand(values: xr.Variable, fitted: Collection[Hashable]) -> xr.Variable:
-    """A coordinate that all fits share, in memory; others stay as they are.
-
-    What is made of it must not depend on whether it had been computed before.
-    """
+    """A coordinate, loaded if all fits share it, so that lazy and computed coordinates give the same result."""
     shared: xr.Variable = values.compute() if set(values.dims) <= set(fitted) else values
     return shared
 
 
-def edges_between(values: xr.Variable, fitted: tuple[Hashable, ...], name: str) -> Edges:
-    """Edges of bins that meet in the middle between neighbours; the outer ones are as far out as they are in.
-
-    Raises
-    ------
-    ValueError
-        The coordinate runs along several fitted dims, or has no neighbours, or is not in order.
-    """
+def _edges_between(values: xr.Variable, fitted: tuple[Hashable, ...], name: str) -> Edges:
+    """Edges of bins that meet midway between neighbours; the outer bins are symmetric."""
     own = [d for d in values.dims if d in fitted]
     if len(own) > 1:
         raise ValueError(
@@ -264,19 +216,16 @@ def edges_between(values: xr.Variable, fitted: tuple[Hashable, ...], name: str) 
     (dim,) = own
     values = at_hand(values, fitted).astype(float)
     _require_order(values, name)
-    first, last = (values.isel({dim: slice(*s)}) for s in ((None, n - 1), (1, None)))
-    middle = 0.5 * first + 0.5 * last
-    before = 2.0 * values.isel({dim: slice(0, 1)}) - middle.isel({dim: slice(0, 1)})
-    after = 2.0 * values.isel({dim: slice(n - 1, n)}) - middle.isel({dim: slice(n - 2, n - 1)})
+    middle = 0.5 * values.isel({dim: slice(None, -1)}) + 0.5 * values.isel({dim: slice(1, None)})
+    before, after = (2.0 * values.isel({dim: end}) - middle.isel({dim: end}) for end in (slice(1), slice(-1, None)))
     return xr.Variable.concat([before, middle], dim), xr.Variable.concat([middle, after], dim)
 
 
 def _require_order(values: xr.Variable, name: str) -> None:
-    """Refuse a coordinate, shared by all fits, that goes to and fro: neighbours are then no bounds."""
+    """Refuse a coordinate, shared by all fits, that is not monotonic: neighbours cannot bound its bins."""
     if values.ndim != 1 or not values._in_memory:
         return
-    finite = values.values[np.isfinite(values.values)]
-    steps = np.diff(finite)
+    steps = np.diff(values.values[np.isfinite(values.values)])
     if np.any(steps > 0) and np.any(steps < 0):
         raise ValueError(
             f"The bins of {name!r} are to end between neighbours, but the coordinate is not in order: it rises and "

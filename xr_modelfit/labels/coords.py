@@ -25,27 +25,20 @@ CoordsArg = Hashable | xr.DataArray | Mapping[str, Hashable | xr.DataArray] | No
 
 @dataclass(frozen=True)
 class Labels:
-    """The data to fit, and what names in a call may stand for.
-
-    Parameters
-    ----------
-    data : xarray.DataArray
-    variables : mapping of Hashable to DataArray
-        Coordinates of the data, and the variables of its Dataset where there is one.
-    """
+    """The data to fit, and the variables that names in a call refer to."""
 
     data: xr.DataArray
-    variables: Mapping[Any, xr.DataArray]
+    variables: Mapping[Any, xr.DataArray]  # coordinates of the data, and variables of its Dataset where there is one
 
     def find(self, argument: str, value: Any) -> xr.DataArray:
-        """The array that ``value``, a name or an array, stands for."""
+        """The array that ``value`` is or names."""
         if isinstance(value, xr.DataArray):
             return plain(value)
         if isinstance(value, xr.Dataset):
             raise TypeError(f"{argument} is a Dataset; pick one of its variables, {listed(value.data_vars)}.")
         if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
             raise ValueError(
-                f"{argument} names {len(value)} coordinates, {listed(value)}; it is one. Name {value[0]!r}, for one."
+                f"{argument} names {len(value)} coordinates, {listed(value)}, but it is one: name {value[0]!r}, say."
             )
         if isinstance(value, xr.Variable | np.ndarray | list | tuple) and not _is_name(value):
             raise TypeError(
@@ -55,7 +48,7 @@ class Labels:
         if _is_name(value) and value in self.variables:
             return self.variables[value]
         no_name = isinstance(value, bool | float | complex | np.bool_ | np.inexact)
-        if not isinstance(value, str) and (no_name or callable(value) or not _is_name(value)):
+        if no_name or callable(value) or not _is_name(value):
             shown = repr(value) if no_name else a(value)
             raise TypeError(f"{argument} is {shown}; pass a DataArray or the name of one.")
         raise ValueError(
@@ -64,22 +57,19 @@ class Labels:
         )
 
     def _dims_for(self, shape: tuple[int, ...]) -> str:
-        """Dims that an array of this shape may have had, as a message shows them."""
+        """The dims that an array of this shape probably has, for a message."""
         fits = [d for d, n in self.data.sizes.items() if n in shape]
         return repr(fits) if tuple(self.data.sizes[d] for d in fits) == shape else "[...]"
 
 
 @dataclass(frozen=True)
 class ModelInput:
-    """One input of the model and the coordinate that it reads.
-
-    ``values`` are numbers without labels; ``coordinate`` is the name, ``measure`` what they mean.
-    """
+    """One input of the model and the coordinate that it reads."""
 
     name: str
-    coordinate: Hashable
-    values: xr.Variable
-    measure: Measure = field(default_factory=Measure)
+    coordinate: Hashable  # its name
+    values: xr.Variable  # numbers without labels
+    measure: Measure = field(default_factory=Measure)  # their unit or time axis
 
 
 def _is_name(value: Any) -> bool:
@@ -91,10 +81,7 @@ def _is_name(value: Any) -> bool:
 
 
 def fitted_dims(labels: Labels, dim: DimArg, coords: CoordsArg) -> tuple[Hashable, ...]:
-    """The dims that each fit consumes, in the order of their names.
-
-    Neither the order of the data's dims nor that in the call decides in which order the samples
-    of a fit are summed.
+    """The dims that each fit consumes, sorted: the order of samples depends neither on the data nor on the call.
 
     Raises
     ------
@@ -119,7 +106,7 @@ def fitted_dims(labels: Labels, dim: DimArg, coords: CoordsArg) -> tuple[Hashabl
             on = data.coords[unknown[0]].dims[0]
             hint = f" {unknown[0]!r} is a coordinate on {on!r}: dim={on!r}, coords={unknown[0]!r}."
         elif isinstance(unknown[0], int):
-            hint = f" Dims are named, not numbered: dim={data.dims[0] if data.dims else None!r}, for one."
+            hint = f" Dims are named, not numbered: for example dim={data.dims[0] if data.dims else None!r}."
         raise ValueError(f"dim is {dim!r}, but the data has dims {tuple(data.dims)}: no dim {unknown[0]!r}.{hint}")
     if len(set(asked)) != len(asked):
         raise ValueError(f"dim is {dim!r}: each dim can be given once only.")
@@ -129,15 +116,12 @@ def fitted_dims(labels: Labels, dim: DimArg, coords: CoordsArg) -> tuple[Hashabl
 
 
 def _dims_of_coords(labels: Labels, coords: CoordsArg) -> list[Hashable]:
-    data = labels.data
-    ask = (
-        f"Say which dims each fit consumes: dim={data.dims[-1]!r}, for one, of {tuple(data.dims)}." if data.dims else ""
-    )
+    dims = tuple(labels.data.dims)
+    ask = f"Say which dims each fit consumes, for example dim={dims[-1]!r}, of {dims}." if dims else ""
     if coords is None:
         raise ValueError(f"dim is missing. {ask}")
-    given = list(coords.values()) if isinstance(coords, Mapping) else [coords]
     asked: list[Hashable] = []
-    for value in given:
+    for value in coords.values() if isinstance(coords, Mapping) else [coords]:
         array = _coordinate(labels, "coords", value)
         if array.ndim != 1:
             name = value if _is_name(value) else array.name
@@ -173,8 +157,8 @@ def model_inputs(
         _require_coordinates(labels.data, fitted, given, inputs)
     found = [_model_input(labels, fitted, name, given.get(name), inputs, time_units) for name in inputs]
     _check_times(found, time_units)
-    if not any(set(one.values.dims) & set(fitted) for one in found):
-        one = found[0]
+    one = found[0]
+    if not any(set(i.values.dims) & set(fitted) for i in found):
         raise ValueError(
             f"The coordinate {one.coordinate!r} has dims {one.values.dims}, none of which is fitted ({fitted}): it is "
             f"constant in each fit. Name a coordinate on {fitted}: coords={{{one.name!r}: ...}}."
@@ -214,33 +198,26 @@ def _check_times(inputs: list[ModelInput], time_units: str | None) -> None:
 
 
 def _model_input(
-    labels: Labels,
-    fitted: tuple[Hashable, ...],
-    name: str,
-    value: Any,
-    inputs: tuple[str, ...],
-    time_units: str | None,
+    labels: Labels, fitted: tuple[Hashable, ...], name: str, value: Any, inputs: tuple[str, ...], time_units: str | None
 ) -> ModelInput:
     data = labels.data
-    if value is None:
-        value = _by_name(data, fitted, name, inputs)
-        if value is None:
-            on_dims = [*fitted, *(c for c in data.coords if c not in fitted and _on_fitted(data, c, fitted))]
-            raise ValueError(
-                f"The model's input {name!r} has no coordinate: the fitted dims are {tuple(fitted)}, and none is taken "
-                f"by guess. Say what it reads: coords={{{name!r}: ...}}, with one of {listed(on_dims)}."
-            )
+    if value is None and (value := _by_name(data, fitted, name, inputs)) is None:
+        on_dims = [*fitted, *(c for c in data.coords if c not in fitted and _on_fitted(data, c, fitted))]
+        raise ValueError(
+            f"The model's input {name!r} has no coordinate: the fitted dims are {tuple(fitted)}, and none is taken "
+            f"by guess. Say what it reads: coords={{{name!r}: ...}}, with one of {listed(on_dims)}."
+        )
     argument = f"The coordinate of the model's input {name!r}"
     array = _coordinate(labels, argument, value)
-    shown = array.name if array.name is not None else name
-    title = argument if array.name is None else f"The coordinate {shown!r}"
+    title = argument if array.name is None else f"The coordinate {array.name!r}"
     _require_numbers(array, fitted, name, value)
-    values, measure = _measured(array, bare(labels.data, array, title, array.dims), title, time_units)
-    return ModelInput(name, shown if not _is_name(value) else value, values, measure)
+    values, measure = _measured(array, bare(data, array, title, array.dims), title, time_units)
+    own = value if _is_name(value) else name if array.name is None else array.name
+    return ModelInput(name, own, values, measure)
 
 
 def _by_name(data: xr.DataArray, fitted: tuple[Hashable, ...], name: str, inputs: tuple[str, ...]) -> Hashable | None:
-    """What an input reads where the call does not say: the one fitted dim, or what bears its name."""
+    """What an input reads by default: the one fitted dim, or what has the name of the input."""
     if len(inputs) == 1:
         return fitted[0] if len(fitted) == 1 else None
     return name if name in fitted or _on_fitted(data, name, fitted) else None
@@ -249,7 +226,7 @@ def _by_name(data: xr.DataArray, fitted: tuple[Hashable, ...], name: str, inputs
 def _require_coordinates(
     data: xr.DataArray, fitted: tuple[Hashable, ...], given: Mapping[str, Any], inputs: tuple[str, ...]
 ) -> None:
-    """Refuse arguments of a function beside the first that are neither parameters nor read a coordinate."""
+    """Refuse arguments of a function, other than the first, that have neither a start nor a coordinate."""
     lost = [n for n in inputs if given.get(n) is None and _by_name(data, fitted, n, inputs) is None]
     others = [n for n in lost if n != inputs[0]]
     if others:
@@ -296,18 +273,15 @@ def _require_numbers(array: xr.DataArray, fitted: tuple[Hashable, ...], name: st
             f"The coordinate {shown!r} holds dates of a time zone ({array.dtype}); numpy's have none. Convert them: "
             f".assign_coords({{{shown!r}: index.tz_convert('UTC').tz_localize(None)}})."
         )
-    if array.dtype.kind in "iufmM":
+    if array.dtype.kind in "iuf" or holds_times(array):
         return
-    dim = array.dims[0] if array.dims else None
-    index = array.indexes.get(dim) if dim is not None else None
+    index = array.indexes.get(array.dims[0]) if array.dims else None
     if index is not None and index.nlevels > 1:
         levels = [str(level) for level in index.names]
         raise TypeError(
             f"The coordinate {shown!r} is a MultiIndex with levels {listed(levels)}; the model's input {name!r} reads "
             f"numbers. Take one level: coords={{{name!r}: {levels[0]!r}}}."
         )
-    if holds_times(array):
-        return
     raise TypeError(
         f"The coordinate {shown!r} holds {array.dtype}, neither real numbers nor times, which the model's input "
         f"{name!r} reads. Name a numeric coordinate on {tuple(fitted)}: coords={{{name!r}: ...}}."
@@ -315,13 +289,7 @@ def _require_numbers(array: xr.DataArray, fitted: tuple[Hashable, ...], name: st
 
 
 def bare(data: xr.DataArray, companion: xr.DataArray, argument: str, allowed: Iterable[Hashable]) -> xr.Variable:
-    """A companion of the data without labels, after its dims and indexes were found to match.
-
-    Raises
-    ------
-    ValueError
-        It has a dim that the data lacks or that is not allowed, another size, or another index.
-    """
+    """A companion of the data without labels, once its dims, sizes and indexes are known to match."""
     allowed = tuple(allowed)
     for dim in companion.dims:
         if dim not in data.dims:
@@ -345,7 +313,7 @@ def bare(data: xr.DataArray, companion: xr.DataArray, argument: str, allowed: It
 
 
 def require_same_index(theirs: Any, ours: Any, argument: str, dim: Hashable, other: str = "data") -> None:
-    """Raise a ValueError that tells how two indexes along ``dim`` differ, if they do."""
+    """Raise a ValueError that shows how two indexes along ``dim`` differ, if they do."""
     if ours.equals(theirs):
         return
     try:

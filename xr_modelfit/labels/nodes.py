@@ -1,6 +1,7 @@
-"""Where a model is evaluated for bins and responses, and how samples are made of its values there.
+"""Where a model is evaluated for bins and responses, and the weights with which its values make samples.
 
-See `models.sampling` for what is made of the arrays.
+Coordinates that all fits share become nodes here, once. Of those that differ from fit to fit, each block makes the
+nodes of its own fits (`models.spreads`). `models.sampling` applies them.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.labels.bin_points import UNKNOWN, gathered, points_needed, rule
-from xr_modelfit.labels.bins import Bins, Edges, at_hand
+from xr_modelfit.labels.bin_points import UNKNOWN, gauss_legendre, point_groups, points_needed
+from xr_modelfit.labels.bins import Bins, at_hand
 from xr_modelfit.labels.coords import ModelInput
-from xr_modelfit.labels.own_nodes import EDGE, NODE, OFFSET, POINT, OwnNodes, flat, in_bins, repeated
 from xr_modelfit.labels.responses import Response, step_of
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.sampling import Sampling
@@ -24,37 +24,23 @@ from xr_modelfit.models.spreads import Products, Spread
 
 __all__ = ["EDGE", "NODE", "UNKNOWN", "WEIGHT", "Nodes", "nodes_of", "refuse_between", "sampled", "shared_at_hand"]
 
-WEIGHT = "_modelfit_weight"
-_UNIFORM = 1e-6  # of a step: offsets that are on the grid of the samples
-_KEPT = 10_000  # numbers of a response that a record holds
+NODE, EDGE, WEIGHT = "_modelfit_node", "_modelfit_edge", "_modelfit_weight"
+_UNIFORM = 1e-6  # tolerance, in steps, for offsets on the grid of the samples
+_KEPT = 10_000  # largest response that a record holds
 
 
 @dataclass(frozen=True)
 class Nodes:
-    """What goes through the blocks in place of the coordinates.
-
-    Parameters
-    ----------
-    sampling : Sampling
-    inputs : mapping of str to Variable
-        Coordinates of the nodes by model input, dims end with `NODE`. Where there is a spread for it, those of samples
-        or edges of their bins, from which the nodes are made: dims end with the fitted ones and `EDGE`.
-    weights : Variable
-        Dims end with `WEIGHT`; those of the response alone where there are products.
-    spreads : mapping of str to Spread
-        Of the inputs that vary along the fitted dims and from fit to fit.
-    products : Products or None
-        Of a response that varies from fit to fit, in front of bins.
-    described : mapping
-        What the record says of it.
-    """
+    """What goes through the blocks in place of the coordinates."""
 
     sampling: Sampling
+    # By model input: coordinates of the nodes (..., NODE); where there is a spread, what a block makes them from,
+    # coordinates of the samples or edges of their bins (..., *fitted, EDGE).
     inputs: Mapping[str, xr.Variable]
-    weights: xr.Variable
-    spreads: Mapping[str, Spread] = field(default_factory=dict)
-    products: Products | None = None
-    described: Mapping[str, Any] = field(default_factory=dict)
+    weights: xr.Variable  # (..., WEIGHT); those of the response alone where there are products
+    spreads: Mapping[str, Spread] = field(default_factory=dict)  # of inputs that vary within fits and between them
+    products: Products | None = None  # of bins, and a response that differs from fit to fit
+    described: Mapping[str, Any] = field(default_factory=dict)  # what the record says
 
 
 def sampled(
@@ -65,23 +51,9 @@ def sampled(
     fitted: tuple[Hashable, ...],
     sizes: Mapping[Hashable, int],
 ) -> Nodes | None:
-    """The nodes of a call, and what its record says of them; None where samples are values of the model.
+    """The nodes of a call, with what its record says; None where samples are values of the model.
 
-    Parameters
-    ----------
-    problem : Problem
-        Its traits are known.
-    bins, response
-        As the call has them.
-    inputs : sequence of ModelInput
-    fitted : tuple of Hashable
-    sizes : mapping of Hashable to int
-        Of the data.
-
-    Raises
-    ------
-    ValueError
-        The model sees all its samples, so that it has no values between or beyond them.
+    The traits of ``problem`` are known; ``sizes`` are those of the data.
     """
     if bins is None and response is None:
         return None
@@ -91,17 +63,11 @@ def sampled(
     n_points = None if bins is None else points_needed(problem, bins, inputs, fitted, sizes)
     found = nodes_of(bins, response, inputs, fitted, sizes, n_points or 1)
     named = {} if bins is None else dict(bins.named)
-    told = {"points": n_points, "bins": named, "response": _described(response)}
-    return replace(found, described=told)
+    return replace(found, described={"points": n_points, "bins": named, "response": _described(response)})
 
 
 def refuse_between(bins: Bins | None, response: Response | None) -> None:
-    """Refuse what needs values between the samples, or beyond them, of a model that sees all of these.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse bins and kernels for a model that sees all its samples: it has no values between or beyond them."""
     if bins is not None or (response is not None and response.offsets is not None):
         option = "integrate" if bins is not None else "response"
         inside = "Take the means inside the model" if bins is not None else "Put it into the model, give it as a matrix"
@@ -114,7 +80,7 @@ def refuse_between(bins: Bins | None, response: Response | None) -> None:
 def shared_at_hand(
     bins: Bins | None, inputs: Sequence[ModelInput], fitted: Sequence[Hashable]
 ) -> tuple[Bins | None, list[ModelInput]]:
-    """Bins and inputs with what all fits share in memory."""
+    """Bins and inputs, loaded where all fits share them."""
     read = [replace(one, values=at_hand(one.values, fitted)) for one in inputs]
     if bins is None:
         return None, read
@@ -144,82 +110,87 @@ def nodes_of(
 ) -> Nodes:
     """Where the model is evaluated, and the weights of its values there.
 
-    Parameters
-    ----------
-    bins : Bins or None
-    response : Response or None
-    inputs : sequence of ModelInput
-    fitted : tuple of Hashable
-    sizes : mapping of Hashable to int
-        Of the data.
-    n_points : int
-        Along each side of a bin.
-    along : container of str, optional
-        The inputs that a kernel moves. Default: those that vary along the fitted dims.
+    A bin has ``n_points`` along each side. A kernel moves the inputs ``along``, by default those that vary along the
+    fitted dims.
     """
     bins = Bins({}, {}) if bins is None else bins
     dims = {d: sizes[d] for d in fitted}
-    along = {i.name for i in inputs if any(d in dims for d in i.values.dims)} if along is None else along
-    if response is not None and response.offsets is None:
-        return _nodes_of_matrix(bins, response, inputs, fitted, dims, n_points)
-    if response is not None:
-        moved = [i for i in inputs if i.name in along]
-        longer = _longer_grid(bins, response.offsets, moved[0], fitted) if len(moved) == 1 else None
-        if longer is not None:
-            return _nodes_on_grid(bins, response, inputs, longer, n_points)
-    return _nodes_apart(bins, inputs, fitted, dims, n_points, response, along)
+    points, weights = gauss_legendre(point_groups(bins, fitted), n_points)
+    n, q = math.prod(dims.values()), weights.size
+    offsets, moved, products = np.zeros(1), set(), None
+    if response is None:
+        sampling, own = Sampling(n, q, q, 1), xr.Variable([WEIGHT], weights)
+    elif response.offsets is None:
+        sampling = Sampling(n, 0, n * q, n)
+        own, products = _weights(response.values, weights, 2)
+    else:
+        offsets, kernel = response.offsets, response.values
+        moved = {i.name for i in inputs if (set(i.values.dims) & set(dims) if along is None else i.name in along)}
+        sampling = Sampling(n, q * offsets.size, q * offsets.size, 1)
+        if (grid := _extended_grid(bins, offsets, inputs, moved, fitted)) is not None:
+            inputs, bins, order = grid
+            sampling = Sampling(n, q, q * order.size, 1)
+            dims, offsets, moved = {fitted[0]: n + order.size - 1}, np.zeros(1), set()
+            used = xr.Variable(kernel.dims[-1:], (order >= 0).astype(float))
+            kernel = kernel.isel({kernel.dims[-1]: np.maximum(order, 0)}) * used
+        own, products = _weights(kernel, weights, 1)
+    found, spreads = _coordinates(inputs, bins, dims, points, q, offsets, moved)
+    return Nodes(sampling, found, own, spreads, products)
 
 
-def _nodes_apart(
-    bins: Bins,
+def _coordinates(
     inputs: Sequence[ModelInput],
-    fitted: tuple[Hashable, ...],
+    bins: Bins,
     dims: Mapping[Hashable, int],
-    n_points: int,
-    response: Response | None,
-    along: Container[str],
-) -> Nodes:
-    """Nodes of each sample: the points of its bin, each at all offsets of the response."""
-    points, weights = rule(gathered(bins, fitted), n_points)
-    q, n = weights.size, math.prod(dims.values())
-    offsets = np.zeros(1) if response is None or response.offsets is None else response.offsets
-    moved = () if response is None else along
-    found, spreads = OwnNodes(bins, dims, points, q, offsets, moved).of(inputs)
-    kernel = xr.Variable([OFFSET], np.ones(1)) if response is None else _over_offsets(response)
-    span = q * offsets.size
-    own, products = _weights(kernel, weights)
-    return Nodes(Sampling(n, span, span, 1), found, own, spreads, products)
+    points: Mapping[str, np.ndarray],
+    q: int,
+    offsets: np.ndarray,
+    moved: Container[str],
+) -> tuple[dict[str, xr.Variable], dict[str, Spread]]:
+    """Coordinates and spreads by input, as `Nodes` has them: ``q`` points in each bin, at all offsets if moved."""
+    found, spreads = {}, {}
+    for one in inputs:
+        sides, in_bins = bins.edges.get(one.name, (one.values,)), one.name in bins.edges
+        if not (in_bins or one.name in moved or set(one.values.dims) & set(dims)):  # constant in each fit: a view
+            n_nodes = math.prod(dims.values()) * q * offsets.size
+            whole = one.values.astype(float).set_dims({NODE: n_nodes, **one.values.sizes})
+            found[one.name] = whole.transpose(..., NODE)
+            continue
+        spread = Spread(
+            np.tile(points[one.name], offsets.size) if in_bins else None,
+            np.repeat(offsets if one.name in moved else np.zeros(offsets.size), q),
+        )
+        given = _edges(sides, dims)
+        if set(given.dims) <= {*dims, EDGE}:
+            found[one.name] = xr.Variable([NODE], spread.over(given.values.reshape(1, -1))[0])
+        else:
+            found[one.name], spreads[one.name] = given, spread
+    return found, spreads
 
 
-@dataclass(frozen=True)
-class _Longer:
-    """The grid of the samples, continued beyond both ends as far as a kernel looks.
+def _edges(sides: Sequence[xr.Variable], dims: Mapping[Hashable, int]) -> xr.Variable:
+    """The coordinate, or both edges of the bins, (..., *dims, EDGE)."""
+    values = xr.Variable.concat(sides, EDGE) if len(sides) > 1 else sides[0].set_dims({EDGE: 1, **sides[0].sizes})
+    if values.chunks is not None:  # midpoints between neighbours have uneven chunks
+        values = values.chunk({d: -1 for d in values.dims if d == EDGE or d in dims})
+    absent = {d: size for d, size in dims.items() if d not in values.dims}
+    whole: xr.Variable = values.astype(float).set_dims({**absent, **values.sizes}).transpose(..., *dims, EDGE)
+    return whole
 
-    Parameters
-    ----------
-    dim : Hashable
-    name : str
-        The input that it is the coordinate of.
-    x : ndarray
-    edges : mapping of str to (Variable, Variable)
-        Of its bins.
-    order : ndarray of int, shape (span,)
-        Which value of the kernel each node of a sample has, -1 for none; the last offset comes first.
+
+def _extended_grid(
+    bins: Bins, offsets: np.ndarray, inputs: Sequence[ModelInput], moved: set[str], fitted: tuple[Hashable, ...]
+) -> tuple[list[ModelInput], Bins, np.ndarray] | None:
+    """Inputs and bins on the grid of the samples, continued beyond both ends as far as a kernel reaches.
+
+    Third, (span,): which value of the kernel each node of a sample has, -1 for none; the last offset comes first.
+    None where samples, bins and offsets are not on one grid that all fits share.
     """
-
-    dim: Hashable
-    name: str
-    x: np.ndarray
-    edges: Mapping[str, Edges]
-    order: np.ndarray
-
-
-def _longer_grid(
-    bins: Bins, offsets: np.ndarray | None, one: ModelInput, fitted: tuple[Hashable, ...]
-) -> _Longer | None:
-    """The grid that samples share, where these, their bins and the offsets are on one; else None."""
-    step = step_of(one.values, fitted[0]) if len(fitted) == 1 else None
-    if step is None or offsets is None or set(bins.edges) - {one.name}:
+    if len(moved) != 1 or len(fitted) != 1 or set(bins.edges) - moved:
+        return None
+    (one,) = (i for i in inputs if i.name in moved)
+    step = step_of(one.values, fitted[0])
+    if step is None:
         return None
     number = offsets / step
     whole = np.round(number).astype(int)
@@ -227,77 +198,33 @@ def _longer_grid(
     span = last - first + 1
     if np.any(np.abs(number - whole) > _UNIFORM) or np.unique(whole).size != whole.size or span > 2 * whole.size:
         return None
-    (dim,) = fitted
     x = np.asarray(one.values.values, dtype=float)
     longer = x[0] + step * (np.arange(x.size + span - 1) - last)
     inside = np.arange(x.size) + last
     known = (inside >= 0) & (inside < longer.size)
     longer[inside[known]] = x[known]
-    edges: dict[str, Edges] = {}
-    if one.name in bins.edges:
-        sides = []
-        for edge in bins.edges[one.name]:
-            if edge.dims != (dim,) or not edge._in_memory:
-                return None
-            away = np.asarray(edge.values, dtype=float) - x
-            if not np.ptp(away) <= _UNIFORM * abs(step):
-                return None
-            sides.append(xr.Variable([dim], longer + away.mean()))
-        edges[one.name] = (sides[0], sides[1])
+    edges = []
+    for edge in bins.edges.get(one.name, ()):
+        if edge.dims != fitted or not edge._in_memory:
+            return None
+        away = np.asarray(edge.values, dtype=float) - x
+        if not np.ptp(away) <= _UNIFORM * abs(step):
+            return None
+        edges.append(xr.Variable(fitted, longer + away.mean()))
     order = np.full(span, -1)
     order[last - whole] = np.arange(whole.size)
-    return _Longer(dim, one.name, longer, edges, order)
+    own = {one.name: (edges[0], edges[1])} if edges else {}
+    extended = [replace(i, values=xr.Variable(fitted, longer)) if i is one else i for i in inputs]
+    return extended, replace(bins, edges=own), order
 
 
-def _nodes_on_grid(bins: Bins, response: Response, inputs: Sequence[ModelInput], grid: _Longer, n_points: int) -> Nodes:
-    """Nodes that samples share: the points of the bins of a longer grid."""
-    bins, n = Bins(grid.edges, bins.named), grid.x.size - grid.order.size + 1
-    points, weights = rule(gathered(bins, [grid.dim]), n_points)
-    q = weights.size
-    found = {}
-    for i in inputs:
-        if i.name != grid.name and i.values.dims and grid.dim not in i.values.dims:
-            found[i.name] = repeated(i.values, grid.x.size * q)
-            continue
-        values = xr.Variable([grid.dim], grid.x) if i.name == grid.name else i.values
-        at = in_bins(ModelInput(i.name, i.coordinate, values), bins, points, q)
-        absent = {} if grid.dim in at.dims else {grid.dim: grid.x.size}
-        found[i.name] = flat(at.set_dims({**absent, **at.sizes}), [grid.dim, POINT], NODE)
-    kernel = _over_offsets(response)
-    if not np.array_equal(grid.order, np.arange(grid.order.size)):
-        picked = kernel.isel({OFFSET: np.maximum(grid.order, 0)})
-        kernel = picked * xr.Variable([OFFSET], (grid.order >= 0).astype(float))
-    own, products = _weights(kernel, weights)
-    return Nodes(Sampling(n, q, grid.order.size * q, 1), found, own, products=products)
+def _weights(response: xr.Variable, weights: np.ndarray, n_own: int) -> tuple[xr.Variable, Products | None]:
+    """Weights of nodes (..., WEIGHT): a kernel (``n_own`` 1) or a matrix (2) times the weights of points in a bin.
 
-
-def _nodes_of_matrix(
-    bins: Bins,
-    response: Response,
-    inputs: Sequence[ModelInput],
-    fitted: tuple[Hashable, ...],
-    dims: Mapping[Hashable, int],
-    n_points: int,
-) -> Nodes:
-    (dim,) = fitted
-    points, weights = rule(gathered(bins, fitted), n_points)
-    q, n = weights.size, dims[dim]
-    found, spreads = OwnNodes(bins, dims, points, q, np.zeros(1), ()).of(inputs)
-    matrix, out = response.values, response.values.dims[-1]
-    if matrix.ndim > 2:
-        own, products = flat(matrix, [dim, out], WEIGHT), Products(weights, n)
-    else:
-        own, products = flat(matrix * xr.Variable([POINT], weights), [dim, POINT, out], WEIGHT), None
-    return Nodes(Sampling(n, 0, n * q, n), found, own, spreads, products)
-
-
-def _over_offsets(response: Response) -> xr.Variable:
-    values = response.values
-    return xr.Variable((*values.dims[:-1], OFFSET), values.data)
-
-
-def _weights(kernel: xr.Variable, weights: np.ndarray) -> tuple[xr.Variable, Products | None]:
-    """Weights of nodes, or those of a kernel that varies from fit to fit and what they are multiplied by."""
-    if kernel.ndim > 1:
-        return flat(kernel, [OFFSET], WEIGHT), Products(weights, 1)
-    return flat(kernel * xr.Variable([POINT], weights), [OFFSET, POINT], WEIGHT), None
+    Of a response that differs from fit to fit, its own values, and the products that each block makes of them.
+    """
+    products = Products(weights, response.shape[-1] if n_own == 2 else 1)
+    if response.ndim == n_own:
+        return xr.Variable([WEIGHT], products.over(response.values.reshape(1, -1))[0]), None
+    kept, own = response.shape[:-n_own], response.shape[-n_own:]
+    return xr.Variable([*response.dims[:-n_own], WEIGHT], response.data.reshape((*kept, math.prod(own)))), products

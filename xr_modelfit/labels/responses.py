@@ -18,35 +18,26 @@ from xr_modelfit.units.units import Measure, factor, measure_of, required_conver
 
 __all__ = ["Response", "response_of", "step_of"]
 
-_UNIFORM = 1e-6  # of a step: samples that are on a grid
-_COUNTED = 1e-3  # of a step: samples by which a kernel without a coordinate may be counted
-_NOTHING = 1e-12  # of the sum of absolute values: a sum that is 0 but for rounding
-_RESOLVED = 0.1  # of a step: how well the numbers of a coordinate tell its samples apart
+_UNIFORM = 1e-6  # tolerance, in steps, for equally spaced samples
+_COUNTED = 1e-3  # the same for a kernel without a coordinate, whose offsets count samples
+_NOTHING = 1e-12  # relative to the sum of absolute values: a sum that is 0 except for rounding
+_RESOLVED = 0.1  # largest rounding error of an equally spaced coordinate, in steps
 
-Converted = Mapping[str, tuple[Any, Measure]]  # what coordinates were before they were converted, by model input
+Converted = Mapping[str, tuple[Any, Measure]]  # measure of coordinates before their conversion, by model input
 
 
 @dataclass(frozen=True)
 class Response:
-    """What an instrument makes of a model along the fitted dim.
+    """A kernel or a matrix that is applied to the model along the fitted dim."""
 
-    Parameters
-    ----------
-    values : Variable
-        Over the dims along which it varies from fit to fit and, last, the offset; of a matrix the fitted dim and the
-        sample that sees it.
-    offsets : ndarray, shape (n_offsets,), or None
-        As numbers inside the fit; None for a matrix.
-    """
-
-    values: xr.Variable
-    offsets: np.ndarray | None
+    values: xr.Variable  # (..., offset), or of a matrix (..., fitted dim, sample that sees it)
+    offsets: np.ndarray | None  # (n_offsets,), as numbers inside the fit; None for a matrix
 
 
 def response_of(
     labels: Labels, inputs: Sequence[ModelInput], fitted: tuple[Hashable, ...], response: Any, converted: Converted
 ) -> Response | None:
-    """The response that a call names; None where there is none. Arguments as in `bins_of`.
+    """The response that a call names, if any. Arguments as in `bins_of`.
 
     Raises
     ------
@@ -102,8 +93,8 @@ def _matrix(labels: Labels, array: xr.DataArray, dim: Hashable, out: Hashable) -
             f"Put them in order: response.sel({out}=data[{str(dim)!r}].values)."
         )
     measure = measure_of(array)
-    pure = None if measure.unit is None else factor(measure.unit, dimensionless_unscaled)
-    times = 1.0 if measure.text is None else pure
+    unit = dimensionless_unscaled if measure.text is None else measure.unit
+    times = None if unit is None else factor(unit, dimensionless_unscaled)
     if times is None:
         raise ValueError(
             f"response has the unit {measure.text!r}; a matrix has none, since the model's values are in the unit of "
@@ -143,12 +134,9 @@ def _kernel(
 
 
 def _divided_by_sum(values: np.ndarray) -> np.ndarray:
-    """Kernels (..., n_offsets) of sum 1, NaN where there is none.
-
-    The sum is taken one by one, so that it is the same however they lie.
-    """
+    """Kernels (..., n_offsets) of sum 1, else NaN; summed one by one: bits do not depend on the memory layout."""
     total, size = np.zeros(values.shape[:-1]), np.zeros(values.shape[:-1])
-    with np.errstate(all="ignore"):  # of no use at one position: that fit alone fails
+    with np.errstate(all="ignore"):  # a useless kernel fails its own fit alone
         for k in range(values.shape[-1]):
             total, size = total + values[..., k], size + np.abs(values[..., k])
         total = np.where(np.abs(total) > _NOTHING * size, total, np.nan)
@@ -156,22 +144,21 @@ def _divided_by_sum(values: np.ndarray) -> np.ndarray:
 
 
 def _require_weight(array: xr.DataArray, own: tuple[Hashable, ...]) -> None:
-    """Refuse a response, in memory, that is of no use to any fit; of several, the others give their fits a status."""
+    """Refuse a response in memory that is useless to all fits. If some fits can use it, the others get a status."""
     if not array.variable._in_memory or not array.size:
         return
-    axes = tuple(array.dims.index(d) for d in own)
-    finite = np.all(np.isfinite(array.values), axis=axes)
+    values, axes = array.values, tuple(array.dims.index(d) for d in own)
+    finite = np.all(np.isfinite(values), axis=axes)
     if not finite.any():
         raise ValueError(
-            f"response is not finite everywhere: {np.count_nonzero(~np.isfinite(array.values))} of {array.size} values "
+            f"response is not finite everywhere: {np.count_nonzero(~np.isfinite(values))} of {array.size} values "
             "are NaN or infinite. Fill it, with 0 where there is no response."
         )
-    # A matrix may take away what it adds, a kernel is divided by its sum.
     with np.errstate(all="ignore"):
-        size = np.sum(np.abs(array.values), axis=axes)
-        total = size if len(own) > 1 else np.abs(np.sum(array.values, axis=axes))
-        nothing = total <= _NOTHING * size if len(own) == 1 else size == 0.0
-    if np.all(nothing | ~finite):
+        size = np.sum(np.abs(values), axis=axes)
+        # The values of a matrix may have the sum 0; a kernel is divided by its sum.
+        total = size if len(own) > 1 else np.abs(np.sum(values, axis=axes))
+    if np.all((total <= _NOTHING * size) | ~finite):
         raise ValueError(
             "response has the sum 0, so that nothing is left of a model behind it: a kernel is divided by its sum, and "
             "a matrix multiplies the model. Check its values."
@@ -216,14 +203,9 @@ def _offsets(array: xr.DataArray, own: Hashable, one: ModelInput, dim: Hashable,
 
 
 def step_of(values: xr.Variable, dim: Hashable, tolerance: float = _UNIFORM) -> float | None:
-    """The step of a coordinate that all fits share and that is equally spaced, else None.
+    """The step of a coordinate that all fits share and that is equally spaced to ``tolerance`` steps, else None.
 
-    Parameters
-    ----------
-    values : Variable
-    dim : Hashable
-    tolerance : float
-        How far, in steps, a sample may be from where it would be. What rounding does to the coordinate is no distance.
+    What rounding does to the coordinate is allowed on top.
     """
     if values.dims != (dim,) or not values._in_memory or values.size < 2:
         return None
@@ -232,5 +214,6 @@ def step_of(values: xr.Variable, dim: Hashable, tolerance: float = _UNIFORM) -> 
     if not np.isfinite(step) or step == 0.0:
         return None
     resolution = np.finfo(values.dtype if values.dtype.kind == "f" else float).eps * np.max(np.abs(x))
-    apart = np.abs(x - (x[0] + step * np.arange(x.size)))
-    return step if resolution <= _RESOLVED * abs(step) and np.all(apart <= tolerance * abs(step) + resolution) else None
+    off_grid = np.abs(x - (x[0] + step * np.arange(x.size)))
+    even = resolution <= _RESOLVED * abs(step) and np.all(off_grid <= tolerance * abs(step) + resolution)
+    return step if even else None

@@ -1,17 +1,19 @@
 """Tables that hold spectra: which columns are the coordinate, the data, errors and flags.
 
-That is told by the user, or else by ``TUTYP``, ``TUCD`` or by name; nothing is read but headers. The columns of a
+The user says it, or else ``TUTYP``, ``TUCD`` or the names do; nothing is read but headers. The columns of a
 spectrum have one shape: a value for each row, or a vector in each row.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from astropy.io import fits
 
-from xr_modelfit.fits_io.column_words import COORDINATES, FLUXES, LOGARITHMS, ROLE_WORDS, by_utype
-from xr_modelfit.fits_io.hdus import Role, table_of
+from xr_modelfit.fits_io.column_names import COORDINATES, FLUXES, LOGARITHMS, ROLE_WORDS, by_utype
+from xr_modelfit.fits_io.hdus import Role, index_of, is_image, keys_of, shown_hdu, table_of
+from xr_modelfit.fits_io.headers import card_text
 from xr_modelfit.fits_io.table_columns import Column, columns_of
 from xr_modelfit.messages import a, listed, suggestion
 
@@ -25,47 +27,26 @@ _KEY_ROLES = {
     "flags": Role.FLAGS,
     "good": Role.GOOD,
 }
+_MakeFault = Callable[..., ValueError]
 
 
 @dataclass(frozen=True)
 class SpectrumTable:
-    """A table, and what its columns are.
+    """A table, and what its columns are."""
 
-    Parameters
-    ----------
-    index : int
-        Number of the HDU in its file.
-    hdu : astropy BinTableHDU
-    coordinate : Column or None
-        None: pixel numbers, as the user wants.
-    quantity : str
-        What the coordinate is called.
-    logarithmic : bool
-        It holds decimal logarithms.
-    data : tuple of Column
-        The main one first.
-    companions : mapping of str to (Column, Role, Column)
-        By name: the column, and what it is to which data column.
-    others : tuple of Column
-        One value for each row of vectors, and text.
-    flags : tuple of Column
-        Data that are a second kind of flags.
-    """
-
-    index: int
+    index: int  # number of the HDU in its file
     hdu: Any
-    coordinate: Column | None
-    quantity: str
-    logarithmic: bool
-    data: tuple[Column, ...]
-    companions: Mapping[str, tuple[Column, Role, Column]]
-    others: tuple[Column, ...]
-    flags: tuple[Column, ...] = ()
+    coordinate: Column | None  # None: pixel numbers, at the user's request
+    quantity: str  # what the coordinate is called
+    logarithmic: bool  # the coordinate holds decimal logarithms
+    data: tuple[Column, ...]  # the main one first
+    companions: Sequence[tuple[Column, Role, Column]]  # a column, its role, and the data column that it belongs to
+    others: tuple[Column, ...]  # one value for each row of vectors, and text
+    flags: tuple[Column, ...]  # data that are a second kind of flags
 
     @property
     def shown(self) -> str:
-        name = str(self.hdu.header.get("EXTNAME", "")).strip()
-        return f"HDU {self.index}" + (f" ({name!r})" if name else "")
+        return shown_hdu(self.index, card_text(self.hdu.header, "EXTNAME"))
 
     @property
     def rows(self) -> int:
@@ -80,29 +61,29 @@ def selected_table(source: Any, asked: Any, names: Any) -> SpectrumTable | None:
     Raises
     ------
     ValueError, TypeError
-        A table is asked for whose columns cannot be told, or there is more than one.
+        A table is asked for whose columns are not understood, or there is more than one.
     """
     if _is_table(source):
-        return _understood(0, source, names)
+        return _classified(0, source, names)
     if not isinstance(source, fits.HDUList):
         return None
     tables = {i: hdu for i, hdu in enumerate(source) if _is_table(hdu)}
     if asked is not None:
-        several = isinstance(asked, list) or (isinstance(asked, tuple) and [type(v) for v in asked] != [str, int])
-        picked = [i for i in map(_finder(source), asked if several else [asked]) if i in tables]
-        if len(picked) > 1 or (picked and several and len(asked) > 1):
+        keys = keys_of(asked)
+        picked = [i for key in keys if (i := index_of(source, key)) in tables]
+        if picked and len(keys) > 1:
             raise ValueError(
                 f"hdu is {asked!r}; name one table, and nothing beside it. The file has {table_of(source)}."
             )
-        return _understood(picked[0], tables[picked[0]], names) if picked else None
-    if not tables or any(isinstance(hdu, _IMAGES) and hdu.shape and 0 not in hdu.shape for hdu in source):
+        return _classified(picked[0], tables[picked[0]], names) if picked else None
+    if not tables or any(is_image(hdu) for hdu in source):
         return None
     if len(tables) == 1:
-        return _understood(*next(iter(tables.items())), names)
+        return _classified(*next(iter(tables.items())), names)
     found, faults = [], []
     for i, hdu in tables.items():
         try:
-            found.append(_understood(i, hdu, names))
+            found.append(_classified(i, hdu, names))
         except ValueError as error:
             faults.append(str(error))
     if len(found) > 1:
@@ -113,86 +94,65 @@ def selected_table(source: Any, asked: Any, names: Any) -> SpectrumTable | None:
     return found[0]
 
 
-_IMAGES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
-
-
 def _is_table(hdu: Any) -> bool:
     return isinstance(hdu, fits.BinTableHDU) and not isinstance(hdu, fits.CompImageHDU)
 
 
-def _finder(hdus: fits.HDUList) -> Any:
-    def find(key: Any) -> int | None:
-        try:
-            index = hdus.index_of(key)
-            hdus[index]
-        except (KeyError, IndexError, TypeError, ValueError):
-            return None  # said where images are looked for
-        return int(index) % len(hdus)
-
-    return find
-
-
-def _understood(index: int, hdu: Any, names: Any) -> SpectrumTable:
+def _classified(index: int, hdu: Any, names: Any) -> SpectrumTable:
     """What the columns of a table are."""
     columns = columns_of(hdu)
-    told = _told(names, columns)
-    fault = _Fault(index, hdu, columns)
+    named = _named_columns(names, columns)
+    fault = partial(_fault, shown_hdu(index, card_text(hdu.header, "EXTNAME")), columns)
     if not hdu.header["NAXIS2"]:
-        raise fault("it has no rows", "")
-    coordinate, quantity, logarithmic = _coordinate(columns, told, fault)
-    samples = _samples(columns, coordinate, told, fault)
+        raise fault("it has no rows")
+    coordinate, quantity, logarithmic = _coordinate(columns, named, fault)
+    samples = _samples(columns, coordinate, named, fault)
     roles = {c.name: _role(c, samples) for c in samples}
-    for key, role in _KEY_ROLES.items():
-        roles |= {c.name: role for c in told.get(key, ())}
-    given = told.get("data", ())
+    for key, role in [*_KEY_ROLES.items(), ("data", Role.DATA)]:
+        roles |= {c.name: role for c in named.get(key, ())}
+    given = named.get("data", ())
     plain = [c for c in samples if c.is_number and roles[c.name] is Role.DATA and c not in given]
     main = given or _main(plain, fault)
     data = (*main, *(c for c in plain if c not in main))
-    companions: dict[str, tuple[Column, Role, Column]] = {}
-    second = []
-    for c in sorted((c for c in samples if roles[c.name] is not Role.DATA and c not in given), key=_preference):
-        owner = _owner(c, data)
-        taken = [(role.suffix, of) for _, role, of in companions.values()]
-        if (roles[c.name].suffix, owner) in taken:
-            second.append(c)  # a second kind of error or flags is kept as it is
+    companions: list[tuple[Column, Role, Column]] = []
+    second = []  # a second kind of errors or flags is kept as it is
+    # What is bad in all exposures goes before what is bad in one (SDSS).
+    for c in sorted((c for c in samples if roles[c.name] is not Role.DATA), key=lambda c: c.key.startswith("OR_")):
+        owner, role = _owner(c, data), roles[c.name]
+        if any(role.suffix == other.suffix and owner == of for _, other, of in companions):
+            second.append(c)
         else:
-            companions[c.name] = (c, roles[c.name], owner)
-    used = [c for c in (coordinate, *data, *companions, *second) if c is not None]
+            companions.append((c, role, owner))
     data = (*data, *(c for c in second if c.is_number))
     flags = tuple(c for c in second if c.is_number and roles[c.name] is Role.FLAGS)
-    others = tuple(c for c in columns if c.kind and c not in used and c.name not in companions and c.shape == ())
+    used = [coordinate, *data, *second, *(c for c, _, _ in companions)]
+    others = tuple(c for c in columns if c.kind and c.shape == () and c not in used)
     return SpectrumTable(index, hdu, coordinate, quantity, logarithmic, data, companions, others, flags)
 
 
-class _Fault:
-    """Makes the error of a table whose columns cannot be told."""
-
-    def __init__(self, index: int, hdu: Any, columns: Sequence[Column]) -> None:
-        name = str(hdu.header.get("EXTNAME", "")).strip()
-        self.shown = f"HDU {index}" + (f" ({name!r})" if name else "")
-        self.found = ", ".join(c.shown for c in columns[:40]) + (", ..." if len(columns) > 40 else "")
-
-    def __call__(self, what: str, example: str) -> ValueError:
-        help_ = f" Name them: columns={example}, with any of {listed(_KEYS)}." if example else ""
-        return ValueError(f"{self.shown} cannot be read as a spectrum: {what}. Its columns are {self.found}.{help_}")
+def _fault(shown: str, columns: Sequence[Column], what: str, example: str = "") -> ValueError:
+    """The error of a table whose columns are not understood."""
+    found = ", ".join(c.shown for c in columns[:40]) + (", ..." if len(columns) > 40 else "")
+    help_ = f" Name them: columns={example}, with any of {listed(_KEYS)}." if example else ""
+    return ValueError(f"{shown} cannot be read as a spectrum: {what}. Its columns are {found}.{help_}")
 
 
-def _told(names: Any, columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
-    """Columns by what the user says that they are. The coordinate may be None."""
+def _named_columns(names: Any, columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
+    """The columns that the user names, by key; the coordinate may be None."""
     if names is None:
         return {}
     if not isinstance(names, Mapping):
         raise TypeError(f"columns is {a(names)}; pass {{what: name of a column}}, as {{'data': 'S', 'sigma': 'DS'}}.")
-    told: dict[str, tuple[Column, ...]] = {}
+    named: dict[str, tuple[Column, ...]] = {}
     for key, value in names.items():
         if key not in _KEYS:
             raise ValueError(f"columns has the key {key!r}; keys are {listed(_KEYS)}.{suggestion(key, _KEYS)}")
         wanted = [] if value is None and key == "coordinate" else [value] if isinstance(value, str) else list(value)
-        told[key] = tuple(_named(name, columns, key) for name in wanted)
-    return told
+        named[key] = tuple(_column_named(name, columns, key) for name in wanted)
+    return named
 
 
-def _named(name: Any, columns: Sequence[Column], key: str) -> Column:
+def _column_named(name: Any, columns: Sequence[Column], key: str) -> Column:
     found = [c for c in columns if c.name.upper() == str(name).strip().upper()]
     if not found:
         known = [c.name for c in columns]
@@ -205,19 +165,19 @@ def _named(name: Any, columns: Sequence[Column], key: str) -> Column:
 
 
 def _coordinate(
-    columns: Sequence[Column], told: Mapping[str, tuple[Column, ...]], fault: _Fault
+    columns: Sequence[Column], named: Mapping[str, tuple[Column, ...]], fault: _MakeFault
 ) -> tuple[Column | None, str, bool]:
     """The coordinate, what it is called, and whether it holds logarithms."""
     for key in ("coordinate", "log10_coordinate"):
-        if key in told:
-            chosen = told[key][0] if told[key] else None
+        if key in named:
+            chosen = named[key][0] if named[key] else None
             quantity, logarithmic = _quantity(chosen) if chosen is not None else ("", False)
             return chosen, quantity, logarithmic or key.startswith("log10")
     known = [(c, *found) for c in columns if c.is_number and len(c.shape) < 2 and (found := _quantity(c))[0]]
     shared = [one for one in known if sum(c.shape == one[0].shape and c.is_number for c in columns) > 1]
     vectors = [one for one in shared if one[0].shape] or shared
     by_type = [one for one in vectors if by_utype(one[0].utype) == "coordinate"] or vectors
-    plain = [one for one in by_type if not one[2]] or by_type  # rather the wavelength than its logarithm
+    plain = [one for one in by_type if not one[2]] or by_type  # prefer the wavelength to its logarithm
     if len(plain) == 1:
         return plain[0]
     example = "{'coordinate': ..., 'data': ...}"
@@ -232,13 +192,10 @@ def _coordinate(
 
 def _quantity(column: Column) -> tuple[str, bool]:
     """What a coordinate is called, and whether it holds logarithms; no name where it is no coordinate."""
-    logarithmic = column.key in LOGARITHMS
-    for word, quantity in COORDINATES.items():
-        if column.key == word:
-            return quantity, False
-    if logarithmic:
+    if column.key in LOGARITHMS:
         return "wavelength", True
-    return next(((name, False) for ucd, name in _UCDS.items() if column.ucd.startswith(ucd)), ("", False))
+    by_ucd = (name for ucd, name in _UCDS.items() if column.ucd.startswith(ucd))
+    return COORDINATES.get(column.key) or next(by_ucd, ""), False
 
 
 _UCDS = {
@@ -251,18 +208,18 @@ _UCDS = {
 
 
 def _samples(
-    columns: Sequence[Column], coordinate: Column | None, told: Mapping[str, tuple[Column, ...]], fault: _Fault
+    columns: Sequence[Column], coordinate: Column | None, named: Mapping[str, tuple[Column, ...]], fault: _MakeFault
 ) -> list[Column]:
     """The columns with a value for each sample."""
-    given = [c for key, some in told.items() if not key.endswith("coordinate") for c in some]
+    given = [c for key, some in named.items() if not key.endswith("coordinate") for c in some]
     if coordinate is None and not given:
         raise fault("its coordinate is None, and no data are named", "{'coordinate': None, 'data': 'FLUX'}")
     shape = coordinate.shape if coordinate is not None else given[0].shape
     if len(shape) > 1:
-        raise fault(f"rows of {(coordinate or given[0]).name!r} have the shape {shape}, not one dimension", "")
+        raise fault(f"rows of {(coordinate or given[0]).name!r} have the shape {shape}, not one dimension")
     misfit = [c for c in given if c.shape != shape]
     if misfit:
-        raise fault(f"{misfit[0].name!r} has another shape than the coordinate, {list(shape)}", "")
+        raise fault(f"{misfit[0].name!r} has another shape than the coordinate, {list(shape)}")
     return [c for c in columns if c.shape == shape and c != coordinate and c.kind and c.kind != "A"]
 
 
@@ -271,9 +228,7 @@ def _role(column: Column, samples: Sequence[Column]) -> Role:
     typed = by_utype(column.utype) or by_utype(column.ucd)
     if isinstance(typed, Role):
         return typed
-    others = [
-        c for c in samples if c is not column
-    ]  # the coordinate is not among them: its errors are none of the data
+    others = [c for c in samples if c is not column]  # without the coordinate: its errors are none of the data
     for role, left in _words(column.key):
         if not left or left in FLUXES or _of(left, others) is not None:
             return role
@@ -288,29 +243,23 @@ def _of(left: str, columns: Sequence[Column]) -> Column | None:
 
 
 def _words(key: str) -> Iterator[tuple[Role, str]]:
-    """The words of a name that tell errors or flags, each with what is left of the name."""
+    """The words of a name that mean errors or flags, each with the rest of the name."""
     for word, role in ROLE_WORDS.items():
-        for left in (
-            "" if key == word and len(word) > 1 else None,
-            key.removesuffix(f"_{word}") if key.endswith(f"_{word}") else None,
-            key.removeprefix(f"{word}_") if key.startswith(f"{word}_") else None,
-            key.removesuffix(word) if key.endswith(word) and key.removesuffix(word) in FLUXES else None,
-            key.removeprefix(word) if key.startswith(word) and key.removeprefix(word) in FLUXES else None,
-        ):
-            if left is not None:
-                yield role, left
+        if key == word and len(word) > 1:
+            yield role, ""
+        rests = [key.removesuffix(f"_{word}"), key.removeprefix(f"{word}_")]
+        rests += [rest for rest in (key.removesuffix(word), key.removeprefix(word)) if rest in FLUXES]
+        yield from ((role, rest) for rest in rests if rest != key)
 
 
-def _main(plain: Sequence[Column], fault: _Fault) -> tuple[Column, ...]:
+def _main(plain: Sequence[Column], fault: _MakeFault) -> tuple[Column, ...]:
     """The data that errors and flags belong to: by type, by name, or the only ones."""
     if not plain:
-        raise fault("no column beside the coordinate has numbers for each sample that are no errors and no flags", "")
-    by_type = [c for c in plain if by_utype(c.utype) is Role.DATA or c.ucd.startswith("phot.flux")]
+        raise fault("no column beside the coordinate has numbers for each sample that are no errors and no flags")
     by_name = [c for word in FLUXES for c in plain if c.key == word]
-    if by_name:
-        return (by_name[0],)
+    by_type = [c for c in plain if by_utype(c.utype) is Role.DATA or c.ucd.startswith("phot.flux")]
     alike = [c for c in plain if any(word in FLUXES[:5] for word in c.key.split("_"))]
-    for found in (by_type, alike, list(plain)):
+    for found in (by_name[:1], by_type, alike, plain):
         if len(found) == 1:
             return (found[0],)
     if alike:
@@ -319,13 +268,8 @@ def _main(plain: Sequence[Column], fault: _Fault) -> tuple[Column, ...]:
     raise fault(f"each of {names} could be the data", f"{{'data': {plain[0].name!r}}}")
 
 
-def _preference(column: Column) -> int:
-    """What is bad in all exposures goes before what is bad in one (SDSS)."""
-    return 1 if column.key.startswith("OR_") else 0
-
-
 def _owner(column: Column, data: Sequence[Column]) -> Column:
-    """The data that errors or flags belong to: what is left of the name, else the main one."""
+    """The data that errors or flags belong to: by the rest of the name, else the main one."""
     for _, left in _words(column.key):
         if left and (found := _of(left, data)) is not None:
             return found

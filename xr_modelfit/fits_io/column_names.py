@@ -4,18 +4,16 @@ from xr_modelfit.fits_io.hdus import Role
 
 __all__ = ["COORDINATES", "FLUXES", "LOGARITHMS", "ROLE_WORDS", "by_utype"]
 
-COORDINATES = {
-    **dict.fromkeys(
-        ("WAVE", "WAVELENGTH", "WAVELENGTHS", "LAMBDA", "LAM", "WAV", "WL", "WLEN", "VACWAVE", "AIRWAVE"), "wavelength"
-    ),
-    **dict.fromkeys(("WAVE_VAC", "WAVE_AIR", "LAMBDA_VAC", "LAMBDA_AIR"), "wavelength"),
-    **dict.fromkeys(("WAVELENGTH_VAC", "WAVELENGTH_AIR", "VACUUM_WAVELENGTH", "AIR_WAVELENGTH"), "wavelength"),
-    **dict.fromkeys(("FREQ", "FREQUENCY"), "frequency"),
-    **dict.fromkeys(("ENERGY",), "energy"),
-    **dict.fromkeys(("VELO", "VELOCITY", "VRAD", "VOPT"), "velocity"),
-    **dict.fromkeys(("WAVENUMBER",), "wavenumber"),
-    **dict.fromkeys(("TIME",), "time"),
+_QUANTITIES = {
+    "wavelength": "WAVE WAVELENGTH WAVELENGTHS LAMBDA LAM WAV WL WLEN VACWAVE AIRWAVE WAVE_VAC WAVE_AIR LAMBDA_VAC "
+    "LAMBDA_AIR WAVELENGTH_VAC WAVELENGTH_AIR VACUUM_WAVELENGTH AIR_WAVELENGTH",
+    "frequency": "FREQ FREQUENCY",
+    "energy": "ENERGY",
+    "velocity": "VELO VELOCITY VRAD VOPT",
+    "wavenumber": "WAVENUMBER",
+    "time": "TIME",
 }
+COORDINATES = {word: quantity for quantity, words in _QUANTITIES.items() for word in words.split()}
 LOGARITHMS = ("LOGLAM", "LOGLAMBDA", "LOGWAVE", "LOG_LAM", "LOG_LAMBDA", "LOG_WAVE", "LOG10_WAVE", "LOG10LAM")
 # Of several, the first one is the main one; any word of a name, of the first five.
 FLUXES = (
