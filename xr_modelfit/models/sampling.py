@@ -27,33 +27,19 @@ __all__ = ["Sampling"]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the samples of a fit are made of values at nodes.
+    """How the samples of a fit are made of values at nodes."""
 
-    Parameters
-    ----------
-    n : int
-        Samples of a fit.
-    step : int
-        ``A``, how many nodes the first node of a sample is from that of the one before.
-    span : int
-        ``S``, how many nodes a sample sees.
-    rows : int
-        ``n`` where each sample has weights of its own, 1 where they are the same for all.
-    """
-
-    n: int
-    step: int
-    span: int
-    rows: int
+    n: int  # samples of a fit
+    step: int  # ``A``, nodes from the first node of a sample to that of the next
+    span: int  # ``S``, how many nodes a sample sees
+    rows: int  # ``n`` where each sample has weights of its own, 1 where all have the same
 
     @property
     def n_nodes(self) -> int:
-        """How many nodes there are."""
         return self.step * (self.n - 1) + self.span if self.n else 0
 
     @property
     def n_weights(self) -> int:
-        """How many weights there are, `span` times `rows`."""
         return self.span * self.rows
 
     @property
@@ -74,14 +60,14 @@ class Sampling:
         W = weights.reshape(self.span, self.rows, weights.shape[1])
         with np.errstate(all="ignore"):
             out = self._summed(values, W)
-            if not np.all(np.isfinite(out)):  # what has no weight is not looked at
-                out = self._summed(values, W, looked_at=W != 0.0)
+            if not np.all(np.isfinite(out)):  # nodes without weight do not count
+                out = self._summed(values, W, counts=W != 0.0)
         return out
 
-    def _summed(self, values: np.ndarray, W: np.ndarray, looked_at: np.ndarray | None = None) -> np.ndarray:
+    def _summed(self, values: np.ndarray, W: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
         out = np.zeros((self.n, values.shape[1]))
         stop = self.step * (self.n - 1) + 1
         for s in range(self.span):
             seen = values[s : s + stop : self.step] if self.step else values[s : s + 1]
-            out += W[s] * seen if looked_at is None else np.where(looked_at[s], W[s] * seen, 0.0)
+            out += W[s] * seen if counts is None else np.where(counts[s], W[s] * seen, 0.0)
         return out

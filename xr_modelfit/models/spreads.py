@@ -17,18 +17,10 @@ __all__ = ["Products", "Spread"]
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """How the nodes of a sample lie in its bin, or at its coordinate.
+    """How the nodes of a sample lie in its bin, or at its coordinate."""
 
-    Parameters
-    ----------
-    points : ndarray, shape (S,), or None
-        In the bin, from -1 at its low edge to 1 at the high one; None where there are no bins.
-    shifts : ndarray, shape (S,)
-        Taken away from the coordinate.
-    """
-
-    points: np.ndarray | None
-    shifts: np.ndarray
+    points: np.ndarray | None  # (S,), from -1 at the low edge of the bin to 1 at the high one; None without bins
+    shifts: np.ndarray  # (S,), subtracted from the coordinate
 
     @property
     def n_given(self) -> int:
@@ -38,7 +30,7 @@ class Spread:
     def over(self, given: np.ndarray) -> np.ndarray:
         """Coordinates of nodes (b, n * S) from those of samples (b, n), or from edges (b, n * 2)."""
         b = given.shape[0]
-        with np.errstate(all="ignore"):  # what is infinite is left out
+        with np.errstate(all="ignore"):  # infinite samples are left out
             at = given.reshape(b, -1, 1)
             if self.points is not None:
                 low, high = (given.reshape(b, -1, 2)[:, :, k, None] for k in (0, 1))
@@ -48,17 +40,10 @@ class Spread:
 
 @dataclass(frozen=True, eq=False)
 class Products:
-    """How a response and the weights of points in a bin make those of nodes.
+    """Weights of nodes, as products of a response and the weights of points in a bin."""
 
-    Parameters
-    ----------
-    weights : ndarray, shape (q,)
-    rows : int
-        As `models.sampling.Sampling` has it.
-    """
-
-    weights: np.ndarray
-    rows: int
+    weights: np.ndarray  # (q,)
+    rows: int  # of `models.sampling.Sampling`
 
     def over(self, given: np.ndarray) -> np.ndarray:
         """Weights (b, m * q * rows) from a response (b, m * rows)."""

@@ -17,7 +17,8 @@ from astropy.modeling import CompoundModel, FittableModel, Model
 from astropy.modeling.polynomial import OrthoPolynomialBase, PolynomialModel
 
 from xr_modelfit.analysis.memo import KEPT, Question
-from xr_modelfit.models.problem import Problem, Stand
+from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.ties import ModelStandIn
 from xr_modelfit.parameter_units.algebra import ANGLE, GIVEN, INPUT, OUTPUT, Analysis, analysed, table_operation
 from xr_modelfit.parameter_units.linear_forms import Form, plus
 from xr_modelfit.parameter_units.shifts import levels, places
@@ -162,7 +163,7 @@ class _Traced:
         model = with_leaves(model, _with_marks)
         found = traced(Problem(model, names, zeros, zeros, zeros, no, (None,) * K))
         graph, root = found.graph, found.value.number
-        stand = Stand(names, lambda name: Node(graph, graph.leaf("parameter", names.index(name)), locked=True))
+        stand = ModelStandIn(names, lambda name: Node(graph, graph.leaf("parameter", names.index(name)), locked=True))
         ties: dict[int, int] = {}
         for j, name in enumerate(names):
             if tied[name] and (node := _node(graph, tied[name], stand)) is not None:
@@ -170,7 +171,7 @@ class _Traced:
         return cls(graph, root, ties, K, (*found.key, tuple(ties.items()), len(graph.nodes)))
 
 
-def _node(graph: Graph, tie: Callable[..., Any], stand: Stand) -> int | None:
+def _node(graph: Graph, tie: Callable[..., Any], stand: ModelStandIn) -> int | None:
     """The node of a tie; None where it says something that is no expression."""
     try:
         return Node(graph, 0).node(tie(stand))

@@ -12,7 +12,8 @@ from typing import Any, cast
 import numpy as np
 
 from xr_modelfit.models.expression import evaluate_tree
-from xr_modelfit.models.problem import Problem, Stand
+from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.ties import ModelStandIn
 from xr_modelfit.tracing.gradient import gradient
 from xr_modelfit.tracing.graph import CannotTrace, Graph
 from xr_modelfit.tracing.products import multiplied_early
@@ -122,7 +123,7 @@ def _with_ties(problem: Problem, parameters: Sequence[Symbol]) -> list[Symbol]:
     """All parameters, the tied ones as expressions of the others; see `Problem.with_ties`."""
     values = list(parameters)
     names = problem.model.param_names
-    stand = Stand(names, lambda name: values[names.index(name)])
+    stand = ModelStandIn(names, lambda name: values[names.index(name)])
     ties = [(j, tie) for j, tie in enumerate(problem.ties) if tie is not None]
     for _ in ties:
         before = [v.number for v in values]
