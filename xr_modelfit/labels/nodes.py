@@ -19,8 +19,7 @@ from xr_modelfit.labels.coords import ModelInput
 from xr_modelfit.labels.own_nodes import EDGE, NODE, OFFSET, POINT, OwnNodes, flat, in_bins, repeated
 from xr_modelfit.labels.responses import Response, step_of
 from xr_modelfit.models.problem import Problem
-from xr_modelfit.models.sampling import Sampling
-from xr_modelfit.models.spreads import Products, Spread
+from xr_modelfit.models.sampling import Products, Sampling, Spread
 
 __all__ = ["EDGE", "NODE", "UNKNOWN", "WEIGHT", "Nodes", "nodes_of", "refuse_between", "sampled", "shared_at_hand"]
 

@@ -1,7 +1,7 @@
 """Nodes of samples: the points of their bins, each at all offsets of a response.
 
 Coordinates that all fits share are made to nodes here, once. Of those that differ from fit to fit, a block makes the
-nodes of its own fits (`models.spreads`).
+nodes of its own fits (`models.sampling`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import xarray as xr
 
 from xr_modelfit.labels.bins import Bins
 from xr_modelfit.labels.coords import ModelInput
-from xr_modelfit.models.spreads import Spread
+from xr_modelfit.models.sampling import Spread
 
 __all__ = ["EDGE", "NODE", "OFFSET", "POINT", "OwnNodes", "flat", "in_bins", "repeated"]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,8 @@ class Grid:
         if not samples.size:
             return np.full(self.shape, np.nan)
         array = samples.reshape(self.sizes).transpose(self.axes + self._pooled)
-        return np.ascontiguousarray(array[(..., *(0 for _ in self._pooled))]).reshape(self.shape)
+        first: Any = (..., *[0] * len(self._pooled))
+        return np.ascontiguousarray(array[first]).reshape(self.shape)
 
     def counted(self, values: np.ndarray) -> np.ndarray:
         """Samples (n,) of what a model gives on the grid; `ValueError` where that has another shape."""

@@ -1,4 +1,4 @@
-"""What follows from the parameters of astropy's models by a formula: fluxes and widths.
+"""Quantities that follow from the parameters of astropy's models: fluxes and widths.
 
 Formulas take plain numbers or Quantities, and broadcast.
 """
@@ -37,15 +37,12 @@ def _moffat_fwhm(gamma: Any, alpha: Any) -> Any:
 
 
 def _moffat_line(amplitude: Any, gamma: Any, alpha: Any) -> Any:
+    from scipy import special  # takes as long to import as all of this package
+
     a = _bare(alpha)
     with np.errstate(all="ignore"):
-        return np.where(a > 0.5, 1.0, np.nan) * amplitude * np.abs(gamma) * _moffat_integral(a)
-
-
-def _moffat_integral(alpha: Any) -> Any:
-    from scipy.special import gamma  # takes as long to import as all of this package
-
-    return np.sqrt(np.pi) * gamma(alpha - 0.5) / gamma(alpha)
+        integral = np.sqrt(np.pi) * special.gamma(a - 0.5) / special.gamma(a)
+        return np.where(a > 0.5, 1.0, np.nan) * amplitude * np.abs(gamma) * integral
 
 
 def _moffat_star(amplitude: Any, gamma: Any, alpha: Any) -> Any:

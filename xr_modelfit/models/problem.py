@@ -103,6 +103,10 @@ class Problem:
         """Which parameters are neither fixed nor tied, shape (K,)."""
         return ~self.fixed & ~self.tied
 
+    def with_traits(self, **found: Any) -> Problem:
+        """A copy with some traits replaced."""
+        return replace(self, traits=replace(self.traits, **found))
+
     def private(self) -> Problem:
         """A copy whose model belongs to one task, as ties write to it; this one, where none do."""
         if not self.tied.any() and keeps_nothing(self.model):

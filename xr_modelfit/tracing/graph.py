@@ -13,7 +13,7 @@ __all__ = ["ONE_ARGUMENT", "PARTS", "SPECIAL", "TRUTHS", "CannotTrace", "Graph",
 class CannotTrace(BaseException):
     """The code does something that is no expression of single samples.
 
-    No `Exception`: a model that catches those would go on with something else than what it does on arrays.
+    It is no `Exception`, since a model that catches those would go on in another way than on arrays.
     """
 
 
@@ -69,12 +69,11 @@ class Graph:
         """A number or a truth; two zeros that differ in sign are two."""
         value = bool(value) if isinstance(value, bool | np.bool_) else float(value)
         key = ("constant", value)
-        if value == 0 or value != value:
-            return self._number(key, (*key, type(value), str(value)))
-        return self._number(key, (*key, type(value)))
+        sign = str(value) if value == 0 or value != value else ""
+        return self._number(key, (*key, type(value), sign))
 
     def make(self, op: str, *arguments: int) -> int:
-        """The node of ``op`` on nodes; constants are worked out, and what changes nothing is left out."""
+        """The node of ``op`` on nodes; constants are worked out, and operations without effect are left out."""
         known = [self.value(a) for a in arguments]
         if (op in _FUNCTIONS or op in SPECIAL) and all(v is not None for v in known):
             with np.errstate(all="ignore"):
@@ -93,7 +92,7 @@ class Graph:
         return self._number((op, *arguments))
 
     def never(self, root: int, conditions: Iterable[int]) -> int:
-        """What a node is where none of some conditions holds."""
+        """A node where none of some conditions holds."""
         new = dict.fromkeys(conditions, self.constant(False))
         for number in self.needed([root]):
             if number not in new:
