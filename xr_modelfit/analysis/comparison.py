@@ -1,15 +1,13 @@
-"""Whether what stands in for a model, its traced expression, says what the model says.
+"""Whether the traced expression of a model has the values and derivatives of the model.
 
-Symbols see through no code that treats them in another way than arrays: by their type, or by how many samples there
-are. Hence a comparison also on as many samples as the fits have, on other coordinates, and at parameters that take
-other branches.
+Code may treat symbols in another way than arrays, by their type or by the number of samples. So they are also compared
+on as many samples as the fits have, on other coordinates, and at parameters that take other branches.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 import numpy as np
 
@@ -29,19 +27,10 @@ Columns = Callable[[Inputs, np.ndarray], Iterator[np.ndarray]]
 
 
 def agrees(problem: Problem, columns: Columns, inputs: Inputs, P: np.ndarray, n_samples: int) -> bool:
-    """Whether ``columns(inputs, P)`` are the model's values and its derivatives with respect to free parameters.
+    """Whether ``columns`` gives the model's values and its derivatives by the free parameters.
 
-    Parameters
-    ----------
-    problem : Problem
-        Its traits are known.
-    columns : callable
-        From inputs (n,) and parameters (K, b) to columns (n, b): values, then each derivative.
-    inputs : sequence of ndarray, shape (n,)
-    P : ndarray, shape (K, b)
-        Parameters at and beside the start.
-    n_samples : int
-        Of each fit.
+    It takes inputs (n,) and parameters (K, b), and gives columns (n, b): values, then each derivative. They are
+    compared at ``inputs`` and ``P``, which is at and beside the start, and elsewhere.
     """
     near = about(problem.start, 100)  # coordinates of other fits may lie elsewhere
     others = [np.roll(np.concatenate([near, -near]), 7 * number) for number in range(len(inputs))]
@@ -54,7 +43,7 @@ def agrees(problem: Problem, columns: Columns, inputs: Inputs, P: np.ndarray, n_
             if not all(_agree(a, b, _CLOSE, _ON_A_KINK) for a, b in zip(ours, slopes, strict=True)):
                 return False
             tries = (as_many, P, _SAME), (others, P, _ALIKE), (inputs, far_points(problem), _ALIKE)
-            alone = replace(problem, traits=replace(problem.traits, broadcasts=False))  # samples in the shape of a fit
+            alone = problem.with_traits(broadcasts=False)  # samples in the shape of a fit
             as_one = _same_values(alone, next(columns(as_many, P)), as_many, P, _SAME)
             return as_one and all(_same_values(problem, next(columns(at, Q)), at, Q, limit) for at, Q, limit in tries)
         except Exception:  # it cannot be computed here

@@ -16,7 +16,7 @@ from astropy import units as u
 from astropy.modeling import CompoundModel, FittableModel, Model
 from astropy.modeling.polynomial import OrthoPolynomialBase, PolynomialModel
 
-from xr_modelfit.analysis.memo import KEPT, Question
+from xr_modelfit.analysis.memo import CACHE_SIZE, CacheKey
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.ties import ModelStandIn
 from xr_modelfit.parameter_units.algebra import ANGLE, GIVEN, INPUT, OUTPUT, Analysis, analysed, table_operation
@@ -127,7 +127,7 @@ def dimensions(model: Model, units: Units) -> Dimensions:
         found = _Traced.of(model)
     except CannotTrace:
         return _untraced(model, units)
-    return _answer(Question((found.key, units), (found, model, units)))
+    return _answer(CacheKey((found.key, units), (found, model, units)))
 
 
 def _untraced(model: Model, units: Units) -> Dimensions:
@@ -218,8 +218,8 @@ def _is_mapped(model: Any) -> bool:
     return bool(mapped) and all(mapped)
 
 
-@lru_cache(KEPT)
-def _answer(question: Question) -> Dimensions:
+@lru_cache(CACHE_SIZE)
+def _answer(question: CacheKey) -> Dimensions:
     found, model, units = question.taken()
     pure = _PureForms(units)
     groups = units.spellings
