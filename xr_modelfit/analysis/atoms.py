@@ -34,11 +34,12 @@ from xr_modelfit.analysis.differences import derivative
 from xr_modelfit.models.expression import evaluate_tree, inner_inputs, locked
 from xr_modelfit.models.problem import Traits, as_rows, column
 
-__all__ = ["atoms_of", "columns_of_part", "values_of_part"]
+__all__ = ["Bounds", "Columns", "atoms_of", "columns_of_part", "values_of_part"]
 
 _COMPLEX_STEP = 1e-30
 _RULES = {"+", "-", "*", "/"}
 
+Bounds = tuple[np.ndarray, np.ndarray]  # low and high, of the shape of the parameters
 Columns = list[np.ndarray]
 Inputs = Sequence[Any]
 
@@ -59,23 +60,23 @@ def columns_of_part(
     traits: Traits,
     methods: Sequence[str],
     model: Model,
-    inputs: Inputs,
+    at: Inputs,
     P: np.ndarray,
-    bounds: tuple[np.ndarray, np.ndarray],
+    bounds: Bounds,
     needed: np.ndarray,
 ) -> Columns:
     """Derivatives (n, b) of a part by its parameters P (K, b), with a method for each of its atoms.
 
     Differences do not cross the ``bounds`` (K, b). Columns that are not ``needed`` (K,) may be zeros.
     """
-    shape = (_n_samples(inputs), P.shape[1])
+    shape = (_n_samples(at), P.shape[1])
     if traits.broadcasts:
         low, high = map(list, bounds)
-        columns = _Walk(traits, methods).columns(model, inputs, as_rows(P), low, high, needed)
+        columns = _Walk(traits, methods).columns(model, at, as_rows(P), low, high, needed)
         return [c if c.shape == shape else np.broadcast_to(c, shape) for c in columns]
     out = np.empty((len(P), *shape))
     for i in range(shape[1]):
-        one = [column([x], i)[0][:, None] if isinstance(x, np.ndarray) else x for x in inputs]
+        one = [column([x], i)[0][:, None] if isinstance(x, np.ndarray) else x for x in at]
         p, low, high = (list(a[:, i : i + 1]) for a in (P, *bounds))
         for j, c in enumerate(_Walk(traits, methods).columns(model, one, p, low, high, needed)):
             out[j, :, i] = np.broadcast_to(c, (shape[0], 1))[:, 0]

@@ -37,24 +37,10 @@ class _WrongReturnError(ValueError):
 def refuse_broken(
     problem: Problem, inputs: Inputs, whole: Callable[[], Inputs], mapped: np.ndarray, known: bool
 ) -> None:
-    """Try the ties and the model of a problem, whose traits are known, at the start values.
+    """Raise `ValueError` where a tie or the model fails at the start values, wherever it is tried.
 
-    Parameters
-    ----------
-    problem : Problem
-    inputs : sequence of ndarray, shape (n,)
-        Coordinates to try the model on.
-    whole : callable
-        Gives as many of them as a fit has.
-    mapped : ndarray of bool, shape (K,)
-        Parameters whose starts vary from fit to fit, so that fits may have other ones than ``problem.start``.
-    known : bool
-        Whether the coordinates are those that fits will have.
-
-    Raises
-    ------
-    ValueError
-        A tie or the model raises, or returns what cannot be used, wherever it is tried.
+    The traits of ``problem`` are known. ``inputs`` (n,) are coordinates to try, ``whole`` gives all those of a fit, and
+    ``known`` says whether fits will have them. Starts of the ``mapped`` parameters (K,) vary from fit to fit.
     """
     with caught_warnings(), np.errstate(all="ignore"):
         broken = _broken_tie(problem, mapped)

@@ -20,7 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from xr_modelfit.analysis.atoms import columns_of_part
+from xr_modelfit.analysis.atoms import Bounds, Columns, columns_of_part
 from xr_modelfit.analysis.differences import derivative
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.tracing.arrays import columns_of, values_of
@@ -39,7 +39,6 @@ __all__ = [
 _SPIKE = 1e6  # a sample that exceeds most others by this factor may be on a cusp
 OF_DIFFERENCES = 1e-9
 
-Columns = list[np.ndarray]
 Inputs = Sequence[np.ndarray]
 
 
@@ -124,18 +123,18 @@ def replace_at_cusps(
     inputs: Inputs,
     w: np.ndarray | None,
     P: np.ndarray,
-    bounds: tuple[np.ndarray, np.ndarray],
+    bounds: Bounds,
     J: Columns,
-    doubtful: np.ndarray,
+    which: np.ndarray,
 ) -> np.ndarray:
-    """Put differences into the weighted columns ``J`` of those ``doubtful`` fits (b,) that a sample on a cusp spoils.
+    """Put differences into the weighted columns ``J`` of those fits ``which`` (b,) that a sample on a cusp spoils.
 
     Returns which fits (b,) have differences now.
     """
     changed = np.zeros(P.shape[1], dtype=bool)
     if not {"analytic", "complex"} & set(problem.traits.atoms) and problem.traits.traced is None:
         return changed
-    ids = np.flatnonzero(doubtful)
+    ids = np.flatnonzero(which)
     ids = ids[np.any([_spiked(c[:, ids]) for c in J], axis=0)] if ids.size and J else ids[:0]
     if not ids.size:
         return changed

@@ -43,19 +43,15 @@ class IdentityKey:
 
     def __init__(self, thing: object) -> None:
         self._id = id(thing)
-        self._thing: Callable[[], object]
         try:
-            self._thing = weakref.ref(thing)
-            self._gone: object = None  # what a weak reference then gives
+            self._thing: Callable[[], object] = weakref.ref(thing)
         except TypeError:
             self._thing = lambda: thing
-            self._gone = self
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, IdentityKey) or self._id != other._id:
-            return False
-        thing = self._thing()
-        return self is other or (thing is not self._gone and thing is other._thing())
+        if self is other or not isinstance(other, IdentityKey):
+            return self is other
+        return self._id == id(self._thing()) == id(other._thing())  # None in place of an object that is gone
 
     def __hash__(self) -> int:
         return self._id

@@ -33,7 +33,7 @@ from xr_modelfit.tracing.tracing import Traced, traced
 
 __all__ = ["Whole", "find_traits", "with_broadcasting", "with_sampling"]
 
-_ROUGH = {"absolute", "sign", "floor", "ceil", "rint", "trunc", "minimum", "maximum", "where"}
+_ROUGH = {"absolute", "sign", "floor", "ceil", "rint", "trunc", "minimum", "maximum", "where"}  # kinks and jumps
 
 Inputs = Sequence[np.ndarray]
 
@@ -49,17 +49,9 @@ class Whole(NamedTuple):
 def find_traits(
     problem: Problem, inputs: Sequence[np.ndarray], n_samples: int = 0, whole: Whole | None = None
 ) -> Problem:
-    """The problem with its `Traits`, tried at the start and beside it.
+    """The problem with its `Traits`, tried at the start and beside it on ``inputs`` (n,).
 
-    Parameters
-    ----------
-    problem : Problem
-    inputs : sequence of ndarray, shape (n,)
-        Coordinates to try it on.
-    n_samples : int
-        Of each fit, where there are more than ``inputs`` has.
-    whole : Whole, optional
-        All samples of a fit; default: those of ``inputs``, along one dim.
+    Fits may have more samples, ``n_samples``; ``whole`` has all of them. By default they are ``inputs``, along one dim.
     """
     found = None
     whole = Whole(Grid.line(inputs[0].size), lambda: inputs) if whole is None else whole
@@ -147,13 +139,11 @@ def with_broadcasting(problem: Problem, inputs: Sequence[np.ndarray], grid: Grid
 
 def with_sampling(problem: Problem, sampling: Sampling) -> Problem:
     """The problem whose samples are made of values at nodes; its traits are known."""
-    traits = problem.traits
-    if traits.compilable is not None:
-        try:
-            traits = replace(traits, compilable=written(traced(problem), sampling))
-        except CannotTrace:
-            traits = replace(traits, compilable=None)
-    return replace(problem, traits=traits, sampling=sampling)
+    compilable = None
+    if problem.traits.compilable is not None:
+        with suppress(CannotTrace):
+            compilable = written(traced(problem), sampling)
+    return replace(problem.with_traits(compilable=compilable), sampling=sampling)
 
 
 def _with_trace(problem: Problem, found: Traced, at: Inputs, P: np.ndarray, n_samples: int) -> Problem:
@@ -172,16 +162,9 @@ def _with_trace(problem: Problem, found: Traced, at: Inputs, P: np.ndarray, n_sa
 
     if not agrees(problem, columns, [x[:, 0] for x in at], P, n_samples):
         return problem
-    traits = replace(
-        problem.traits, traced=sources, partly_linear=_partly_linear(problem, found), smooth=_is_smooth(found)
-    )
-    return replace(problem, traits=traits)
-
-
-def _is_smooth(found: Traced) -> bool:
-    """Whether no operation in the expression has a kink or a jump."""
     operations = {found.graph.nodes[n][0] for n in found.graph.needed([found.value.number])}
-    return not operations & (_ROUGH | set(TRUTHS))
+    smooth = not operations & (_ROUGH | set(TRUTHS))
+    return problem.with_traits(traced=sources, partly_linear=_partly_linear(problem, found), smooth=smooth)
 
 
 def _partly_linear(problem: Problem, found: Traced) -> np.ndarray:

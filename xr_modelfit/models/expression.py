@@ -39,13 +39,7 @@ __all__ = [
     "with_values",
 ]
 
-_ARITHMETIC = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "**": operator.pow,
-}
+_ARITHMETIC = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow}
 _KNOWN = {*_ARITHMETIC, "&", "|", "fix_inputs"}
 _SETTERS: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
 
@@ -237,9 +231,9 @@ def evaluate_tree(
         return evaluate_tree(model.right, outputs, right, writes_inputs=writes_inputs)
     if special is not None:
 
-        def both(at: Sequence[Any]) -> tuple[Any, Any]:
+        def both(at: Sequence[Any]) -> list[Any]:
             parts = (model.left, left), (model.right, right)
-            return tuple(evaluate_tree(part, at, own, writes_inputs=writes_inputs) for part, own in parts)
+            return [evaluate_tree(part, at, own, writes_inputs=writes_inputs) for part, own in parts]
 
         return on_own_grid(model, inputs, special, both) if isinstance(model, Convolution) else special(*both(inputs))
     n_inputs = model.left.n_inputs if model.op == "&" else 0

@@ -40,18 +40,9 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 def as_model(model: Any, starts: Mapping[str, float] | None = None) -> Model:
     """An astropy model as it is, and a function as a model.
 
-    Parameters
-    ----------
-    model : astropy.modeling.Model or callable
-    starts : mapping of str to float, optional
-        Start values by name. An argument of a function that has no default, or None, and is named here is a parameter.
-
-    Raises
-    ------
-    TypeError
-        It is neither, or its arguments have no names.
-    ValueError
-        Its arguments give no input or no parameter, or one cannot be a parameter.
+    An argument of a function whose default is missing or None is a parameter if ``starts`` has a value for it. Raises
+    `TypeError` for anything else and for arguments without names, `ValueError` for a function without inputs or
+    parameters.
     """
     if isinstance(model, Model):
         return model

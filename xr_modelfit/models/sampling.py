@@ -83,11 +83,6 @@ class Spread:
     points: np.ndarray | None  # (S,), from -1 at the low edge of the bin to 1 at the high one; None without bins
     shifts: np.ndarray  # (S,), subtracted from the coordinate
 
-    @property
-    def n_given(self) -> int:
-        """How many numbers each sample has: its coordinate, or two edges."""
-        return 1 if self.points is None else 2
-
     def over(self, given: np.ndarray) -> np.ndarray:
         """Coordinates of nodes (b, n * S) from those of samples (b, n), or from edges (b, n * 2)."""
         b = given.shape[0]

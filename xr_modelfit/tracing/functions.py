@@ -13,7 +13,18 @@ import numpy as np
 
 from xr_modelfit.tracing.graph import SPECIAL, CannotTrace
 
-__all__ = ["NUMPY_FUNCTIONS", "special_function"]
+__all__ = ["NUMPY_FUNCTIONS", "REWRITTEN_UFUNCS", "special_function"]
+
+# Ufuncs that are written with others.
+REWRITTEN_UFUNCS: dict[str, Callable[..., Any]] = {
+    "": lambda self, x: self.symbol(self.node(x)),
+    "conjugate": lambda self, x: self.symbol(self.node(x)),
+    "square": lambda self, x: self.made("multiply", x, x),
+    "reciprocal": lambda self, x: self.made("divide", 1.0, x),
+    "deg2rad": lambda self, x: self.made("multiply", x, np.pi / 180.0),
+    "rad2deg": lambda self, x: self.made("multiply", x, 180.0 / np.pi),
+    "heaviside": lambda self, x, at_zero: np.where(x == 0.0, at_zero, np.where(x != x, x, x > 0.0)),
+}
 
 
 def special_function(ufunc: Any) -> Callable[..., Any] | None:

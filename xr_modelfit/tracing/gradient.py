@@ -60,11 +60,6 @@ def _chosen(i: int, above: Any, _: Any, condition: Any, *choices: Any) -> Any:
     return np.where(condition, above, 0.0) if i == 1 else np.where(condition, 0.0, above)
 
 
-def _extreme(i: int, above: Any, itself: Any, a: Any, b: Any) -> Any:
-    first = itself == a
-    return np.where(first, above, 0.0) if i == 0 else np.where(first, 0.0, above)
-
-
 def _part_of_wofz(i: int, above: Any, itself: Any, x: Any, y: Any) -> Any:
     """By ``w' = 2i / sqrt(pi) - 2 z w`` of ``w(x + iy)``."""
     graph, (part, pair) = itself.graph, itself.graph.nodes[itself.number]
@@ -86,8 +81,8 @@ _RULES: dict[str, Callable[..., Any]] = {
     "divide": lambda i, above, itself, a, b: above / b if i == 0 else -(above * itself / b),
     "power": _power,
     "where": _chosen,
-    "maximum": _extreme,
-    "minimum": _extreme,
+    "maximum": lambda i, above, itself, a, b: _chosen(i + 1, above, itself, itself == a),
+    "minimum": lambda i, above, itself, a, b: _chosen(i + 1, above, itself, itself == a),
     "arctan2": lambda i, above, itself, y, x: above * (x if i == 0 else -y) / (x * x + y * y),
     "hypot": lambda i, above, itself, a, b: above * ((a, b)[i] / itself),
     "negative": lambda i, above, f, x: -above,

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-__all__ = ["ONE_ARGUMENT", "PARTS", "SPECIAL", "TRUTHS", "CannotTrace", "Graph", "is_function"]
+__all__ = ["FUNCTIONS", "ONE_ARGUMENT", "PARTS", "SPECIAL", "TRUTHS", "CannotTrace", "Graph"]
 
 
 class CannotTrace(BaseException):
@@ -29,7 +29,7 @@ _TWO_ARGUMENTS = _functions("add subtract multiply divide power arctan2 hypot mi
 TRUTHS = _functions(
     "less less_equal greater greater_equal equal not_equal logical_and logical_or logical_not isfinite isnan"
 )
-_FUNCTIONS = ONE_ARGUMENT | _TWO_ARGUMENTS | TRUTHS | {"where": np.where}
+FUNCTIONS = ONE_ARGUMENT | _TWO_ARGUMENTS | TRUTHS | {"where": np.where}
 SPECIAL = {"erf", "erfc", "erfcx", "expit"}  # of scipy.special
 PARTS = {"real", "imag"}  # of ``wofz``, which is a pair of numbers made of another pair
 _LEAVES = {"constant", "input", "parameter"}
@@ -37,17 +37,12 @@ _LOGICAL = {"logical_and", "logical_or", "logical_not"}
 _OF_TRUTHS = {"add": "logical_or", "maximum": "logical_or", "multiply": "logical_and", "minimum": "logical_and"}
 
 
-def is_function(name: str) -> bool:
-    """Whether NumPy's function of this name is an operation."""
-    return name in _FUNCTIONS
-
-
 def _function_of(op: str) -> Callable[..., Any]:
     if op in SPECIAL:
         from scipy import special  # takes long to import, and few models need it
 
         return cast(Callable[..., Any], getattr(special, op))
-    return _FUNCTIONS[op]
+    return FUNCTIONS[op]
 
 
 class Graph:
@@ -75,7 +70,7 @@ class Graph:
     def make(self, op: str, *arguments: int) -> int:
         """The node of ``op`` on nodes; constants are worked out, and operations without effect are left out."""
         known = [self.value(a) for a in arguments]
-        if (op in _FUNCTIONS or op in SPECIAL) and all(v is not None for v in known):
+        if (op in FUNCTIONS or op in SPECIAL) and all(v is not None for v in known):
             with np.errstate(all="ignore"):
                 return self.constant(np.asarray(_function_of(op)(*known))[()])
         if op in ("add", "multiply", "logical_and", "logical_or") and known[0] is not None:  # constants last

@@ -21,7 +21,8 @@ def multiplied_early(roots: Sequence[Symbol], kept: Sequence[Symbol]) -> list[Sy
     if not roots:
         return []
     graph = roots[0].graph
-    uses = _uses(graph, [r.number for r in (*roots, *kept)])
+    needed = [r.number for r in (*roots, *kept)]
+    uses = Counter([*needed, *(a for number in graph.needed(needed) for a in graph.arguments(number))])
     known: dict[int, Symbol] = {}
     varies = graph.depending(graph.of_kind("input"))
 
@@ -55,14 +56,6 @@ def multiplied_early(roots: Sequence[Symbol], kept: Sequence[Symbol]) -> list[Sy
     for number in graph.needed(k.number for k in kept):  # what the value has computed is there already
         known[number] = Symbol(graph, number)
     return [rebuilt(r.number) for r in roots]
-
-
-def _uses(graph: Graph, roots: Sequence[int]) -> Counter[int]:
-    """How often each node is needed."""
-    uses: Counter[int] = Counter(roots)
-    for number in graph.needed(roots):
-        uses.update(graph.arguments(number))
-    return uses
 
 
 def _product(graph: Graph, found: Sequence[tuple[Symbol, int]], varies: set[int]) -> Symbol:

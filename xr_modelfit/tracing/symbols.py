@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from xr_modelfit.tracing.functions import NUMPY_FUNCTIONS, special_function
-from xr_modelfit.tracing.graph import ONE_ARGUMENT, CannotTrace, Graph, is_function
+from xr_modelfit.tracing.functions import NUMPY_FUNCTIONS, REWRITTEN_UFUNCS, special_function
+from xr_modelfit.tracing.graph import FUNCTIONS, ONE_ARGUMENT, CannotTrace, Graph
 
 __all__ = ["Complex", "Symbol"]
 
@@ -24,16 +24,6 @@ _SAME = {
 }  # fmt: skip
 _MOST_DECISIONS = 4  # each doubles the number of expressions to compare
 _BITWISE = {"bitwise_and": "logical_and", "bitwise_or": "logical_or", "invert": "logical_not"}
-# Ufuncs that are written with others; each gets a symbol of the expression first.
-_REWRITTEN: dict[str, Callable[..., Any]] = {
-    "": lambda self, x: self.symbol(self.node(x)),
-    "conjugate": lambda self, x: self.symbol(self.node(x)),
-    "square": lambda self, x: self.made("multiply", x, x),
-    "reciprocal": lambda self, x: self.made("divide", 1.0, x),
-    "deg2rad": lambda self, x: self.made("multiply", x, np.pi / 180.0),
-    "rad2deg": lambda self, x: self.made("multiply", x, 180.0 / np.pi),
-    "heaviside": lambda self, x, at_zero: np.where(x == 0.0, at_zero, np.where(x != x, x, x > 0.0)),
-}
 
 
 class _Size:
@@ -159,11 +149,11 @@ class Symbol:
             if not all(self.graph.is_truth(self.node(o)) for o in operands):
                 raise CannotTrace(ufunc.__name__)
             name = _BITWISE[name]
-        if name in _REWRITTEN:
-            return _REWRITTEN[name](self, *operands)
+        if name in REWRITTEN_UFUNCS:
+            return REWRITTEN_UFUNCS[name](self, *operands)
         if name == "remainder" and self.graph.value(self.node(operands[1])) == 1.0:
             return operands[0] - np.floor(operands[0])
-        if not is_function(name):
+        if name not in FUNCTIONS:
             raise CannotTrace(ufunc.__name__)
         return self.made(name, *operands)
 
