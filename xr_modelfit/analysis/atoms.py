@@ -57,13 +57,7 @@ def atoms_of(model: Model, inputs: Inputs, first: int = 0) -> Iterator[tuple[Mod
 
 
 def columns_of_part(
-    traits: Traits,
-    methods: Sequence[str],
-    model: Model,
-    at: Inputs,
-    P: np.ndarray,
-    bounds: Bounds,
-    needed: np.ndarray,
+    traits: Traits, methods: Sequence[str], model: Model, at: Inputs, P: np.ndarray, bounds: Bounds, needed: np.ndarray
 ) -> Columns:
     """Derivatives (n, b) of a part by its parameters P (K, b), with a method for each of its atoms.
 
@@ -71,8 +65,7 @@ def columns_of_part(
     """
     shape = (_n_samples(at), P.shape[1])
     if traits.broadcasts:
-        low, high = map(list, bounds)
-        columns = _Walk(traits, methods).columns(model, at, as_rows(P), low, high, needed)
+        columns = _Walk(traits, methods).columns(model, at, as_rows(P), list(bounds[0]), list(bounds[1]), needed)
         return [c if c.shape == shape else np.broadcast_to(c, shape) for c in columns]
     out = np.empty((len(P), *shape))
     for i in range(shape[1]):

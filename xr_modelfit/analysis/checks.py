@@ -6,7 +6,7 @@ coordinates only is left to the fits that meet it.
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from textwrap import shorten
 from typing import Any
 
@@ -16,7 +16,7 @@ from astropy.units import Quantity, dimensionless_unscaled
 from xr_modelfit.analysis.probing import coordinates_near
 from xr_modelfit.messages import a, listed, sentence
 from xr_modelfit.models.expression import evaluate_tree
-from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.problem import Inputs, Problem
 from xr_modelfit.models.ties import TieInUnits
 from xr_modelfit.quiet import caught_warnings
 
@@ -26,8 +26,6 @@ _PAIRS = 16  # of neighbouring samples, for models that refuse some coordinates
 # Not the fault of the code: workers may have the file, the module, the memory.
 _ENVIRONMENT_ERRORS = (RuntimeError, OSError, ImportError, MemoryError)
 _CODE_ERRORS = (NameError, AttributeError, TypeError, NotImplementedError)  # whatever the coordinates
-
-Inputs = Sequence[np.ndarray]
 
 
 class _WrongReturnError(ValueError):

@@ -6,14 +6,14 @@ on as many samples as the fits have, on other coordinates, and at parameters tha
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import numpy as np
 
 from xr_modelfit.analysis.derivatives import jacobian
 from xr_modelfit.analysis.probing import about, far_points
-from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.problem import Inputs, Problem
 
 __all__ = ["agrees"]
 
@@ -22,7 +22,6 @@ _ALIKE = 1e-6  # the same far from the start, where a model may be ill-condition
 _CLOSE = 1e-3  # of the largest slope: differences are no better in the worst case
 _ON_A_KINK = 0.05  # share of the samples whose slopes may differ
 
-Inputs = Sequence[np.ndarray]
 Columns = Callable[[Inputs, np.ndarray], Iterator[np.ndarray]]
 
 

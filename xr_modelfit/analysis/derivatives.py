@@ -14,7 +14,6 @@ Shapes: ``n`` samples, ``b`` fits; inputs (n, 1) or (n, b), parameters (K, b), c
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -22,7 +21,7 @@ import numpy as np
 
 from xr_modelfit.analysis.atoms import Bounds, Columns, columns_of_part
 from xr_modelfit.analysis.differences import derivative
-from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.problem import Inputs, Problem
 from xr_modelfit.tracing.arrays import columns_of, values_of
 
 __all__ = [
@@ -38,8 +37,6 @@ __all__ = [
 
 _SPIKE = 1e6  # a sample that exceeds most others by this factor may be on a cusp
 OF_DIFFERENCES = 1e-9
-
-Inputs = Sequence[np.ndarray]
 
 
 def accuracy(problem: Problem) -> float:
@@ -119,13 +116,7 @@ def _by_atoms(problem: Problem, inputs: Inputs, P: np.ndarray, low: np.ndarray, 
 
 
 def replace_at_cusps(
-    problem: Problem,
-    inputs: Inputs,
-    w: np.ndarray | None,
-    P: np.ndarray,
-    bounds: Bounds,
-    J: Columns,
-    which: np.ndarray,
+    problem: Problem, inputs: Inputs, w: np.ndarray | None, P: np.ndarray, bounds: Bounds, J: Columns, which: np.ndarray
 ) -> np.ndarray:
     """Put differences into the weighted columns ``J`` of those fits ``which`` (b,) that a sample on a cusp spoils.
 

@@ -88,8 +88,7 @@ def derivative(at: Values, p: np.ndarray, low: np.ndarray, high: np.ndarray) -> 
 def _search(at: Values, place: _Place, regular: np.ndarray | None = None) -> _Found:
     """The best step of each fit, by its ``regular`` samples."""
     noise, size = place.noise, np.maximum(np.abs(place.p), place.width)
-    b = size.size
-    h = place.step
+    b, h = size.size, place.step
     best, best_error, best_step = np.zeros(place.f0.shape), np.full(b, np.inf), h.copy()
     todo, lost = np.ones(b, dtype=bool), np.ones(b, dtype=bool)  # lost: never finite beside p
     for _ in range(40):

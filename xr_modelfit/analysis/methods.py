@@ -7,21 +7,19 @@ Shapes as in `analysis.atoms`: inputs (n, 1), parameters to try (K, 3).
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from astropy.modeling import CompoundModel, Model
 
 from xr_modelfit.analysis.atoms import atoms_of, columns_of_part, values_of_part
 from xr_modelfit.analysis.probing import coordinates_near
-from xr_modelfit.models.problem import Problem, Traits
+from xr_modelfit.models.problem import Inputs, Problem, Traits
 
 __all__ = ["by_differences", "methods_of_atoms", "where_finite"]
 
 _AGREE = 1e-4  # a wrong derivative is off by far more, a difference by far less
-
-Inputs = Sequence[np.ndarray]
 
 
 class _Method(NamedTuple):
@@ -90,11 +88,8 @@ def _method_of(traits: Traits, model: Model, at: Inputs, P: np.ndarray, needed: 
             return False
         scale = np.maximum(np.max(np.abs(D), axis=(1, 2)), np.max(np.abs(E), axis=(1, 2)))
         worst = np.max(np.abs(D - E), axis=(1, 2)) / np.where(scale > 0, scale, 1.0)
-        own = np.flatnonzero(needed)
-        return all(_confirmed(value, P, D[j], own[j]) for j in np.flatnonzero(worst > _AGREE).tolist())
-
-    def value(Q: np.ndarray) -> np.ndarray:
-        return values_of_part(traits, model, at, Q)
+        own, doubtful = np.flatnonzero(needed), np.flatnonzero(worst > _AGREE).tolist()
+        return all(_confirmed(lambda Q: values_of_part(traits, model, at, Q), P, D[j], own[j]) for j in doubtful)
 
     try:
         E = columns("difference")
@@ -105,7 +100,8 @@ def _method_of(traits: Traits, model: Model, at: Inputs, P: np.ndarray, needed: 
         return _DIFFERENCE
     P, E = P[:, smooth], E[:, :, smooth]  # a start may lie where the model ends
     wrong = False
-    for method in ("linear", "analytic", "complex") if _is_linear(model) else ("analytic", "complex"):
+    linear = not isinstance(model, CompoundModel) and bool(model.linear)
+    for method in ("linear", "analytic", "complex") if linear else ("analytic", "complex"):
         try:
             D = columns(method)
         except Exception:
@@ -142,7 +138,3 @@ def _own_is_wrong(columns: Callable[[str], np.ndarray], agrees: Callable[[np.nda
         return False
     except Exception:
         return True
-
-
-def _is_linear(model: Any) -> bool:
-    return not isinstance(model, CompoundModel) and bool(model.linear)

@@ -17,9 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from xr_modelfit.analysis.probing import beside_start, coordinates_near, far_points
-from xr_modelfit.models.expression import evaluate_tree
 from xr_modelfit.models.grid import Grid
-from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.problem import Inputs, Problem
 
 __all__ = ["is_pointwise", "same_on_grid"]
 
@@ -30,7 +29,6 @@ _FEW = 8  # parameters far from the start
 _SINGLE = 3  # samples that are tried alone
 _SOME = 64  # samples among which those are looked for that a model takes
 
-Inputs = Sequence[np.ndarray]
 Known = tuple[np.ndarray, np.ndarray]  # parameters (K,), and the values that they give
 
 
@@ -164,9 +162,7 @@ def _quick_trials(shape: tuple[int, ...], inputs: Inputs) -> Iterator[_Trial]:
 def _evaluated(problem: Problem, inputs: Inputs, parameters: np.ndarray) -> np.ndarray:
     """Values of the model, one after the other."""
     with np.errstate(all="ignore"):
-        values = np.asarray(
-            evaluate_tree(problem.model, inputs, list(parameters), writes_inputs=problem.traits.writes_inputs)
-        )
+        values = problem.model_values(inputs, list(parameters))
     return np.array(np.broadcast_to(values, inputs[0].shape)).reshape(-1)  # the model may return the same array again
 
 

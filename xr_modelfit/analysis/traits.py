@@ -24,7 +24,7 @@ from xr_modelfit.analysis.pointwise import is_pointwise, same_on_grid
 from xr_modelfit.analysis.probing import points_to_try
 from xr_modelfit.models.expression import evaluate_tree
 from xr_modelfit.models.grid import Grid
-from xr_modelfit.models.problem import Problem, Traits, as_rows
+from xr_modelfit.models.problem import Inputs, Problem, Traits, as_rows
 from xr_modelfit.models.sampling import Sampling
 from xr_modelfit.tracing.arrays import array_sources, columns_of, values_of
 from xr_modelfit.tracing.graph import TRUTHS, CannotTrace
@@ -35,8 +35,6 @@ __all__ = ["Whole", "find_traits", "with_broadcasting", "with_sampling"]
 
 _ROUGH = {"absolute", "sign", "floor", "ceil", "rint", "trunc", "minimum", "maximum", "where"}  # kinks and jumps
 
-Inputs = Sequence[np.ndarray]
-
 
 class Whole(NamedTuple):
     """All the samples of a fit, for models that need them."""
@@ -46,9 +44,7 @@ class Whole(NamedTuple):
     pointwise: bool | None = None  # what the user says of the model; None: it is tried
 
 
-def find_traits(
-    problem: Problem, inputs: Sequence[np.ndarray], n_samples: int = 0, whole: Whole | None = None
-) -> Problem:
+def find_traits(problem: Problem, inputs: Inputs, n_samples: int = 0, whole: Whole | None = None) -> Problem:
     """The problem with its `Traits`, tried at the start and beside it on ``inputs`` (n,).
 
     Fits may have more samples, ``n_samples``; ``whole`` has all of them. By default they are ``inputs``, along one dim.
@@ -124,7 +120,7 @@ def _with_derivatives(problem: Problem, at: Inputs, P: np.ndarray) -> Problem:
     return problem.with_traits(atoms=atoms, wrong_derivative=wrong)
 
 
-def with_broadcasting(problem: Problem, inputs: Sequence[np.ndarray], grid: Grid | None = None) -> Problem:
+def with_broadcasting(problem: Problem, inputs: Inputs, grid: Grid | None = None) -> Problem:
     """The problem with the `Traits` that evaluation needs; ``grid`` is that of a model that sees all samples."""
     if grid is not None:  # copies of its inputs are always right
         return replace(problem, traits=Traits(writes_inputs=True, grid=grid))
@@ -207,7 +203,7 @@ def _rounded(T: np.ndarray) -> np.ndarray:
     return np.where(np.abs(short - T) <= 1e-9 * np.abs(T), short, T)
 
 
-def _writes_into_inputs(problem: Problem, inputs: Sequence[np.ndarray]) -> bool:
+def _writes_into_inputs(problem: Problem, inputs: Inputs) -> bool:
     """Whether the model works on copies of its inputs, but not on read-only arrays."""
     if problem.traits.grid is not None:
         inputs = [problem.traits.grid.shaped(x) for x in inputs]
@@ -231,9 +227,8 @@ def _broadcasts(problem: Problem, at: Inputs, P: np.ndarray) -> bool:
     for inputs in (at, own):
         try:
             one_by_one = problem.evaluate(inputs, P)
-            values = evaluate_tree(problem.model, inputs, as_rows(P), writes_inputs=problem.traits.writes_inputs)
             n, b = one_by_one.shape
-            if np.shape(values) not in ((n, b), (n, 1), (1, b), (b,), ()):
+            if problem.model_values(inputs, as_rows(P)).shape not in ((n, b), (n, 1), (1, b), (b,), ()):
                 return False
             if not _same(together.evaluate(inputs, P), one_by_one):
                 return False

@@ -56,9 +56,8 @@ def leaves(model: Model) -> Iterator[Model]:
 
 def has_fixed_inputs(model: Model) -> bool:
     """Whether ``fix_inputs`` occurs anywhere in the expression."""
-    if not isinstance(model, CompoundModel):
-        return False
-    return model.op == "fix_inputs" or has_fixed_inputs(model.left) or has_fixed_inputs(model.right)
+    compound = isinstance(model, CompoundModel)
+    return compound and (model.op == "fix_inputs" or has_fixed_inputs(model.left) or has_fixed_inputs(model.right))
 
 
 def held_inputs(model: Model) -> dict[Any, Any]:

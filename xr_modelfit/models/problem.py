@@ -22,8 +22,9 @@ from xr_modelfit.models.grid import Grid
 from xr_modelfit.models.sampling import Sampling
 from xr_modelfit.models.ties import ModelStandIn, ParameterValues
 
-__all__ = ["Problem", "Traits", "as_rows", "column"]
+__all__ = ["Inputs", "Problem", "Traits", "as_rows", "column"]
 
+Inputs = Sequence[np.ndarray]  # one array for each input of the model
 Tie = Callable[[Model], Any]
 
 
@@ -113,7 +114,7 @@ class Problem:
             return self
         return replace(self, model=forgetful(copy.deepcopy(self.model)))
 
-    def evaluate(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray:
+    def evaluate(self, inputs: Inputs, parameters: np.ndarray) -> np.ndarray:
         """Model values, shape (n, b), of inputs (n, 1) or (n, b) and parameters (K, b).
 
         Complex parameters give complex values, for derivatives.
@@ -123,25 +124,26 @@ class Problem:
             return self.sampling.mixed(self.at_nodes.evaluate(nodes, parameters), weights)
         shape = (inputs[0].shape[0], parameters.shape[1])
         if self.traits.broadcasts:
-            values = self._evaluated(inputs, as_rows(parameters))
+            values = self.model_values(inputs, as_rows(parameters))
             return values if values.shape == shape else np.broadcast_to(values, shape)
         out = np.empty(shape, dtype=parameters.dtype if parameters.dtype.kind == "c" else float)
         for i in range(shape[1]):
             out[:, i] = self.evaluate_one(column(inputs, i), parameters[:, i])
         return out
 
-    def evaluate_one(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray:
+    def evaluate_one(self, inputs: Inputs, parameters: np.ndarray) -> np.ndarray:
         """Model values of one fit, shape (n,), from inputs (n,) and parameters (K,)."""
         if self.sampling is not None:
             *nodes, weights = inputs
             return self.sampling.mixed(self.at_nodes.evaluate_one(nodes, parameters)[:, None], weights[:, None])[:, 0]
         grid = self.traits.grid
         if grid is not None:
-            return grid.counted(self._evaluated([grid.shaped(x) for x in inputs], list(parameters)))
-        values = self._evaluated(inputs, list(parameters))
+            return grid.counted(self.model_values([grid.shaped(x) for x in inputs], list(parameters)))
+        values = self.model_values(inputs, list(parameters))
         return values if values.shape == inputs[0].shape else np.broadcast_to(values, inputs[0].shape)
 
-    def _evaluated(self, inputs: Sequence[np.ndarray], parameters: list[np.ndarray]) -> np.ndarray:
+    def model_values(self, inputs: Inputs, parameters: Sequence[Any]) -> np.ndarray:
+        """What the model returns for inputs and parameters in any shape that it takes."""
         return np.asarray(evaluate_tree(self.model, inputs, parameters, writes_inputs=self.traits.writes_inputs))
 
     def with_ties(self, parameters: np.ndarray) -> np.ndarray:
@@ -215,6 +217,6 @@ def as_rows(parameters: np.ndarray) -> list[np.ndarray]:
     return list(np.ascontiguousarray(parameters))
 
 
-def column(inputs: Sequence[np.ndarray], i: int) -> list[np.ndarray]:
+def column(inputs: Inputs, i: int) -> list[np.ndarray]:
     """Inputs of fit ``i``, shape (n,) each, contiguous."""
     return [np.ascontiguousarray(x[:, i if x.shape[1] > 1 else 0]) for x in inputs]

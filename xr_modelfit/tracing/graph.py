@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -37,14 +37,6 @@ _LOGICAL = {"logical_and", "logical_or", "logical_not"}
 _OF_TRUTHS = {"add": "logical_or", "maximum": "logical_or", "multiply": "logical_and", "minimum": "logical_and"}
 
 
-def _function_of(op: str) -> Callable[..., Any]:
-    if op in SPECIAL:
-        from scipy import special  # takes long to import, and few models need it
-
-        return cast(Callable[..., Any], getattr(special, op))
-    return FUNCTIONS[op]
-
-
 class Graph:
     """Nodes of expressions: an operation and the numbers of its arguments, or a leaf and its value.
 
@@ -71,8 +63,13 @@ class Graph:
         """The node of ``op`` on nodes; constants are worked out, and operations without effect are left out."""
         known = [self.value(a) for a in arguments]
         if (op in FUNCTIONS or op in SPECIAL) and all(v is not None for v in known):
+            function = FUNCTIONS.get(op)
+            if function is None:
+                from scipy import special  # takes long to import, and few models need it
+
+                function = getattr(special, op)
             with np.errstate(all="ignore"):
-                return self.constant(np.asarray(_function_of(op)(*known))[()])
+                return self.constant(np.asarray(function(*known))[()])
         if op in ("add", "multiply", "logical_and", "logical_or") and known[0] is not None:  # constants last
             arguments, known = arguments[::-1], known[::-1]
         if op in ("logical_and", "logical_or") and known[1] is not None:

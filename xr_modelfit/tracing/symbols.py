@@ -26,6 +26,15 @@ _MOST_DECISIONS = 4  # each doubles the number of expressions to compare
 _BITWISE = {"bitwise_and": "logical_and", "bitwise_or": "logical_or", "invert": "logical_not"}
 
 
+def _refused(what: str) -> Callable[..., Any]:
+    """A method that no expression can have."""
+
+    def method(*_: Any) -> Any:
+        raise CannotTrace(what)
+
+    return method
+
+
 class _Size:
     """The number of samples, which no expression may depend on; but it is not 1."""
 
@@ -49,10 +58,7 @@ class _Anywhere:
             raise CannotTrace("many decisions on values")
         return known.setdefault(number, True)
 
-    def _no_value(self, _: object) -> bool:
-        raise CannotTrace("a decision on a value")
-
-    __eq__ = __ne__ = _no_value
+    __eq__ = __ne__ = _refused("a decision on a value")
     __hash__ = None  # type: ignore[assignment]
 
 
@@ -86,14 +92,7 @@ class Symbol:
     def dtype(self) -> np.dtype:
         return np.dtype(bool if self.is_truth else float)
 
-    @property
-    def value(self) -> Symbol:
-        """As parameters of astropy have it."""
-        return self
-
-    @property
-    def real(self) -> Symbol:
-        return self
+    value = real = property(lambda self: self)  # of astropy's parameters, and of arrays
 
     @property
     def imag(self) -> Symbol:
@@ -193,19 +192,13 @@ class Symbol:
     def __mod__(self, other: Any) -> Any:
         return self.__array_ufunc__(np.remainder, "__call__", self, other)
 
-    def __pos__(self) -> Symbol:
-        return self.copy()
+    __pos__ = copy
 
     def __invert__(self) -> Any:
         return np.invert(self)
 
-    def __bool__(self) -> bool:
-        raise CannotTrace("a decision on a value")
-
-    def _no_number(self, *_: Any) -> Any:
-        raise CannotTrace("a number in place of a symbol")
-
-    __float__ = __int__ = __index__ = __complex__ = _no_number
+    __bool__ = _refused("a decision on a value")
+    __float__ = __int__ = __index__ = __complex__ = _refused("a number in place of a symbol")
     __hash__ = __iter__ = None  # type: ignore[assignment]
 
 
@@ -237,8 +230,7 @@ for _name, _op in {
     "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal",
 }.items():  # fmt: skip
     setattr(Symbol, f"__{_name}__", _operator(_op))
-for _name, _op in {"and": "bitwise_and", "or": "bitwise_or"}.items():
-    _ufunc = getattr(np, _op)
+for _name, _ufunc in {"and": np.bitwise_and, "or": np.bitwise_or}.items():
     setattr(Symbol, f"__{_name}__", lambda self, other, u=_ufunc: u(self, other))
     setattr(Symbol, f"__r{_name}__", lambda self, other, u=_ufunc: u(other, self))
 for _name, _op in [("__neg__", "negative"), ("__abs__", "absolute"), *((name, name) for name in ONE_ARGUMENT)]:
@@ -295,8 +287,7 @@ class Complex:
     def __neg__(self) -> Complex:
         return Complex(-self.real, -self.imag)
 
-    def __pos__(self) -> Complex:
-        return self
+    __pos__ = copy
 
     def __abs__(self) -> Any:
         return self.real.made("hypot", self.real, self.imag)
@@ -309,11 +300,8 @@ class Complex:
             power = power.times(self)
         return power
 
-    def _no_order(self, *_: Any) -> Any:
-        raise CannotTrace("a decision on a complex value")
-
-    __bool__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = _no_order
-    __float__ = __int__ = __index__ = __complex__ = _no_order
+    __bool__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = _refused("a decision on a complex value")
+    __float__ = __int__ = __index__ = __complex__ = __bool__
     __hash__ = None  # type: ignore[assignment]
 
 
