@@ -10,7 +10,8 @@ from astropy.modeling.fitting import TRFLSQFitter
 from astropy.modeling.models import Gaussian1D, Gaussian2D, Linear1D, Polynomial1D
 
 from xr_modelfit import BatchLSQFitter, FitStatus, fit
-from xr_modelfit.analysis.traits import about, find_traits
+from xr_modelfit.analysis.probing import about
+from xr_modelfit.analysis.traits import find_traits
 from xr_modelfit.execution.computing import Habit
 from xr_modelfit.execution.execution import map_blocks
 from xr_modelfit.models.problem import Problem

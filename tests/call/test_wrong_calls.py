@@ -820,7 +820,7 @@ CALLS = {
         "model(x)",
     ),
     "model of another size": Wrong(
-        lambda s: s.fit(of_one_size()), ValueError, "of 12 coordinates", "shape (7,)", "mend its evaluate"
+        lambda s: s.fit(of_one_size()), ValueError, "for 12 coordinates", "shape (7,)", "fix its evaluate"
     ),
     "model that refuses its start": Wrong(
         lambda s: s.fit(positive()), ValueError, "positive raises ValueError", "scale is below 0", "p0="

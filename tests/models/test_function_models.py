@@ -535,7 +535,7 @@ WRONG: dict[str, tuple[Any, dict[str, Any], type[Exception], list[str]]] = {
         ["'n'", "functools.partial binds it"]),
     "keyword-only, no default": (lambda t, a=1.0, *, w: t, {}, ValueError,
         ["needs 'w'", "functools.partial(", "p0={'w': ...}"]),
-    "taken": (lambda t, linear=1.0: linear * t, {}, ValueError, ["'linear'", "Call it otherwise: linear_0"]),
+    "taken": (lambda t, linear=1.0: linear * t, {}, ValueError, ["'linear'", "for example linear_0"]),
     "a list in p0": (bare, {"p0": [1, 2]}, TypeError, ["p0 is a list", "{parameter: number or DataArray}"]),
     "a start and a coordinate": (lambda t, w, a=1.0: t, {"p0": {"w": 1}, "coords": {"t": "t", "w": "t"}}, ValueError,
         ["p0 has the key 'w'", "'a'"]),

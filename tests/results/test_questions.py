@@ -16,7 +16,7 @@ from astropy.modeling.models import Chebyshev1D, Const1D, Gaussian1D, Linear1D
 
 from xr_modelfit import BatchLSQFitter, FitStatus, fit
 from xr_modelfit.analysis import traits
-from xr_modelfit.analysis.memo import Itself
+from xr_modelfit.analysis.memo import IdentityKey
 from xr_modelfit.analysis.traits import find_traits
 from xr_modelfit.models.problem import Problem
 
@@ -76,10 +76,10 @@ def test_another_question_is_not_the_same(other: Fittable1DModel, monkeypatch: p
 def test_other_coordinates_or_more_samples_are_another_question(monkeypatch: pytest.MonkeyPatch) -> None:
     first = problem_of(Gaussian1D(1.3, 0.1, 1.0))
     assert n_asked(monkeypatch, first, first) == 1
-    asked = traits._traits_again.cache_info().misses
+    asked = traits._cached_traits.cache_info().misses
     find_traits(first, [X + 1], X.size)
     find_traits(first, [X], 10 * X.size)
-    assert traits._traits_again.cache_info().misses == asked + 2
+    assert traits._cached_traits.cache_info().misses == asked + 2
 
 
 def test_a_domain_is_part_of_the_question() -> None:
@@ -177,7 +177,7 @@ def test_what_is_kept_cannot_be_spoilt() -> None:
 def test_it_is_not_kept_for_ever() -> None:
     for start in np.linspace(1, 2, 200):
         find_traits(problem_of(Gaussian1D(start, 0.1, 1.0)), [X])
-    assert traits._traits_again.cache_info().currsize <= traits.KEPT
+    assert traits._cached_traits.cache_info().currsize <= traits.CACHE_SIZE
 
 
 def test_nothing_of_the_user_is_kept_alive() -> None:
@@ -202,6 +202,6 @@ def test_nothing_of_the_user_is_kept_alive() -> None:
 
 
 def test_an_object_that_is_gone_is_not_another_at_its_place() -> None:
-    one = Itself(lambda: 1)
-    assert one != Itself(lambda: 2)
-    assert Itself(None) == Itself(None)
+    one = IdentityKey(lambda: 1)
+    assert one != IdentityKey(lambda: 2)
+    assert IdentityKey(None) == IdentityKey(None)

@@ -1,81 +1,65 @@
-"""Ties and models that no fit could survive, met at the start values before any sample is read.
+"""Ties and models that fail at the start values are refused before any sample is read.
 
-What raises there raises at every position, and the user wants the exception, not a map of
-failures. What raises for some values or coordinates only is left to the fits that meet it.
+They would fail at every position, and the user wants the exception, not a map of failures. A failure for some values or
+coordinates only is left to the fits that meet it.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from textwrap import shorten
 from typing import Any
 
 import numpy as np
 from astropy.units import Quantity, dimensionless_unscaled
 
-from xr_modelfit.analysis.probing import about
+from xr_modelfit.analysis.probing import coordinates_near
 from xr_modelfit.messages import a, listed, sentence
 from xr_modelfit.models.expression import evaluate_tree
-from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.problem import Inputs, Problem
 from xr_modelfit.models.ties import TieInUnits
 from xr_modelfit.quiet import caught_warnings
 
 __all__ = ["refuse_broken"]
 
 _PAIRS = 16  # of neighbouring samples, for models that refuse some coordinates
-# Raised by where the code runs rather than by what it says: workers may have the file, the module, the memory.
-_OF_THE_PLACE = (RuntimeError, OSError, ImportError, MemoryError)
-_SLIPS = (NameError, AttributeError, TypeError, NotImplementedError)  # whatever the coordinates
-
-Inputs = Sequence[np.ndarray]
+# Not the fault of the code: workers may have the file, the module, the memory.
+_ENVIRONMENT_ERRORS = (RuntimeError, OSError, ImportError, MemoryError)
+_CODE_ERRORS = (NameError, AttributeError, TypeError, NotImplementedError)  # whatever the coordinates
 
 
 class _WrongReturnError(ValueError):
-    """A tie or model gives what is no number, or not as many as it should; in words."""
+    """A tie or model returns no number, or the wrong number of them; the message says what."""
 
 
 def refuse_broken(
     problem: Problem, inputs: Inputs, whole: Callable[[], Inputs], mapped: np.ndarray, known: bool
 ) -> None:
-    """Try the ties and the model at the start values.
+    """Raise `ValueError` where a tie or the model fails at the start values, wherever it is tried.
 
-    Parameters
-    ----------
-    problem : Problem
-        Its traits are known.
-    inputs : sequence of ndarray, shape (n,)
-        Coordinates to try the model on.
-    whole : callable
-        Gives as many of them as a fit has.
-    mapped : ndarray of bool, shape (K,)
-        Parameters whose starts vary from fit to fit: their scalar ones say little.
-    known : bool
-        Whether the coordinates are those that fits will have.
-
-    Raises
-    ------
-    ValueError
-        A tie or the model raises, or gives what cannot be used, wherever it is tried.
+    The traits of ``problem`` are known. ``inputs`` (n,) are coordinates to try, ``whole`` gives all those of a fit, and
+    ``known`` says whether fits will have them. Starts of the ``mapped`` parameters (K,) vary from fit to fit.
     """
     with caught_warnings(), np.errstate(all="ignore"):
         broken = _broken_tie(problem, mapped)
         error = None if broken else _model_error(problem, inputs, whole, mapped, known)
     if broken:
         _refuse_tie(problem, *broken)
-    if error is not None:
-        name = f"model {type(problem.model).__name__}"
-        if isinstance(error, _WrongReturnError):
-            raise ValueError(
-                f"{name} does not suit the data: {sentence(error)} Call it by itself, model(x), and mend its evaluate."
-            )
+    if error is None:
+        return
+    name = f"model {type(problem.model).__name__}"
+    if isinstance(error, _WrongReturnError):
         raise ValueError(
-            f"{name} raises {type(error).__name__} at its start values: {sentence(error)} Call it by itself, "
-            "model(x), and mend its evaluate; if it cannot have these values, set others by p0={...}."
-        ) from error
+            f"{name} does not suit the data: {sentence(error)} Call it by itself, model(x), and fix its evaluate."
+        )
+    raise ValueError(
+        f"{name} raises {type(error).__name__} at its start values: {sentence(error)} Call it by itself, "
+        "model(x), and fix its evaluate; if it cannot have these values, set others by p0={...}."
+    ) from error
 
 
 def _points(problem: Problem, mapped: np.ndarray) -> Iterator[np.ndarray]:
-    """The start and, where maps will bring others, values of all kinds."""
+    """The start, and other values of the parameters whose starts are ``mapped``."""
     yield problem.start
     if mapped.any():
         size = 1.0 + np.abs(problem.start)
@@ -85,20 +69,20 @@ def _points(problem: Problem, mapped: np.ndarray) -> Iterator[np.ndarray]:
 
 def _broken_tie(problem: Problem, mapped: np.ndarray) -> tuple[int, Exception] | None:
     """The tie that does not work at the start, and why; None where all ties work somewhere."""
-    found = []
+    first = None
     for point in _points(problem, mapped):
         broken = _broken_tie_at(problem, point)
         if broken is None:
             return None
-        found.append(broken)
-    return found[0]
+        first = first or broken
+    return first
 
 
 def _broken_tie_at(problem: Problem, point: np.ndarray) -> tuple[int, Exception] | None:
     """The first tie that does not work at ``point``, and why."""
     values = np.array(point)
     ties = [(j, tie) for j, tie in enumerate(problem.ties) if tie is not None]
-    for _ in ties:  # as often as a tie to a later tied parameter needs
+    for _ in ties:  # a tie may read a parameter that is tied after it
         for j, tie in ties:
             problem.model.parameters = values
             try:
@@ -129,22 +113,17 @@ def _refuse_tie(problem: Problem, j: int, error: Exception) -> None:
     names, tie = problem.model.param_names, problem.ties[j]
     others = [names[i] for i in np.flatnonzero(problem.free).tolist()] or list(names)
     alike = [n for n in others if n.split("_")[0] == names[j].split("_")[0]] or others
-    example = f"lambda m: 2 * m.{alike[0]}, for one"
+    example = f"for example lambda m: 2 * m.{alike[0]}"
     what = f"{error}." if isinstance(error, _WrongReturnError) else f"raises {type(error).__name__}: {sentence(error)}"
-    advice = f"A tie takes the model and returns one finite number: {example}"
+    advice = f"A tie takes the model and returns one finite number, {example}"
     if isinstance(tie, TieInUnits) and any(unit is not None for unit in tie.units):
         advice = (
-            f"A tie takes the model, whose parameters have their units, and returns one such: {example}; to a Quantity "
-            "only a Quantity can be added"
+            f"A tie takes the model, whose parameters have their units, and returns a value with its unit, {example}; "
+            "only a Quantity can be added to a Quantity"
         )
     raise ValueError(
         f"model.{names[j]}.tied {what} It was called at the start values. {advice}. The parameters are {listed(names)}."
-    ) from _foreign(error)
-
-
-def _foreign(error: Exception) -> Exception | None:
-    """The error, unless it is our own and has been told in full."""
-    return None if isinstance(error, _WrongReturnError) else error
+    ) from (None if isinstance(error, _WrongReturnError) else error)
 
 
 def _model_error(
@@ -162,12 +141,12 @@ def _model_error(
                 _evaluate(problem, at, values)
             except _WrongReturnError as error:
                 return error
-            except _OF_THE_PLACE as error:
+            except _ENVIRONMENT_ERRORS as error:
                 if not isinstance(error, NotImplementedError):
                     return None
                 first = first or error
             except Exception as error:
-                if not known and not isinstance(error, _SLIPS):
+                if not known and not isinstance(error, _CODE_ERRORS):
                     return None
                 first = first or error
             else:
@@ -180,13 +159,11 @@ def _coordinates(problem: Problem, inputs: Inputs, whole: Callable[[], Inputs]) 
     yield inputs
     every = whole()
     n = every[0].size
-    if problem.traits.grid is not None:  # it needs all of them, in their order
-        yield [np.roll(about(problem.start, n), 7 * number) for number in range(len(inputs))]
-        return
-    yield every
-    for start in np.unique(np.linspace(0, max(n - 2, 0), _PAIRS).astype(int)).tolist():
-        yield [x[start : start + 2] for x in every]
-    yield [np.roll(about(problem.start, n), 7 * number) for number in range(len(inputs))]
+    if problem.traits.grid is None:  # otherwise the model needs all of them, in their order
+        yield every
+        for start in np.unique(np.linspace(0, max(n - 2, 0), _PAIRS).astype(int)).tolist():
+            yield [x[start : start + 2] for x in every]
+    yield coordinates_near(problem.start, n, len(inputs))
 
 
 def _evaluate(problem: Problem, at: Inputs, values: np.ndarray) -> None:
@@ -203,6 +180,6 @@ def _evaluate(problem: Problem, at: Inputs, values: np.ndarray) -> None:
     except ValueError:
         shape = at[0].shape if len(at[0].shape) > 1 else at[0].size
         raise _WrongReturnError(
-            f"of {shape} coordinates it makes values of shape {found.shape}; one value for each is needed, so that a "
+            f"for {shape} coordinates it returns values of shape {found.shape}; one value for each is needed, so a "
             'convolution needs mode="same"'
         ) from None

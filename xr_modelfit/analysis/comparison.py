@@ -1,21 +1,19 @@
-"""Whether what stands in for a model, its traced expression, says what the model says.
+"""Whether the traced expression of a model has the values and derivatives of the model.
 
-Symbols see through no code that treats them in another way than arrays: by their type, or by how many samples there
-are. Hence a comparison also on as many samples as the fits have, on other coordinates, and at parameters that take
-other branches.
+Code may treat symbols in another way than arrays, by their type or by the number of samples. So they are also compared
+on as many samples as the fits have, on other coordinates, and at parameters that take other branches.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 
 import numpy as np
 
 from xr_modelfit.analysis.derivatives import jacobian
 from xr_modelfit.analysis.probing import about, far_points
-from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.problem import Inputs, Problem
 
 __all__ = ["agrees"]
 
@@ -24,24 +22,14 @@ _ALIKE = 1e-6  # the same far from the start, where a model may be ill-condition
 _CLOSE = 1e-3  # of the largest slope: differences are no better in the worst case
 _ON_A_KINK = 0.05  # share of the samples whose slopes may differ
 
-Inputs = Sequence[np.ndarray]
 Columns = Callable[[Inputs, np.ndarray], Iterator[np.ndarray]]
 
 
 def agrees(problem: Problem, columns: Columns, inputs: Inputs, P: np.ndarray, n_samples: int) -> bool:
-    """Whether ``columns(inputs, P)`` are the model's values and its derivatives with respect to free parameters.
+    """Whether ``columns`` gives the model's values and its derivatives by the free parameters.
 
-    Parameters
-    ----------
-    problem : Problem
-        Its traits are known.
-    columns : callable
-        From inputs (n,) and parameters (K, b) to columns (n, b): values, then each derivative.
-    inputs : sequence of ndarray, shape (n,)
-    P : ndarray, shape (K, b)
-        Parameters at and beside the start.
-    n_samples : int
-        Of each fit.
+    It takes inputs (n,) and parameters (K, b), and gives columns (n, b): values, then each derivative. They are
+    compared at ``inputs`` and ``P``, which is at and beside the start, and elsewhere.
     """
     near = about(problem.start, 100)  # coordinates of other fits may lie elsewhere
     others = [np.roll(np.concatenate([near, -near]), 7 * number) for number in range(len(inputs))]
@@ -54,7 +42,7 @@ def agrees(problem: Problem, columns: Columns, inputs: Inputs, P: np.ndarray, n_
             if not all(_agree(a, b, _CLOSE, _ON_A_KINK) for a, b in zip(ours, slopes, strict=True)):
                 return False
             tries = (as_many, P, _SAME), (others, P, _ALIKE), (inputs, far_points(problem), _ALIKE)
-            alone = replace(problem, traits=replace(problem.traits, broadcasts=False))  # samples in the shape of a fit
+            alone = problem.with_traits(broadcasts=False)  # samples in the shape of a fit
             as_one = _same_values(alone, next(columns(as_many, P)), as_many, P, _SAME)
             return as_one and all(_same_values(problem, next(columns(at, Q)), at, Q, limit) for at, Q, limit in tries)
         except Exception:  # it cannot be computed here

@@ -6,9 +6,9 @@ nothing at 0 or far from it, but from what it does to the values: rounding costs
 ``c = |f(p+h) - 2 f(p) + f(p-h)| / |f(p+h) - f(p-h)|``; the step with the smallest sum is kept.
 
 A sample in which ``f`` has a cusp, kink or jump at ``p`` itself (the centre of a profile on a
-pixel) bends whatever the step, and would have its word over all others. It is told from them by
-how its bend changes with the step, and has no part in choosing it. Its own derivative is the mean
-of those on both sides, and 0 where that has no limit.
+pixel) bends whatever the step, and would spoil the choice for all others. It is recognised by how
+its bend changes with the step, and left out of the choice. Its own derivative is the mean of those
+on both sides, and 0 where that has no limit.
 
 Shapes: ``n`` samples, ``b`` fits; values and columns (n, b), parameters and bounds (b,).
 """
@@ -79,8 +79,8 @@ def derivative(at: Values, p: np.ndarray, low: np.ndarray, high: np.ndarray) -> 
         def some(which: np.ndarray, values: np.ndarray) -> np.ndarray:
             return at(again[which], values)
 
-        mended, good = _apart(some, place.of(again), first.step[again], first.error[again])
-        best[:, again[good]] = mended[:, good]
+        columns, good = _by_regular_samples(some, place.of(again), first.step[again], first.error[again])
+        best[:, again[good]] = columns[:, good]
     best[:, first.lost] = np.nan
     return best
 
@@ -88,8 +88,7 @@ def derivative(at: Values, p: np.ndarray, low: np.ndarray, high: np.ndarray) -> 
 def _search(at: Values, place: _Place, regular: np.ndarray | None = None) -> _Found:
     """The best step of each fit, by its ``regular`` samples."""
     noise, size = place.noise, np.maximum(np.abs(place.p), place.width)
-    b = size.size
-    h = place.step
+    b, h = size.size, place.step
     best, best_error, best_step = np.zeros(place.f0.shape), np.full(b, np.inf), h.copy()
     todo, lost = np.ones(b, dtype=bool), np.ones(b, dtype=bool)  # lost: never finite beside p
     for _ in range(40):
@@ -119,8 +118,10 @@ def _search(at: Values, place: _Place, regular: np.ndarray | None = None) -> _Fo
     return _Found(best, best_error, best_step, lost)
 
 
-def _apart(at: Values, place: _Place, step: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns of fits that no step suited, without the word of the samples that are rough at ``p``.
+def _by_regular_samples(
+    at: Values, place: _Place, step: np.ndarray, error: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of fits without a good step, which now is chosen without the samples that are rough at ``p``.
 
     Returns them, and for which fits they are better than those with the ``error`` given.
     """
@@ -141,9 +142,9 @@ def _apart(at: Values, place: _Place, step: np.ndarray, error: np.ndarray) -> tu
 
 
 def _rough(at: Values, place: _Place, step: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Samples that bend whatever the step, those of them whose slope has no limit, and the slopes of the others.
+    """Samples that bend whatever the step, those of them whose slope has no limit, and the slopes; all (n, b).
 
-    All (n, b); and for which fits there is a sample beside them that a step does something to.
+    Also the fits in which a step has an effect on another sample.
     """
     n, b = place.f0.shape
     rough, steep = np.zeros((n, b), dtype=bool), np.zeros((n, b), dtype=bool)

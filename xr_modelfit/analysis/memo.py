@@ -1,8 +1,7 @@
-"""Questions about a model that call after call asks again, so that the last answers are kept.
+"""Cache keys for what is found out about a model, so that the next call finds it again.
 
-A question is the same where all that its answer follows from is: the expression that the model's own code writes down,
-the functions that were called for it, every number that it is tried on, and the values that it gives there. Equal
-questions have equal answers, whatever was asked before; see `functools.lru_cache`.
+A key holds all that the answer depends on: the expression that the model's code writes down, the functions that are
+called for it, the numbers that it is tried on, and the values that it gives there. See `functools.lru_cache`.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
@@ -16,54 +15,50 @@ from astropy.modeling import CompoundModel, Model
 
 from xr_modelfit.models.problem import Problem
 
-__all__ = ["KEPT", "Itself", "Question", "code_of", "numbers_of"]
+__all__ = ["CACHE_SIZE", "CacheKey", "IdentityKey", "code_of", "numbers_of"]
 
-KEPT = 64  # answers of a kind
+CACHE_SIZE = 64  # answers of a kind
 
 
-class Question:
-    """A question that is known by its ``key``; ``about`` is what it takes to answer it, and is let go with that."""
+class CacheKey:
+    """The argument of a cached function: compared by ``key``; it holds the arguments until they are taken."""
 
-    def __init__(self, key: Hashable, about: Any) -> None:
-        self.key, self._about = key, about
+    def __init__(self, key: Hashable, arguments: Any) -> None:
+        self.key, self._arguments = key, arguments
 
     def taken(self) -> Any:
-        """What it is about; once."""
-        about, self._about = self._about, None
-        return about
+        """The arguments; once, so that the cache does not keep them alive."""
+        arguments, self._arguments = self._arguments, None
+        return arguments
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Question) and other.key == self.key
+        return isinstance(other, CacheKey) and other.key == self.key
 
     def __hash__(self) -> int:
         return hash(self.key)
 
 
-class Itself:
-    """An object in a key: equal to nothing but itself, and not kept alive where that is possible."""
+class IdentityKey:
+    """An object in a key: equal only to itself, and kept alive only if it cannot be referred to weakly."""
 
     def __init__(self, thing: object) -> None:
-        self._hash = id(thing)
-        self._thing: Callable[[], object]
+        self._id = id(thing)
         try:
-            self._thing = weakref.ref(thing)
-            self._gone: object = None  # what a reference gives then
+            self._thing: Callable[[], object] = weakref.ref(thing)
         except TypeError:
             self._thing = lambda: thing
-            self._gone = self
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Itself) or self._hash != other._hash:
-            return False
-        thing = self._thing()
-        return self is other or (thing is not self._gone and thing is other._thing())
+        if self is other or not isinstance(other, IdentityKey):
+            return self is other
+        return self._id == id(self._thing()) == id(other._thing())  # None in place of an object that is gone
 
     def __hash__(self) -> int:
-        return self._hash
+        return self._id
 
 
 def numbers_of(problem: Problem, inputs: Sequence[np.ndarray]) -> tuple[Hashable, ...]:
-    """The numbers that a problem is tried on, and what is free in it."""
+    """The numbers that a problem is tried on, and which parameters are free."""
     arrays = (problem.start, problem.free, *inputs)
     return tuple((a.shape, np.ascontiguousarray(a).tobytes()) for a in arrays)
 
@@ -75,4 +70,4 @@ def code_of(model: Model) -> Hashable:
         return model.op, code_of(model.left), right
     functions = (model.evaluate, getattr(model, "fit_deriv", None))  # not all parts can be fitted alone
     kind = bool(model.linear), bool(getattr(model, "col_fit_deriv", True))
-    return Itself(type(model)), *(Itself(getattr(f, "__func__", f)) for f in functions), *kind
+    return IdentityKey(type(model)), *(IdentityKey(getattr(f, "__func__", f)) for f in functions), *kind

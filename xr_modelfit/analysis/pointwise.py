@@ -3,22 +3,22 @@
 A model that is not, such as a convolution or one that centres its coordinate, needs the whole grid of a fit, gaps
 included. Code cannot be read for this, so it is tried: on the samples of a fit in another order, on some of them, on
 single ones, and with other coordinates in the place of some. Where the value at a sample changes with any of this, the
-model is not pointwise. A model that was not proven to be so is taken for one that sees all its samples, which is right
-for either kind and slower.
+model is not pointwise. Without proof, a model is taken for one that sees all its samples, which is right for both kinds
+and slower.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 
-from xr_modelfit.analysis.probing import about, beside_start, far_points
-from xr_modelfit.models.expression import evaluate_tree
+from xr_modelfit.analysis.probing import beside_start, coordinates_near, far_points
 from xr_modelfit.models.grid import Grid
-from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.problem import Inputs, Problem
 
 __all__ = ["is_pointwise", "same_on_grid"]
 
@@ -29,15 +29,7 @@ _FEW = 8  # parameters far from the start
 _SINGLE = 3  # samples that are tried alone
 _SOME = 64  # samples among which those are looked for that a model takes
 
-Inputs = Sequence[np.ndarray]
 Known = tuple[np.ndarray, np.ndarray]  # parameters (K,), and the values that they give
-
-
-class _Values(NamedTuple):
-    """Values of a model on its samples with some parameters, and how much of each may be rounding (n,)."""
-
-    known: list[Known]
-    rounding: np.ndarray
 
 
 class _Trial(NamedTuple):
@@ -49,15 +41,9 @@ class _Trial(NamedTuple):
 
 
 def is_pointwise(problem: Problem, grid: Grid, inputs: Inputs) -> bool | None:
-    """Whether the model is seen to be pointwise; None where nothing is seen of it.
+    """Whether the model is seen to be pointwise; None where it has no varying values to tell.
 
-    Parameters
-    ----------
-    problem : Problem
-        Of its traits, only ``writes_inputs`` matters.
-    grid : Grid
-    inputs : sequence of ndarray, shape (n,)
-        The coordinates of a fit, all of them.
+    ``inputs`` (n,) are all coordinates of a fit. Of the problem's traits, only ``writes_inputs`` matters.
     """
     here, shape = [grid.shaped(x).reshape(-1) for x in inputs], grid.shape
     far = far_points(problem)
@@ -74,12 +60,12 @@ def is_pointwise(problem: Problem, grid: Grid, inputs: Inputs) -> bool | None:
     varied = False
     for P, trials in ((near, _every_trial), (few, _quick_trials)):
         for number, (at, form) in enumerate(places):
-            values = _known(problem, form, at, P)
-            if not _stays(problem, values, trials(form, at)):
+            known = _known(problem, form, at, P)
+            if known and not _stays(problem, known, trials(form, at)):
                 return False
-            if number == 0 and P is near and not values.known:
+            if number == 0 and P is near and not known:
                 return None
-            varied = varied or any(np.ptp(v[np.isfinite(v)]) > 0 for _, v in values.known)
+            varied = varied or any(np.ptp(v[np.isfinite(v)]) > 0 for _, v in known)
     return True if varied else None
 
 
@@ -97,10 +83,7 @@ def same_on_grid(problem: Problem, grid: Grid, inputs: Inputs) -> bool:
 def _accepted(
     problem: Problem, inputs: list[np.ndarray], shape: tuple[int, ...], P: np.ndarray
 ) -> tuple[list[np.ndarray], tuple[int, ...]]:
-    """Coordinates and their shape; those alone that the model takes where it refuses the others.
-
-    They may be those of samples that are left out.
-    """
+    """Coordinates and their shape, without those that the model refuses: samples there may be left out."""
     if not _raises(problem, shape, inputs, P):
         return inputs, shape
     n = inputs[0].size
@@ -111,10 +94,10 @@ def _accepted(
 
 
 def _near_start(problem: Problem, shape: tuple[int, ...], n_inputs: int, P: np.ndarray) -> list[np.ndarray]:
-    """Coordinates of a fit about the start of the model, or farther out where it refuses those."""
+    """Coordinates of a fit near the start of the model, or farther out where it refuses those."""
     n = math.prod(shape)
     for by in (1.0, -1.0, 10.0, 1e3):
-        at = [np.roll(by * about(problem.start, n), 7 * number) for number in range(n_inputs)]
+        at = coordinates_near(problem.start, n, n_inputs, by)
         if not _raises(problem, shape, at, P):
             break
     return at
@@ -123,42 +106,39 @@ def _near_start(problem: Problem, shape: tuple[int, ...], n_inputs: int, P: np.n
 def _raises(problem: Problem, shape: tuple[int, ...], inputs: Inputs, P: np.ndarray) -> bool:
     """Whether the model refuses coordinates, whatever its parameters."""
     for p in P.T:
-        try:
+        with suppress(Exception):
             _evaluated(problem, [x.reshape(shape) for x in inputs], p)
-        except Exception:
-            continue
-        return False
+            return False
     return True
 
 
-def _known(problem: Problem, shape: tuple[int, ...], inputs: Inputs, P: np.ndarray) -> _Values:
-    """Values on the coordinates (n,) of a fit in the shape that they have there, where the model gives any."""
+def _known(problem: Problem, shape: tuple[int, ...], inputs: Inputs, P: np.ndarray) -> list[Known]:
+    """Parameters with the values that they give on the coordinates of a fit, where any are finite."""
     known: list[Known] = []
     for p in P.T:
-        try:
+        with suppress(Exception):  # it may refuse these parameters, or these coordinates
             values = _evaluated(problem, [x.reshape(shape) for x in inputs], p)
-        except Exception:  # with these parameters, or on these coordinates
-            continue
-        if np.any(np.isfinite(values)):
-            known.append((p, values))
-    return _Values(known, _rounding(known) if known else np.zeros(0))
+            if np.any(np.isfinite(values)):
+                known.append((p, values))
+    return known
 
 
-def _stays(problem: Problem, values: _Values, trials: Iterator[_Trial]) -> bool:
+def _stays(problem: Problem, known: list[Known], trials: Iterator[_Trial]) -> bool:
     """Whether the value at a sample is the same, whatever the other samples are."""
+    rounding = _rounding(known)
     for trial in trials:
-        for p, known in values.known:
+        for p, values in known:
             try:
                 found = _evaluated(problem, trial.inputs, p)
             except Exception:  # it needs its samples as they are
                 return False
-            if not _same(found[trial.at], known[trial.known], values.rounding[trial.known]):
+            if not _same(found[trial.at], values[trial.known], rounding[trial.known]):
                 return False
     return True
 
 
 def _every_trial(shape: tuple[int, ...], inputs: Inputs) -> Iterator[_Trial]:
-    """All that a model could look at; those that most of them fail come first."""
+    """All trials; those that most models fail come first."""
     n = inputs[0].size
     yield from _quick_trials(shape, inputs)
     some = np.sort(np.random.default_rng(2).permutation(n)[: max(n // 2, 1)])
@@ -167,7 +147,7 @@ def _every_trial(shape: tuple[int, ...], inputs: Inputs) -> Iterator[_Trial]:
 
 
 def _quick_trials(shape: tuple[int, ...], inputs: Inputs) -> Iterator[_Trial]:
-    """As many samples as a fit has: some in the place of others, and in another order."""
+    """Trials on as many samples as a fit has: some in the place of others, and all in another order."""
     n = inputs[0].size
     order = np.random.default_rng(1).permutation(n)
     some = np.zeros(n, dtype=bool)
@@ -182,18 +162,15 @@ def _quick_trials(shape: tuple[int, ...], inputs: Inputs) -> Iterator[_Trial]:
 def _evaluated(problem: Problem, inputs: Inputs, parameters: np.ndarray) -> np.ndarray:
     """Values of the model, one after the other."""
     with np.errstate(all="ignore"):
-        values = np.asarray(
-            evaluate_tree(problem.model, inputs, list(parameters), writes_inputs=problem.traits.writes_inputs)
-        )
-    return np.array(np.broadcast_to(values, inputs[0].shape)).reshape(-1)  # it may give the same memory again
+        values = problem.model_values(inputs, list(parameters))
+    return np.array(np.broadcast_to(values, inputs[0].shape)).reshape(-1)  # the model may return the same array again
 
 
 def _rounding(known: Sequence[Known]) -> np.ndarray:
     """How much of a value may be rounding (n,).
 
     A value may be small because large terms cancel: their size shows at the same sample with other parameters, and at
-    most other samples. The largest value of all tells nothing of them: it may be far larger, and would hide whatever
-    happens to the others.
+    most other samples. The largest value of all is no measure: it may be far larger, and would hide all changes.
     """
     sizes = np.max([np.where(np.isfinite(values), np.abs(values), 0.0) for _, values in known], axis=0)
     usual = np.quantile(sizes[sizes > 0.0], 0.25) if np.any(sizes > 0.0) else 0.0

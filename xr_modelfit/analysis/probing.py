@@ -9,11 +9,11 @@ import numpy as np
 from xr_modelfit.analysis.derivatives import tied_or_nan
 from xr_modelfit.models.problem import Problem
 
-__all__ = ["about", "beside_start", "far_points", "points_to_try"]
+__all__ = ["about", "beside_start", "coordinates_near", "far_points", "points_to_try"]
 
 
 def about(start: np.ndarray, n: int) -> np.ndarray:
-    """``n`` coordinates near one, and near each start value on the scale of each other: a line's place and width."""
+    """``n`` sorted coordinates near 1, and near each start value at distances of the size of any: a line's width."""
     finite = start[np.isfinite(start)]
     offsets = np.array([-1.25, -0.5, 0.5, 1.25])
     near = (finite[:, None, None] + np.abs(finite)[None, :, None] * offsets).ravel()
@@ -21,11 +21,15 @@ def about(start: np.ndarray, n: int) -> np.ndarray:
     return np.sort(pool[np.linspace(0, pool.size - 1, n).astype(int)])
 
 
-def points_to_try(problem: Problem, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Parameters (K, 3) at the start and beside it, where no symmetry makes them special; the model's values (n, 3).
+def coordinates_near(start: np.ndarray, n: int, n_inputs: int, scale: float = 1.0) -> list[np.ndarray]:
+    """Those of `about` times ``scale`` as coordinates (n,) of each input, in an order of its own."""
+    return [np.roll(scale * about(start, n), 7 * number) for number in range(n_inputs)]
 
-    Those where the model is not finite are replaced by one where it is: maps may bring other starts. ``inputs`` as in
-    `analysis.traits.find_traits`.
+
+def points_to_try(problem: Problem, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Parameters (K, 3) at the start and beside it, and the model's values (n, 3) at ``inputs`` (n,).
+
+    Where the model is not finite, another of the three points stands in: maps may bring other starts.
     """
     P = beside_start(problem)
     values = problem.evaluate([x[:, None] for x in inputs], P)
@@ -35,7 +39,7 @@ def points_to_try(problem: Problem, inputs: Sequence[np.ndarray]) -> tuple[np.nd
 
 
 def beside_start(problem: Problem) -> np.ndarray:
-    """Parameters (K, 3) at the start and beside it, where no symmetry makes them special; ties hold."""
+    """Parameters (K, 3) at the start and, without its symmetries, beside it; ties hold."""
     start = np.where(np.isfinite(problem.start), problem.start, 1.0)
     each = np.arange(problem.n_parameters) / 64.0  # equal starts must not stay equal, as two widths would
     beside = [start, start * (1.0625 + each) + 0.03125, start * (0.921875 - 0.5 * each) + 0.015625]
@@ -43,7 +47,7 @@ def beside_start(problem: Problem) -> np.ndarray:
 
 
 def far_points(problem: Problem) -> np.ndarray:
-    """Parameters (K, b) far from the start, on both sides of what code may compare them with; ties hold."""
+    """Parameters (K, b) far from the start, on both sides of values that code may compare them with; ties hold."""
     start = np.where(np.isfinite(problem.start), problem.start, 1.0)
     free = problem.free
     points = [start * by for by in (-1.0, 0.25, 4.0, 30.0)]

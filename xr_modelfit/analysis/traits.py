@@ -1,8 +1,7 @@
 """How the model of a call can be computed, found out once and before any sample is read.
 
-Whether it is pointwise (`analysis.pointwise`), whether it takes many fits at once, how each atom
-of its expression is differentiated (`analysis.derivatives`), whether it is linear, whether it
-writes into its inputs. A way is taken only on evidence: where a parameter has no effect, anything agrees with anything.
+Whether it is pointwise (`analysis.pointwise`), whether it takes many fits at once, how each atom of its expression is
+differentiated (`analysis.methods`), whether it is linear, whether it writes into its inputs.
 
 Shapes as in `analysis.derivatives`: inputs (n, 1), parameters to try (K, 3).
 """
@@ -16,24 +15,16 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from astropy.modeling import CompoundModel, Model
 
 from xr_modelfit.analysis.comparison import agrees
-from xr_modelfit.analysis.derivatives import (
-    OF_DIFFERENCES,
-    RULES,
-    Walk,
-    accuracy,
-    jacobian,
-    tie_derivatives,
-    tied_or_nan,
-)
-from xr_modelfit.analysis.memo import KEPT, Itself, Question, code_of, numbers_of
+from xr_modelfit.analysis.derivatives import OF_DIFFERENCES, accuracy, jacobian, tie_derivatives, tied_or_nan
+from xr_modelfit.analysis.memo import CACHE_SIZE, CacheKey, IdentityKey, code_of, numbers_of
+from xr_modelfit.analysis.methods import by_differences, methods_of_atoms, where_finite
 from xr_modelfit.analysis.pointwise import is_pointwise, same_on_grid
-from xr_modelfit.analysis.probing import about, points_to_try
-from xr_modelfit.models.expression import evaluate_tree, inner_inputs
+from xr_modelfit.analysis.probing import points_to_try
+from xr_modelfit.models.expression import evaluate_tree
 from xr_modelfit.models.grid import Grid
-from xr_modelfit.models.problem import Problem, Traits, as_rows
+from xr_modelfit.models.problem import Inputs, Problem, Traits, as_rows
 from xr_modelfit.models.sampling import Sampling
 from xr_modelfit.tracing.arrays import array_sources, columns_of, values_of
 from xr_modelfit.tracing.graph import TRUTHS, CannotTrace
@@ -42,60 +33,38 @@ from xr_modelfit.tracing.tracing import Traced, traced
 
 __all__ = ["Whole", "find_traits", "with_broadcasting", "with_sampling"]
 
-_ROUGH = {"absolute", "sign", "floor", "ceil", "rint", "trunc", "minimum", "maximum", "where"}
-_AGREE = 1e-4  # a wrong derivative is off by far more, a difference by far less
-
-Inputs = Sequence[np.ndarray]
+_ROUGH = {"absolute", "sign", "floor", "ceil", "rint", "trunc", "minimum", "maximum", "where"}  # kinks and jumps
 
 
 class Whole(NamedTuple):
-    """All the samples of a fit, for models that need them.
-
-    Parameters
-    ----------
-    grid : Grid
-    inputs : callable
-        Gives the coordinates of a fit, (n,) each.
-    pointwise : bool, optional
-        What the user says of the model; None: it is tried.
-    """
+    """All the samples of a fit, for models that need them."""
 
     grid: Grid
-    inputs: Callable[[], Sequence[np.ndarray]]
-    pointwise: bool | None = None
+    inputs: Callable[[], Sequence[np.ndarray]]  # gives the coordinates of a fit, (n,) each
+    pointwise: bool | None = None  # what the user says of the model; None: it is tried
 
 
-def find_traits(
-    problem: Problem, inputs: Sequence[np.ndarray], n_samples: int = 0, whole: Whole | None = None
-) -> Problem:
-    """The problem with its `Traits`, tried at the start and beside it.
+def find_traits(problem: Problem, inputs: Inputs, n_samples: int = 0, whole: Whole | None = None) -> Problem:
+    """The problem with its `Traits`, tried at the start and beside it on ``inputs`` (n,).
 
-    Parameters
-    ----------
-    problem : Problem
-    inputs : sequence of ndarray, shape (n,)
-        Coordinates to try it on.
-    n_samples : int
-        Of each fit, where there are more than ``inputs`` has.
-    whole : Whole, optional
-        All samples of a fit; default: those of ``inputs``, along one dim.
+    Fits may have more samples, ``n_samples``; ``whole`` has all of them. By default they are ``inputs``, along one dim.
     """
     found = None
     whole = Whole(Grid.line(inputs[0].size), lambda: inputs) if whole is None else whole
     try:
         found = traced(problem)
         P, values = points_to_try(problem, inputs)
-    except (CannotTrace, Exception):  # what it does cannot be seen, nor whether it is still the same
+    except (CannotTrace, Exception):  # no key would tell whether the model has changed
         return replace(problem, traits=_traits(problem, found, inputs, n_samples, whole))
     numbers = *numbers_of(problem, inputs), P.tobytes(), values.tobytes(), n_samples
     shape = whole.grid, whole.pointwise
-    key = found.key, code_of(problem.model), *map(Itself, problem.ties), numbers, shape
-    return replace(problem, traits=_traits_again(Question(key, (problem, found, inputs, n_samples, whole))))
+    key = found.key, code_of(problem.model), *map(IdentityKey, problem.ties), numbers, shape
+    return replace(problem, traits=_cached_traits(CacheKey(key, (problem, found, inputs, n_samples, whole))))
 
 
-@lru_cache(KEPT)
-def _traits_again(question: Question) -> Traits:
-    found = _traits(*question.taken())
+@lru_cache(CACHE_SIZE)
+def _cached_traits(key: CacheKey) -> Traits:
+    found = _traits(*key.taken())
     if found.tie_matrix is not None:
         found.tie_matrix.flags.writeable = False  # other calls get it too
     return found
@@ -117,29 +86,28 @@ def _traits(problem: Problem, found: Traced | None, inputs: Inputs, n_samples: i
 
 
 def _grid_traits(problem: Problem, whole: Whole) -> Traits:
-    """What is found of a model that sees all samples of a fit: it is evaluated on all of them, one fit at a time."""
+    """Traits of a model that sees all samples of a fit: it is evaluated on all of them, one fit at a time."""
     every = whole.inputs()
     problem = replace(problem, traits=Traits(grid=whole.grid))
-    problem = replace(problem, traits=replace(problem.traits, writes_inputs=_writes_into_inputs(problem, every)))
+    problem = problem.with_traits(writes_inputs=_writes_into_inputs(problem, every))
     try:
         P, _ = points_to_try(problem, every)
-    except Exception:  # a model that cannot be evaluated here is met, and named, by the fits
-        return replace(problem.traits, atoms=("difference",) * _count_atoms(problem.model))
+    except Exception:  # the fits meet a model that cannot be evaluated here, and say so
+        return replace(problem.traits, atoms=by_differences(problem.model))
     at = [x[:, None] for x in every]
     problem = _with_derivatives(problem, at, P)
     return replace(problem.traits, linear=_is_linear(problem, at, P))
 
 
 def _pointwise_traits(problem: Problem, found: Traced | None, inputs: Inputs, n_samples: int) -> Traits:
-    """What is found of a pointwise model."""
-    unknown = replace(problem.traits, atoms=("difference",) * _count_atoms(problem.model))
+    """Traits of a pointwise model."""
     try:
         P, values = points_to_try(problem, inputs)
-        at = _where_finite(inputs, values)
+        at = where_finite(inputs, values)
         broadcasts = _broadcasts(problem, at, P)
-    except Exception:  # a model that cannot be evaluated here is met, and named, by the fits
-        return unknown
-    problem = _with_derivatives(replace(problem, traits=replace(problem.traits, broadcasts=broadcasts)), at, P)
+    except Exception:  # the fits meet a model that cannot be evaluated here, and say so
+        return replace(problem.traits, atoms=by_differences(problem.model))
+    problem = _with_derivatives(problem.with_traits(broadcasts=broadcasts), at, P)
     if found is not None:
         problem = _with_trace(problem, found, at, P, n_samples)
     return replace(problem.traits, linear=_is_linear(problem, at, P))
@@ -147,44 +115,37 @@ def _pointwise_traits(problem: Problem, found: Traced | None, inputs: Inputs, n_
 
 def _with_derivatives(problem: Problem, at: Inputs, P: np.ndarray) -> Problem:
     """The problem with the traits of its ties and of its atoms; ``at`` are (n, 1)."""
-    problem = replace(problem, traits=replace(problem.traits, **_tie_traits(problem, P)))
-    tried = _with_evidence(problem, at, P)
-    atoms = tuple(one.way if one.proven else "difference" for one in tried)
-    wrong = any(one.wrong for one in tried)
-    return replace(problem, traits=replace(problem.traits, atoms=atoms, wrong_derivative=wrong))
+    problem = problem.with_traits(**_tie_traits(problem, P))
+    atoms, wrong = methods_of_atoms(problem, at, P)
+    return problem.with_traits(atoms=atoms, wrong_derivative=wrong)
 
 
-def with_broadcasting(problem: Problem, inputs: Sequence[np.ndarray], grid: Grid | None = None) -> Problem:
-    """The problem with what its evaluation alone needs of its `Traits`; arguments as in `find_traits`.
-
-    Where the model sees all samples, it has a ``grid``.
-    """
+def with_broadcasting(problem: Problem, inputs: Inputs, grid: Grid | None = None) -> Problem:
+    """The problem with the `Traits` that evaluation needs; ``grid`` is that of a model that sees all samples."""
     if grid is not None:  # copies of its inputs are always right
         return replace(problem, traits=Traits(writes_inputs=True, grid=grid))
     try:
         problem = replace(problem, traits=Traits(writes_inputs=_writes_into_inputs(problem, inputs)))
         P, values = points_to_try(problem, inputs)
-        together = _broadcasts(problem, _where_finite(inputs, values), P)
-    except Exception:  # it cannot be evaluated there; one by one is always right
+        together = _broadcasts(problem, where_finite(inputs, values), P)
+    except Exception:  # it cannot be evaluated there; one fit at a time is always right
         return replace(problem, traits=Traits(writes_inputs=True))
-    return replace(problem, traits=replace(problem.traits, broadcasts=together))
+    return problem.with_traits(broadcasts=together)
 
 
 def with_sampling(problem: Problem, sampling: Sampling) -> Problem:
     """The problem whose samples are made of values at nodes; its traits are known."""
-    traits = problem.traits
-    if traits.compilable is not None:
-        try:
-            traits = replace(traits, compilable=written(traced(problem), sampling))
-        except CannotTrace:
-            traits = replace(traits, compilable=None)
-    return replace(problem, traits=traits, sampling=sampling)
+    compilable = None
+    if problem.traits.compilable is not None:
+        with suppress(CannotTrace):
+            compilable = written(traced(problem), sampling)
+    return replace(problem.with_traits(compilable=compilable), sampling=sampling)
 
 
 def _with_trace(problem: Problem, found: Traced, at: Inputs, P: np.ndarray, n_samples: int) -> Problem:
-    """The problem with derivatives from its traced expression, where they and its values agree with the others."""
+    """The problem with derivatives from its traced expression, where it agrees with the model."""
     with suppress(CannotTrace):
-        problem = replace(problem, traits=replace(problem.traits, compilable=written(found)))
+        problem = problem.with_traits(compilable=written(found))
     try:
         sources = array_sources(found)
     except CannotTrace:
@@ -192,21 +153,14 @@ def _with_trace(problem: Problem, found: Traced, at: Inputs, P: np.ndarray, n_sa
 
     def columns(inputs: Inputs, Q: np.ndarray) -> Iterator[np.ndarray]:
         value, shared = values_of(sources, [x[:, None] for x in inputs], Q)
-        yield value.copy()  # the derivatives may be written into it
+        yield value.copy()  # the derivatives may be written into its memory
         yield from columns_of(sources, [x[:, None] for x in inputs], Q, shared)
 
     if not agrees(problem, columns, [x[:, 0] for x in at], P, n_samples):
         return problem
-    traits = replace(
-        problem.traits, traced=sources, partly_linear=_partly_linear(problem, found), smooth=_is_smooth(found)
-    )
-    return replace(problem, traits=traits)
-
-
-def _is_smooth(found: Traced) -> bool:
-    """Whether nothing in the expression has a kink or a jump."""
-    kinds = {found.graph.nodes[n][0] for n in found.graph.needed([found.value.number])}
-    return not kinds & (_ROUGH | set(TRUTHS))
+    operations = {found.graph.nodes[n][0] for n in found.graph.needed([found.value.number])}
+    smooth = not operations & (_ROUGH | set(TRUTHS))
+    return problem.with_traits(traced=sources, partly_linear=_partly_linear(problem, found), smooth=smooth)
 
 
 def _partly_linear(problem: Problem, found: Traced) -> np.ndarray:
@@ -215,53 +169,21 @@ def _partly_linear(problem: Problem, found: Traced) -> np.ndarray:
     on = [found.graph.depending([one.number]) for one in found.ours]
     chosen: list[int] = []
     for m in range(len(slopes)):
-        if all(slopes[i] not in on[k] for i in (*chosen, m) for k in (*chosen, m)):
-            chosen.append(m)
+        among = [*chosen, m]
+        if all(slopes[i] not in on[k] for i in among for k in among):
+            chosen = among
     linear = np.zeros(problem.n_parameters, dtype=bool)
     linear[np.flatnonzero(problem.free)[chosen]] = True
     return linear
-
-
-class _Found(NamedTuple):
-    """Way of an atom, whether its own ``fit_deriv`` is wrong, and whether every parameter had an effect to compare."""
-
-    way: str
-    wrong: bool
-    proven: bool
-
-
-def _where_finite(inputs: Sequence[np.ndarray], values: np.ndarray) -> list[np.ndarray]:
-    """Those of the coordinates where the model's values are finite, (n, 1) each; raises where there are none."""
-    finite = np.all(np.isfinite(values), axis=1)
-    if np.count_nonzero(finite) < 2:
-        raise ValueError("the model is finite nowhere")
-    return [x[finite][:, None] for x in inputs]
-
-
-def _with_evidence(problem: Problem, at: Inputs, P: np.ndarray) -> list[_Found]:
-    """The way of each atom; an atom without effect on the coordinates is tried where its start puts it."""
-    found = _atom_traits(problem, at, P)
-    if all(one.proven for one in found):
-        return found
-    n = 200 if problem.traits.grid is None else at[0].shape[0]
-    elsewhere = [np.roll(about(problem.start, n), 7 * number) for number in range(len(at))]
-    try:
-        values = problem.evaluate([x[:, None] for x in elsewhere], P)
-        there = _where_finite(elsewhere, values)
-        again = _atom_traits(problem, there if problem.traits.grid is None else [x[:, None] for x in elsewhere], P)
-    except Exception:  # it cannot be evaluated there
-        return found
-    return [old if old.proven else new for old, new in zip(found, again, strict=True)]
 
 
 def _tie_traits(problem: Problem, P: np.ndarray) -> dict[str, Any]:
     """Whether ties take many fits at once, and their derivatives where they are linear."""
     if not problem.tied.any():
         return {"ties_broadcast": True, "tie_matrix": np.eye(problem.n_parameters)[:, problem.free]}
-    together = replace(problem, traits=replace(problem.traits, ties_broadcast=True))
+    together = problem.with_traits(ties_broadcast=True)
     try:
-        apart = problem.with_ties(P)
-        broadcasts = bool(np.array_equal(together.with_ties(P), apart))
+        broadcasts = bool(np.array_equal(together.with_ties(P), problem.with_ties(P)))
     except Exception:
         broadcasts = False
     problem = together if broadcasts else problem
@@ -276,13 +198,13 @@ def _tie_traits(problem: Problem, P: np.ndarray) -> dict[str, Any]:
 
 
 def _rounded(T: np.ndarray) -> np.ndarray:
-    """Derivatives that differ from a short decimal by rounding alone are that decimal."""
+    """``T`` with a short decimal in place of what differs from it by rounding alone."""
     short = np.round(T, 9)
     return np.where(np.abs(short - T) <= 1e-9 * np.abs(T), short, T)
 
 
-def _writes_into_inputs(problem: Problem, inputs: Sequence[np.ndarray]) -> bool:
-    """Whether the model takes copies of its inputs only: it refuses those that cannot be written to."""
+def _writes_into_inputs(problem: Problem, inputs: Inputs) -> bool:
+    """Whether the model works on copies of its inputs, but not on read-only arrays."""
     if problem.traits.grid is not None:
         inputs = [problem.traits.grid.shaped(x) for x in inputs]
     for point in (problem.start, problem.start * 1.0625 + 0.03125):
@@ -298,17 +220,17 @@ def _writes_into_inputs(problem: Problem, inputs: Sequence[np.ndarray]) -> bool:
 
 
 def _broadcasts(problem: Problem, at: Inputs, P: np.ndarray) -> bool:
-    """Whether many fits at once give what they give one by one, with shared and with own inputs."""
-    together = replace(problem, traits=replace(problem.traits, broadcasts=True))
-    shift = max(at[0].shape[0] // 3, 1)  # another order in each fit: what looks at other samples sees others
+    """Whether the values of many fits at once are those of one fit at a time, with shared inputs and with own."""
+    together = problem.with_traits(broadcasts=True)
+    shift = max(at[0].shape[0] // 3, 1)  # each fit has its samples in another order
     own = [np.stack([np.roll(x[:, 0], i * shift) for i in range(P.shape[1])], axis=1) for x in at]
     for inputs in (at, own):
         try:
-            apart = problem.evaluate(inputs, P)
-            values = evaluate_tree(problem.model, inputs, as_rows(P), writes_inputs=problem.traits.writes_inputs)
-            if np.shape(values) not in (apart.shape, (apart.shape[0], 1), (1, apart.shape[1]), apart.shape[1:], ()):
+            one_by_one = problem.evaluate(inputs, P)
+            n, b = one_by_one.shape
+            if problem.model_values(inputs, as_rows(P)).shape not in ((n, b), (n, 1), (1, b), (b,), ()):
                 return False
-            if not _same(together.evaluate(inputs, P), apart):
+            if not _same(together.evaluate(inputs, P), one_by_one):
                 return False
         except Exception:
             return False
@@ -321,120 +243,8 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
         return bool(np.allclose(a, b, rtol=1e-12, atol=1e-13 * scale, equal_nan=True))
 
 
-def _count_atoms(model: Model) -> int:
-    if isinstance(model, CompoundModel) and model.op == "fix_inputs":
-        return _count_atoms(model.left)
-    if isinstance(model, CompoundModel) and model.op in RULES:
-        return _count_atoms(model.left) + _count_atoms(model.right)
-    return 1
-
-
-def _atom_traits(problem: Problem, at: Inputs, P: np.ndarray) -> list[_Found]:
-    """The way of each atom on the coordinates ``at``."""
-    found: list[_Found] = []
-
-    def visit(model: Model, inputs: Inputs, rows: np.ndarray, needed: np.ndarray) -> None:
-        if isinstance(model, CompoundModel) and model.op == "fix_inputs":
-            visit(model.left, inner_inputs(model, inputs), rows, needed)
-        elif isinstance(model, CompoundModel) and model.op in RULES:
-            n_left = len(model.left.param_names)
-            visit(model.left, inputs, rows[:n_left], needed[:n_left])
-            visit(model.right, inputs, rows[n_left:], needed[n_left:])
-        else:
-            found.append(_atom_way(problem, model, inputs, rows, at[0].shape[0], needed))
-
-    visit(problem.model, at, P, ~problem.fixed)
-    return found
-
-
-def _atom_way(problem: Problem, model: Model, at: Inputs, rows: np.ndarray, n: int, needed: np.ndarray) -> _Found:
-    """The way of an atom, by the derivatives that are needed: those of fixed parameters are not."""
-    if not needed.any():
-        return _Found("difference", False, True)
-
-    def columns(way: str) -> np.ndarray:
-        out = []
-        for i in range(rows.shape[1]) if not problem.traits.broadcasts else (slice(None),):
-            i = slice(i, i + 1) if isinstance(i, int) else i
-            walk = Walk(problem.traits, iter((way,)), one_by_one=not problem.traits.broadcasts)
-            low, high = (list(np.full(rows[:, i].shape, sign * np.inf)) for sign in (-1, 1))
-            parts = walk.columns(model, at, as_rows(rows[:, i]), low, high, list(needed))
-            shape = (n, rows[:, i].shape[1])
-            out.append(np.stack([np.broadcast_to(c, shape) for c, one in zip(parts, needed, strict=True) if one]))
-        return np.concatenate(out, axis=2)
-
-    def value(q: np.ndarray) -> np.ndarray:
-        shape = (n, q.shape[1])
-        if problem.traits.broadcasts:
-            return np.broadcast_to(Walk(problem.traits, iter(())).value(model, at, as_rows(q)), shape)
-        walk = Walk(problem.traits, iter(()), one_by_one=True)
-        return np.concatenate([walk.value(model, at, list(q[:, i : i + 1])) for i in range(q.shape[1])], axis=1)
-
-    def agrees(D: np.ndarray) -> bool:
-        """Whether columns are those of the model; differences alone may not see a badly scaled one."""
-        if not np.all(np.isfinite(D)):
-            return False
-        scale = np.maximum(np.max(np.abs(D), axis=(1, 2)), np.max(np.abs(E), axis=(1, 2)))
-        worst = np.max(np.abs(D - E), axis=(1, 2)) / np.where(scale > 0, scale, 1.0)
-        own = np.flatnonzero(needed)
-        return all(_confirmed(value, rows, D[j], own[j]) for j in np.flatnonzero(worst > _AGREE).tolist())
-
-    try:
-        E = columns("difference")
-    except Exception:
-        return _Found("difference", False, True)
-    bad = False
-    smooth = np.all(np.isfinite(E), axis=(0, 1))
-    if not smooth.any():
-        return _Found("difference", False, True)
-    rows, E = rows[:, smooth], E[:, :, smooth]  # a start may lie where the model ends
-    candidates = ("linear", "analytic", "complex") if _simple_linear(model) else ("analytic", "complex")
-    for way in candidates:
-        try:
-            D = columns(way)
-        except Exception:
-            continue
-        if agrees(D):
-            bad = bad or (way == "linear" and _own_is_wrong(columns, agrees))
-            return _Found(way, bad, bool(np.all(np.any(D != 0, axis=(1, 2)))))
-        bad = bad or (way == "analytic" and bool(np.all(np.isfinite(D))))
-    return _Found("difference", bad, True)
-
-
-def _confirmed(value: Any, rows: np.ndarray, column_: np.ndarray, j: int) -> bool:
-    """Whether column ``j`` is a central difference whose step, by the column's own word, can be seen."""
-    with np.errstate(all="ignore"):
-        length = np.max(np.abs(column_), axis=0)
-        size = np.max(np.abs(value(rows)), initial=0.0) or 1.0  # a start may make the model zero
-        if not np.all(length > 0):
-            return False
-        for fraction in (1e-2, 1e-4, 1e-6, 1e-8):
-            below, above = rows.copy(), rows.copy()
-            below[j] -= fraction * size / length
-            above[j] += fraction * size / length
-            E = (value(above) - value(below)) / (above[j] - below[j])
-            if np.all(np.abs(E - column_) <= _AGREE * length):
-                return True
-    return False
-
-
-def _own_is_wrong(columns: Any, agrees: Any) -> bool:
-    """Whether a linear model's own ``fit_deriv``, which astropy's fitters use, is wrong."""
-    try:
-        D = columns("analytic")
-    except TypeError:
-        return False
-    except Exception:
-        return True
-    return not agrees(D)
-
-
-def _simple_linear(model: Model) -> bool:
-    return not isinstance(model, CompoundModel) and bool(model.linear)
-
-
 def _is_linear(problem: Problem, at: Inputs, P: np.ndarray) -> bool:
-    """Whether the Jacobian is the same wherever the free parameters are."""
+    """Whether the Jacobian is the same at any free parameters."""
     free = problem.free
     if not free.any():
         return False

@@ -27,7 +27,7 @@ from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.labels.nodes import EDGE, NODE, WEIGHT, Nodes
 from xr_modelfit.models.expression import expression_text, parameter_titles
 from xr_modelfit.models.problem import Problem
-from xr_modelfit.models.spreads import Products, Spread
+from xr_modelfit.models.sampling import Products, Spread
 from xr_modelfit.parameter_units.parameters import ParameterUnit, UnitSystem
 from xr_modelfit.records.metadata import Metadata, dataset_attrs, grid_mapping_of
 from xr_modelfit.records.record import write_record

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xr_modelfit.analysis.derivatives import jacobian, mended, values, weighted
+from xr_modelfit.analysis.derivatives import jacobian, replace_at_cusps, values, weighted
 from xr_modelfit.fitters.chunking import at_least_two
 from xr_modelfit.fitters.contract import Fits, Rules
 from xr_modelfit.fitters.sums import columns, dot, norm2
@@ -166,7 +166,7 @@ class ActiveFits:
         doubtful[back] = False
         if doubtful.any():
             bounds = (self.low[:, at], self.high[:, at])
-            if mended(self.problem, inputs, w, P, bounds, J, doubtful).any():
+            if replace_at_cusps(self.problem, inputs, w, P, bounds, J, doubtful).any():
                 self._products(J, slice(None) if every else at)
         if back.size:
             self.H[..., back], self.g[..., back] = H, g

@@ -51,10 +51,10 @@ class Block:
         task = self.task
         y = self._sampled(Role("data"), every=True)
         sampling = task.problem.sampling
-        whole = task.problem.traits.grid is not None or (sampling is not None and not sampling.apart)
+        whole = task.problem.traits.grid is not None or (sampling is not None and not sampling.disjoint)
         inputs = [self._spread(r) for r in task.roles if r.kind == "input"]
         finite = np.isfinite(y)
-        for x in inputs if sampling is None or sampling.apart else ():
+        for x in inputs if sampling is None or sampling.disjoint else ():
             usable = np.isfinite(x)
             if sampling is not None:
                 usable = np.all(usable.reshape(len(x), self.n, sampling.span), axis=2)

@@ -11,7 +11,7 @@ import numpy as np
 from xr_modelfit.fitters.contract import Fitter, StartEstimator
 from xr_modelfit.fitters.diagnosis import Diagnosis
 from xr_modelfit.models.problem import Problem
-from xr_modelfit.models.spreads import Products, Spread
+from xr_modelfit.models.sampling import Products, Spread
 from xr_modelfit.quiet import innermost
 
 __all__ = ["BlockTask", "Layout", "Role"]

@@ -30,7 +30,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from xr_modelfit.analysis.derivatives import OF_DIFFERENCES, accuracy, mended, tie_derivatives
+from xr_modelfit.analysis.derivatives import OF_DIFFERENCES, accuracy, replace_at_cusps, tie_derivatives
 from xr_modelfit.fitters.chunking import at_least_two
 from xr_modelfit.fitters.fit_columns import FitColumns
 from xr_modelfit.fitters.gram_schmidt import factorise
@@ -99,7 +99,7 @@ def judge(fits: FitColumns, n_points: np.ndarray, free: np.ndarray, absolute: bo
     some = np.maximum(dof, 1)
     J = fits.jacobian(P)
     doubtful = finite if problem.traits.complex else finite & ~_all_finite(J)
-    from_differences = mended(problem, fits.inputs, w, P, (low, high), J, doubtful)
+    from_differences = replace_at_cusps(problem, fits.inputs, w, P, (low, high), J, doubtful)
     precision = np.where(from_differences, OF_DIFFERENCES, accuracy(problem))
     for m, j in enumerate(ours.tolist()):
         J[m] = np.where(free[j], J[m], 0.0)

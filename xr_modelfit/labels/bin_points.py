@@ -20,7 +20,7 @@ from xr_modelfit.analysis.probing import about, beside_start
 from xr_modelfit.labels.bins import Bins
 from xr_modelfit.labels.coords import ModelInput
 from xr_modelfit.models.problem import Problem
-from xr_modelfit.models.spreads import Spread
+from xr_modelfit.models.sampling import Spread
 
 __all__ = ["UNKNOWN", "gauss_legendre", "point_groups", "points_needed"]
 

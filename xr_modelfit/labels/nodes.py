@@ -1,7 +1,7 @@
 """Where a model is evaluated for bins and responses, and the weights with which its values make samples.
 
 Coordinates that all fits share become nodes here, once. Of those that differ from fit to fit, each block makes the
-nodes of its own fits (`models.spreads`). `models.sampling` applies them.
+nodes of its own fits (`models.sampling`), which applies them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from xr_modelfit.labels.bins import Bins, at_hand
 from xr_modelfit.labels.coords import ModelInput
 from xr_modelfit.labels.responses import Response, step_of
 from xr_modelfit.models.problem import Problem
-from xr_modelfit.models.sampling import Sampling
-from xr_modelfit.models.spreads import Products, Spread
+from xr_modelfit.models.sampling import Products, Sampling, Spread
 
 __all__ = ["EDGE", "NODE", "UNKNOWN", "WEIGHT", "Nodes", "nodes_of", "refuse_between", "sampled", "shared_at_hand"]
 

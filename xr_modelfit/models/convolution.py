@@ -1,7 +1,7 @@
-"""Convolutions that astropy makes of two models: `convolve_models` and `convolve_models_fft`.
+"""Convolutions of two models, by astropy's `convolve_models` and `convolve_models_fft`.
 
-Their operator is known by a number to the process that made it, and to no other. Here the operator's function stays
-with the model, so that other processes can evaluate it too.
+astropy registers their operator under a number in the process that made it. Here the operator's function stays with the
+model, so that other processes can evaluate it too.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
@@ -24,7 +24,7 @@ _MODES = ("convolve", "convolve_fft")
 
 
 def operator_of(model: CompoundModel) -> Callable[..., Any] | None:
-    """The function of an operator that is none of Python's; None where it is not known."""
+    """The function of an operator that Python does not have; None where it is not known."""
     known: Callable[..., Any] | None = vars(model).get(_FUNCTION)
     return known if known is not None else SPECIAL_OPERATORS.get(model.op)
 
@@ -45,21 +45,10 @@ def compound_like(model: CompoundModel, left: Model, right: Any) -> CompoundMode
 def on_own_grid(
     model: Convolution, inputs: Sequence[Any], function: Callable[..., Any], values: Callable[[Sequence[Any]], Any]
 ) -> np.ndarray:
-    """The values of a convolution by `convolve_models_fft`, which has a grid of its own.
+    """Values at ``inputs`` of a convolution by `convolve_models_fft`, interpolated from its own grid.
 
-    Parameters
-    ----------
-    inputs : sequence of ndarray
-        Where values are interpolated.
-    function : callable
-        That of the operator.
-    values : callable
-        From coordinates to the pair of arrays that is convolved.
-
-    Raises
-    ------
-    ValueError
-        A coordinate lies outside the bounding box of the model.
+    ``function`` is the operator's, ``values`` gives the pair of arrays to convolve at coordinates. Raises `ValueError`
+    for inputs outside the bounding box of the model.
     """
     from scipy.interpolate import RegularGridInterpolator
 
@@ -71,42 +60,36 @@ def on_own_grid(
 
 
 def describe_convolution(model: CompoundModel) -> dict[str, Any] | None:
-    """Options of the convolution, and its own grid, as plain data; None where they cannot be told so."""
+    """Options and grid of a convolution as plain data; None where that is impossible."""
     function = operator_of(model)
     if not isinstance(function, partial) or function.args or function.func.__name__ not in _MODES:
         return None
     options = function.keywords
     if not all(isinstance(v, bool | int | float | str | None) for v in options.values()):
         return None
-    told: dict[str, Any] = {"mode": function.func.__name__, "options": dict(options)}
+    described: dict[str, Any] = {"mode": function.func.__name__, "options": dict(options)}
     if isinstance(model, Convolution):
         box = model.bounding_box
         sides = [[float(v) for v in (box[i].lower, box[i].upper)] for i in range(model.n_inputs)]
         resolution = model._resolution
         if np.ndim(resolution):
             return None
-        told |= {"box": sides, "order": box.order, "resolution": float(resolution)}
-    return told
+        described |= {"box": sides, "order": box.order, "resolution": float(resolution)}
+    return described
 
 
-def convolution_like(told: Mapping[str, Any], left: Model, right: Model) -> CompoundModel:
-    """The convolution that `describe_convolution` described.
-
-    Raises
-    ------
-    ValueError
-        It is none of astropy's.
-    """
+def convolution_like(described: Mapping[str, Any], left: Model, right: Model) -> CompoundModel:
+    """The convolution that `describe_convolution` described; `ValueError` if astropy cannot have made it."""
     from astropy.convolution import convolve_models, convolve_models_fft  # takes long to import
 
-    mode, options = told["mode"], told["options"]
+    mode, options = described["mode"], described["options"]
     if mode not in _MODES:
         raise ValueError(f"there is no convolution {mode!r}")
-    if "box" not in told:
+    if "box" not in described:
         return convolve_models(left, right, mode, **options)
-    sides = [tuple(side) for side in told["box"]]
-    points = math.prod((high - low) / told["resolution"] for low, high in sides)
+    sides = [tuple(side) for side in described["box"]]
+    points = math.prod((high - low) / described["resolution"] for low, high in sides)
     if not 0 < points < _MOST_POINTS:
         raise ValueError(f"its own grid would have {points:.3g} points")
-    box = sides[0] if len(sides) == 1 else tuple(sides if told["order"] == "F" else sides[::-1])
-    return convolve_models_fft(left, right, box, told["resolution"], cache=False, **options)
+    box = sides[0] if len(sides) == 1 else tuple(sides if described["order"] == "F" else sides[::-1])
+    return convolve_models_fft(left, right, box, described["resolution"], cache=False, **options)

@@ -6,6 +6,7 @@ which counts the inputs of ``fix_inputs`` wrongly.
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from inspect import getattr_static
@@ -38,7 +39,8 @@ __all__ = [
     "with_values",
 ]
 
-_KNOWN = {"+", "-", "*", "/", "**", "&", "|", "fix_inputs"}
+_ARITHMETIC = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow}
+_KNOWN = {*_ARITHMETIC, "&", "|", "fix_inputs"}
 _SETTERS: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
 
 
@@ -54,9 +56,8 @@ def leaves(model: Model) -> Iterator[Model]:
 
 def has_fixed_inputs(model: Model) -> bool:
     """Whether ``fix_inputs`` occurs anywhere in the expression."""
-    if not isinstance(model, CompoundModel):
-        return False
-    return model.op == "fix_inputs" or has_fixed_inputs(model.left) or has_fixed_inputs(model.right)
+    compound = isinstance(model, CompoundModel)
+    return compound and (model.op == "fix_inputs" or has_fixed_inputs(model.left) or has_fixed_inputs(model.right))
 
 
 def held_inputs(model: Model) -> dict[Any, Any]:
@@ -68,22 +69,22 @@ def held_inputs(model: Model) -> dict[Any, Any]:
 
 
 def result_names(model: Model) -> tuple[str, ...]:
-    """Names of the parameters in a result: ``halpha_mean`` for a named sub-model, else astropy's.
-
-    A name that two sub-models share, or that is no identifier, is not used.
-    """
+    """Names of the parameters in a result: ``halpha_mean`` for a named sub-model, else astropy's."""
     if not isinstance(model, CompoundModel):
         return tuple(model.param_names)
     parts = list(leaves(model))
-    taken = [part.name for part in parts]
     names: list[str] = []
-    for part in parts:
-        named = isinstance(part.name, str) and part.name.isidentifier() and taken.count(part.name) == 1
+    for part, own in zip(parts, _own_names(parts), strict=True):
         for parameter in part.param_names:
-            astropy_name = model.param_names[len(names)]
-            names.append(f"{part.name}_{parameter}" if named else astropy_name)
+            names.append(f"{own}_{parameter}" if own else model.param_names[len(names)])
     # A label such as Const1D(name="amplitude_0") may collide with another's astropy name.
     return tuple(names) if len(set(names)) == len(names) else tuple(model.param_names)
+
+
+def _own_names(parts: Sequence[Model]) -> list[str | None]:
+    """The names that the user gave to sub-models; None for one that is no identifier, or that two share."""
+    names = [part.name for part in parts]
+    return [n if isinstance(n, str) and n.isidentifier() and names.count(n) == 1 else None for n in names]
 
 
 def parameter_titles(model: Model) -> list[str]:
@@ -116,10 +117,8 @@ def _operand(part: Model, op: str, same: tuple[str, ...]) -> str:
 def with_values(model: Model, values: Sequence[Any]) -> Model:
     """A copy of ``model`` with new parameter values, in astropy's order: numbers, arrays or Quantities.
 
-    A number takes away the unit that the parameter had.
-
-    The expression is built anew: a compound remembers the sizes of its parameters.
-    Names, constraints, domain and window are kept.
+    A number removes the unit that the parameter had. Names, constraints, domain and window are kept. Compounds are
+    built anew, since they remember the sizes of their parameters.
     """
     if not isinstance(model, CompoundModel):
         copied = model.copy()
@@ -131,9 +130,8 @@ def with_values(model: Model, values: Sequence[Any]) -> Model:
             new.fixed, new.tied, new.bounds = old.fixed, old.tied, old.bounds
         return copied
     n_left = len(model.left.param_names)
-    left = with_values(model.left, values[:n_left])
     right = with_values(model.right, values[n_left:]) if isinstance(model.right, Model) else dict(model.right)
-    built = compound_like(model, left, right)
+    built = compound_like(model, with_values(model.left, values[:n_left]), right)
     built.inputs, built.outputs = model.inputs, model.outputs
     built.meta.update(model.meta)
     return built
@@ -141,28 +139,14 @@ def with_values(model: Model, values: Sequence[Any]) -> Model:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of an expression.
-
-    Parameters
-    ----------
-    name : str
-    model : astropy.modeling.Model
-    parameters : tuple of int
-        Which of the parameters of the whole are its own.
-    title : str
-        What it is, in words.
-    additive : bool
-        The whole is the sum of such parts; otherwise their product or quotient.
-    sign : int
-        Of the part in the sum.
-    """
+    """A part of an expression."""
 
     name: str
     model: Model
-    parameters: tuple[int, ...]
-    title: str = ""
-    additive: bool = True
-    sign: int = 1
+    parameters: tuple[int, ...]  # its own among those of the whole
+    title: str = ""  # in words
+    additive: bool = True  # the whole is the sum of such parts; otherwise their product or quotient
+    sign: int = 1  # of the part in the sum
 
 
 def parts_of(model: Model) -> list[Part]:
@@ -171,13 +155,9 @@ def parts_of(model: Model) -> list[Part]:
     Shifts before a sum, as in ``RedshiftScaleFactor() | (a + b)``, and ``fix_inputs`` around it belong to each term.
     """
     simple = list(leaves(model))
-    taken = [leaf.name for leaf in simple]
-    names = [
-        leaf.name
-        if isinstance(leaf.name, str) and leaf.name.isidentifier() and taken.count(leaf.name) == 1
-        else f"{type(leaf).__name__}_{number}" if len(simple) > 1 else type(leaf).__name__
-        for number, leaf in enumerate(simple)
-    ]  # fmt: skip
+    kinds = [type(leaf).__name__ for leaf in simple]
+    numbered = [f"{kind}_{n}" for n, kind in enumerate(kinds)] if len(simple) > 1 else kinds
+    names = [own or other for own, other in zip(_own_names(simple), numbered, strict=True)]
     parts = _split(model, ("+", "-"), 0, 0)
     additive = len(parts) > 1
     if not additive:
@@ -185,23 +165,23 @@ def parts_of(model: Model) -> list[Part]:
         additive = len(parts) == 1
     found = []
     for part, numbers in parts:
-        kinds = " and ".join(dict.fromkeys(type(simple[n]).__name__ for n in numbers))
-        name = "_".join(names[n] for n in numbers)
-        found.append(replace(part, name=name, title=f"{kinds} in the fitted model", additive=additive))
+        title = f"{' and '.join(dict.fromkeys(kinds[n] for n in numbers))} in the fitted model"
+        found.append(replace(part, name="_".join(names[n] for n in numbers), title=title, additive=additive))
     return found
 
 
 def _split(model: Model, operators: Sequence[str], parameter: int, number: int) -> list[tuple[Part, tuple[int, ...]]]:
     """Parts with the numbers of their simple models; ``parameter`` and ``number`` are the first of ``model``."""
-    n_left = len(model.left.param_names) if isinstance(model, CompoundModel) else 0
-    if isinstance(model, CompoundModel) and model.op == "fix_inputs":
+    op = model.op if isinstance(model, CompoundModel) else None
+    if op == "fix_inputs":
         inner = _split(model.left, operators, parameter, number)
         return [(replace(p, model=CompoundModel("fix_inputs", p.model, model.right)), n) for p, n in inner]
-    if isinstance(model, CompoundModel) and model.op in (*operators, "|"):
+    if op in (*operators, "|"):
+        n_left = len(model.left.param_names)
         right = _split(model.right, operators, parameter + n_left, number + len(list(leaves(model.left))))
-        if model.op == "-":
+        if op == "-":
             right = [(replace(p, sign=-p.sign), n) for p, n in right]
-        if model.op in operators:
+        if op in operators:
             return _split(model.left, operators, parameter, number) + right
         if len(right) > 1:
             before = tuple(range(parameter, parameter + n_left))
@@ -214,15 +194,12 @@ def _split(model: Model, operators: Sequence[str], parameter: int, number: int) 
 
 
 def scalar_model(model: Model, values: Sequence[Any] | None = None) -> Model:
-    """A copy of ``model`` with one plain number for each parameter; constraints, domain and names kept.
-
-    They are its own `representatives`, or those of ``values``.
-    """
+    """A copy of ``model`` with one number for each parameter, from its own values or others; all else is kept."""
     return with_values(model, representatives(model) if values is None else [_representative(v) for v in values])
 
 
 def representatives(model: Model) -> list[float]:
-    """One plain number for each parameter: of one with an array of values, the first finite one stands for all."""
+    """One number for each parameter: the first finite one, where it has an array of values."""
     return [_representative(getattr(model, name).value) for name in model.param_names]
 
 
@@ -239,10 +216,8 @@ def evaluate_tree(
 
     With ``writes_inputs``, every part gets copies of its inputs, since it may write into them.
     """
-    operator = None
-    if isinstance(model, CompoundModel) and model.op not in _KNOWN:
-        operator = operator_of(model)
-    if not isinstance(model, CompoundModel) or (model.op not in _KNOWN and operator is None):
+    special = operator_of(model) if isinstance(model, CompoundModel) and model.op not in _KNOWN else None
+    if not isinstance(model, CompoundModel) or (model.op not in _KNOWN and special is None):
         given = [np.array(x) if writes_inputs else locked(x) for x in inputs]
         return model.evaluate(*given, *_inner_values(model, parameters))
     n_left = len(model.left.param_names)
@@ -253,13 +228,13 @@ def evaluate_tree(
         between = evaluate_tree(model.left, inputs, left, writes_inputs=writes_inputs)
         outputs = between if isinstance(between, tuple) else (between,)
         return evaluate_tree(model.right, outputs, right, writes_inputs=writes_inputs)
-    if operator is not None:
+    if special is not None:
 
-        def both(at: Sequence[Any]) -> tuple[Any, Any]:
+        def both(at: Sequence[Any]) -> list[Any]:
             parts = (model.left, left), (model.right, right)
-            return tuple(evaluate_tree(part, at, own, writes_inputs=writes_inputs) for part, own in parts)
+            return [evaluate_tree(part, at, own, writes_inputs=writes_inputs) for part, own in parts]
 
-        return on_own_grid(model, inputs, operator, both) if isinstance(model, Convolution) else operator(*both(inputs))
+        return on_own_grid(model, inputs, special, both) if isinstance(model, Convolution) else special(*both(inputs))
     n_inputs = model.left.n_inputs if model.op == "&" else 0
     a = evaluate_tree(model.left, inputs[: n_inputs or None], left, writes_inputs=writes_inputs)
     b = evaluate_tree(model.right, inputs[n_inputs:], right, writes_inputs=writes_inputs)
@@ -269,10 +244,10 @@ def evaluate_tree(
 
 
 def forgetful(model: Model) -> Model:
-    """``model``, which from now on remembers no earlier evaluation; changed in place.
+    """``model``, changed in place, so that it remembers no earlier evaluation.
 
-    `Voigt1D` gives its last values again where the new arguments are almost the same everywhere: what
-    a fit gets would depend on the others, and on who else evaluates at that moment.
+    `Voigt1D` returns its last values again where the new arguments are almost the same everywhere: the values of
+    a fit would depend on other fits, and on other threads.
     """
     for part in leaves(model):
         if isinstance(part, Voigt1D):
@@ -281,10 +256,10 @@ def forgetful(model: Model) -> Model:
 
 
 def keeps_nothing(model: Model) -> bool:
-    """Whether tasks can share ``model``, as the functions that evaluate it do not even get it.
+    """Whether tasks can share ``model``, since the functions that evaluate it do not get it.
 
-    Others may write to it: `NFW` puts there what it has worked out, and reads it again. An operator that is not known
-    here, as that of a convolution, may too.
+    Other functions may write to it: `NFW` stores what it has computed there, and reads it again. So may an unknown
+    operator, such as that of a convolution.
     """
     if isinstance(model, CompoundModel):
         parts = [part for part in (model.left, model.right) if isinstance(part, Model)]
@@ -299,7 +274,7 @@ def _is_static(model: Model, name: str) -> bool:
 
 
 def _inner_values(model: Model, parameters: Sequence[Any]) -> Sequence[Any]:
-    """Parameters as ``evaluate`` takes them: some models keep them otherwise inside, as Rotation2D does its angle."""
+    """Parameters as ``evaluate`` takes them: Rotation2D, for example, wants its angle in radians."""
     if not _with_setters(type(model)):
         return parameters
     setters = [getattr(model, name)._setter for name in model.param_names]
@@ -314,7 +289,7 @@ def _with_setters(cls: Any) -> bool:
 
 
 def locked(values: Any) -> Any:
-    """A view that cannot be written to: a model that does so raises, and spoils no coordinate."""
+    """A read-only view: a model that writes into it raises, and coordinates stay as they are."""
     if not isinstance(values, np.ndarray) or not values.flags.writeable:
         return values
     view = values.view()
@@ -324,9 +299,8 @@ def locked(values: Any) -> Any:
 
 def inner_inputs(model: CompoundModel, inputs: Sequence[np.ndarray]) -> list[Any]:
     """All inputs of the model inside ``fix_inputs``: those held, and the others in order."""
-    held = {
-        model.left.inputs.index(key) if isinstance(key, str) else int(key): value for key, value in model.right.items()
-    }
+    names = model.left.inputs
+    held = {names.index(key) if isinstance(key, str) else int(key): value for key, value in model.right.items()}
     rest = iter(inputs)
     return [held[i] if i in held else next(rest) for i in range(model.left.n_inputs)]
 
@@ -334,10 +308,4 @@ def inner_inputs(model: CompoundModel, inputs: Sequence[np.ndarray]) -> list[Any
 def _binary(op: str, left: Any, right: Any) -> Any:
     if isinstance(left, tuple):
         return tuple(_binary(op, a, b) for a, b in zip(left, right, strict=True))
-    if op == "+":
-        return left + right
-    if op == "-":
-        return left - right
-    if op == "*":
-        return left * right
-    return left / right if op == "/" else left**right
+    return _ARITHMETIC[op](left, right)

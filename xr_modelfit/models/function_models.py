@@ -1,12 +1,12 @@
-"""Plain functions as models: of each, a class of astropy models that bears its name.
+"""Plain functions as models: each becomes a class of astropy models with the name of the function.
 
 Arguments without a default are inputs, unless the call gives them a start. Those with a real number as default are
 parameters. Keyword-only arguments, those whose default is no real number, and those that a `functools.partial` binds
 are options: they keep their value.
 
-The same function gives the same class again, so that what was found out about a model is known at the next call. The
-last classes are kept, and with them their functions: a lambda would else be gone before its result is evaluated. A
-class calls the function itself: what that closes over, or its object holds, is what it is at the moment of the call.
+The same function gives the same class again, so that the traits of a model are still known at the next call. The last
+classes are kept, and their functions with them: a lambda would otherwise be gone before its result is evaluated. A
+class calls the function itself, which sees the current values of its closure and of its object.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
@@ -31,26 +31,18 @@ __all__ = ["ModelArg", "as_model", "function_of", "inputs_of_function", "kind_of
 ModelArg: TypeAlias = "Model | Callable[..., Any]"
 
 _KEPT = 32  # classes
-_OWN = "_modelfit_function"  # the attribute of a class that says what it was made of
+_SOURCE = "_modelfit_function"  # the attribute of a class with its function and the names of its inputs
 _HOW = "def decay(t, a=1.0, tau=2.0): return a * np.exp(-t / tau)"
+_NO_DEFAULT = inspect.Parameter.empty
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def as_model(model: Any, starts: Mapping[str, float] | None = None) -> Model:
     """An astropy model as it is, and a function as a model.
 
-    Parameters
-    ----------
-    model : astropy.modeling.Model or callable
-    starts : mapping of str to float, optional
-        Start values by name. An argument of a function that has no default, or None, and is named here is a parameter.
-
-    Raises
-    ------
-    TypeError
-        It is neither, or its arguments have no names.
-    ValueError
-        Its arguments give no input or no parameter, or one cannot be a parameter.
+    An argument of a function whose default is missing or None is a parameter if ``starts`` has a value for it. Raises
+    `TypeError` for anything else and for arguments without names, `ValueError` for a function without inputs or
+    parameters.
     """
     if isinstance(model, Model):
         return model
@@ -59,7 +51,7 @@ def as_model(model: Any, starts: Mapping[str, float] | None = None) -> Model:
     starts = starts or {}
     roles = _roles(model, starts)
     _check(model, roles)
-    return _class_of(_Same(model), roles)(**{name: starts[name] for name in roles.started})
+    return _class_of(_FunctionKey(model), roles)(**{name: starts[name] for name in roles.started})
 
 
 def not_a_model(model: Any) -> TypeError:
@@ -85,19 +77,17 @@ def require_model(model: Any, options: Iterable[str] = ()) -> Any:
 
 
 def function_of(cls: Any) -> Callable[..., Any] | None:
-    """The function that a class was made of by `as_model`; None for any other class."""
-    made = vars(cls).get(_OWN) if isinstance(cls, type) else None
-    return None if made is None else made.function
+    """The function from which `as_model` made a class; None for any other class."""
+    return vars(cls).get(_SOURCE, (None, None))[0] if isinstance(cls, type) else None
 
 
 def inputs_of_function(cls: type) -> tuple[str, ...] | None:
-    """Names of the inputs of a class that was made by `as_model`; None for any other class."""
-    made = vars(cls).get(_OWN)
-    return None if made is None else made.inputs
+    """Names of the inputs of a class that `as_model` made; None for any other class."""
+    return vars(cls).get(_SOURCE, (None, None))[1]
 
 
 def kind_of(cls: type) -> str | None:
-    """What a class was made of by `as_model`, if that is no function and so cannot be found again by its name."""
+    """In words, what `as_model` made a class from, unless it is a function, which can be found again by its name."""
     function = function_of(cls)
     if function is None or isinstance(function, types.FunctionType):
         return None
@@ -108,29 +98,14 @@ def kind_of(cls: type) -> str | None:
 
 @dataclass(frozen=True)
 class _Roles:
-    """What the arguments of a function are.
-
-    Parameters
-    ----------
-    inputs : tuple of str
-    parameters : tuple of (str, float or Quantity)
-        With their defaults.
-    started : tuple of str
-        Parameters without a default: the call gives their starts.
-    slots : tuple of str or None
-        What the function is called with by position, up to its last input or parameter; None for an option.
-    options : dict of str to str
-        Why each of them is one.
-    held : tuple
-        Defaults of the options among ``slots``.
-    """
+    """The roles of the arguments of a function."""
 
     inputs: tuple[str, ...]
-    parameters: tuple[tuple[str, Any], ...]
-    started: tuple[str, ...]
-    slots: tuple[str | None, ...]
-    options: dict[str, str] = field(compare=False, hash=False)
-    held: tuple[Any, ...] = field(compare=False, hash=False)
+    parameters: tuple[tuple[str, Any], ...]  # with their defaults
+    started: tuple[str, ...]  # parameters without a default: the call gives their starts
+    by_position: tuple[str | None, ...]  # arguments up to the last input or parameter; None for an option
+    options: dict[str, str] = field(compare=False)  # why each of them is one
+    held: tuple[Any, ...] = field(compare=False)  # defaults of the options in ``by_position``
 
     @property
     def order(self) -> list[str]:
@@ -140,17 +115,12 @@ class _Roles:
 
 @dataclass(frozen=True)
 class _Argument:
-    """An argument of a function: how it is passed, and why it is an option whatever its default, if it is."""
+    """An argument of a function."""
 
     name: str
     default: Any
     by_position: bool
-    option: str | None
-
-    @property
-    def open(self) -> bool:
-        """Whether it has no value of its own."""
-        return self.default is inspect.Parameter.empty or self.default is None
+    option: str | None  # why it is an option whatever its default, if it is
 
 
 def _roles(function: Callable[..., Any], starts: Mapping[str, float]) -> _Roles:
@@ -160,10 +130,10 @@ def _roles(function: Callable[..., Any], starts: Mapping[str, float]) -> _Roles:
     for one in arguments:
         if one.option is None and _is_number(one.default):
             parameters.append((one.name, one.default if isinstance(one.default, Quantity) else float(one.default)))
-        elif one.option is None and one.open and one.name in starts:
+        elif one.option is None and one.name in starts and (one.default is _NO_DEFAULT or one.default is None):
             parameters.append((one.name, 1.0))
             started.append(one.name)
-        elif one.option is None and one.default is inspect.Parameter.empty:
+        elif one.option is None and one.default is _NO_DEFAULT:
             inputs.append(one.name)
         else:
             options[one.name] = one.option or f"its default is {one.default!r:.40}"
@@ -174,9 +144,9 @@ def _roles(function: Callable[..., Any], starts: Mapping[str, float]) -> _Roles:
         )
     last = max((i for i, one in enumerate(arguments) if one.by_position and one.name not in options), default=-1)
     before = [one for one in arguments[: last + 1] if one.by_position]
-    slots = tuple(None if one.name in options else one.name for one in before)
+    names = tuple(None if one.name in options else one.name for one in before)
     held = tuple(one.default for one in before if one.name in options)
-    return _Roles(tuple(inputs), tuple(parameters), tuple(started), slots, options, held)
+    return _Roles(tuple(inputs), tuple(parameters), tuple(started), names, options, held)
 
 
 def _arguments(function: Callable[..., Any], starts: Mapping[str, float]) -> Iterator[_Argument]:
@@ -193,7 +163,7 @@ def _arguments(function: Callable[..., Any], starts: Mapping[str, float]) -> Ite
         if _is_bound(function, one.name):
             option = "functools.partial binds it"
         elif one.kind is one.KEYWORD_ONLY and not _was_positional(function, one.name):
-            option = None if one.default is one.empty else "it is keyword-only"
+            option = None if one.default is _NO_DEFAULT else "it is keyword-only"
             if option is None and one.name not in starts:
                 raise ValueError(
                     f"model {_name(function)} needs {one.name!r}, which is keyword-only and has no default. Bind it, "
@@ -216,24 +186,22 @@ def _signature(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def _inner(function: Any) -> Any:
-    """What has the signature: `numpy.vectorize` hides that of its function."""
+    """The function with the signature, which `numpy.vectorize` hides."""
     return function.pyfunc if isinstance(function, np.vectorize) else function
 
 
 def _is_bound(function: Any, name: str) -> bool:
     """Whether a partial binds the argument by name; what it binds by position is not in its signature."""
-    if not isinstance(function, functools.partial):
-        return False
-    return name in function.keywords or _is_bound(function.func, name)
+    is_partial = isinstance(function, functools.partial)
+    return is_partial and (name in function.keywords or _is_bound(function.func, name))
 
 
 def _was_positional(function: Any, name: str) -> bool:
-    """Whether an argument can be passed by position to what a partial calls: after a name it binds, all need names."""
+    """Whether a partial made an argument keyword-only, as it does with all after one that it binds by name."""
     if not isinstance(function, functools.partial):
         return False
-    return any(one.name == name and one.kind in _POSITIONAL for one in _signature(function.func)) or _was_positional(
-        function.func, name
-    )
+    inner = function.func
+    return any(p.name == name and p.kind in _POSITIONAL for p in _signature(inner)) or _was_positional(inner, name)
 
 
 def _is_number(value: Any) -> bool:
@@ -244,7 +212,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _named(function: Any) -> Any:
-    """What a function is called after: of a partial what it calls, of an object its class."""
+    """What gives a function its name: the function that a partial calls, the class of an object."""
     if isinstance(function, functools.partial):
         return _named(function.func)
     function = _inner(function)
@@ -269,7 +237,7 @@ def _check(function: Any, roles: _Roles) -> None:
         if parameter in _taken():
             raise ValueError(
                 f"model {name} has the parameter {parameter!r}, but astropy has an attribute {parameter!r} on each "
-                f"model. Call it otherwise: {parameter}_0, for one."
+                f"model. Use another name, for example {parameter}_0."
             )
 
 
@@ -290,43 +258,33 @@ def _how_to_fit(name: str, roles: _Roles) -> str:
 
 @functools.cache
 def _taken() -> frozenset[str]:
-    """Names that each model has, or takes when it is made."""
-    from astropy.modeling.functional_models import Const1D  # here, since importing it takes time
+    """Names that each model has, or that its constructor takes."""
+    from astropy.modeling.functional_models import Const1D  # takes long to import
 
     own = {*dir(FittableModel), *vars(Const1D())} - {"amplitude"}
     return frozenset(own | {"self", "n_models", "model_set_axis", "eqcons", "ineqcons"})
 
 
-class _Same:
-    """A function in a key: equal to itself, and a method to the same method of the same object."""
+class _FunctionKey:
+    """A function in a cache key: equal to itself; a method, to the same method of the same object."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self._parts: tuple[Any, ...] = (function,)
-        if isinstance(function, types.MethodType):  # a new object each time that it is asked for
-            self._parts = (function.__self__, function.__func__)
+        self._ids: tuple[int, ...] = (id(function),)
+        if isinstance(function, types.MethodType):  # a new object each time that it is read
+            self._ids = (id(function.__self__), id(function.__func__))
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Same) or len(self._parts) != len(other._parts):
-            return False
-        return all(one is two for one, two in zip(self._parts, other._parts, strict=True))
+        return isinstance(other, _FunctionKey) and self._ids == other._ids
 
     def __hash__(self) -> int:
-        return hash(tuple(map(id, self._parts)))
-
-
-@dataclass(frozen=True)
-class _Made:
-    """What a class was made of."""
-
-    function: Callable[..., Any]
-    inputs: tuple[str, ...]
+        return hash(self._ids)
 
 
 @functools.lru_cache(_KEPT)
-def _class_of(same: _Same, roles: _Roles) -> type[Model]:
+def _class_of(key: _FunctionKey, roles: _Roles) -> type[Model]:
     """The class of models of a function."""
-    function, named = same.function, _named(same.function)
+    function, named = key.function, _named(key.function)
     members: dict[str, Any] = {
         "__module__": str(getattr(named, "__module__", None)),
         "__qualname__": str(getattr(named, "__qualname__", named.__name__)),
@@ -334,10 +292,10 @@ def _class_of(same: _Same, roles: _Roles) -> type[Model]:
         "n_inputs": len(roles.inputs),
         "n_outputs": 1,
         "evaluate": staticmethod(_evaluate(function, roles)),
-        "_input_units": None,  # annotations of a function say what type an argument has, which astropy takes for units
+        "_input_units": None,  # astropy would take annotations, which are types here, for units
         "_return_units": None,
         "_separable": len(roles.inputs) == 1,
-        _OWN: _Made(function, roles.inputs),
+        _SOURCE: (function, roles.inputs),
     }
     members |= {name: Parameter(name, default=default) for name, default in roles.parameters}
     return type(str(named.__name__), (FittableModel,), members)
@@ -345,29 +303,12 @@ def _class_of(same: _Same, roles: _Roles) -> type[Model]:
 
 def _evaluate(function: Callable[..., Any], roles: _Roles) -> Callable[..., Any]:
     """The function as astropy calls it, with inputs and parameters by position."""
-    if list(roles.slots) == roles.order:
+    if list(roles.by_position) == roles.order:
         return function
-    places = {name: i for i, name in enumerate(roles.order)}
-    held = iter(roles.held)
-    slots = tuple(_Held(next(held)) if name is None else places.pop(name) for name in roles.slots)
-    return _Arranged(function, slots, tuple(places.items()))
 
+    def evaluate(*values: Any) -> Any:
+        named, held = dict(zip(roles.order, values, strict=True)), iter(roles.held)
+        by_position = [next(held) if name is None else named.pop(name) for name in roles.by_position]
+        return function(*by_position, **named)
 
-@dataclass(frozen=True)
-class _Held:
-    """An option that stands before a parameter."""
-
-    value: Any
-
-
-@dataclass(frozen=True, eq=False)
-class _Arranged:
-    """A function whose inputs and parameters do not stand side by side, or have to be named."""
-
-    function: Callable[..., Any]
-    slots: tuple[int | _Held, ...]
-    keywords: tuple[tuple[str, int], ...]
-
-    def __call__(self, *values: Any) -> Any:
-        by_position = (values[s] if isinstance(s, int) else s.value for s in self.slots)
-        return self.function(*by_position, **{name: values[i] for name, i in self.keywords})
+    return evaluate

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -18,18 +19,10 @@ __all__ = ["Grid"]
 
 @dataclass(frozen=True)
 class Grid:
-    """How the ``n`` samples of a fit lie on the axes of its model.
+    """How the ``n`` samples of a fit lie on the axes of its model."""
 
-    Parameters
-    ----------
-    sizes : tuple of int
-        Samples along each fitted dim, in the order in which they are counted.
-    axes : tuple of int
-        Which of these dims the model gets as axes, in this order.
-    """
-
-    sizes: tuple[int, ...]
-    axes: tuple[int, ...]
+    sizes: tuple[int, ...]  # samples along each fitted dim, in the order in which they are counted
+    axes: tuple[int, ...]  # which of these dims the model gets as axes, in this order
 
     @classmethod
     def line(cls, n: int) -> Grid:
@@ -47,34 +40,30 @@ class Grid:
         return len(self.sizes) == 1 and self.axes == (0,)
 
     @cached_property
+    def _pooled(self) -> tuple[int, ...]:
+        """The dims that are no axis of the model."""
+        return tuple(d for d in range(len(self.sizes)) if d not in self.axes)
+
+    @cached_property
     def in_order(self) -> np.ndarray:
         """Numbers (n,) of the samples, in the order in which the axes of the model have them."""
-        others = [d for d in range(len(self.sizes)) if d not in self.axes]
-        return np.arange(math.prod(self.sizes)).reshape(self.sizes).transpose([*self.axes, *others]).reshape(-1)
+        return np.arange(math.prod(self.sizes)).reshape(self.sizes).transpose(self.axes + self._pooled).reshape(-1)
 
     def shaped(self, samples: np.ndarray) -> np.ndarray:
         """An input of a fit, from its samples (n,); contiguous."""
         if not samples.size:
             return np.full(self.shape, np.nan)
-        pooled = tuple(0 if d not in self.axes else slice(None) for d in range(len(self.sizes)))
-        kept = [d for d in range(len(self.sizes)) if d in self.axes]
-        array = samples.reshape(self.sizes)[pooled]
-        return np.ascontiguousarray(array.transpose([kept.index(a) for a in self.axes])).reshape(self.shape)
+        array = samples.reshape(self.sizes).transpose(self.axes + self._pooled)
+        first: Any = (..., *[0] * len(self._pooled))
+        return np.ascontiguousarray(array[first]).reshape(self.shape)
 
     def counted(self, values: np.ndarray) -> np.ndarray:
-        """Samples (n,) of what a model gives on the grid.
-
-        Raises
-        ------
-        ValueError
-            It gives another number of values.
-        """
+        """Samples (n,) of what a model gives on the grid; `ValueError` where that has another shape."""
         values = np.asarray(values)
         if values.shape != self.shape:
             values = np.broadcast_to(values, self.shape)
         if self.is_line:
             return values
-        kept = [d for d in range(len(self.sizes)) if d in self.axes]
-        ordered = values.reshape([self.sizes[a] for a in self.axes]).transpose([self.axes.index(d) for d in kept])
-        whole = ordered.reshape([n if d in self.axes else 1 for d, n in enumerate(self.sizes)])
-        return np.broadcast_to(whole, self.sizes).reshape(-1)
+        order = self.axes + self._pooled
+        values = values.reshape([self.sizes[d] if d in self.axes else 1 for d in order])
+        return np.broadcast_to(values, [self.sizes[d] for d in order]).transpose(np.argsort(order)).reshape(-1)

@@ -1,7 +1,6 @@
-"""What the inputs of a model are called: by the arguments of a function that was made a model, else as astropy does.
+"""Names of a model's inputs: the arguments of its function, if it was made from one, else astropy's names.
 
-astropy calls the inputs of such a model x, y or x0, x1, x2, whatever its function calls them: with ``f(y, x)``, the
-input "x" would be the argument y.
+astropy calls the inputs of a model made from a function x, y or x0, x1, x2: of ``f(y, x)``, "x" is the argument y.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
@@ -18,10 +17,10 @@ __all__ = ["default_inputs", "input_names", "is_custom", "keyed_by_input"]
 
 
 def input_names(model: Model) -> tuple[str, ...]:
-    """Names of the inputs: arguments of functions, and for all else what astropy calls them.
+    """Names of the inputs: arguments of functions, otherwise astropy's names.
 
-    Of a compound they are those of its parts, combined as astropy combines its own. Names that the user gave to a
-    model, ``model.inputs = ...``, stay.
+    Those of a compound are the names of its parts, combined as astropy combines its own. Names that the user gave to
+    a model, ``model.inputs = ...``, stay.
     """
     own = tuple(model.inputs)
     if own != default_inputs(model):
@@ -37,13 +36,13 @@ def input_names(model: Model) -> tuple[str, ...]:
 
 
 def is_custom(cls: type) -> bool:
-    """Whether the code of a class of models is a function that `astropy.modeling.custom_model` was given."""
+    """Whether `astropy.modeling.custom_model` made a class of models from a function."""
     home = next((c for c in cls.__mro__ if "evaluate" in vars(c)), cls)
     return "_settable_properties" in vars(home)
 
 
 def default_inputs(model: Model) -> tuple[str, ...]:
-    """What astropy calls the inputs of a model, unless it is told otherwise."""
+    """The names that astropy gives to the inputs of a model by itself."""
     if not isinstance(model, CompoundModel):
         n = model.n_inputs
         return ("x", "y")[:n] if n in (1, 2) else tuple(f"x{i}" for i in range(n))
@@ -53,20 +52,20 @@ def default_inputs(model: Model) -> tuple[str, ...]:
 
 
 def keyed_by_input(given: Any, model: Model, others: Iterable[Any] = ()) -> Any:
-    """An argument of a call by input, ``{input: ...}``, where astropy's names of inputs may stand for the arguments'.
+    """A mapping ``{input: ...}`` with the names of `input_names` in place of astropy's.
 
-    They do not where one of them is also the name of another argument, or one of ``others``: that is then meant.
+    Nothing is renamed where one of astropy's names belongs to another input here, and names in ``others`` stay.
     """
     names, old = input_names(model), tuple(model.inputs)
     if not isinstance(given, Mapping) or any(n in names and names.index(n) != i for i, n in enumerate(old)):
         return given
     own = {key: name for key, name in zip(old, names, strict=True) if key not in others}
     found = {own.get(key, key): value for key, value in given.items()}
-    return found if len(found) == len(given) else given  # an input that is named twice is told of
+    return found if len(found) == len(given) else given  # the caller refuses an input that is named twice
 
 
 def _arguments(cls: Any) -> tuple[str, ...] | None:
-    """Arguments of the function that a class was made of; None where it was not."""
+    """Arguments of the function that a class was made from; None for other classes."""
     made = inputs_of_function(cls)
     if made is not None or not is_custom(cls):
         return made

@@ -1,4 +1,4 @@
-"""The numeric view of an astropy model: what is free, what is tied, and what the model says.
+"""The numeric view of an astropy model: its free and tied parameters, and its values.
 
 A `Problem` holds no label, no unit and no sample. Shapes here: ``K`` parameters of the model in
 astropy's order, ``n`` samples of a fit, ``b`` fits. Samples come first, fits last: a sum over
@@ -20,57 +20,32 @@ from astropy.modeling import Model
 from xr_modelfit.models.expression import evaluate_tree, forgetful, keeps_nothing
 from xr_modelfit.models.grid import Grid
 from xr_modelfit.models.sampling import Sampling
+from xr_modelfit.models.ties import ModelStandIn, ParameterValues
 
-__all__ = ["Numbers", "Problem", "Stand", "Traits", "as_rows", "column"]
+__all__ = ["Inputs", "Problem", "Traits", "as_rows", "column"]
 
+Inputs = Sequence[np.ndarray]  # one array for each input of the model
 Tie = Callable[[Model], Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Traits:
-    """How the model can be computed, found out once a call; see `analysis.traits`.
+    """How the model can be computed, found out once a call; see `analysis.traits`."""
 
-    Parameters
-    ----------
-    broadcasts : bool
-        ``evaluate`` takes inputs (n, 1) and parameters (b,); otherwise fits go one by one.
-    ties_broadcast : bool
-        Ties take parameters (b,).
-    tie_matrix : ndarray, shape (K, k), or None
-        Derivatives of all parameters with respect to the free ones, where the ties are linear.
-    atoms : tuple of str
-        Way of the derivative of each atom of the expression.
-    linear : bool
-        The model is linear in its free parameters.
-    wrong_derivative : bool
-        A ``fit_deriv`` disagrees with differences.
-    writes_inputs : bool
-        The model writes into its inputs, or refuses those that cannot be written to.
-    traced : tuple of str, optional
-        Sources of the values, and of the derivatives with respect to the free parameters, from the model's expression;
-        in place of ``atoms``. See `tracing.arrays`.
-    compilable : str, optional
-        Source of functions to compile, from the model's expression; see `tracing.source`.
-    partly_linear : ndarray of bool, shape (K,)
-        Free parameters in which, all together, the model is seen to be linear whatever the others are.
-    smooth : bool
-        The model is seen to have no kinks and no jumps.
-    grid : Grid, optional
-        The samples of a fit as the model needs them, where it sees all of them; None where it is pointwise.
-    """
-
-    broadcasts: bool = False
-    ties_broadcast: bool = False
-    tie_matrix: np.ndarray | None = None
-    atoms: tuple[str, ...] = ()
-    linear: bool = False
-    wrong_derivative: bool = False
-    writes_inputs: bool = False
+    broadcasts: bool = False  # ``evaluate`` takes inputs (n, 1) and parameters (b,); otherwise fits go one by one
+    ties_broadcast: bool = False  # ties take parameters (b,)
+    tie_matrix: np.ndarray | None = None  # (K, k): of all parameters by the free ones, where the ties are linear
+    atoms: tuple[str, ...] = ()  # how each atom of the expression is differentiated; see `analysis.derivatives`
+    linear: bool = False  # in all free parameters
+    wrong_derivative: bool = False  # a ``fit_deriv`` disagrees with differences
+    writes_inputs: bool = False  # the model writes into its inputs, or refuses those that cannot be written to
+    # Sources of the values and of the derivatives by the free parameters (`tracing.arrays`), in place of ``atoms``.
     traced: tuple[str, str] | None = None
-    compilable: str | None = None
+    compilable: str | None = None  # source of functions to compile; see `tracing.source`
+    # Free parameters (K,) in which, all together, the model is seen to be linear whatever the others are.
     partly_linear: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
-    smooth: bool = False
-    grid: Grid | None = None
+    smooth: bool = False  # the model is seen to have no kinks and no jumps
+    grid: Grid | None = None  # the samples of a fit, where the model sees all of them; None where it is pointwise
 
     @property
     def expensive(self) -> bool:
@@ -85,35 +60,18 @@ class Traits:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """An astropy model as the fitters see it.
+    """An astropy model as the fitters see it."""
 
-    Parameters
-    ----------
-    model : astropy.modeling.Model
-        Template with scalar parameters and no units; constraints are those of the call.
-    names : tuple of str
-        Parameter names in the result, ``K`` of them, in astropy's order.
-    start, lower, upper : ndarray, shape (K,)
-        Scalar start values and bounds; infinite where there is no bound.
-    fixed : ndarray of bool, shape (K,)
-    ties : tuple of callable or None, length K
-    traits : Traits
-    source : str, optional
-        Source of the model's compiled functions, where the compiled engine does the work.
-    sampling : Sampling, optional
-        How samples are made of the model's values at nodes. Inputs are then those of the nodes (N, 1) or (N, b), and
-        one more has the weights. None: a sample is the model's value there.
-    """
-
-    model: Model
-    names: tuple[str, ...]
-    start: np.ndarray
-    lower: np.ndarray
+    model: Model  # scalar parameters without units; constraints are those of the call
+    names: tuple[str, ...]  # of the K parameters in the result, in astropy's order
+    start: np.ndarray  # (K,)
+    lower: np.ndarray  # (K,), infinite where there is no bound
     upper: np.ndarray
-    fixed: np.ndarray
-    ties: tuple[Tie | None, ...]
+    fixed: np.ndarray  # of bool, (K,)
+    ties: tuple[Tie | None, ...]  # K of them
     traits: Traits = field(default_factory=Traits)
-    source: str | None = None
+    source: str | None = None  # of the model's compiled functions, where the compiled engine does the work
+    # Where samples are made of values at nodes, inputs are those of the nodes (N, 1) or (N, b), then their weights.
     sampling: Sampling | None = None
 
     @cached_property
@@ -146,13 +104,17 @@ class Problem:
         """Which parameters are neither fixed nor tied, shape (K,)."""
         return ~self.fixed & ~self.tied
 
+    def with_traits(self, **found: Any) -> Problem:
+        """A copy with some traits replaced."""
+        return replace(self, traits=replace(self.traits, **found))
+
     def private(self) -> Problem:
         """A copy whose model belongs to one task, as ties write to it; this one, where none do."""
         if not self.tied.any() and keeps_nothing(self.model):
             return self
         return replace(self, model=forgetful(copy.deepcopy(self.model)))
 
-    def evaluate(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray:
+    def evaluate(self, inputs: Inputs, parameters: np.ndarray) -> np.ndarray:
         """Model values, shape (n, b), of inputs (n, 1) or (n, b) and parameters (K, b).
 
         Complex parameters give complex values, for derivatives.
@@ -162,30 +124,27 @@ class Problem:
             return self.sampling.mixed(self.at_nodes.evaluate(nodes, parameters), weights)
         shape = (inputs[0].shape[0], parameters.shape[1])
         if self.traits.broadcasts:
-            values = np.asarray(
-                evaluate_tree(self.model, inputs, as_rows(parameters), writes_inputs=self.traits.writes_inputs)
-            )
+            values = self.model_values(inputs, as_rows(parameters))
             return values if values.shape == shape else np.broadcast_to(values, shape)
         out = np.empty(shape, dtype=parameters.dtype if parameters.dtype.kind == "c" else float)
         for i in range(shape[1]):
             out[:, i] = self.evaluate_one(column(inputs, i), parameters[:, i])
         return out
 
-    def evaluate_one(self, inputs: Sequence[np.ndarray], parameters: np.ndarray) -> np.ndarray:
+    def evaluate_one(self, inputs: Inputs, parameters: np.ndarray) -> np.ndarray:
         """Model values of one fit, shape (n,), from inputs (n,) and parameters (K,)."""
         if self.sampling is not None:
             *nodes, weights = inputs
             return self.sampling.mixed(self.at_nodes.evaluate_one(nodes, parameters)[:, None], weights[:, None])[:, 0]
         grid = self.traits.grid
         if grid is not None:
-            shaped = [grid.shaped(x) for x in inputs]
-            return grid.counted(
-                evaluate_tree(self.model, shaped, list(parameters), writes_inputs=self.traits.writes_inputs)
-            )
-        values = np.asarray(
-            evaluate_tree(self.model, inputs, list(parameters), writes_inputs=self.traits.writes_inputs)
-        )
+            return grid.counted(self.model_values([grid.shaped(x) for x in inputs], list(parameters)))
+        values = self.model_values(inputs, list(parameters))
         return values if values.shape == inputs[0].shape else np.broadcast_to(values, inputs[0].shape)
+
+    def model_values(self, inputs: Inputs, parameters: Sequence[Any]) -> np.ndarray:
+        """What the model returns for inputs and parameters in any shape that it takes."""
+        return np.asarray(evaluate_tree(self.model, inputs, parameters, writes_inputs=self.traits.writes_inputs))
 
     def with_ties(self, parameters: np.ndarray) -> np.ndarray:
         """Parameters (K,) or (K, b) with the tied ones computed from the others.
@@ -200,8 +159,8 @@ class Problem:
             self._tie(values)
         elif self.traits.ties_broadcast:
             names = self.model.param_names
-            stand = Stand(names, lambda name: values[names.index(name)].view(Numbers))
-            self._tie(values, lambda _: stand)
+            stand_in = ModelStandIn(names, lambda name: values[names.index(name)].view(ParameterValues))
+            self._tie(values, lambda _: stand_in)
         else:
             for i in range(values.shape[1]):
                 one = values[:, i].copy()
@@ -210,21 +169,21 @@ class Problem:
         return values
 
     def read_by_ties(self, parameters: np.ndarray) -> np.ndarray:
-        """Which parameters each tie looks at (K, K), itself or through other ties, with the parameters (K, b).
+        """Which parameters (K, K) each tie reads, itself or through other ties, at parameters (K, b).
 
-        What a tie does not look at cannot move it. Where it is not seen, it may be all of them.
+        A tie depends only on what it reads. Where that cannot be seen, it may be all of them.
         """
         K, names = self.n_parameters, self.model.param_names
         if not self.traits.ties_broadcast:
             return np.ones((K, K), dtype=bool)
         reads, values = np.zeros((K, K), dtype=bool), np.array(parameters, dtype=float, order="C")
 
-        def watched(tie: int) -> Stand:
-            def seen(name: str) -> Numbers:
+        def watched(tie: int) -> ModelStandIn:
+            def read(name: str) -> ParameterValues:
                 reads[tie, names.index(name)] = True
-                return values[names.index(name)].view(Numbers)
+                return values[names.index(name)].view(ParameterValues)
 
-            return Stand(names, seen)
+            return ModelStandIn(names, read)
 
         try:
             self._tie(values, watched)
@@ -234,16 +193,17 @@ class Problem:
             reads |= np.outer(reads[:, t], reads[t])
         return reads
 
-    def _tie(self, values: np.ndarray, stand: Callable[[int], Stand] | None = None) -> None:
+    def _tie(self, values: np.ndarray, stand_in: Callable[[int], ModelStandIn] | None = None) -> None:
+        """Put the tied parameters into ``values``; each tie reads its stand-in or, without any, the model."""
         ties = [(j, tie) for j, tie in enumerate(self.ties) if tie is not None]
         for _ in range(len(ties)):
             before = values.copy()
             for j, tie in ties:
-                if stand is None:
+                if stand_in is None:
                     self.model.parameters = values
                     values[j] = float(np.squeeze(np.asarray(tie(self.model))))
                 else:
-                    values[j] = tie(stand(j))
+                    values[j] = tie(stand_in(j))
             if np.array_equal(before, values, equal_nan=True):
                 break
 
@@ -251,36 +211,12 @@ class Problem:
 def as_rows(parameters: np.ndarray) -> list[np.ndarray]:
     """Rows of (K, b) as models get them: contiguous.
 
-    For a strided array numpy chooses between two kinds of ``power``, which differ in the last bit, by whether the
-    memory that it spans touches that of the result: by chance.
+    For a strided array NumPy chooses between two kinds of ``power``, which differ in the last bit, by whether the
+    memory that it spans touches that of the result.
     """
     return list(np.ascontiguousarray(parameters))
 
 
-def column(inputs: Sequence[np.ndarray], i: int) -> list[np.ndarray]:
+def column(inputs: Inputs, i: int) -> list[np.ndarray]:
     """Inputs of fit ``i``, shape (n,) each, contiguous."""
     return [np.ascontiguousarray(x[:, i if x.shape[1] > 1 else 0]) for x in inputs]
-
-
-class Numbers(np.ndarray):
-    """Values of one parameter, of all fits at once, that answer as a parameter of astropy without unit does."""
-
-    @property
-    def value(self) -> np.ndarray:
-        return np.asarray(self)
-
-    @property
-    def unit(self) -> None:
-        return None
-
-
-class Stand:
-    """Stands in for the model where ties read it: what ``seen`` gives for a name."""
-
-    def __init__(self, names: Sequence[str], seen: Callable[[str], Any]) -> None:
-        self.param_names, self._seen = names, seen
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name not in self.param_names:
-            raise AttributeError(name)
-        return self._seen(name)

@@ -12,7 +12,10 @@ with *nodes* ``u``, the coordinates where the model is evaluated, ``A`` nodes fu
 
 and both at once. ``g`` is linear in ``f``, so derivatives are the same sums of derivatives.
 
-Shapes: ``n`` samples, ``N = A (n - 1) + S`` nodes, ``b`` fits.
+Coordinates and weights of nodes are made where they are needed, since there are many times more nodes than samples: by
+`Spread` and `Products`, from those of samples and of a response.
+
+Shapes: ``n`` samples, ``N = A (n - 1) + S`` nodes, ``b`` fits; ``q`` nodes in a bin.
 """
 
 from __future__ import annotations
@@ -22,42 +25,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Sampling"]
+__all__ = ["Products", "Sampling", "Spread"]
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the samples of a fit are made of values at nodes.
+    """How the samples of a fit are made of values at nodes."""
 
-    Parameters
-    ----------
-    n : int
-        Samples of a fit.
-    step : int
-        ``A``, how many nodes the first node of a sample is from that of the one before.
-    span : int
-        ``S``, how many nodes a sample sees.
-    rows : int
-        ``n`` where each sample has weights of its own, 1 where they are the same for all.
-    """
-
-    n: int
-    step: int
-    span: int
-    rows: int
+    n: int  # samples of a fit
+    step: int  # ``A``, nodes from the first node of a sample to that of the next
+    span: int  # ``S``, how many nodes a sample sees
+    rows: int  # ``n`` where each sample has weights of its own, 1 where all have the same
 
     @property
     def n_nodes(self) -> int:
-        """How many nodes there are."""
         return self.step * (self.n - 1) + self.span if self.n else 0
 
     @property
     def n_weights(self) -> int:
-        """How many weights there are, `span` times `rows`."""
         return self.span * self.rows
 
     @property
-    def apart(self) -> bool:
+    def disjoint(self) -> bool:
         """Whether no node belongs to two samples."""
         return self.step == self.span
 
@@ -74,14 +63,47 @@ class Sampling:
         W = weights.reshape(self.span, self.rows, weights.shape[1])
         with np.errstate(all="ignore"):
             out = self._summed(values, W)
-            if not np.all(np.isfinite(out)):  # what has no weight is not looked at
-                out = self._summed(values, W, looked_at=W != 0.0)
+            if not np.all(np.isfinite(out)):  # nodes without weight do not count
+                out = self._summed(values, W, counts=W != 0.0)
         return out
 
-    def _summed(self, values: np.ndarray, W: np.ndarray, looked_at: np.ndarray | None = None) -> np.ndarray:
+    def _summed(self, values: np.ndarray, W: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
         out = np.zeros((self.n, values.shape[1]))
         stop = self.step * (self.n - 1) + 1
         for s in range(self.span):
             seen = values[s : s + stop : self.step] if self.step else values[s : s + 1]
-            out += W[s] * seen if looked_at is None else np.where(looked_at[s], W[s] * seen, 0.0)
+            out += W[s] * seen if counts is None else np.where(counts[s], W[s] * seen, 0.0)
         return out
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """How the nodes of a sample lie in its bin, or at its coordinate."""
+
+    points: np.ndarray | None  # (S,), from -1 at the low edge of the bin to 1 at the high one; None without bins
+    shifts: np.ndarray  # (S,), subtracted from the coordinate
+
+    def over(self, given: np.ndarray) -> np.ndarray:
+        """Coordinates of nodes (b, n * S) from those of samples (b, n), or from edges (b, n * 2)."""
+        b = given.shape[0]
+        with np.errstate(all="ignore"):  # infinite samples are left out
+            at = given.reshape(b, -1, 1)
+            if self.points is not None:
+                low, high = (given.reshape(b, -1, 2)[:, :, k, None] for k in (0, 1))
+                at = (0.5 * low + 0.5 * high) + (0.5 * high - 0.5 * low) * self.points
+            return np.asarray(at - self.shifts).reshape(b, -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """Weights of nodes, as products of a response and the weights of points in a bin."""
+
+    weights: np.ndarray  # (q,)
+    rows: int  # of `Sampling`
+
+    def over(self, given: np.ndarray) -> np.ndarray:
+        """Weights (b, m * q * rows) from a response (b, m * rows)."""
+        b = given.shape[0]
+        with np.errstate(all="ignore"):
+            products = given.reshape(b, -1, 1, self.rows) * self.weights[:, None]
+        return np.asarray(products).reshape(b, -1)

@@ -16,8 +16,9 @@ from astropy import units as u
 from astropy.modeling import CompoundModel, FittableModel, Model
 from astropy.modeling.polynomial import OrthoPolynomialBase, PolynomialModel
 
-from xr_modelfit.analysis.memo import KEPT, Question
-from xr_modelfit.models.problem import Problem, Stand
+from xr_modelfit.analysis.memo import CACHE_SIZE, CacheKey
+from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.ties import ModelStandIn
 from xr_modelfit.parameter_units.algebra import ANGLE, GIVEN, INPUT, OUTPUT, Analysis, analysed, table_operation
 from xr_modelfit.parameter_units.linear_forms import Form, Symbol, plus
 from xr_modelfit.parameter_units.shifts import levels, places
@@ -74,7 +75,7 @@ def dimensions(model: Model, units: Units) -> Dimensions:
         found = _Traced.of(model)
     except CannotTrace:
         return _untraced(model, units)
-    return _answer(Question((found.key, units), (found, model, units)))
+    return _answer(CacheKey((found.key, units), (found, model, units)))
 
 
 def _untraced(model: Model, units: Units) -> Dimensions:
@@ -111,7 +112,7 @@ class _Traced:
         model = with_leaves(model, _with_marks)
         found = traced(Problem(model, names, zeros, zeros, zeros, no, (None,) * K))
         graph, root = found.graph, found.value.number
-        stand = Stand(names, lambda name: Node(graph, graph.leaf("parameter", names.index(name)), locked=True))
+        stand = ModelStandIn(names, lambda name: Node(graph, graph.leaf("parameter", names.index(name)), locked=True))
         ties: dict[int, int] = {}
         for j, name in enumerate(names):
             if tied[name] and (node := _node(graph, tied[name], stand)) is not None:
@@ -119,7 +120,7 @@ class _Traced:
         return cls(graph, root, ties, K, (*found.key, tuple(ties.items()), len(graph.nodes)))
 
 
-def _node(graph: Graph, tie: Callable[..., Any], stand: Stand) -> int | None:
+def _node(graph: Graph, tie: Callable[..., Any], stand: ModelStandIn) -> int | None:
     """The node of a tie; None if it is no expression."""
     try:
         return Node(graph, 0).node(tie(stand))
@@ -163,8 +164,8 @@ def _is_mapped(model: Any) -> bool:
     return all(domain is not None and tuple(domain) != tuple(window) for domain, window in pairs)
 
 
-@lru_cache(KEPT)
-def _answer(question: Question) -> Dimensions:
+@lru_cache(CACHE_SIZE)
+def _answer(question: CacheKey) -> Dimensions:
     found, model, units = question.taken()
     pure = _PureForms(units)
     analyse = partial(_analysed, found, units, pure)

@@ -24,7 +24,7 @@ from xr_modelfit.models.function_models import ModelArg, as_model
 from xr_modelfit.models.grid import Grid
 from xr_modelfit.models.input_names import input_names
 from xr_modelfit.models.problem import Problem
-from xr_modelfit.models.spreads import Products, Spread
+from xr_modelfit.models.sampling import Products, Spread
 from xr_modelfit.parameter_units.tables import as_fitted
 from xr_modelfit.quiet import caught_warnings
 from xr_modelfit.records.record import FitRecord, RecordError, as_recorded, build_model

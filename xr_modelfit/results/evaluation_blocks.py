@@ -13,7 +13,7 @@ from xr_modelfit.analysis.derivatives import jacobian
 from xr_modelfit.fitters.chunking import most_fits
 from xr_modelfit.fitters.propagation import flat_covariance, variance
 from xr_modelfit.models.problem import Problem
-from xr_modelfit.models.spreads import Products, Spread
+from xr_modelfit.models.sampling import Products, Spread
 from xr_modelfit.records.model_digests import token_of
 
 __all__ = ["EvaluateBlock"]

@@ -1,7 +1,7 @@
 """Values and derivatives of a model for many fits at once, by NumPy, from its traced expression.
 
-The derivatives are exact where the model's own are wrong or missing, and take fewer passes over the samples than rules,
-complex steps or differences do; exponentials and whatever else they share with the values is computed once.
+The derivatives are exact even where the model's own are wrong or missing, and take fewer passes over the samples than
+the methods of `analysis.atoms`; exponentials and whatever else they share with the values are computed once.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
@@ -26,13 +26,7 @@ _HIGHEST = 4  # power that is multiplied out
 
 
 def array_sources(found: Traced) -> Sources:
-    """Sources of the value, and of the derivatives with respect to the free parameters.
-
-    Raises
-    ------
-    CannotTrace
-        The expression is too long.
-    """
+    """Sources of the value and of the derivatives by the free parameters; `CannotTrace` if they are too long."""
     graph = found.graph
     if len(graph.nodes) > _MOST_NODES:
         raise CannotTrace(f"an expression of {len(graph.nodes)} nodes")
@@ -47,7 +41,7 @@ def array_sources(found: Traced) -> Sources:
 
 
 def values_of(sources: Sources, inputs: Sequence[np.ndarray], P: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Values (n, b), and what the derivatives there share with them; arguments as in `columns_of`."""
+    """Values (n, b), and the arrays that they share with the derivatives there; arguments as in `columns_of`."""
     value, *shared = _function(sources[0])(inputs, as_rows(P), [])
     return _column(value, inputs, P), shared
 
@@ -61,7 +55,7 @@ def columns_of(
 ) -> list[np.ndarray]:
     """Derivatives, (n, b) each, from inputs (n, 1) or (n, b) and parameters (K, b); times weights (n, b), if given.
 
-    What they share with the values there is written to, if it is given.
+    ``shared`` comes from `values_of` at the same parameters, and is written to.
     """
     if shared is None:
         _, shared = values_of(sources, inputs, P)
@@ -70,7 +64,7 @@ def columns_of(
 
 
 def _weighted(columns: Sequence[np.ndarray], w: np.ndarray, given: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Columns times weights, in the memory of a column where it holds nothing else: another array would be slower."""
+    """Columns times weights, in the memory of a column unless others use it: a new array would be slower."""
     counted = Counter(map(id, [*given, *columns]))  # a column may be an input, or stand for two parameters
     alone = [c.flags.owndata and c.flags.writeable and counted[id(c)] == 1 for c in columns]
     return [np.multiply(c, w, out=c if own else None) for c, own in zip(columns, alone, strict=True)]
@@ -94,31 +88,28 @@ def _function(source: str) -> Callable[..., Any]:
     return _FUNCTIONS[source]
 
 
-def _wofz(x: Any, y: Any) -> np.ndarray:
+def _wofz(x: Any, y: Any) -> Any:
     from scipy import special
 
     z = np.empty(np.broadcast_shapes(np.shape(x), np.shape(y)), dtype=complex)
     z.real, z.imag = x, y  # x + 1j * y is NaN where y is infinite
-    found: np.ndarray = special.wofz(z)
-    return found
+    return special.wofz(z)
 
 
-def _gamma_median(a: Any) -> np.ndarray:
+def _gamma_median(a: Any) -> Any:
     from scipy import special
 
-    found: np.ndarray = special.gammaincinv(a, 0.5)
-    return found
+    return special.gammaincinv(a, 0.5)
 
 
-def _gamma_median_slope(a: Any) -> np.ndarray:
+def _gamma_median_slope(a: Any) -> Any:
     """Its derivative, by those of ``P(a, x) = 1/2``: that to ``a`` from differences of sixth order."""
     from scipy import special
 
     x, h = special.gammaincinv(a, 0.5), 0.01 * a / np.sqrt(1.0 + a)  # of the width of the distribution
     first, second, third = (special.gammainc(a + m * h, x) - special.gammainc(a - m * h, x) for m in (1, 2, 3))
     density = np.exp((a - 1.0) * np.log(x) - x - special.gammaln(a))
-    slope: np.ndarray = -(45.0 * first - 9.0 * second + third) / (60.0 * h) / density
-    return slope
+    return -(45.0 * first - 9.0 * second + third) / (60.0 * h) / density
 
 
 _OWN = {"wofz": _wofz, "gamma_median": _gamma_median, "gamma_median_slope": _gamma_median_slope}

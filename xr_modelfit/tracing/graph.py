@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-__all__ = ["ONE_ARGUMENT", "PARTS", "SPECIAL", "TRUTHS", "CannotTrace", "Graph", "is_function"]
+__all__ = ["FUNCTIONS", "ONE_ARGUMENT", "PARTS", "SPECIAL", "TRUTHS", "CannotTrace", "Graph"]
 
 
 class CannotTrace(BaseException):
     """The code does something that is no expression of single samples.
 
-    No `Exception`: a model that catches those would go on with something else than what it does on arrays.
+    It is no `Exception`, since a model that catches those would go on in another way than on arrays.
     """
 
 
@@ -29,25 +29,12 @@ _TWO_ARGUMENTS = _functions("add subtract multiply divide power arctan2 hypot mi
 TRUTHS = _functions(
     "less less_equal greater greater_equal equal not_equal logical_and logical_or logical_not isfinite isnan"
 )
-_FUNCTIONS = ONE_ARGUMENT | _TWO_ARGUMENTS | TRUTHS | {"where": np.where}
+FUNCTIONS = ONE_ARGUMENT | _TWO_ARGUMENTS | TRUTHS | {"where": np.where}
 SPECIAL = {"erf", "erfc", "erfcx", "expit"}  # of scipy.special
 PARTS = {"real", "imag"}  # of ``wofz``, which is a pair of numbers made of another pair
 _LEAVES = {"constant", "input", "parameter"}
 _LOGICAL = {"logical_and", "logical_or", "logical_not"}
 _OF_TRUTHS = {"add": "logical_or", "maximum": "logical_or", "multiply": "logical_and", "minimum": "logical_and"}
-
-
-def is_function(name: str) -> bool:
-    """Whether NumPy's function of this name is an operation."""
-    return name in _FUNCTIONS
-
-
-def _function_of(op: str) -> Callable[..., Any]:
-    if op in SPECIAL:
-        from scipy import special  # takes long to import, and few models need it
-
-        return cast(Callable[..., Any], getattr(special, op))
-    return _FUNCTIONS[op]
 
 
 class Graph:
@@ -69,16 +56,20 @@ class Graph:
         """A number or a truth; two zeros that differ in sign are two."""
         value = bool(value) if isinstance(value, bool | np.bool_) else float(value)
         key = ("constant", value)
-        if value == 0 or value != value:
-            return self._number(key, (*key, type(value), str(value)))
-        return self._number(key, (*key, type(value)))
+        sign = str(value) if value == 0 or value != value else ""
+        return self._number(key, (*key, type(value), sign))
 
     def make(self, op: str, *arguments: int) -> int:
-        """The node of ``op`` on nodes; constants are worked out, and what changes nothing is left out."""
+        """The node of ``op`` on nodes; constants are worked out, and operations without effect are left out."""
         known = [self.value(a) for a in arguments]
-        if (op in _FUNCTIONS or op in SPECIAL) and all(v is not None for v in known):
+        if (op in FUNCTIONS or op in SPECIAL) and all(v is not None for v in known):
+            function = FUNCTIONS.get(op)
+            if function is None:
+                from scipy import special  # takes long to import, and few models need it
+
+                function = getattr(special, op)
             with np.errstate(all="ignore"):
-                return self.constant(np.asarray(_function_of(op)(*known))[()])
+                return self.constant(np.asarray(function(*known))[()])
         if op in ("add", "multiply", "logical_and", "logical_or") and known[0] is not None:  # constants last
             arguments, known = arguments[::-1], known[::-1]
         if op in ("logical_and", "logical_or") and known[1] is not None:
@@ -93,7 +84,7 @@ class Graph:
         return self._number((op, *arguments))
 
     def never(self, root: int, conditions: Iterable[int]) -> int:
-        """What a node is where none of some conditions holds."""
+        """A node where none of some conditions holds."""
         new = dict.fromkeys(conditions, self.constant(False))
         for number in self.needed([root]):
             if number not in new:

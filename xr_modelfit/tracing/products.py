@@ -1,13 +1,14 @@
-"""Products of an expression in an order that costs least: what no sample changes is multiplied first.
+"""Products of an expression in the order that costs least: factors that are the same for all samples come first.
 
-Derivatives by the chain rule are long products, as ``((f / s^2) * -0.5) * ((x - m) * 2)``; in place of five operations
-on each sample, ``(f * (x - m)) * (-1 / s^2)`` has two.
+Derivatives by the chain rule are long products such as ``((f / s^2) * -0.5) * ((x - m) * 2)``, with five operations on
+each sample; ``(f * (x - m)) * (-1 / s^2)`` has two.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import reduce
 
 from xr_modelfit.tracing.graph import Graph
 from xr_modelfit.tracing.symbols import Symbol
@@ -20,7 +21,8 @@ def multiplied_early(roots: Sequence[Symbol], kept: Sequence[Symbol]) -> list[Sy
     if not roots:
         return []
     graph = roots[0].graph
-    uses = _uses(graph, [r.number for r in (*roots, *kept)])
+    needed = [r.number for r in (*roots, *kept)]
+    uses = Counter([*needed, *(a for number in graph.needed(needed) for a in graph.arguments(number))])
     known: dict[int, Symbol] = {}
     varies = graph.depending(graph.of_kind("input"))
 
@@ -56,46 +58,31 @@ def multiplied_early(roots: Sequence[Symbol], kept: Sequence[Symbol]) -> list[Sy
     return [rebuilt(r.number) for r in roots]
 
 
-def _uses(graph: Graph, roots: Sequence[int]) -> Counter[int]:
-    """How often each node is needed."""
-    uses: Counter[int] = Counter(roots)
-    for number in graph.needed(roots):
-        uses.update(graph.arguments(number))
-    return uses
-
-
 def _product(graph: Graph, found: Sequence[tuple[Symbol, int]], varies: set[int]) -> Symbol:
     """``(samples * ...) * (constants * parameters) / samples``."""
 
-    def product(some: Sequence[Symbol]) -> Symbol | None:
-        total = None
-        for one in some:
-            total = one if total is None else total.made("multiply", total, one)
-        return total
-
-    still: list[tuple[Symbol, int]] = []
-    moving: list[tuple[Symbol, int]] = []
+    fixed: list[tuple[Symbol, int]] = []
+    varying: list[tuple[Symbol, int]] = []
     for symbol, exponent in found:
-        (moving if _varies(symbol, varies) else still).append((symbol, exponent))
-    still.sort(key=lambda one: graph.value(one[0].number) is None)  # constants first: they are worked out here
-    over, under = product([s for s, e in still if e > 0]), product([s for s, e in still if e < 0])
-    one = Symbol(graph, graph.constant(1.0))
+        (varying if _varies(symbol, varies) else fixed).append((symbol, exponent))
+    fixed.sort(key=lambda one: graph.value(one[0].number) is None)  # constants first: they are worked out here
+
+    def product(some: Sequence[tuple[Symbol, int]], sign: int) -> Symbol | None:
+        factors = [s for s, exponent in some if exponent == sign]
+        return reduce(lambda a, b: a.made("multiply", a, b), factors) if factors else None
+
+    over, under, one = product(fixed, 1), product(fixed, -1), Symbol(graph, graph.constant(1.0))
     factor = one if over is None else over
     factor = factor if under is None else factor.made("divide", factor, under)
-    value = product([s for s, e in moving if e > 0])
+    value = product(varying, 1)
     value = factor if value is None else value.made("multiply", value, factor)
-    below = product([s for s, e in moving if e < 0])
+    below = product(varying, -1)
     return value if below is None else value.made("divide", value, below)
 
 
 def _varies(symbol: Symbol, varies: set[int]) -> bool:
     """Whether a node, perhaps a new one, differs from sample to sample."""
-    graph = symbol.graph
-    if symbol.number in varies:
-        return True
-    if graph.nodes[symbol.number][0] == "input" or any(
-        _varies(Symbol(graph, a), varies) for a in graph.arguments(symbol.number)
-    ):
-        varies.add(symbol.number)
-        return True
-    return False
+    graph, number = symbol.graph, symbol.number
+    if number not in varies and any(_varies(Symbol(graph, a), varies) for a in graph.arguments(number)):
+        varies.add(number)  # which has all inputs
+    return number in varies

@@ -61,14 +61,9 @@ _FORMS = {
 
 
 def written(found: Traced, sampling: Sampling | None = None) -> str:
-    """The source of ``sums``, ``columns`` and, where there are ties, ``tied`` for a model.
+    """The source of ``sums``, ``columns`` and, where there are ties, ``tied``: the same text for the same model.
 
-    The same text for the same model. With ``sampling``, samples are made of its values at nodes.
-
-    Raises
-    ------
-    CannotTrace
-        The expression is too long.
+    With ``sampling``, samples are made of values at nodes. Raises `CannotTrace` if the expression is too long.
     """
     graph = found.graph
     if len(graph.nodes) > _MOST_NODES:
@@ -89,7 +84,7 @@ def rows_of_nodes(sampling: Sampling | None, rows: int) -> tuple[int, int]:
 
 
 class _Nodes:
-    """What is written where samples are made of ``rows`` values each at nodes."""
+    """Lines of source for samples that are made of ``rows`` values each at nodes."""
 
     def __init__(self, sampling: Sampling, n_inputs: int, rows: int) -> None:
         self.sampling, self.rows = sampling, rows
@@ -107,7 +102,7 @@ class _Nodes:
     @property
     def of_samples(self) -> str:
         """The number of nodes that ``n`` samples have."""
-        return f"n * {self.sampling.span}" if self.sampling.apart else "stride"
+        return f"n * {self.sampling.span}" if self.sampling.disjoint else "stride"
 
     def summed(self, region: str) -> list[str]:
         """Sums ``c0``, ``c1``, ... over the nodes of a sample."""
@@ -133,7 +128,7 @@ def _sums(graph: Graph, roots: Sequence[Symbol], n_inputs: int, nodes: _Nodes | 
     The rows of D (n_inputs + 2, stride) are inputs, data and weights. The weighted residual and Jacobian of a piece lie
     behind S, in `PIECE` further rows.
     """
-    before, inside = _split(graph, roots, "at")
+    before, inside = _split(graph, roots)
     rows = len(roots)
     behind = rows * rows
     pairs = [(a, b) for a in range(rows) for b in range(a + 1)]
@@ -212,7 +207,7 @@ def _columns(graph: Graph, roots: Sequence[Symbol], nodes: _Nodes | None) -> lis
 
     Nodes are evaluated with the first sample, and kept in a region of D.
     """
-    before, inside = _split(graph, roots, "at")
+    before, inside = _split(graph, roots)
     rows = len(roots)
     at_nodes: list[str] = []
     names = [_name(graph, root.number) for root in roots]
@@ -234,11 +229,11 @@ def _indented(lines: Iterable[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
 
-def _split(graph: Graph, roots: Sequence[Symbol], at: str) -> tuple[list[str], list[str]]:
+def _split(graph: Graph, roots: Sequence[Symbol]) -> tuple[list[str], list[str]]:
     """Lines for what no sample changes, and lines for the loop over samples."""
     needed, changing = graph.needed(r.number for r in roots), graph.depending(graph.of_kind("input"))
-    before = _lines(graph, (n for n in needed if n not in changing), "    ", at)
-    return before, _lines(graph, (n for n in needed if n in changing), " " * 8, at)
+    before = _lines(graph, (n for n in needed if n not in changing), "    ")
+    return before, _lines(graph, (n for n in needed if n in changing), " " * 8)
 
 
 def _tied(graph: Graph, values: Mapping[int, Symbol]) -> list[str]:
@@ -250,8 +245,8 @@ def _tied(graph: Graph, values: Mapping[int, Symbol]) -> list[str]:
     ]
 
 
-def _lines(graph: Graph, numbers: Iterable[int], indent: str, at: str = "") -> list[str]:
-    return [f"{indent}v{n} = {_expression(graph, n, at)}" for n in numbers if graph.nodes[n][0] != "constant"]
+def _lines(graph: Graph, numbers: Iterable[int], indent: str) -> list[str]:
+    return [f"{indent}v{n} = {_expression(graph, n)}" for n in numbers if graph.nodes[n][0] != "constant"]
 
 
 def _name(graph: Graph, number: int) -> str:
@@ -262,10 +257,10 @@ def _name(graph: Graph, number: int) -> str:
     return f"float('{text}')" if text.strip("-") in ("inf", "nan") else text if text[0] != "-" else f"({text})"
 
 
-def _expression(graph: Graph, number: int, at: str) -> str:
+def _expression(graph: Graph, number: int) -> str:
     op, *rest = graph.nodes[number]
     if op == "input":
-        return f"load_from(pD, {rest[0]} * stride + {at})"
+        return f"load_from(pD, {rest[0]} * stride + at)"
     if op == "parameter":
         return f"load_from(pP, {rest[0]})"
     arguments = [_name(graph, a) for a in rest]
@@ -275,7 +270,7 @@ def _expression(graph: Graph, number: int, at: str) -> str:
 
 
 def _multiplied_out(base: str, exponent: Any) -> str:
-    """A power by multiplications, as compilers do not write it of themselves; nothing where it needs ``power``."""
+    """A power by multiplications, which compilers do not write themselves; empty where it needs ``power``."""
     if exponent == 0.5:
         return f"sqrt({base})"
     if exponent is None or exponent != int(exponent) or not 0 < abs(exponent) <= _HIGHEST:
@@ -285,7 +280,7 @@ def _multiplied_out(base: str, exponent: Any) -> str:
 
 
 def _product(base: str, n: int) -> str:
-    half = base if n < 4 else f"({_product(base, n // 2)})"
     if n < 4:
         return " * ".join([base] * n)
+    half = f"({_product(base, n // 2)})"
     return f"{half} * {half}" + (f" * {base}" if n % 2 else "")

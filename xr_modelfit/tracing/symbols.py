@@ -12,16 +12,27 @@ from typing import Any
 
 import numpy as np
 
-from xr_modelfit.tracing.graph import ONE_ARGUMENT, CannotTrace, Graph, is_function
-from xr_modelfit.tracing.numpy_functions import array_function
-from xr_modelfit.tracing.scipy_functions import special_function
+from xr_modelfit.tracing.functions import NUMPY_FUNCTIONS, REWRITTEN_UFUNCS, special_function
+from xr_modelfit.tracing.graph import FUNCTIONS, ONE_ARGUMENT, CannotTrace, Graph
 
 __all__ = ["Complex", "Symbol"]
 
 _UFUNCS = {f for f in vars(np).values() if isinstance(f, np.ufunc)}
-_SAME = {"positive": "", "fabs": "absolute", "true_divide": "divide", "float_power": "power"}
+_SAME = {
+    "positive": "", "fabs": "absolute", "true_divide": "divide", "float_power": "power", "radians": "deg2rad",
+    "degrees": "rad2deg",
+}  # fmt: skip
 _MOST_DECISIONS = 4  # each doubles the number of expressions to compare
 _BITWISE = {"bitwise_and": "logical_and", "bitwise_or": "logical_or", "invert": "logical_not"}
+
+
+def _refused(what: str) -> Callable[..., Any]:
+    """A method that no expression can have."""
+
+    def method(*_: Any) -> Any:
+        raise CannotTrace(what)
+
+    return method
 
 
 class _Size:
@@ -36,7 +47,7 @@ class _Size:
 
 
 class _Anywhere:
-    """Whether a condition holds for any sample: code may ask, to save work (see `tracing.tracing`)."""
+    """Whether a condition holds for any sample; code may ask this to save work (see `tracing.tracing`)."""
 
     def __init__(self, condition: Symbol) -> None:
         self.condition = condition
@@ -47,10 +58,7 @@ class _Anywhere:
             raise CannotTrace("many decisions on values")
         return known.setdefault(number, True)
 
-    def _no_value(self, _: object) -> bool:
-        raise CannotTrace("a decision on a value")
-
-    __eq__ = __ne__ = _no_value
+    __eq__ = __ne__ = _refused("a decision on a value")
     __hash__ = None  # type: ignore[assignment]
 
 
@@ -84,14 +92,7 @@ class Symbol:
     def dtype(self) -> np.dtype:
         return np.dtype(bool if self.is_truth else float)
 
-    @property
-    def value(self) -> Symbol:
-        """As parameters of astropy have it."""
-        return self
-
-    @property
-    def real(self) -> Symbol:
-        return self
+    value = real = property(lambda self: self)  # of astropy's parameters, and of arrays
 
     @property
     def imag(self) -> Symbol:
@@ -99,7 +100,7 @@ class Symbol:
 
     def constant(self, value: float) -> Symbol:
         """A number in the same expression."""
-        return Symbol(self.graph, self.graph.constant(value))
+        return self.symbol(self.graph.constant(value))
 
     def copy(self, *_: Any, **__: Any) -> Symbol:
         return self.symbol(self.number)
@@ -107,12 +108,12 @@ class Symbol:
     def astype(self, dtype: Any, *_: Any, **__: Any) -> Symbol:
         if np.dtype(dtype) != np.dtype(float):
             raise CannotTrace(f"conversion to {dtype}")
-        return Symbol(self.graph, self.graph.as_number(self.number))
+        return self.symbol(self.graph.as_number(self.number))
 
     def made(self, op: str, *operands: Any) -> Symbol:
-        """What ``op`` makes of ``operands``, symbols and numbers."""
+        """The symbol of an operation on symbols and numbers."""
         op, arguments = self.graph.of_one_kind(op, [self.node(o) for o in operands])
-        return Symbol(self.graph, self.graph.make(op, *arguments))
+        return self.symbol(self.graph.make(op, *arguments))
 
     def node(self, operand: Any) -> int:
         if isinstance(operand, np.ndarray) and operand.dtype == object and operand.size == 1:
@@ -142,35 +143,23 @@ class Symbol:
             return _of_complex(name, *operands)
         if any(isinstance(o, np.ndarray) and o.dtype == object and o.size > 1 for o in operands):  # of symbols
             cells = np.frompyfunc(lambda *one: self.__array_ufunc__(ufunc, method, *one), len(operands), 1)
-            boxed = [_boxed(o) for o in operands]
-            return cells(*boxed)
+            return cells(*map(_boxed, operands))
         if name in _BITWISE:
             if not all(self.graph.is_truth(self.node(o)) for o in operands):
                 raise CannotTrace(ufunc.__name__)
             name = _BITWISE[name]
-        if name == "":
-            return Symbol(self.graph, self.node(operands[0]))
-        if name == "square":
-            return self.made("multiply", operands[0], operands[0])
-        if name == "heaviside":
-            x, at_zero = operands
-            return np.where(x == 0.0, at_zero, np.where(x != x, x, x > 0.0))
+        if name in REWRITTEN_UFUNCS:
+            return REWRITTEN_UFUNCS[name](self, *operands)
         if name == "remainder" and self.graph.value(self.node(operands[1])) == 1.0:
             return operands[0] - np.floor(operands[0])
-        if name == "reciprocal":
-            return self.made("divide", 1.0, operands[0])
-        if name in ("deg2rad", "radians"):
-            return self.made("multiply", operands[0], np.pi / 180.0)
-        if name in ("rad2deg", "degrees"):
-            return self.made("multiply", operands[0], 180.0 / np.pi)
-        if name == "conjugate":
-            return Symbol(self.graph, self.node(operands[0]))
-        if not is_function(name):
+        if name not in FUNCTIONS:
             raise CannotTrace(ufunc.__name__)
         return self.made(name, *operands)
 
     def __array_function__(self, function: Any, _: Any, arguments: Any, keywords: Any) -> Any:
-        return array_function(function.__name__)(self, *arguments, **keywords)
+        if function.__name__ not in NUMPY_FUNCTIONS:
+            raise CannotTrace(function.__name__)
+        return NUMPY_FUNCTIONS[function.__name__](self, *arguments, **keywords)
 
     def __getitem__(self, which: Any) -> Symbol:
         """Where a condition holds; elsewhere it is computed as well, and not looked at."""
@@ -200,13 +189,16 @@ class Symbol:
     def __rpow__(self, other: Any) -> Symbol:
         return self.made("power", other, self)
 
-    def __bool__(self) -> bool:
-        raise CannotTrace("a decision on a value")
+    def __mod__(self, other: Any) -> Any:
+        return self.__array_ufunc__(np.remainder, "__call__", self, other)
 
-    def _no_number(self, *_: Any) -> Any:
-        raise CannotTrace("a number in place of a symbol")
+    __pos__ = copy
 
-    __float__ = __int__ = __index__ = __complex__ = _no_number
+    def __invert__(self) -> Any:
+        return np.invert(self)
+
+    __bool__ = _refused("a decision on a value")
+    __float__ = __int__ = __index__ = __complex__ = _refused("a number in place of a symbol")
     __hash__ = __iter__ = None  # type: ignore[assignment]
 
 
@@ -238,17 +230,11 @@ for _name, _op in {
     "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal",
 }.items():  # fmt: skip
     setattr(Symbol, f"__{_name}__", _operator(_op))
-for _name, _op in {"and": "bitwise_and", "or": "bitwise_or"}.items():
-    _ufunc = getattr(np, _op)
+for _name, _ufunc in {"and": np.bitwise_and, "or": np.bitwise_or}.items():
     setattr(Symbol, f"__{_name}__", lambda self, other, u=_ufunc: u(self, other))
     setattr(Symbol, f"__r{_name}__", lambda self, other, u=_ufunc: u(other, self))
-setattr(Symbol, "__mod__", lambda self, other: np.remainder(self, other))  # noqa: B010
-for _name, _op in {"neg": "negative", "abs": "absolute"}.items():
-    setattr(Symbol, f"__{_name}__", lambda self, op=_op: self.made(op, self))
-setattr(Symbol, "__pos__", lambda self: self.copy())  # noqa: B010
-setattr(Symbol, "__invert__", lambda self: np.invert(self))  # noqa: B010
-for _name in ONE_ARGUMENT:  # NumPy calls these of the elements of an array of objects
-    setattr(Symbol, _name, lambda self, op=_name: self.made(op, self))
+for _name, _op in [("__neg__", "negative"), ("__abs__", "absolute"), *((name, name) for name in ONE_ARGUMENT)]:
+    setattr(Symbol, _name, lambda self, op=_op: self.made(op, self))  # NumPy calls them for elements of object arrays
 
 
 class Complex:
@@ -301,8 +287,7 @@ class Complex:
     def __neg__(self) -> Complex:
         return Complex(-self.real, -self.imag)
 
-    def __pos__(self) -> Complex:
-        return self
+    __pos__ = copy
 
     def __abs__(self) -> Any:
         return self.real.made("hypot", self.real, self.imag)
@@ -315,37 +300,32 @@ class Complex:
             power = power.times(self)
         return power
 
-    def _no_order(self, *_: Any) -> Any:
-        raise CannotTrace("a decision on a complex value")
-
-    __bool__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = _no_order
-    __float__ = __int__ = __index__ = __complex__ = _no_order
+    __bool__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = _refused("a decision on a complex value")
+    __float__ = __int__ = __index__ = __complex__ = __bool__
     __hash__ = None  # type: ignore[assignment]
 
 
-def _complex_operator(op: str, swapped: bool = False) -> Callable[[Complex, Any], Any]:
-    return lambda self, other: _of_complex(op, other, self) if swapped else _of_complex(op, self, other)
-
-
 for _name, _op in _ARITHMETIC.items():
-    setattr(Complex, f"__{_name}__", _complex_operator(_op))
-    setattr(Complex, f"__r{_name}__", _complex_operator(_op, swapped=True))
+    setattr(Complex, f"__{_name}__", lambda self, other, op=_op: _of_complex(op, self, other))
+    setattr(Complex, f"__r{_name}__", lambda self, other, op=_op: _of_complex(op, other, self))
+
+
+def _element(operand: Any) -> Any:
+    """The element of an array that has one; anything else as it is."""
+    return operand.reshape(-1)[0] if isinstance(operand, np.ndarray) and operand.size == 1 else operand
 
 
 def _is_complex(operand: Any) -> bool:
-    if isinstance(operand, np.ndarray) and operand.size == 1:
-        operand = operand.reshape(-1)[0]
-    return isinstance(operand, Complex | complex | np.complexfloating)
+    return isinstance(_element(operand), Complex | complex | np.complexfloating)
 
 
 def _of_complex(op: str, *operands: Any) -> Any:
-    """What an operation makes of complex numbers, or of one and a real one."""
+    """The result of an operation on complex numbers, or on a complex and a real one."""
     graph = next(o.real.graph for o in operands if isinstance(o, Complex | Symbol))
     zero = Symbol(graph, graph.constant(0.0))
 
     def symbols(operand: Any) -> Any:
-        if isinstance(operand, np.ndarray) and operand.size == 1:
-            operand = operand.reshape(-1)[0]
+        operand = _element(operand)
         if isinstance(operand, Complex):
             return operand
         if isinstance(operand, complex | np.complexfloating):

@@ -12,7 +12,8 @@ from typing import Any, cast
 import numpy as np
 
 from xr_modelfit.models.expression import evaluate_tree
-from xr_modelfit.models.problem import Problem, Stand
+from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.ties import ModelStandIn
 from xr_modelfit.tracing.gradient import gradient
 from xr_modelfit.tracing.graph import CannotTrace, Graph
 from xr_modelfit.tracing.products import multiplied_early
@@ -23,51 +24,25 @@ __all__ = ["Traced", "traced"]
 
 @dataclass(frozen=True)
 class Traced:
-    """Expressions of a model.
+    """Expressions of a model."""
 
-    Parameters
-    ----------
-    graph : Graph
-        Its parameters are all ``K`` of the model, of which tied ones are never read.
-    value : Symbol
-    ours : tuple of Symbol
-        The free parameters.
-    tied : dict of int to Symbol
-        Values of the tied parameters.
-    n_inputs : int
-    key : tuple of str
-        Another one for any other expressions.
-    """
-
-    graph: Graph
+    graph: Graph  # with all K parameters of the model; tied ones are never read
     value: Symbol
-    ours: tuple[Symbol, ...]
-    tied: dict[int, Symbol]
+    ours: tuple[Symbol, ...]  # the free parameters
+    tied: dict[int, Symbol]  # values of the tied parameters
     n_inputs: int
-    key: tuple[str, ...]
+    key: tuple[str, ...]  # differs for any other expressions
 
     @cached_property
     def slopes(self) -> list[Symbol]:
-        """Derivatives of the value with respect to each free parameter, ties included: more nodes of the graph.
-
-        Raises
-        ------
-        CannotTrace
-            An operation has no derivative, or one that symbols do not suit.
-        """
-        with _told():
+        """Derivatives of the value by each free parameter, ties included; `CannotTrace` where there is none."""
+        with _as_cannot_trace():
             return multiplied_early(gradient(self.value, self.ours), [self.value])
 
 
 def traced(problem: Problem) -> Traced:
-    """The expressions of the problem's model.
-
-    Raises
-    ------
-    CannotTrace
-        The model, or a tie, does something that is no expression of single samples.
-    """
-    problem = problem.private()  # a model that keeps what it computed would keep symbols
+    """The expressions of the problem's model; `CannotTrace` where it or a tie is no expression of single samples."""
+    problem = problem.private()  # a model that stores what it computes would store symbols
     graph = Graph()
     parameters = [Symbol(graph, graph.leaf("parameter", j), locked=True) for j in range(problem.n_parameters)]
     inputs = [Symbol(graph, graph.leaf("input", i), locked=True) for i in range(problem.model.n_inputs)]
@@ -77,7 +52,7 @@ def traced(problem: Problem) -> Traced:
 
     def expressed() -> list[Symbol]:
         """The value, and those of tied parameters."""
-        with _told():
+        with _as_cannot_trace():
             full = _with_ties(problem, parameters)
             return [_symbol(graph, evaluate_tree(problem.model, cast(Any, inputs), full)), *(full[j] for j in tied)]
 
@@ -92,8 +67,8 @@ def traced(problem: Problem) -> Traced:
 def _check_decisions(graph: Graph, found: list[Symbol], again: Callable[[], list[Symbol]]) -> None:
     """Refuse code that does more than to save work where a condition holds nowhere.
 
-    ``found`` is what it says when it is told that all of its conditions hold somewhere. Where some hold nowhere, it has
-    to say the same as ``again``, which is told so.
+    ``found`` are its expressions if all of its conditions hold somewhere. Where some hold nowhere, they must equal
+    those of ``again``, in which the code learns that they hold nowhere.
     """
     known = list(graph.somewhere)
     for n in range(1, len(known) + 1):
@@ -108,8 +83,8 @@ def _check_decisions(graph: Graph, found: list[Symbol], again: Callable[[], list
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Whatever fails inside is told as what cannot be traced."""
+def _as_cannot_trace() -> Iterator[None]:
+    """Turn any exception into `CannotTrace`."""
     try:
         yield
     except CannotTrace:
@@ -122,12 +97,12 @@ def _with_ties(problem: Problem, parameters: Sequence[Symbol]) -> list[Symbol]:
     """All parameters, the tied ones as expressions of the others; see `Problem.with_ties`."""
     values = list(parameters)
     names = problem.model.param_names
-    stand = Stand(names, lambda name: values[names.index(name)])
+    stand_in = ModelStandIn(names, lambda name: values[names.index(name)])
     ties = [(j, tie) for j, tie in enumerate(problem.ties) if tie is not None]
     for _ in ties:
         before = [v.number for v in values]
         for j, tie in ties:
-            values[j] = _symbol(values[j].graph, tie(stand))
+            values[j] = _symbol(values[j].graph, tie(stand_in))
         if before == [v.number for v in values]:
             break
     return values

@@ -16,7 +16,7 @@ import numpy as np
 
 from xr_modelfit.analysis.comparison import agrees
 from xr_modelfit.analysis.derivatives import jacobian
-from xr_modelfit.analysis.memo import KEPT, Question, numbers_of
+from xr_modelfit.analysis.memo import CACHE_SIZE, CacheKey, numbers_of
 from xr_modelfit.analysis.probing import points_to_try
 from xr_modelfit.fitters.compiled.kernels import Kernels, are_kept, are_ready, kernels
 from xr_modelfit.models.problem import Problem
@@ -70,13 +70,13 @@ def compiled_source(
     except (NumbaError, ArithmeticError, TypeError, ValueError):  # it does not compile
         return None
     key = source, problem.traits.traced, compiled.addresses, numbers_of(problem, inputs), n_samples, sampling
-    question = Question(key, (problem, compiled, inputs, n_samples))
+    question = CacheKey(key, (problem, compiled, inputs, n_samples))
     # Where its expression was seen to say what the model says, so do compiled functions that say what it says.
     found = _says_the_same(question) if problem.traits.traced is None else _said_the_same(question)
     return source if found else None
 
 
-def _says_the_same(question: Question) -> bool:
+def _says_the_same(question: CacheKey) -> bool:
     problem, compiled, inputs, n_samples = question.taken()
     try:
         P, _ = points_to_try(problem.at_nodes, inputs)
@@ -105,7 +105,7 @@ def _says_the_same_at_nodes(
         )
 
 
-_said_the_same = lru_cache(KEPT)(_says_the_same)
+_said_the_same = lru_cache(CACHE_SIZE)(_says_the_same)
 
 
 def _worth(source: str, work: int) -> float:

@@ -85,7 +85,7 @@ def _arrays(samples: Samples) -> tuple[np.ndarray, ...]:
     nothing, none = np.zeros((0, y.shape[1])), np.zeros((1, 0))
     if samples.sampling is not None:
         valid, inputs, y, w = nothing.astype(bool), samples.inputs, y, samples.weights
-        if samples.sampling.apart and not samples.all_valid:
+        if samples.sampling.disjoint and not samples.all_valid:
             valid = np.array(samples.valid, order="C")  # samples that are left out are then as if they were not there
         else:
             inputs, y, w = samples.in_rows()

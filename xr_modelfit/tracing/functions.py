@@ -1,28 +1,37 @@
-"""NumPy's functions of arrays that act sample by sample, on symbols: each gets a symbol of the expression first."""
+"""Functions of NumPy and scipy.special that act sample by sample, on symbols.
+
+Each gets a symbol of the expression first, then its arguments.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from xr_modelfit.tracing.graph import CannotTrace
+from xr_modelfit.tracing.graph import SPECIAL, CannotTrace
 
-__all__ = ["array_function"]
+__all__ = ["NUMPY_FUNCTIONS", "REWRITTEN_UFUNCS", "special_function"]
+
+# Ufuncs that are written with others.
+REWRITTEN_UFUNCS: dict[str, Callable[..., Any]] = {
+    "": lambda self, x: self.symbol(self.node(x)),
+    "conjugate": lambda self, x: self.symbol(self.node(x)),
+    "square": lambda self, x: self.made("multiply", x, x),
+    "reciprocal": lambda self, x: self.made("divide", 1.0, x),
+    "deg2rad": lambda self, x: self.made("multiply", x, np.pi / 180.0),
+    "rad2deg": lambda self, x: self.made("multiply", x, 180.0 / np.pi),
+    "heaviside": lambda self, x, at_zero: np.where(x == 0.0, at_zero, np.where(x != x, x, x > 0.0)),
+}
 
 
-def array_function(name: str) -> Callable[..., Any]:
-    """What NumPy's function of this name does to symbols.
-
-    Raises
-    ------
-    CannotTrace
-        It is not known.
-    """
-    if name not in _KNOWN:
-        raise CannotTrace(name)
-    return _KNOWN[name]
+def special_function(ufunc: Any) -> Callable[..., Any] | None:
+    """What a ufunc of scipy.special does to symbols, None where it is not known."""
+    module = sys.modules.get("scipy.special")
+    name = str(ufunc.__name__)
+    return _SPECIAL.get(name) if module is not None and getattr(module, name, None) is ufunc else None
 
 
 def _where(self: Any, condition: Any, *choices: Any) -> Any:
@@ -88,14 +97,14 @@ def _polyval(self: Any, coefficients: Any, x: Any) -> Any:
     return value
 
 
-_KNOWN: dict[str, Callable[..., Any]] = {
+NUMPY_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "where": _where,
     "select": _select,
     "piecewise": _piecewise,
     "clip": _clip,
     "ones_like": _like(1.0),
     "zeros_like": _like(0.0),
-    "empty_like": _like(np.nan),  # whatever is not written to tells
+    "empty_like": _like(np.nan),  # shows what is not written to
     "full_like": _full_like,
     "sinc": _sinc,
     "polyval": _polyval,
@@ -108,4 +117,39 @@ _KNOWN: dict[str, Callable[..., Any]] = {
     "broadcast_to": lambda self, a, *_, **__: a,
     "real": lambda self, a: a.real,
     "imag": lambda self, a: a.imag,
+}
+
+
+def _real(name: str) -> Callable[..., Any]:
+    return lambda self, operand: self.made(name, operand)
+
+
+def _wofz(self: Any, z: Any) -> Any:
+    graph, parts = self.graph, [self.node(part) for part in (z.real, z.imag)]
+    pair = graph.make("wofz", *map(graph.as_number, parts))
+    return self.complex(*(self.symbol(graph.make(part, pair)) for part in ("real", "imag")))
+
+
+def _voigt_profile(self: Any, x: Any, sigma: Any, gamma: Any) -> Any:
+    """As in scipy: without a Gaussian width, it is a Lorentzian."""
+    x, sigma, gamma = (self.symbol(self.graph.as_number(self.node(part))) for part in (x, sigma, gamma))
+    scale = sigma * 2.0**0.5
+    voigt = _wofz(self, self.complex(x / scale, gamma / scale)).real / (scale * np.pi**0.5)
+    return np.where(sigma == 0.0, gamma / (x * x + gamma * gamma) / np.pi, voigt)
+
+
+def _gammaincinv(self: Any, a: Any, y: Any) -> Any:
+    """The median, for parameters alone: it is computed for one fit after the other."""
+    graph, number = self.graph, self.node(a)
+    known = graph.value(self.node(y)) == 0.5 and graph.value(number) is None
+    if not known or number in graph.depending(graph.of_kind("input")):
+        raise CannotTrace("gammaincinv of other than parameters and 0.5")
+    return self.made("gamma_median", a)
+
+
+_SPECIAL: dict[str, Callable[..., Any]] = {name: _real(name) for name in SPECIAL} | {
+    "gammaincinv": _gammaincinv,
+    "ndtr": lambda self, x: 0.5 * self.made("erfc", x * -(0.5**0.5)),
+    "voigt_profile": _voigt_profile,
+    "wofz": _wofz,
 }
