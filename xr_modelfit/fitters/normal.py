@@ -91,14 +91,8 @@ def solve_normal(
 ) -> Solution:
     """Solve and judge fits of which no free parameter is held.
 
-    Parameters
-    ----------
-    y : ndarray, shape (n, b)
-        Data; 0 where a sample is left out.
-    m : ndarray, shape (n, b), or None
-        Squared weights, 0 where a sample is left out; None means ones.
-    n_points : ndarray, shape (b,)
-    bounds : pair of ndarray, shape (K, b)
+    ``y`` (n, b) are data, ``m`` (n, b) squared weights, None for ones; both are 0 where a sample is left out.
+    ``n_points`` (b,); ``bounds`` (K, b) each.
     """
     C, k, b = design.columns, len(design.columns), y.shape[1]
     G = _moments(C, m, b)

@@ -38,17 +38,8 @@ def compiled_source(
 ) -> str | None:
     """The source of the functions to compile; None where the NumPy engine does the work.
 
-    Parameters
-    ----------
-    problem : Problem
-        Its traits are known.
-    inputs : sequence of ndarray, shape (n,)
-        Coordinates on which the compiled functions are compared with the model.
-    engine : {"auto", "numba", "numpy"}
-    n_fits, n_samples : int
-        Fits of the call, and samples of each.
-    lazy : bool
-        Whether the result is.
+    ``problem``'s traits are known; compiled functions are compared with the model on ``inputs`` (n,). The call has
+    ``n_fits`` fits of ``n_samples`` samples each, and its result is ``lazy`` or not.
     """
     if engine == "numpy" or problem.traits.linear or not problem.free.any():  # one factorisation serves all
         return None

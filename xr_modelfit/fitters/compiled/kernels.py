@@ -29,13 +29,7 @@ _COMPILED_FROM = ("fitters.compiled.faddeeva", "fitters.compiled.levenberg", "fi
 
 
 class Kernels(NamedTuple):
-    """Compiled functions of one model; see `tracing.source`.
-
-    Parameters
-    ----------
-    sums, columns, tied : object
-        Compiled functions with an ``address`` and a ``ctypes`` form.
-    """
+    """Compiled functions of one model, with an ``address`` and a ``ctypes`` form; see `tracing.source`."""
 
     sums: Any
     columns: Any
@@ -49,12 +43,7 @@ class Kernels(NamedTuple):
 def kernels(source: str) -> Kernels:
     """The compiled functions of ``source``; compiled, or read from a file, once a process.
 
-    Raises
-    ------
-    ImportError
-        numba is not installed.
-    numba.core.errors.NumbaError
-        The source cannot be compiled.
+    Raises ``ImportError`` without numba, and ``NumbaError`` where the source cannot be compiled.
     """
     with _LOCK:
         if source not in _READY:
@@ -75,13 +64,7 @@ def are_kept(source: str) -> bool:
 
 
 def loop() -> Any:
-    """The compiled loop over fits, the same for all models; see `fitters.compiled.levenberg`.
-
-    Raises
-    ------
-    ImportError
-        numba is not installed.
-    """
+    """The compiled loop over fits, the same for all models; see `fitters.compiled.levenberg`."""
     with _LOCK:
         if not _LOOP:
             numba = needed("numba", "fast", "The compiled engine")
