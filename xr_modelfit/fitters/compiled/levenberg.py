@@ -162,6 +162,18 @@ def _stretched(V, stretch, steady, rules):
 
 
 @helper
+def _predicted(Q, V):
+    """See `fitters.levenberg_marquardt.predicted_reduction`."""
+    predicted = zero()
+    for a in range(V.shape[1]):
+        total = 2.0 * load(V, (SLOPE, a))
+        for b in range(V.shape[1]):
+            total -= load(Q, (NORMAL, a, b)) * load(V, (STEP, b))
+        predicted += load(V, (STEP, a)) * total
+    return predicted
+
+
+@helper
 def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
     """The next step, as `fitters.levenberg_marquardt.step` chooses it; P[THERE] is where it leads.
 
@@ -207,19 +219,14 @@ def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
         small = bending & (size <= rules.alpha * rules.alpha * now2)
         for a in range(k):
             save(V, (BENT, a), choose(small, 0.5 * load(V, (X, a)) * load(V, (INVERSE, a)), 0.0))
-    predicted = zero()
     for j in range(P.shape[1]):
         save(P, (THERE, j), choose(begun, load(P, (HERE, j)), load(P, (THERE, j))))
     for a in range(k):
         low, high, step = load(V, (LOW, a)), load(V, (HIGH, a)), load(V, (STEP, a))
         there = clip(load(V, (PLACE, a)) + stretch * step + load(V, (BENT, a)), low, high)
         save(P, (THERE, ours[a]), choose(begun, there, load(P, (THERE, ours[a]))))
-        total = 2.0 * load(V, (SLOPE, a))
-        for b in range(k):
-            total -= load(Q, (NORMAL, a, b)) * load(V, (STEP, b))
-        predicted += step * total
     save(N, STRETCH, choose(begun, stretch, load(N, STRETCH)))
-    save(N, PREDICTED, predicted)
+    save(N, PREDICTED, _predicted(Q, V))
     save(N, PROMISED, promised)
     return begun & (by == 0.0)
 
