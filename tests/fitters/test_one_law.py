@@ -79,7 +79,7 @@ def same(a: Any, b: Any, scale: Any = 0.0) -> None:
 def prepared(a, ours, slow, forget):
     damping = load(a.N, lanes.DAMPING)
     fade = choose(load(a.N, lanes.N_ITER) < slow, 1.0, forget)
-    lanes._prepare(a.P, ours, a.Q, a.V, damping, fade, damping == damping)
+    algebra.prepare(a.P, ours, a.Q, a.V, damping, fade, damping == damping)
 
 
 def system(seed: int) -> tuple[SimpleNamespace, Arrays, np.ndarray, steps.System, np.ndarray]:
@@ -154,7 +154,7 @@ def test_directions_without_rank_are_left_out(seed: int) -> None:
 
 @compiled
 def promised_by(a, promised):
-    return lanes_to_array(lanes._still_moves(a.V, load(promised, 0)), a.N)
+    return lanes_to_array(algebra.still_moves(a.V, load(promised, 0)), a.N)
 
 
 @pytest.mark.parametrize("far", [0.0, 1e18])
@@ -180,7 +180,7 @@ def test_the_promised_reduction(seed: int, far: float) -> None:
 @compiled
 def last_by(a, promised, rules):
     chi2, size2, dof = load(a.N, lanes.CHI2), load(a.N, lanes.SIZE2), load(a.N, lanes.DOF)
-    last = lanes._is_last(a.V, load(promised, 0), chi2, size2, dof, rules)
+    last = algebra.is_last(a.V, load(promised, 0), chi2, size2, dof, rules)
     return lanes_to_array(choose(last, 1.0, 0.0), a.N)
 
 
@@ -228,7 +228,7 @@ def test_steps_end_at_bounds(seed: int) -> None:
 @compiled
 def away_by(a, reach):
     chi2 = load(a.N, lanes.CHI2)
-    lanes._keep_away(a.V, chi2 == chi2, reach)
+    algebra.keep_away(a.V, chi2 == chi2, reach)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -245,7 +245,7 @@ def test_cautious_steps_stop_before_bounds(seed: int) -> None:
 
 @compiled
 def stretched_by(a, steady, rules):
-    stretch, _ = lanes._stretched(a.V, load(a.N, lanes.STRETCH), load(steady, 0) == 1.0, rules)
+    stretch, _ = algebra.stretched(a.V, load(a.N, lanes.STRETCH), load(steady, 0) == 1.0, rules)
     return lanes_to_array(stretch, a.N)
 
 
@@ -271,7 +271,7 @@ def test_a_steady_approach_is_stretched(seed: int) -> None:
 
 @compiled
 def predicted_by(a):
-    return lanes_to_array(lanes._predicted(a.Q, a.V), a.N)
+    return lanes_to_array(algebra.predicted(a.Q, a.V), a.N)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -81,7 +81,7 @@ class BatchLSQFitter:
         return self.rules._replace(maxiter=min(self.maxiter, _AGAIN))
 
     def described(self, problem: Problem) -> dict[str, Any]:
-        """What the record of a fit says of the fitter."""
+        """The entries of the fitter in the record of a fit."""
         engine = "numpy" if problem.source is None else "numba"
         return {"fitter": self, "keywords": asdict(self) | {"engine": engine}, "engine": engine}
 

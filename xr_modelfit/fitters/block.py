@@ -50,7 +50,7 @@ def fit_block(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
 
 
 def _fields_apart(shape: tuple[int, ...], width: int) -> np.ndarray:
-    """An array (..., width) in which each field has a place of its own in memory, as it is written and read."""
+    """An array (..., width) in which each field is contiguous in memory, as it is written and read."""
     return np.moveaxis(np.empty((width, *shape)), 0, -1)
 
 

@@ -1,8 +1,7 @@
 """Any astropy fitter, one fit at a time.
 
-The fitter is used exactly as given, on raveled valid samples. What it leaves undone is done
-here: its state belongs to one task, ties are not lost in its Jacobian, its printing and its
-warnings are kept from the user and turned into a status.
+The fitter is used exactly as given, on raveled valid samples. Each task works on a copy of it,
+ties are not lost in its Jacobian, and its printing and warnings become a status.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
@@ -61,7 +60,7 @@ class PixelwiseFitter:
         """The user's fitter is used exactly."""
 
     def described(self, _: Problem) -> dict[str, Any]:
-        """What the record of a fit says of the fitter."""
+        """The entries of the fitter in the record of a fit."""
         return {"fitter": self.fitter, "keywords": self.keywords, "engine": "astropy"}
 
     def solve(self, fits: Fits, attempt: np.ndarray, notes: Notes | None = None) -> FitArrays:
@@ -250,7 +249,7 @@ def _iterations(info: Mapping[str, Any]) -> float:
 
 
 def _number(value: Any) -> float:
-    """A scalar of ``fit_info`` as a float; NaN for what is no number."""
+    """A scalar of ``fit_info`` as a float; NaN for anything else."""
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError):

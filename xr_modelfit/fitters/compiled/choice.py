@@ -1,8 +1,8 @@
 """Whether the compiled engine does the work of a call.
 
-It does where it is installed, the model can be compiled, and the work repays what compiling costs. For a lazy result
-this depends on nothing but the call, so that a job that goes on tomorrow goes on with the same engine; a computed call
-also profits from what was compiled before.
+It does where it is installed, the model can be compiled, and the work repays the compilation. For a lazy result this
+depends on the call alone, so that a job that is resumed tomorrow has the same engine. A computed call also uses what
+was compiled before.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def _compiled(source: str) -> Kernels:
 
 @contextmanager
 def _beside_its_source(numba: Any) -> Iterator[None]:
-    """Have numba keep files in our folder, which was looked at, whatever its own variable says."""
+    """Have numba keep files in our folder, which was checked, whatever its own variable says."""
     named, numba.config.CACHE_DIR = numba.config.CACHE_DIR, ""
     try:
         yield
@@ -153,7 +153,7 @@ def _forgive(cache: Any, folder: Path, name: str) -> None:
 
 
 def _function(source: str, kind: str, known: Mapping[str, Any]) -> tuple[dict[str, Any], Path | None]:
-    """Run a source; and the folder of its file, where numba keeps what it compiles; None where there is none."""
+    """Run a source; returns its names, and the folder where numba keeps the compiled code, if any."""
     name, folder = _name(source, kind), _folder()
     path = None if folder is None else written(folder, name, source)
     if folder is not None and path is not None:
