@@ -15,6 +15,7 @@ from xr_modelfit.fitters.block_task import BlockTask, Role
 from xr_modelfit.fitters.contract import Fits, Notes
 from xr_modelfit.fitters.diagnosis import Ended
 from xr_modelfit.fitters.rows import any_in_row
+from xr_modelfit.fitters.samples import Samples
 from xr_modelfit.fitters.second_try.retries import retry
 from xr_modelfit.fitters.verdicts import Verdicts
 from xr_modelfit.models.problem import Problem
