@@ -159,7 +159,7 @@ class ActiveFits:
         every = at.size == self.ids.size
         inputs, w, J = self.jacobian(at, shared)
         self._products(J, slice(None) if every else at)
-        # A column that is no number, or a complex one that is suddenly long: at a cusp, perhaps.
+        # A column that is not finite, or a complex one that is suddenly long, may lie at a cusp.
         P = self.model_parameters(self.P[:, at], None if every else at)
         most = _SUDDEN * self.D[:, at] ** 2 if self.problem.traits.complex else np.finfo(float).max
         doubtful = ~np.all(np.einsum("iib->ib", self.H)[:, at] <= most, axis=0) & np.isfinite(self.chi2[at])

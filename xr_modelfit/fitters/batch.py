@@ -17,7 +17,7 @@ from xr_modelfit.fitters.active_fits import ActiveFits
 from xr_modelfit.fitters.chunking import isolate_errors, most_fits
 from xr_modelfit.fitters.compiled.engine import solve_fits
 from xr_modelfit.fitters.contract import FitArrays, Fits, Notes, Rules
-from xr_modelfit.fitters.levenberg_marquardt import step
+from xr_modelfit.fitters.levenberg_marquardt import iterate
 from xr_modelfit.fitters.linear import solve_directly
 from xr_modelfit.fitters.sums import columns
 from xr_modelfit.models.problem import Problem
@@ -81,7 +81,7 @@ class BatchLSQFitter:
         return self.rules._replace(maxiter=min(self.maxiter, _AGAIN))
 
     def described(self, problem: Problem) -> dict[str, Any]:
-        """What the record of a fit says of the fitter."""
+        """The entries of the fitter in the record of a fit."""
         engine = "numpy" if problem.source is None else "numba"
         return {"fitter": self, "keywords": asdict(self) | {"engine": engine}, "engine": engine}
 
@@ -127,31 +127,22 @@ class BatchLSQFitter:
                 waiting = waiting[room:]
                 active = fresh if active is None else active.joined(fresh)
             assert active is not None
-            active = self._until_room(active, fits.samples.n_points, out, ended)
+            active = _until_room(active, fits.samples.n_points, out, ended)
             if active is None or sum(ids.size for ids, _ in ended) >= _TOGETHER:
                 _judge(fits.problem, ended, out)
                 ended = []
 
-    def _until_room(
-        self, active: ActiveFits, n_points: np.ndarray, out: FitArrays, ended: list[Ended]
-    ) -> ActiveFits | None:
-        """Iterate until a fifth of the fits is done (copying columns is not free), and drop those."""
-        alive = np.ones(active.ids.size, dtype=bool)
-        while True:
-            status = step(active)
-            done = alive & (status != FitStatus.NOT_ATTEMPTED)
-            if done.any():
-                ids = active.ids[done]
-                out.parameters[ids] = active.P[:, done].T
-                out.status[ids] = status[done]
-                out.n_iter[ids] = active.n_iter[done]
-                ended.append(_last_step(active, done, n_points))
-                alive &= ~done
-                left = np.flatnonzero(alive)
-                if not left.size:
-                    return None
-                if left.size <= 0.8 * alive.size:
-                    return active.kept(left)
+
+def _until_room(active: ActiveFits, n_points: np.ndarray, out: FitArrays, ended: list[Ended]) -> ActiveFits | None:
+    """Iterate until a fifth of the fits is done (copying columns is not free), and drop those."""
+    for done, status, left in iterate(active):
+        ids = active.ids[done]
+        out.parameters[ids], out.status[ids], out.n_iter[ids] = active.P[:, done].T, status[done], active.n_iter[done]
+        ended.append(_last_step(active, done, n_points))
+        which = np.flatnonzero(left)
+        if which.size and which.size <= 0.8 * left.size:
+            return active.kept(which)
+    return None
 
 
 def _last_step(active: ActiveFits, done: np.ndarray, n_points: np.ndarray) -> Ended:

@@ -30,17 +30,9 @@ class FitError(RuntimeError):
 
 
 def fit_block(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
-    """Fit every position of a block.
+    """Fit every position of a block; returns (..., task.layout.width).
 
-    Parameters
-    ----------
-    *arrays : ndarray, shape (..., *fitted) or (...)
-        One for each role of the task. Leading axes broadcast; those of kinds ``start``,
-        ``lower``, ``upper`` and ``position`` have no fitted axes.
-
-    Returns
-    -------
-    ndarray, shape (..., task.layout.width)
+    ``arrays``, (..., *fitted) or (...): one for each role of the task, whose leading axes broadcast.
     """
     whole = Block(arrays, task)
     width = task.layout.width
@@ -59,7 +51,7 @@ def fit_block(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
 
 
 def _fields_apart(shape: tuple[int, ...], width: int) -> np.ndarray:
-    """An array (..., width) in which each field has a place of its own in memory, as it is written and read."""
+    """An array (..., width) in which each field is contiguous in memory, as it is written and read."""
     return np.moveaxis(np.empty((width, *shape)), 0, -1)
 
 
@@ -106,7 +98,7 @@ def _fitted(
     given, finite, admitted = all_samples
     free = problem.free & ~(tables.low == tables.high)
     n_points, n_free = given.n_points, np.count_nonzero(free, axis=1)
-    status = _before(task, given, finite, admitted, *tables, n_free)
+    status = _before(task, Fits(problem, given, *tables), finite, admitted, n_free)
     starts, lower, upper, free = (np.broadcast_to(table, (block.b, free.shape[1])) for table in (*tables, free))
     attempt = (status == FitStatus.CONVERGED) & (n_free > 0)
 
@@ -159,25 +151,15 @@ def _fitted(
     return packed
 
 
-def _before(
-    task: BlockTask,
-    samples: Samples,
-    finite: np.ndarray,
-    admitted: np.ndarray,
-    starts: np.ndarray,
-    lower: np.ndarray,
-    upper: np.ndarray,
-    n_free: np.ndarray,
-) -> np.ndarray:
+def _before(task: BlockTask, fits: Fits, finite: np.ndarray, admitted: np.ndarray, n_free: np.ndarray) -> np.ndarray:
     """Status of each fit before it is tried, shape (b,); CONVERGED where it can be.
 
     Starts, bounds and ``n_free`` have one row where all fits share them.
     """
-    problem = task.problem
-    n_points = samples.n_points
+    problem, samples, n_points = fits.problem, fits.samples, fits.samples.n_points
     least = n_free if task.min_points is None else task.min_points
-    outside = ~((starts >= lower) & (starts <= upper)) & ~problem.fixed
-    bad_start = (outside | ~np.isfinite(starts)) & ~problem.tied
+    outside = ~((fits.starts >= fits.low) & (fits.starts <= fits.high)) & ~problem.fixed
+    bad_start = (outside | ~np.isfinite(fits.starts)) & ~problem.tied
     status = np.full(n_points.shape, FitStatus.CONVERGED, dtype=np.int8)
     status[n_points < least] = FitStatus.TOO_FEW_POINTS
     status[np.broadcast_to(any_in_row(bad_start), status.shape)] = FitStatus.INVALID_START

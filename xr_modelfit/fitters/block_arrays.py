@@ -41,10 +41,7 @@ class Block:
 
     def part(self, at: tuple[slice, ...]) -> "Block":
         """The block of some of the fits."""
-        arrays = []
-        for role, a in self.given.items():
-            arrays.append(part_of(a, at, self.task.n_core(role)))
-        return Block(arrays, self.task)
+        return Block([part_of(a, at, self.task.n_core(role)) for role, a in self.given.items()], self.task)
 
     def samples(self) -> tuple[Samples, np.ndarray, np.ndarray]:
         """Samples, which are finite, and which are valid for other reasons; (b, n) each."""

@@ -29,27 +29,14 @@ class Role(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each field lies in the trailing axis of the packed array.
-
-    Parameters
-    ----------
-    n_parameters : int
-    info_names : tuple of str
-    covariance : bool
-    diagnosed : bool
-        Whether each fit says if its diagnostics could not be written.
-    starts : bool
-        Whether each fit tells the start values that it used.
-    reached : bool
-        Whether each fit tells how many of its starts ended in the minimum that it has.
-    """
+    """Where each field lies in the trailing axis of the packed array."""
 
     n_parameters: int
     info_names: tuple[str, ...] = ()
     covariance: bool = False
-    diagnosed: bool = False
-    starts: bool = False
-    reached: bool = False
+    diagnosed: bool = False  # each fit says if its diagnostics could not be written
+    starts: bool = False  # each fit tells the start values that it used
+    reached: bool = False  # each fit tells how many of its starts ended in the minimum that it has
 
     @cached_property
     def fields(self) -> Mapping[str, slice]:
@@ -67,9 +54,8 @@ class Layout:
         if self.reached:
             widths["n_reached"] = 1
         stops = np.cumsum(list(widths.values()))
-        return {
-            name: slice(int(stop) - width, int(stop)) for (name, width), stop in zip(widths.items(), stops, strict=True)
-        }
+        parts = zip(widths.items(), stops.tolist(), strict=True)
+        return {name: slice(stop - width, stop) for (name, width), stop in parts}
 
     @property
     def width(self) -> int:

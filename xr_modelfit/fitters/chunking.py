@@ -20,7 +20,7 @@ def at_least_two(ids: np.ndarray) -> np.ndarray:
 
 
 def chunks(ids: np.ndarray, n: int) -> Iterator[np.ndarray]:
-    """Fits of ``n`` values in chunks that stay in cache, none of a single fit."""
+    """Fits of ``n`` values in chunks that stay in cache; a chunk has at least two columns."""
     most = most_fits(n)
     for start in range(0, ids.size, most):
         yield at_least_two(ids[start : start + most])

@@ -1,4 +1,4 @@
-r"""What finished fits are worth: chi-square, errors, rank, bounds, and whether each is a minimum.
+r"""Judgement on finished fits: chi-square, errors, rank, bounds, and whether each is a minimum.
 
 For a fit with weighted residual ``r = w (y - f(p))`` and weighted Jacobian ``J = w df/dp`` of
 its ``k`` free parameters that are not on a bound (``n`` samples, weight zero where one is left
@@ -43,7 +43,7 @@ __all__ = ["Judgement", "judge", "of_all_parameters", "slopes_of_ties"]
 ON_BOUND = 1e-3  # of a conditional standard error
 STATIONARY = 0.2  # of a standard error
 EXACT = 1e-5  # of the spread of the data, for data without scatter
-AT_MINIMUM = 1e-2  # of a standard error: nearer than anyone can tell
+AT_MINIMUM = 1e-2  # of a standard error: as good as at the minimum
 NO_SCATTER = 1e-9  # of the spread of the data: the same, where rounding is all that is left
 
 
@@ -138,7 +138,7 @@ def judge(fits: FitColumns, n_points: np.ndarray, free: np.ndarray, absolute: bo
 
 
 def _all_finite(J: Sequence[np.ndarray]) -> np.ndarray:
-    """Which fits have no column with a number that is none, shape (b,)."""
+    """Which fits have finite columns only, shape (b,)."""
     finite = np.ones(J[0].shape[1] if J else 1, dtype=bool)
     for c in J:
         finite &= np.isfinite(np.sum(c, axis=0))

@@ -35,37 +35,17 @@ def folder_name(name: object) -> str:
 
 @dataclass(frozen=True)
 class Ended:
-    """The fits of a block when all is over.
-
-    Parameters
-    ----------
-    problem : Problem
-    samples : Samples
-        As given to the fitter.
-    places : sequence of ndarray, shape (b, n) or (1, n)
-        The coordinates of the samples.
-    masked : bool
-        Whether the call says which samples are used.
-    fitted : tuple of int
-        Shape of the samples of a fit.
-    positions : dict of str to ndarray, shape (b,)
-        Index of each fit along each remaining dim.
-    status : ndarray, shape (b,)
-    bounds : pair of ndarray, shape (b, K)
-    numbers : mapping of str to ndarray, shape (b, ...)
-        Fields of the packed array; ``parameters`` are the last iterate, ``start`` the start.
-    notes : Notes
-    """
+    """The fits of a block when all is over."""
 
     problem: Problem
-    samples: Samples
-    places: Sequence[np.ndarray]
-    masked: bool
-    fitted: tuple[int, ...]
-    positions: Mapping[str, np.ndarray]
-    status: np.ndarray
-    bounds: tuple[np.ndarray, np.ndarray]
-    numbers: Mapping[str, np.ndarray]
+    samples: Samples  # as given to the fitter
+    places: Sequence[np.ndarray]  # the coordinates of the samples, (b, n) or (1, n) each
+    masked: bool  # the call says which samples are used
+    fitted: tuple[int, ...]  # shape of the samples of a fit
+    positions: Mapping[str, np.ndarray]  # index of each fit along each remaining dim, (b,)
+    status: np.ndarray  # (b,)
+    bounds: tuple[np.ndarray, np.ndarray]  # (b, K) each
+    numbers: Mapping[str, np.ndarray]  # fields of the packed array (b, ...), the last iterate and the start
     notes: Notes
 
     def folder(self, i: int) -> str:
@@ -82,31 +62,15 @@ class Ended:
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """Which fits are written about, where, and how; picklable if ``function`` is.
-
-    Parameters
-    ----------
-    level : {"error", "error+warn", "all"}
-    path : str
-    function : callable or None
-        ``function(path, world, data, weights, model, fitter_kwargs)``, once for each folder.
-    keywords : mapping
-        Those of the fitter's call.
-    axes : tuple of int
-        Order of the fitted dims for ``function``.
-    shown : tuple of (float, str)
-        For each parameter, what its number is divided by to be in the unit of the result, and that unit.
-    foreign : bool
-        The fitter is astropy's: an error that it raised is told by the traceback alone.
-    """
+    """Which fits are written about, where, and how; picklable if ``function`` is."""
 
     level: Literal["error", "error+warn", "all"]
     path: str
-    function: Callable[..., Any] | None = None
-    keywords: Mapping[str, Any] = field(default_factory=dict)
-    axes: tuple[int, ...] = (0,)
-    shown: tuple[tuple[float, str], ...] = ()
-    foreign: bool = False
+    function: Callable[..., Any] | None = None  # (path, world, data, weights, model, fitter_kwargs), for each folder
+    keywords: Mapping[str, Any] = field(default_factory=dict)  # of the fitter's call
+    axes: tuple[int, ...] = (0,)  # order of the fitted dims for ``function``
+    shown: tuple[tuple[float, str], ...] = ()  # divisor of each parameter to be in the unit of the result, and the unit
+    foreign: bool = False  # the fitter is astropy's: the traceback alone tells what it raised
 
     def write(self, fits: Ended) -> np.ndarray:
         """Write about the fits of a block; bool of shape (b,), True where that was not possible."""

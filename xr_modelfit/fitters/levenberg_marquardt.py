@@ -48,6 +48,7 @@ References
    nonlinear least-squares minimization, arXiv:1201.5885.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -107,7 +108,7 @@ class Verdict(NamedTuple):
 
 def step(fits: ActiveFits) -> np.ndarray:
     """One step of every fit; the status of those that are done, else NOT_ATTEMPTED."""
-    rules, g, H = fits.rules, fits.g, fits.H
+    rules = fits.rules
     system, fits.D = system_of(fits)
     p, scale = system.p, system.scale
     x = solve(system.M, system.h, np.stack([np.zeros_like(p), system.shift], axis=1), rules.singular)
@@ -124,13 +125,23 @@ def step(fits: ActiveFits) -> np.ndarray:
     P = fits.tied(P)
     r, shared = fits.residual(P)
     chi2 = norm2(r)
-    predicted = np.sum(s * (2.0 * g - np.einsum("ijb,jb->ib", H, s)), axis=0)
-    verdict = judge_step(fits, chi2, predicted)
+    verdict = judge_step(fits, chi2, predicted_reduction(fits.g, fits.H, s))
     fits.move(P, r, chi2, verdict.taken, shared)
     fits.before, fits.stretch = np.where(verdict.taken, s, 0.0), stretch
     fits.damping, fits.growth, fits.n_flat = verdict.damping, verdict.growth, verdict.n_flat
     fits.n_iter += 1
     return status_of(fits, last, promised <= np.maximum(rules.at_end * fits.chi2, verdict.noise))
+
+
+def iterate(fits: ActiveFits) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Step until all fits are done; whenever some are, yields which, the statuses (b,), and which are left."""
+    left = np.ones(fits.ids.size, dtype=bool)
+    while left.any():
+        status = step(fits)
+        done = left & (status != FitStatus.NOT_ATTEMPTED)
+        if done.any():
+            left = left & ~done
+            yield done, status, left
 
 
 def system_of(fits: ActiveFits) -> tuple[System, np.ndarray]:
@@ -201,6 +212,12 @@ def stretch_of(fits: ActiveFits, now: np.ndarray, before: np.ndarray, promised: 
     steady = (promised <= rules.near * fits.chi2) & (fits.damping < rules.near) & (factor > rules.shortest)
     steady &= along * along >= rules.aligned * long * short
     return np.where(steady, np.minimum(factor, rules.longest * fits.stretch), 1.0)
+
+
+def predicted_reduction(g: np.ndarray, H: np.ndarray, s: np.ndarray) -> np.ndarray:
+    """``2 g's - s'Hs``, (b,): the reduction of chi-square by a step, were the model linear."""
+    reduction: np.ndarray = np.sum(s * (2.0 * g - np.einsum("ijb,jb->ib", H, s)), axis=0)
+    return reduction
 
 
 def judge_step(fits: ActiveFits, chi2: np.ndarray, predicted: np.ndarray) -> Verdict:

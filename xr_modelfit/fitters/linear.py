@@ -42,7 +42,7 @@ def _write(out: FitArrays, ids: np.ndarray, P: np.ndarray) -> None:
 def _solve_clear(fits: Fits, ids: np.ndarray, out: FitArrays) -> np.ndarray:
     """Solve and judge those of the fits ``ids`` that are clear cases; returns the others.
 
-    Whether fits share their inputs does not change their bits, so that a fit has the same ones in any company.
+    Whether fits share their inputs does not change their bits.
     """
     problem, samples = fits.problem, fits.samples
     held = any_in_row((fits.low == fits.high) & problem.free)

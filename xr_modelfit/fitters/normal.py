@@ -11,8 +11,8 @@ as good as an orthogonal factorisation does [1]_ as long as ``G`` is far from si
 rounding times the trace of ``H^-1``.
 
 Only clear cases end here: a well-conditioned ``G``, a refinement that moved next to nothing, parameters off their
-bounds. Others are left to `fitters.linear` and `fitters.covariance`. Which ones depends on the fit alone, not on its
-company; nor do its bits, whether columns are shared or not, or there is a sample of weight zero more or less.
+bounds. Others are left to `fitters.linear` and `fitters.covariance`. Whether a fit is a clear case, and its bits,
+depend on that fit alone: not on other fits, on shared columns, or on samples of weight zero.
 
 Shapes: ``n`` samples, ``k`` free parameters, ``b`` fits; columns (n, 1) or (n, b).
 
@@ -48,7 +48,7 @@ class Design:
 
     offset: np.ndarray | None  # f(0), (n, 1) or (n, b); None where it is 0
     columns: list[np.ndarray]  # C, k of (n, 1) or (n, b)
-    unusable: np.ndarray  # (n,), where the model of all fits is no number; offset and columns are 0 there
+    unusable: np.ndarray  # (n,), where the model of all fits is not finite; offset and columns are 0 there
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,8 @@ def solve_normal(
 ) -> Solution:
     """Solve and judge fits of which no free parameter is held.
 
-    Parameters
-    ----------
-    y : ndarray, shape (n, b)
-        Data; 0 where a sample is left out.
-    m : ndarray, shape (n, b), or None
-        Squared weights, 0 where a sample is left out; None means ones.
-    n_points : ndarray, shape (b,)
-    bounds : pair of ndarray, shape (K, b)
+    ``y`` (n, b) are data, ``m`` (n, b) squared weights, None for ones; both are 0 where a sample is left out.
+    ``n_points`` (b,); ``bounds`` (K, b) each.
     """
     C, k, b = design.columns, len(design.columns), y.shape[1]
     G = _moments(C, m, b)

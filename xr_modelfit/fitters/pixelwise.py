@@ -1,8 +1,7 @@
 """Any astropy fitter, one fit at a time.
 
-The fitter is used exactly as given, on raveled valid samples. What it leaves undone is done
-here: its state belongs to one task, ties are not lost in its Jacobian, its printing and its
-warnings are kept from the user and turned into a status.
+The fitter is used exactly as given, on raveled valid samples. Each task works on a copy of it,
+ties are not lost in its Jacobian, and its printing and warnings become a status.
 """
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
@@ -50,28 +49,18 @@ class WrongKeywordsError(TypeError):
 
 @dataclass(frozen=True)
 class PixelwiseFitter:
-    """An astropy fitter as a fitter of blocks.
+    """An astropy fitter as a fitter of blocks."""
 
-    Parameters
-    ----------
-    fitter : astropy fitter
-        Never called itself: each block works on its own deep copy.
-    keywords : dict
-        Passed to the fitter's call.
-    info_names : tuple of str
-        Numbers of the fitter's ``fit_info`` to keep.
-    """
-
-    fitter: Any
-    keywords: Mapping[str, Any] = field(default_factory=dict)
-    info_names: tuple[str, ...] = ()
+    fitter: Any  # never called itself: each block works on its own deep copy
+    keywords: Mapping[str, Any] = field(default_factory=dict)  # passed to the fitter's call
+    info_names: tuple[str, ...] = ()  # numbers of the fitter's ``fit_info`` to keep
 
     @property
     def second_try(self) -> None:
         """The user's fitter is used exactly."""
 
     def described(self, _: Problem) -> dict[str, Any]:
-        """What the record of a fit says of the fitter."""
+        """The entries of the fitter in the record of a fit."""
         return {"fitter": self.fitter, "keywords": self.keywords, "engine": "astropy"}
 
     def solve(self, fits: Fits, attempt: np.ndarray, notes: Notes | None = None) -> FitArrays:
@@ -84,8 +73,7 @@ class PixelwiseFitter:
         for i in np.flatnonzero(attempt).tolist():
             run = _Run(fitter, keywords, problem, model_of, fits.starts[i], (fits.low[i], fits.high[i]))
             numbers = _numbers(problem, fitter, samples.valid[i])
-            inputs, y, w = samples.fit(i, numbers)
-            run.fit(inputs, y, w, numbers, samples.valid[i], floating=notes is not None)
+            run.fit(*samples.fit(i, numbers), numbers, samples.valid[i], floating=notes is not None)
             if notes is not None:
                 notes.warned(i, run.heard)
                 if run.error is not None:
@@ -100,23 +88,10 @@ class PixelwiseFitter:
         return out
 
     def try_out(self, problem: Problem, inputs: Sequence[np.ndarray], weighted: bool) -> dict[str, Any]:
-        """One fit of the model's own values; raises what no position could survive.
+        """One fit of the model's own values; returns the ``fit_info`` that it leaves.
 
-        Returns
-        -------
-        dict
-            The ``fit_info`` that such a fit leaves.
-
-        Raises
-        ------
-        astropy.modeling.fitting.ModelsError
-            The fitter cannot do this model or its constraints.
-        WrongKeywordsError
-            The fitter works without its keywords only.
-        ValueError
-            The fitter refuses the model as such.
-        TypeError, AttributeError, NameError, NotImplementedError
-            The fitter's own code cannot work, whatever the samples.
+        Raises what no position could survive: `WrongKeywordsError` where the fitter works without its keywords only,
+        and errors of the fitter that refuse the model or its constraints, or that its own code makes.
         """
         with caught_warnings():
             try:
@@ -146,21 +121,17 @@ class PixelwiseFitter:
             plain = replace(self, keywords={})
             if tried(plain._call_keywords(problem)).error is None:
                 raise WrongKeywordsError(str(run.error)) from run.error
-        refused = isinstance(run.error, (ModelsError, *_SLIPS)) or (
-            isinstance(run.error, ValueError) and _WRONG_MODEL.search(str(run.error))
-        )
-        if refused:
+        wrong_model = isinstance(run.error, ValueError) and _WRONG_MODEL.search(str(run.error))
+        if wrong_model or isinstance(run.error, (ModelsError, *_SLIPS)):
             raise run.error
         return {}
 
     def unknown_keywords(self) -> tuple[list[str], list[str]]:
         """Keywords that the fitter's signature does not have, and those that it has."""
         parameters = inspect.signature(type(self.fitter).__call__).parameters.values()
-        known = [p.name for p in parameters if p.name not in _OURS]
-        if any(p.kind is p.VAR_KEYWORD for p in parameters):
-            known = [p.name for p in parameters if p.name not in _OURS and p.kind is not p.VAR_KEYWORD]
-            return [], known
-        return [name for name in self.keywords if name not in known], known
+        known = [p.name for p in parameters if p.name not in _OURS and p.kind is not p.VAR_KEYWORD]
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        return [] if takes_any else [name for name in self.keywords if name not in known], known
 
     def _call_keywords(self, problem: Problem) -> dict[str, Any]:
         """The user's keywords, and those that make the fitter right and silent."""
@@ -201,28 +172,24 @@ def _numbers(problem: Problem, fitter: Any, valid: np.ndarray) -> np.ndarray:
     return order if isinstance(fitter, _SQUARES) else order[valid[order]]
 
 
+@dataclass
 class _Run:
     """One call of an astropy fitter, and what came of it."""
 
-    def __init__(
-        self,
-        fitter: Any,
-        keywords: dict[str, Any],
-        problem: Problem,
-        model_of: _ModelMaker,
-        start: np.ndarray,
-        bounds: tuple[np.ndarray, np.ndarray],
-    ) -> None:
-        self.fitter, self.keywords, self.problem, self.model_of = fitter, keywords, problem, model_of
-        self.start, self.bounds = start, bounds
-        self.status = FitStatus.CONVERGED
-        self.n_iter = np.nan
-        self.parameters: np.ndarray | None = None
-        self.rejected: np.ndarray | None = None
-        self.info: dict[str, Any] = {}
-        self.error: Exception | None = None
-        self.caught: list[WarningMessage] = []
-        self.n_before = 0
+    fitter: Any
+    keywords: dict[str, Any]
+    problem: Problem
+    model_of: _ModelMaker
+    start: np.ndarray
+    bounds: tuple[np.ndarray, np.ndarray]
+    status: FitStatus = FitStatus.CONVERGED
+    n_iter: float = np.nan
+    parameters: np.ndarray | None = None
+    rejected: np.ndarray | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+    error: Exception | None = None
+    caught: list[WarningMessage] = field(default_factory=list)
+    n_before: int = 0
 
     @property
     def heard(self) -> list[WarningMessage]:
@@ -274,11 +241,7 @@ class _Run:
 
 
 def _as_dict(info: Any) -> dict[str, Any]:
-    if info is None:
-        return {}
-    if isinstance(info, Mapping):  # scipy's OptimizeResult is one
-        return dict(info)
-    return dict(vars(info)) if hasattr(info, "__dict__") else {}
+    return dict(info if isinstance(info, Mapping) else getattr(info, "__dict__", {}))  # scipy's OptimizeResult is one
 
 
 def _iterations(info: Mapping[str, Any]) -> float:
@@ -286,7 +249,7 @@ def _iterations(info: Mapping[str, Any]) -> float:
 
 
 def _number(value: Any) -> float:
-    """A scalar of ``fit_info`` as a float; NaN for what is no number."""
+    """A scalar of ``fit_info`` as a float; NaN for anything else."""
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
@@ -296,21 +259,14 @@ def _number(value: Any) -> float:
 
 def _verdict(info: Mapping[str, Any], messages: list[str]) -> FitStatus:
     """Status from the codes of the fitter, else from its warnings."""
-    if "ierr" in info and info["ierr"] is not None:  # MINPACK through scipy.optimize.leastsq
-        codes = {1: FitStatus.CONVERGED, 5: FitStatus.MAX_ITERATIONS}
-        code = int(info["ierr"])
-        return codes.get(1 if code in (1, 2, 3, 4) else code, FitStatus.FITTER_WARNING)
-    if "exit_mode" in info and info["exit_mode"] is not None:
-        limits = (1, 2) if "num_function_calls" in info else (9,)  # Simplex, SLSQP
-        code = int(info["exit_mode"])
-        if code == 0:
-            return FitStatus.CONVERGED
-        return FitStatus.MAX_ITERATIONS if code in limits else FitStatus.FITTER_WARNING
-    if "success" in info and "status" in info:  # scipy.optimize.least_squares
-        if info["success"]:
-            return FitStatus.CONVERGED
-        return FitStatus.MAX_ITERATIONS if info["status"] == 0 else FitStatus.FITTER_WARNING
-    complaints = [m for m in messages if _UNSUCCESSFUL in m]
-    if not complaints:
-        return FitStatus.CONVERGED
-    return FitStatus.MAX_ITERATIONS if any(_LIMIT.search(m) for m in complaints) else FitStatus.FITTER_WARNING
+    if info.get("ierr") is not None:  # MINPACK through scipy.optimize.leastsq
+        good, at_limit = int(info["ierr"]) in (1, 2, 3, 4), int(info["ierr"]) == 5
+    elif info.get("exit_mode") is not None:  # Simplex, SLSQP
+        limits = (1, 2) if "num_function_calls" in info else (9,)
+        good, at_limit = int(info["exit_mode"]) == 0, int(info["exit_mode"]) in limits
+    elif "success" in info and "status" in info:  # scipy.optimize.least_squares
+        good, at_limit = bool(info["success"]), bool(info["status"] == 0)
+    else:
+        complaints = [m for m in messages if _UNSUCCESSFUL in m]
+        good, at_limit = not complaints, any(map(_LIMIT.search, complaints))
+    return FitStatus.CONVERGED if good else FitStatus.MAX_ITERATIONS if at_limit else FitStatus.FITTER_WARNING

@@ -51,9 +51,9 @@ class Samples:
         return _masked(y, keep), valid.astype(float) if m is None else _masked(m, keep)
 
     def common(self) -> list[np.ndarray]:
-        """Inputs that all fits share, (n, 1) each; where one is no number, all are those of another sample."""
+        """Inputs that all fits share, (n, 1) each; where one is not finite, all are those of another sample."""
         inputs = [np.ascontiguousarray(x[0])[:, None] for x in self.inputs]
-        if self.sampling is not None or self.whole:  # what is no number makes samples that cannot be used
+        if self.sampling is not None or self.whole:  # inputs that are not finite make samples that cannot be used
             return inputs
         usable = np.all([np.isfinite(x) for x in inputs], axis=0)
         return inputs if usable.all() else [np.where(usable, x, x[np.argmax(usable)]) for x in inputs]

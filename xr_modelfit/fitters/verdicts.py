@@ -28,7 +28,7 @@ class Verdicts:
     status: np.ndarray  # (b,)
     parameters: np.ndarray  # (b, K)
     free: np.ndarray  # (b, K)
-    at_minimum: np.ndarray  # (b,), whether nobody could tell the parameters from the minimum
+    at_minimum: np.ndarray  # (b,), whether the parameters are as good as at the minimum
 
     def part(self, ids: np.ndarray) -> Verdicts:
         """A copy for the fits ``ids`` alone."""

@@ -1,4 +1,6 @@
-"""Small systems of equations of the fits that are side by side, for compiled loops.
+"""Small systems of equations of the fits that are side by side, and formulas of their steps, for compiled loops.
+
+The formulas are those of `fitters.levenberg_marquardt`, where they are derived.
 
 ``V`` (ROWS, k, LANES) and ``Q`` (3, k, k, LANES) hold the vectors and matrices of the free parameters; their rows have
 the names that stand below. Numbers lie in few arrays, since each array more costs the compiler time. What holds or
@@ -7,11 +9,14 @@ not is 1 or 0.
 
 import numpy as np
 
-from xr_modelfit.fitters.compiled.lanes import helper, rows
-from xr_modelfit.fitters.compiled.vectors import anywhere, choose, load, save, zero
+from xr_modelfit.fitters.compiled.lanes import HERE, helper, rows
+from xr_modelfit.fitters.compiled.vectors import anywhere, choose, load, save, sqrt, wide, zero
 from xr_modelfit.tracing.source import ROWS
 
-__all__ = ["clip", "normalise", "solve", "step_inside"]
+__all__ = [
+    "clip", "is_last", "keep_away", "normalise", "predicted", "prepare", "solve", "step_inside", "still_moves",
+    "stretched",
+]  # fmt: skip
 
 (
     PLACE, SLOPE, SCALED, INVERSE, LARGEST, SHIFT, X, STEP, BEFORE, LOW, HIGH, PUSH, REST, CUT, Z, BENT, PIVOT, USED,
@@ -116,3 +121,88 @@ def normalise(Q, V):
             scaled = choose(both, scaled, 0.0)
             save(Q, (MATRIX, a, b), scaled)
             save(Q, (MATRIX, b, a), scaled)
+
+
+@helper
+def prepare(P, ours, Q, V, damping, fade, begun):
+    """See `fitters.levenberg_marquardt.system_of`."""
+    for a in range(ours.size):
+        place, slope = load(P, (HERE, ours[a])), load(V, (SLOPE, a))
+        low, high = load(V, (LOW, a)), load(V, (HIGH, a))
+        length = sqrt(load(Q, (NORMAL, a, a)))
+        clamped = ((place <= low) & (slope <= 0.0)) | ((place >= high) & (slope >= 0.0))
+        used = (low != high) & (not clamped) & (length > 0.0)
+        inverse = choose(used, 1.0 / length, 1.0)
+        before = load(V, (LARGEST, a))
+        faded = fade * before
+        largest = choose(faded >= length, faded, length)
+        ratio = choose(used, largest * inverse, 1.0)
+        save(V, (USED, a), choose(used, 1.0, 0.0))
+        save(V, (PLACE, a), place)
+        save(V, (INVERSE, a), inverse)
+        save(V, (LARGEST, a), choose(begun, largest, before))
+        save(V, (SCALED, a), choose(used, slope * inverse, 0.0))
+        save(V, (SHIFT, a), damping * ratio * ratio)
+    normalise(Q, V)
+
+
+@helper
+def still_moves(V, promised):
+    """See `fitters.levenberg_marquardt.still_promised`; ``promised``: by all parameters."""
+    moving, stays = zero(), zero()
+    for a in range(V.shape[1]):
+        place, x = load(V, (PLACE, a)), load(V, (X, a))
+        still = (load(V, (USED, a)) != 0.0) & (place + x * load(V, (INVERSE, a)) == place)  # no number is nearer
+        stays = choose(still, 1.0, stays)
+        moving += choose(still, 0.0, abs(load(V, (SCALED, a)) * x))
+    return choose(stays != 0.0, moving, promised)
+
+
+@helper
+def is_last(V, promised, chi2, size2, dof, rules):
+    """See `fitters.levenberg_marquardt.is_last`."""
+    enough = rules.xtol * rules.xtol / choose(dof > 1.0, dof, 1.0)
+    last = promised <= choose(enough <= rules.ftol, enough, wide(rules.ftol)) * chi2
+    for a in range(V.shape[1]):
+        last &= abs(load(V, (SCALED, a))) <= rules.gtol * sqrt(chi2)
+    return last | (promised <= rules.rounding * rules.rounding * size2)
+
+
+@helper
+def keep_away(V, early, reach):
+    """See `fitters.levenberg_marquardt.away_from_bounds`."""
+    for a in range(V.shape[1]):
+        place, step = load(V, (PLACE, a)), load(V, (STEP, a))
+        low, high = reach * (load(V, (LOW, a)) - place), reach * (load(V, (HIGH, a)) - place)
+        save(V, (STEP, a), choose(early, clip(step, low, high), step))
+
+
+@helper
+def stretched(V, stretch, steady, rules):
+    """See `fitters.levenberg_marquardt.stretch_of`; also the squared step. Ends the step at the bounds."""
+    both, then2, now2 = zero(), zero(), zero()
+    for a in range(V.shape[1]):
+        place = load(V, (PLACE, a))
+        step = clip(place + load(V, (STEP, a)), load(V, (LOW, a)), load(V, (HIGH, a))) - place
+        save(V, (STEP, a), step)
+        inverse = load(V, (INVERSE, a))
+        now, then = step / inverse, load(V, (BEFORE, a)) / inverse
+        both += now * then
+        then2 += then * then
+        now2 += now * now
+    factor = stretch / (1.0 - both / then2)
+    good = steady & (both * both >= rules.aligned * then2 * now2) & (factor > rules.shortest)
+    most = rules.longest * stretch
+    return choose(good, choose(factor < most, factor, most), 1.0), now2
+
+
+@helper
+def predicted(Q, V):
+    """See `fitters.levenberg_marquardt.predicted_reduction`."""
+    predicted = zero()
+    for a in range(V.shape[1]):
+        total = 2.0 * load(V, (SLOPE, a))
+        for b in range(V.shape[1]):
+            total -= load(Q, (NORMAL, a, b)) * load(V, (STEP, b))
+        predicted += load(V, (STEP, a)) * total
+    return predicted

@@ -41,7 +41,7 @@ def chosen_folder() -> Path | None:
         if reason is None:
             _made(folder / COMPILED)
             reason = _why_not(folder) or _why_not(folder / COMPILED)
-    except (OSError, RuntimeError):  # it cannot be made, which is no fault of anybody's; or links in a circle
+    except (OSError, RuntimeError):  # it cannot be made, or links form a circle
         return None
     if reason is not None:
         _REASONS.setdefault(reason, False)

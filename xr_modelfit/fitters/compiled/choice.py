@@ -1,8 +1,8 @@
 """Whether the compiled engine does the work of a call.
 
-It does where it is installed, the model can be compiled, and the work repays what compiling costs. For a lazy result
-this depends on nothing but the call, so that a job that goes on tomorrow goes on with the same engine; a computed call
-also profits from what was compiled before.
+It does where it is installed, the model can be compiled, and the work repays the compilation. For a lazy result this
+depends on the call alone, so that a job that is resumed tomorrow has the same engine. A computed call also uses what
+was compiled before.
 """
 
 from __future__ import annotations
@@ -38,17 +38,8 @@ def compiled_source(
 ) -> str | None:
     """The source of the functions to compile; None where the NumPy engine does the work.
 
-    Parameters
-    ----------
-    problem : Problem
-        Its traits are known.
-    inputs : sequence of ndarray, shape (n,)
-        Coordinates on which the compiled functions are compared with the model.
-    engine : {"auto", "numba", "numpy"}
-    n_fits, n_samples : int
-        Fits of the call, and samples of each.
-    lazy : bool
-        Whether the result is.
+    ``problem``'s traits are known; compiled functions are compared with the model on ``inputs`` (n,). The call has
+    ``n_fits`` fits of ``n_samples`` samples each, and its result is ``lazy`` or not.
     """
     if engine == "numpy" or problem.traits.linear or not problem.free.any():  # one factorisation serves all
         return None

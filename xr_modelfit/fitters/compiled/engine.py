@@ -58,7 +58,7 @@ def _judge(fits: Fits, ids: np.ndarray, sums: np.ndarray, out: FitArrays) -> Non
     held = np.stack([column == 1.0 for column in sums[:, -1, 1:].T])  # at once, NumPy would go along the short axis
     inverse = np.moveaxis(sums[:, 1:-1, 1:], 0, 2)
     problem = fits.problem
-    T, known, active = None, np.ones(1, dtype=bool), held  # without ties, nobody asks what is active
+    T, known, active = None, np.ones(1, dtype=bool), held  # not used without ties
     if problem.tied.any():
         T, known = slopes_of_ties(problem, np.ascontiguousarray(out.parameters[ids].T))
         low, high = (a[ids][:, problem.free].T for a in (fits.low, fits.high))
@@ -77,10 +77,7 @@ def _work(n_inputs: int, n: int, k: int, K: int, sampling: Sampling | None) -> t
 
 
 def _arrays(samples: Samples) -> tuple[np.ndarray, ...]:
-    """Data (b, n), inputs (n_inputs, 1 or b, n), weights and which samples are valid, without rows where all are.
-
-    And the weights of nodes, without columns where there are none.
-    """
+    """The ``samples`` of `fitters.compiled.levenberg.solve_all`."""
     y = samples.y
     nothing, none = np.zeros((0, y.shape[1])), np.zeros((1, 0))
     if samples.sampling is not None:

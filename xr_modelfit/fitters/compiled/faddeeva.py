@@ -10,14 +10,12 @@ References
 .. [1] Weideman, J. A. C. (1994), Computation of the complex error function, SIAM J. Numer. Anal. 31, 1497.
 """
 
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from xr_modelfit.fitters.compiled.gammas import median, median_slope
 from xr_modelfit.fitters.compiled.maths import cos, exp, exp_of_both, in_each_lane, inline, sin
-from xr_modelfit.fitters.compiled.vectors import NUMBERS, anywhere, called, choose, fma, wide
-from xr_modelfit.tracing.source import LANES
+from xr_modelfit.fitters.compiled.vectors import NUMBERS, anywhere, called, choose, constant, fma, polynomial_of, wide
 
 __all__ = ["COEFFICIENTS", "L", "special_functions"]
 
@@ -43,37 +41,17 @@ _SERIES = tuple(2.0 * _UNDER_ROOT_OF_PI * (-1.0) ** n / f / (2 * n + 1) for n, f
 _PAIR = types.UniTuple(NUMBERS, 2)
 
 
-def _constant(value):
-    return ir.Constant(ir.VectorType(ir.DoubleType(), LANES), [float(value)] * LANES)
-
-
-def _of_real(coefficients):
-    """The polynomial of a real number with these coefficients, from the constant on."""
-
-    @intrinsic
-    def polynomial(context, x):
-        def written(context, builder, typed, arguments):
-            value = _constant(coefficients[-1])
-            for c in coefficients[-2::-1]:
-                value = called(builder, "fma", value, *arguments, _constant(c))
-            return value
-
-        return NUMBERS(NUMBERS), written
-
-    return polynomial
-
-
 def _of_complex(coefficients):
-    """The same of a complex number, given and returned as a pair; the coefficients are real."""
+    """As `polynomial_of` of a complex number, given and returned as a pair; the coefficients are real."""
 
     @intrinsic
     def polynomial(context, x, y):
         def written(context, builder, typed, arguments):
             x, y = arguments
             below = builder.fneg(y)
-            real, imag = _constant(coefficients[-1]), _constant(0.0)
+            real, imag = constant(coefficients[-1]), constant(0.0)
             for c in coefficients[-2::-1]:
-                rest = called(builder, "fma", imag, below, _constant(c))
+                rest = called(builder, "fma", imag, below, constant(c))
                 imag = called(builder, "fma", real, y, builder.fmul(imag, x))
                 real = called(builder, "fma", real, x, rest)
             return context.make_tuple(builder, _PAIR, (real, imag))
@@ -85,8 +63,8 @@ def _of_complex(coefficients):
 
 # Even and odd powers apart, so that the processor works on both at the same time.
 _even, _odd = _of_complex(COEFFICIENTS[::2]), _of_complex(COEFFICIENTS[1::2])
-_even_of_real, _odd_of_real = _of_real(COEFFICIENTS[::2]), _of_real(COEFFICIENTS[1::2])
-_series = _of_real(_SERIES)
+_even_of_real, _odd_of_real = polynomial_of(COEFFICIENTS[::2]), polynomial_of(COEFFICIENTS[1::2])
+_series = polynomial_of(_SERIES)
 
 
 @inline

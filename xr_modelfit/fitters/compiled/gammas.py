@@ -23,6 +23,19 @@ _scalar = njit(error_model="numpy")
 
 
 @_scalar
+def _series(a, x):
+    """``1 + x / (a + 1) + x^2 / (a + 1) / (a + 2) + ...``, and its derivative with respect to ``a``."""
+    total, term, n, down, change = 1.0, 1.0, a, 0.0, 0.0
+    while term > 1e-17 * total:
+        n += 1.0
+        term *= x / n
+        down += 1.0 / n
+        total += term
+        change -= term * down
+    return total, change
+
+
+@_scalar
 def median(a):
     if not 0.0 < a < inf:
         return nan
@@ -33,11 +46,7 @@ def median(a):
     for _ in range(50):
         if x == 0.0:  # smaller than any number
             return x
-        total, term, n = 1.0, 1.0, a
-        while term > 1e-17 * total:
-            n += 1.0
-            term *= x / n
-            total += term
+        total, _ = _series(a, x)
         step = (log(0.5 / total) - a * log(x) + x + lgamma(a + 1.0)) * total * by
         x *= exp(step)
         if abs(step) < 1e-9:  # its square is lost
@@ -67,11 +76,5 @@ def median_slope(a):
     x = median(a)
     if x == 0.0:
         return x
-    total, term, n, down, change = 1.0, 1.0, a, 0.0, 0.0
-    while term > 1e-17 * total:
-        n += 1.0
-        term *= x / n
-        down += 1.0 / n
-        total += term
-        change -= term * down
+    total, change = _series(a, x)
     return (_digamma(a + 1.0) - log(x) - change / total) * x * total * by

@@ -57,20 +57,10 @@ def _invert(H, L, X, scale, active):
 def judge(sums, P, low, high, ours, dof, limits, work, scale, active):
     """Judge a fit by its sums, and write to them: the inverse of ``H``, whether the fit is clear, what is on a bound.
 
-    Parameters
-    ----------
-    sums : ndarray, shape (2 + k, 1 + k)
-        As `fitters.compiled.levenberg.solve_all` leaves them. At (0, 1) comes 1 or 0 for a clear case, in the last
-        row from column 1 on for parameters on a bound.
-    P, low, high : ndarray, shape (K,)
-    ours : ndarray of int, shape (k,)
-        The free parameters.
-    dof : float
-        Samples less free parameters.
-    limits : tuple of float
-        ``ON_BOUND``, ``AT_MINIMUM``, ``WORST`` and ``SQUARES``; see `fitters.acceptance`.
-    work, scale, active : ndarray, shape (2, k, k), (k,), (k,)
-        Room.
+    ``sums`` (2 + k, 1 + k) as `fitters.compiled.levenberg.solve_all` leaves them: at (0, 1) comes 1 or 0 for a clear
+    case, in the last row from column 1 on for parameters on a bound. ``P``, ``low``, ``high`` (K,); ``ours`` (k,), the
+    free parameters; ``dof``, samples less free parameters; ``limits``, `fitters.acceptance.Limits`. Room: ``work``
+    (2, k, k), ``scale`` and ``active`` (k,).
     """
     k, chi2 = ours.size, sums[0, 0]
     some = max(dof, 1.0)

@@ -29,13 +29,7 @@ _COMPILED_FROM = ("fitters.compiled.faddeeva", "fitters.compiled.levenberg", "fi
 
 
 class Kernels(NamedTuple):
-    """Compiled functions of one model; see `tracing.source`.
-
-    Parameters
-    ----------
-    sums, columns, tied : object
-        Compiled functions with an ``address`` and a ``ctypes`` form.
-    """
+    """Compiled functions of one model, with an ``address`` and a ``ctypes`` form; see `tracing.source`."""
 
     sums: Any
     columns: Any
@@ -49,12 +43,7 @@ class Kernels(NamedTuple):
 def kernels(source: str) -> Kernels:
     """The compiled functions of ``source``; compiled, or read from a file, once a process.
 
-    Raises
-    ------
-    ImportError
-        numba is not installed.
-    numba.core.errors.NumbaError
-        The source cannot be compiled.
+    Raises ``ImportError`` without numba, and ``NumbaError`` where the source cannot be compiled.
     """
     with _LOCK:
         if source not in _READY:
@@ -75,13 +64,7 @@ def are_kept(source: str) -> bool:
 
 
 def loop() -> Any:
-    """The compiled loop over fits, the same for all models; see `fitters.compiled.levenberg`.
-
-    Raises
-    ------
-    ImportError
-        numba is not installed.
-    """
+    """The compiled loop over fits, the same for all models; see `fitters.compiled.levenberg`."""
     with _LOCK:
         if not _LOOP:
             numba = needed("numba", "fast", "The compiled engine")
@@ -139,7 +122,7 @@ def _compiled(source: str) -> Kernels:
 
 @contextmanager
 def _beside_its_source(numba: Any) -> Iterator[None]:
-    """Have numba keep files in our folder, which was looked at, whatever its own variable says."""
+    """Have numba keep files in our folder, which was checked, whatever its own variable says."""
     named, numba.config.CACHE_DIR = numba.config.CACHE_DIR, ""
     try:
         yield
@@ -170,7 +153,7 @@ def _forgive(cache: Any, folder: Path, name: str) -> None:
 
 
 def _function(source: str, kind: str, known: Mapping[str, Any]) -> tuple[dict[str, Any], Path | None]:
-    """Run a source; and the folder of its file, where numba keeps what it compiles; None where there is none."""
+    """Run a source; returns its names, and the folder where numba keeps the compiled code, if any."""
     name, folder = _name(source, kind), _folder()
     path = None if folder is None else written(folder, name, source)
     if folder is not None and path is not None:

@@ -24,20 +24,9 @@ from numba.extending import intrinsic
 from xr_modelfit.tracing.source import LANES, PIECE
 
 __all__ = [
-    "BESIDE",
-    "HERE",
-    "LANES",
-    "PIECE",
-    "THERE",
-    "fill",
-    "gather",
-    "helper",
-    "jacobian",
-    "own_row",
-    "rows",
-    "sums_of",
+    "BESIDE", "HERE", "LANES", "PIECE", "THERE", "fill", "gather", "helper", "jacobian", "own_row", "rows", "sums_of",
     "tie",
-]
+]  # fmt: skip
 
 
 def rows(n: int) -> Iterator[np.int64]:

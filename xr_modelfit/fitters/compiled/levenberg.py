@@ -1,11 +1,11 @@
 """Levenberg-Marquardt of `LANES` fits side by side, compiled: the same steps as `fitters.levenberg_marquardt`.
 
-A lane whose fit has ended takes the next fit. What a fit does depends on its own numbers alone, not on its company: a
-fit that is slow, and so needs steps of another kind, is only put back until all others have begun.
+A lane whose fit has ended takes the next fit. Fits are independent. A slow fit, which needs steps of another kind, is
+put back until all others have begun.
 
 ``S`` (1 + k + PIECE, 1 + k, LANES) is ``(r, J)' (r, J)`` of the weighted residual and Jacobian, its lower triangle,
 with room for the model's function behind; ``N`` (11, LANES) has single numbers of each fit, in rows that have the
-names that stand below. The other arrays are those of `fitters.compiled.lanes` and `fitters.compiled.algebra`.
+names below. The other arrays are those of `fitters.compiled.lanes` and `fitters.compiled.algebra`.
 Shapes: ``b`` fits of ``n`` samples, ``K`` parameters, ``k`` free ones.
 """
 
@@ -23,15 +23,19 @@ from xr_modelfit.fitters.compiled.algebra import (
     PUSH,
     REST,
     SCALED,
-    SHIFT,
     SLOPE,
     STEP,
     USED,
     X,
     clip,
-    normalise,
+    is_last,
+    keep_away,
+    predicted,
+    prepare,
     solve,
     step_inside,
+    still_moves,
+    stretched,
 )  # fmt: skip
 from xr_modelfit.fitters.compiled.judging import judge
 from xr_modelfit.fitters.compiled.lanes import (
@@ -89,79 +93,6 @@ def _bend(columns, tied, n, w, D, P, ours, V, J, along):
 
 
 @helper
-def _prepare(P, ours, Q, V, damping, fade, begun):
-    """See `fitters.levenberg_marquardt.system_of`."""
-    for a in range(ours.size):
-        place, slope = load(P, (HERE, ours[a])), load(V, (SLOPE, a))
-        low, high = load(V, (LOW, a)), load(V, (HIGH, a))
-        length = sqrt(load(Q, (NORMAL, a, a)))
-        clamped = ((place <= low) & (slope <= 0.0)) | ((place >= high) & (slope >= 0.0))
-        used = (low != high) & (not clamped) & (length > 0.0)
-        inverse = choose(used, 1.0 / length, 1.0)
-        before = load(V, (LARGEST, a))
-        faded = fade * before
-        largest = choose(faded >= length, faded, length)
-        ratio = choose(used, largest * inverse, 1.0)
-        save(V, (USED, a), choose(used, 1.0, 0.0))
-        save(V, (PLACE, a), place)
-        save(V, (INVERSE, a), inverse)
-        save(V, (LARGEST, a), choose(begun, largest, before))
-        save(V, (SCALED, a), choose(used, slope * inverse, 0.0))
-        save(V, (SHIFT, a), damping * ratio * ratio)
-    normalise(Q, V)
-
-
-@helper
-def _still_moves(V, promised):
-    """See `fitters.levenberg_marquardt.still_promised`; ``promised``: by all parameters."""
-    moving, stays = zero(), zero()
-    for a in range(V.shape[1]):
-        place, x = load(V, (PLACE, a)), load(V, (X, a))
-        still = (load(V, (USED, a)) != 0.0) & (place + x * load(V, (INVERSE, a)) == place)  # no number is nearer
-        stays = choose(still, 1.0, stays)
-        moving += choose(still, 0.0, abs(load(V, (SCALED, a)) * x))
-    return choose(stays != 0.0, moving, promised)
-
-
-@helper
-def _is_last(V, promised, chi2, size2, dof, rules):
-    """See `fitters.levenberg_marquardt.is_last`."""
-    enough = rules.xtol * rules.xtol / choose(dof > 1.0, dof, 1.0)
-    last = promised <= choose(enough <= rules.ftol, enough, wide(rules.ftol)) * chi2
-    for a in range(V.shape[1]):
-        last &= abs(load(V, (SCALED, a))) <= rules.gtol * sqrt(chi2)
-    return last | (promised <= rules.rounding * rules.rounding * size2)
-
-
-@helper
-def _keep_away(V, early, reach):
-    """See `fitters.levenberg_marquardt.away_from_bounds`."""
-    for a in range(V.shape[1]):
-        place, step = load(V, (PLACE, a)), load(V, (STEP, a))
-        low, high = reach * (load(V, (LOW, a)) - place), reach * (load(V, (HIGH, a)) - place)
-        save(V, (STEP, a), choose(early, clip(step, low, high), step))
-
-
-@helper
-def _stretched(V, stretch, steady, rules):
-    """See `fitters.levenberg_marquardt.stretch_of`; also the squared step. Ends the step at the bounds."""
-    both, then2, now2 = zero(), zero(), zero()
-    for a in range(V.shape[1]):
-        place = load(V, (PLACE, a))
-        step = clip(place + load(V, (STEP, a)), load(V, (LOW, a)), load(V, (HIGH, a))) - place
-        save(V, (STEP, a), step)
-        inverse = load(V, (INVERSE, a))
-        now, then = step / inverse, load(V, (BEFORE, a)) / inverse
-        both += now * then
-        then2 += then * then
-        now2 += now * now
-    factor = stretch / (1.0 - both / then2)
-    good = steady & (both * both >= rules.aligned * then2 * now2) & (factor > rules.shortest)
-    most = rules.longest * stretch
-    return choose(good, choose(factor < most, factor, most), 1.0), now2
-
-
-@helper
 def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
     """The next step, as `fitters.levenberg_marquardt.step` chooses it; P[THERE] is where it leads.
 
@@ -172,7 +103,7 @@ def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
     chi2, damping, stretch, n_iter = load(N, CHI2), load(N, DAMPING), load(N, STRETCH), load(N, N_ITER)
     k = ours.size
     begun = (n_iter >= 0.0) & (load(N, STATUS) == GOES_ON)
-    _prepare(P, ours, Q, V, damping, choose(n_iter < slow, 1.0, rules.forget), begun)
+    prepare(P, ours, Q, V, damping, choose(n_iter < slow, 1.0, rules.forget), begun)
     # A damped step that gains much tells that the fit is far from done; its gain is less than is promised.
     by = wide(1.0)
     promised = solve(Q, V, SCALED, by, singular)
@@ -180,8 +111,8 @@ def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
     if anywhere(close):
         for a in range(k):
             save(V, (REST, a), load(V, (X, a)))
-        undamped = _still_moves(V, solve(Q, V, SCALED, zero(), singular))
-        last = _is_last(V, undamped, chi2, load(N, SIZE2), load(N, DOF), rules)
+        undamped = still_moves(V, solve(Q, V, SCALED, zero(), singular))
+        last = is_last(V, undamped, chi2, load(N, SIZE2), load(N, DOF), rules)
         by = choose(close & last, 0.0, 1.0)
         promised = choose(close, undamped, promised)
         for a in range(k):
@@ -191,9 +122,9 @@ def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
         save(V, (BENT, a), 0.0)
     step_inside(Q, V, by, singular)
     if rules.cautious > 0.0:
-        _keep_away(V, n_iter < rules.cautious, rules.reach)
+        keep_away(V, n_iter < rules.cautious, rules.reach)
     steady = (promised <= near * chi2) & (damping < near)
-    stretch, now2 = _stretched(V, stretch, steady, rules)
+    stretch, now2 = stretched(V, stretch, steady, rules)
     bending = begun & (n_iter >= slow) & (by == 1.0)
     if anywhere(bending):
         _bend(columns, tied, n, w, D, P, ours, V, J, rules.along)
@@ -207,19 +138,14 @@ def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
         small = bending & (size <= rules.alpha * rules.alpha * now2)
         for a in range(k):
             save(V, (BENT, a), choose(small, 0.5 * load(V, (X, a)) * load(V, (INVERSE, a)), 0.0))
-    predicted = zero()
     for j in range(P.shape[1]):
         save(P, (THERE, j), choose(begun, load(P, (HERE, j)), load(P, (THERE, j))))
     for a in range(k):
         low, high, step = load(V, (LOW, a)), load(V, (HIGH, a)), load(V, (STEP, a))
         there = clip(load(V, (PLACE, a)) + stretch * step + load(V, (BENT, a)), low, high)
         save(P, (THERE, ours[a]), choose(begun, there, load(P, (THERE, ours[a]))))
-        total = 2.0 * load(V, (SLOPE, a))
-        for b in range(k):
-            total -= load(Q, (NORMAL, a, b)) * load(V, (STEP, b))
-        predicted += step * total
     save(N, STRETCH, choose(begun, stretch, load(N, STRETCH)))
-    save(N, PREDICTED, predicted)
+    save(N, PREDICTED, predicted(Q, V))
     save(N, PROMISED, promised)
     return begun & (by == 0.0)
 
@@ -245,13 +171,13 @@ def _go_there(P, S, Q, V, taken):
 def _judge(P, S, Q, V, N, last, rules):
     """See `fitters.levenberg_marquardt.judge_step` and `status_of`; also takes the step."""
     chi2, damping, growth, n_iter = load(N, CHI2), load(N, DAMPING), load(N, GROWTH), load(N, N_ITER)
-    predicted, promised, new = load(N, PREDICTED), load(N, PROMISED), load(S, (0, 0))
+    expected, promised, new = load(N, PREDICTED), load(N, PROMISED), load(S, (0, 0))
     first, alive = n_iter < 0.0, load(N, STATUS) == GOES_ON
     noise = rules.noise * chi2 + rules.rounding * sqrt(chi2 * load(N, SIZE2))  # of chi-square, by that of the data
-    flat = (predicted <= noise) & (not first)  # it can no longer tell a good step
-    rho = (chi2 - new) / predicted
+    flat = (expected <= noise) & (not first)  # it can no longer tell a good step
+    rho = (chi2 - new) / expected
     enough = choose(n_iter < rules.early, rules.poor, wide(rules.gains))
-    taken = ((new < chi2) & (rho > enough) & (predicted > 0.0)) | (flat & (new <= chi2 + noise))
+    taken = ((new < chi2) & (rho > enough) & (expected > 0.0)) | (flat & (new <= chi2 + noise))
     taken |= first
     sound = _go_there(P, S, Q, V, taken)
     chi2 = choose(taken, new, chi2)

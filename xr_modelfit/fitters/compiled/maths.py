@@ -24,6 +24,7 @@ from xr_modelfit.fitters.compiled.vectors import (
     half_of,
     lane_of,
     load_from,
+    polynomial_of,
     save_to,
     sqrt,
     wide,
@@ -43,6 +44,24 @@ _TWO_OVER_PI = 0.6366197723675814
 _HALF_PI, _HALF_PI_LOW, _HALF_PI_LOWER = 1.5707963267948966, 6.123233995736766e-17, -1.4973849048591833e-33
 _INFINITE, _NONE = float("inf"), float("nan")
 
+# Coefficients from the constant on; those of ``exp`` were found by Lawson's weighted least squares.
+_exp_rest = polynomial_of((  # of ``(exp(r) - 1 - r) / r^2``, with the least relative error of ``exp``: 2^-58
+    0.5000000000000011, 0.16666666666666413, 0.04166666666653022, 0.008333333333493353, 0.0013888888943607853,
+    0.000198412695089314, 2.4801493127735608e-05, 2.7557584319393854e-06, 2.7630236295601295e-07,
+    2.5000696339267118e-08,
+))  # fmt: skip
+_log_rest = polynomial_of((  # of ``(log((1 + s) / (1 - s)) - 2 s) / s^3``, of ``s^2``
+    6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01, 2.222219843214978396e-01,
+    1.818357216161805012e-01, 1.531383769920937332e-01, 1.479819860511658591e-01,
+))  # fmt: skip
+_sin_rest = polynomial_of((  # of ``(sin(r) - r) / r^3``, of ``r^2``
+    -1.66666666666666324348e-01, 8.33333333332248946124e-03, -1.98412698298579493134e-04, 2.75573137070700676789e-06,
+    -2.50507602534068634195e-08, 1.58969099521155010221e-10,
+))  # fmt: skip
+_cos_rest = polynomial_of((  # of ``(cos(r) - 1 + r^2 / 2) / r^4``, of ``r^2``
+    4.16666666666666019037e-02, -1.38888888888741095749e-03, 2.48015872894767294178e-05, -2.75573143513906633035e-07,
+    2.08757232129817482790e-09, -1.13596475577881948265e-11,
+))  # fmt: skip
 
 inline = njit(error_model="numpy", forceinline=True)
 
@@ -57,26 +76,13 @@ def _times_power_of_2(y, k):
 
 @inline
 def exp_of_both(x, low):
-    """``exp(x + low)``: ``2^k`` times the exponential of what is left, ``|r| <= ln(2) / 2``, by a polynomial.
-
-    Of what follows ``1 + r``, with the least relative error of ``exp``: 2^-58. Its coefficients were found by Lawson's
-    weighted least squares.
-    """
+    """``exp(x + low)``: ``2^k`` times the exponential of the rest, ``|r| <= ln(2) / 2``, by a polynomial."""
     z = choose(x < -746.0, -746.0, choose(x > 710.0, 710.0, x))
     t = fma(z, _LOG2_E, _ROUNDER)
     whole = t - _ROUNDER
     near, rest = fma(-whole, _LN2_HIGH, z), fma(-whole, _LN2_LOW, low)  # the first is exact
     r = near + rest
-    y = 2.5000696339267118e-08
-    y = fma(y, r, 2.7630236295601295e-07)
-    y = fma(y, r, 2.7557584319393854e-06)
-    y = fma(y, r, 2.4801493127735608e-05)
-    y = fma(y, r, 0.000198412695089314)
-    y = fma(y, r, 0.0013888888943607853)
-    y = fma(y, r, 0.008333333333493353)
-    y = fma(y, r, 0.04166666666653022)
-    y = fma(y, r, 0.16666666666666413)
-    y = fma(y, r, 0.5000000000000011)
+    y = _exp_rest(r)
     return _times_power_of_2(1.0 + (near + fma(r * r, y, rest)), as_bits(t) - _ROUNDER_BITS)
 
 
@@ -108,13 +114,7 @@ def _log_in_two(x):
     left = fma(-s, below, f)
     s_low = (left - s * (f - (below - 2.0))) / below
     z = s * s
-    p = 1.479819860511658591e-01
-    p = fma(p, z, 1.531383769920937332e-01)
-    p = fma(p, z, 1.818357216161805012e-01)
-    p = fma(p, z, 2.222219843214978396e-01)
-    p = fma(p, z, 2.857142874366239149e-01)
-    p = fma(p, z, 3.999999999940941908e-01)
-    p = fma(p, z, 6.666666666666735130e-01)
+    p = _log_rest(z)
     tail = fma(s * z, p, 2.0 * s_low)
     high = whole * _LN2_HIGH  # exact
     total = high + 2.0 * s
@@ -173,19 +173,9 @@ def _sin_and_cos(x):
     lost = (first - (r - back)) - (second + back)
     low = lost - (fma(whole, _HALF_PI_LOW, -second) + whole * _HALF_PI_LOWER)
     z = r * r
-    p = 1.58969099521155010221e-10
-    p = fma(p, z, -2.50507602534068634195e-08)
-    p = fma(p, z, 2.75573137070700676789e-06)
-    p = fma(p, z, -1.98412698298579493134e-04)
-    p = fma(p, z, 8.33333333332248946124e-03)
-    p = fma(p, z, -1.66666666666666324348e-01)
+    p = _sin_rest(z)
     sine = r + fma(z * r, p, low)
-    q = -1.13596475577881948265e-11
-    q = fma(q, z, 2.08757232129817482790e-09)
-    q = fma(q, z, -2.75573143513906633035e-07)
-    q = fma(q, z, 2.48015872894767294178e-05)
-    q = fma(q, z, -1.38888888888741095749e-03)
-    q = fma(q, z, 4.16666666666666019037e-02)
+    q = _cos_rest(z)
     half = 0.5 * z
     most = 1.0 - half
     cosine = most + (((1.0 - most) - half) + fma(z * z, q, -r * low))

@@ -18,24 +18,8 @@ from numba.extending import intrinsic, lower_builtin
 from xr_modelfit.tracing.source import LANES
 
 __all__ = [
-    "NUMBERS",
-    "ROUNDED",
-    "anywhere",
-    "as_bits",
-    "as_numbers",
-    "called",
-    "choose",
-    "fma",
-    "half_of",
-    "lane_of",
-    "load",
-    "load_from",
-    "save",
-    "save_to",
-    "sqrt",
-    "wide",
-    "with_lane",
-    "zero",
+    "NUMBERS", "ROUNDED", "anywhere", "as_bits", "as_numbers", "called", "choose", "constant", "fma", "half_of",
+    "lane_of", "load", "load_from", "polynomial_of", "save", "save_to", "sqrt", "wide", "with_lane", "zero",
 ]  # fmt: skip
 
 _BIT = ir.IntType(1)
@@ -202,7 +186,7 @@ def wide(context, value):
 
 @intrinsic
 def zero(context):
-    return NUMBERS(), lambda _, builder, typed, arguments: ir.Constant(_KINDS[NUMBERS][1], [0.0] * LANES)
+    return NUMBERS(), lambda *_: constant(0.0)
 
 
 @intrinsic
@@ -292,6 +276,27 @@ def fma(context, a, b, c):
         return called(builder, "fma", *(_in_all_lanes(context, builder, v, t, NUMBERS) for v, t in all_three))
 
     return NUMBERS(a, b, c), written
+
+
+def constant(value):
+    """A number for all lanes, as it is written into code."""
+    return ir.Constant(_KINDS[NUMBERS][1], [float(value)] * LANES)
+
+
+def polynomial_of(coefficients):
+    """The polynomial with these coefficients, from the constant on."""
+
+    @intrinsic
+    def polynomial(context, x):
+        def written(context, builder, typed, arguments):
+            value = constant(coefficients[-1])
+            for c in coefficients[-2::-1]:
+                value = called(builder, "fma", value, *arguments, constant(c))
+            return value
+
+        return NUMBERS(NUMBERS), written
+
+    return polynomial
 
 
 @intrinsic

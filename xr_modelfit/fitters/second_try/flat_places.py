@@ -97,7 +97,7 @@ def _only(j: int, P: np.ndarray) -> np.ndarray:
 
 
 def _unseen(fits: Fits, at: Refit, j: int) -> np.ndarray:
-    """Whether parameter ``j`` is so near to the middle that nobody could tell, shape (b,)."""
+    """Whether parameter ``j`` is within a standard error of the middle, shape (b,)."""
     found = np.zeros(at.ids.size, dtype=bool)
     for rows, here in fits.in_chunks(at.ids, at.P):
         Q = here.P.copy()
@@ -119,7 +119,7 @@ def _middle(_: Fits, at: Refit, j: int) -> np.ndarray:
 
 
 def _beside_middle(fits: Fits, at: Refit, j: int) -> np.ndarray:
-    """As near to the middle as nobody can see, where derivatives are not all rounding."""
+    """So near to the middle that the model does not show it, but where derivatives are more than rounding."""
     return at.P[:, j] + _UNSEEN * visible(fits, at, j, 1.0, _SEEN)
 
 

@@ -12,8 +12,7 @@ from xr_modelfit.fitters.contract import Fits, Rules
 from xr_modelfit.fitters.covariance import AT_MINIMUM, Judgement
 from xr_modelfit.fitters.second_try.distances import run_away
 from xr_modelfit.fitters.second_try.flat_places import rest_on_flat
-from xr_modelfit.fitters.second_try.kinks import past_kinks
-from xr_modelfit.fitters.second_try.saddles import from_lower
+from xr_modelfit.fitters.second_try.saddles import from_lower, past_kinks
 from xr_modelfit.fitters.second_try.tries import Refit, from_beside, try_again
 from xr_modelfit.fitters.verdicts import Verdicts, status_after
 from xr_modelfit.quiet import caught_warnings

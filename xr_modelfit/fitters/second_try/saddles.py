@@ -1,8 +1,11 @@
-"""Fits that have stopped where chi-square is level, but lower beside: they go on from there.
+"""Fits that go on from a lower place beside the one where they have stopped.
 
-A parameter that enters as its square has no slope at 0. Two parameters that are told apart by their cubes only have a
-direction without slope. Derivatives say nothing there, so chi-square itself is computed along each parameter in which
-the model is not linear, while linear steps of the others make up for it.
+*Level places.* A parameter that enters as its square has no slope at 0. Two parameters that are told apart by their
+cubes only have a direction without slope. Derivatives say nothing there, so chi-square itself is computed along each
+parameter in which the model is not linear, while linear steps of the others make up for it.
+
+*Kinks.* Where a model has kinks, chi-square may have a minimum between any two samples that a kink lies between. So
+chi-square is computed some standard errors beside a converged fit as well.
 
 Shapes: ``K`` parameters, ``b`` fits.
 """
@@ -24,12 +27,14 @@ from xr_modelfit.fitters.second_try.distances import effects, visible
 from xr_modelfit.fitters.second_try.tries import Refit, try_again
 from xr_modelfit.fitters.sums import norm2
 
-__all__ = ["from_lower", "lowest_of"]
+__all__ = ["from_lower", "past_kinks"]
 
 _ROUNDS = 20
 _SIZES = (0.1, 0.25, 0.5, 1.0, 3.0, 10.0, 30.0, 100.0)  # of the way to where the model changes by a standard error
 _PAIRS = (-4.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 4.0)  # the same for two parameters without slope
 _STEPS = 2
+_KINK_ROUNDS = 3
+_KINK_SIZES = (0.3, 1.0, 3.0)  # standard errors of a parameter alone
 
 
 def from_lower(fits: Fits, before: Refit, rules: Rules) -> tuple[Refit, np.ndarray]:
@@ -51,12 +56,28 @@ def from_lower(fits: Fits, before: Refit, rules: Rules) -> tuple[Refit, np.ndarr
             break
         new = try_again(fits.starting_at(best.ids[todo], P), best.ids[todo], rules)
         better = new.chi2 < best.chi2[todo]
-        at = todo[better]
-        best.P[at], best.chi2[at], best.good[at] = new.P[better], new.chi2[better], new.good[better]
-        best.n_iter[at] += new.n_iter[better]
+        best.put(todo[better], new.part(better))
         level = np.any(_without_slope(fits, best.part(todo)), axis=1)
         todo = todo[better & (level | ~new.good)]
     return best, flat
+
+
+def past_kinks(fits: Fits, before: Refit, rules: Rules) -> Refit:
+    """Fits anew from where chi-square is lower beside; ``good`` where they have converged to less."""
+    best = before.copy()
+    todo = np.arange(best.ids.size)
+    for _ in range(_KINK_ROUNDS):
+        some = best.part(todo)
+        chi2, P = _lowest_of(fits, some, *_directions(fits, some), _KINK_SIZES, 1)
+        lower = chi2 < some.chi2 * (1.0 - FALLS / fits.dof(some.ids))
+        todo = todo[lower]
+        if not todo.size:
+            break
+        new = try_again(fits.starting_at(best.ids[todo], P[lower]), best.ids[todo], rules)
+        better = new.good & (new.chi2 < best.chi2[todo])
+        todo = todo[better]
+        best.put(todo, new.part(better))
+    return best
 
 
 def _without_slope(fits: Fits, at: Refit) -> np.ndarray:
@@ -79,7 +100,7 @@ def _lowest(fits: Fits, at: Refit) -> tuple[np.ndarray, np.ndarray]:
     far = visible(fits, at.part(rows), along, 1.0, 1.0)
     far = np.where(np.isfinite(far), far, 0.0)
     step = np.where(np.arange(at.P.shape[1])[:, None] == along, far, 0.0)
-    best, place = lowest_of(fits, at, np.tile(rows, 2), np.concatenate([-step, step], axis=1), _SIZES, _STEPS)
+    best, place = _lowest_of(fits, at, np.tile(rows, 2), np.concatenate([-step, step], axis=1), _SIZES, _STEPS)
     flat = _without_slope(fits, at)
     several = np.flatnonzero(np.count_nonzero(flat, axis=1) > 1)
     if several.size:
@@ -89,13 +110,13 @@ def _lowest(fits: Fits, at: Refit) -> tuple[np.ndarray, np.ndarray]:
             for p, q in product(_PAIRS, _PAIRS):
                 step = np.zeros((at.P.shape[1], several.size))
                 step[curved[one]], step[curved[other]] = p * far[one], q * far[other]
-                chi2, P = lowest_of(fits, at.part(several), np.flatnonzero(both), step[:, both], (1.0,), 1)
+                chi2, P = _lowest_of(fits, at.part(several), np.flatnonzero(both), step[:, both], (1.0,), 1)
                 lower = chi2 < best[several]
                 best[several[lower]], place[several[lower]] = chi2[lower], P[lower]
     return best, place
 
 
-def lowest_of(
+def _lowest_of(
     fits: Fits, at: Refit, which: np.ndarray, directions: np.ndarray, sizes: Sequence[float], steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The lowest chi-square (b,) along directions (K, m) from the fits ``which`` (m,), and the parameters (b, K)."""
@@ -127,3 +148,15 @@ def _along(
             Q[ours] = np.clip(Q[ours] + factors.solve(factors.remove(r)[0]), low[ours], high[ours])
         Q = problem.with_ties(Q)
         yield norm2(at.residual(Q)), Q
+
+
+def _directions(fits: Fits, at: Refit) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of fits, and for each a standard error of one of its parameters, to both sides; (m,) and (K, m)."""
+    problem = fits.problem
+    curved = np.flatnonzero(problem.free & ~problem.partly_linear)
+    among = np.isin(np.flatnonzero(problem.free), curved)
+    far = np.sqrt(at.chi2 / fits.dof(at.ids) / effects(fits, at.ids, at.P)[among])
+    steps = np.zeros((at.P.shape[1], curved.size, at.ids.size))
+    steps[curved, np.arange(curved.size)] = np.where(np.isfinite(far), far, 0.0)
+    one_side = steps.reshape(at.P.shape[1], -1)
+    return np.tile(np.arange(at.ids.size), 2 * curved.size), np.concatenate([-one_side, one_side], axis=1)

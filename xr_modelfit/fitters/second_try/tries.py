@@ -16,10 +16,9 @@ from xr_modelfit.fitters.active_fits import ActiveFits
 from xr_modelfit.fitters.chunking import at_least_two, chunks
 from xr_modelfit.fitters.compiled.engine import solve_fits
 from xr_modelfit.fitters.contract import FitArrays, Fits, Rules
-from xr_modelfit.fitters.levenberg_marquardt import step
+from xr_modelfit.fitters.levenberg_marquardt import iterate
 from xr_modelfit.fitters.second_try.own_basis import OwnBasis
 from xr_modelfit.fitters.sums import norm2
-from xr_modelfit.status import FitStatus
 
 __all__ = ["Refit", "from_beside", "run", "try_again"]
 
@@ -41,6 +40,11 @@ class Refit(NamedTuple):
     def copy(self) -> Refit:
         """A copy of which no fit is good yet."""
         return Refit(self.ids, self.P.copy(), self.chi2.copy(), self.n_iter.copy(), np.zeros(self.ids.size, dtype=bool))
+
+    def put(self, rows: np.ndarray, new: Refit) -> None:
+        """Write down a better place of the fits in these rows; their iterations add up."""
+        self.P[rows], self.chi2[rows], self.good[rows] = new.P, new.chi2, new.good
+        self.n_iter[rows] += new.n_iter
 
     def part(self, which: np.ndarray) -> Refit:
         """Those of the fits that ``which`` picks."""
@@ -112,12 +116,7 @@ def _compiled(active: ActiveFits, fits: Fits, ids: np.ndarray, rules: Rules, new
 
 def _iterate(active: ActiveFits, new: Refit, at: np.ndarray) -> None:
     """Iterate fits until all are done, and write them to the rows ``at`` of ``new``."""
-    left = np.ones(at.size, dtype=bool)
-    while left.any():
-        status = step(active)
-        done = left & (status != FitStatus.NOT_ATTEMPTED)
-        if done.any():
-            now = active.model_parameters(active.P)
-            new.P[at[done]], new.chi2[at[done]] = now[:, done].T, active.chi2[done]
-            new.n_iter[at[done]], new.good[at[done]] = active.n_iter[done], status[done] > 0
-            left &= ~done
+    for done, status, _ in iterate(active):
+        now = active.model_parameters(active.P)
+        new.P[at[done]], new.chi2[at[done]] = now[:, done].T, active.chi2[done]
+        new.n_iter[at[done]], new.good[at[done]] = active.n_iter[done], status[done] > 0
