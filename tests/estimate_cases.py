@@ -94,7 +94,7 @@ def fitted(fits: Fits, starts: np.ndarray | None, engine: str = "auto") -> xr.Da
     tied = fits.model.tied
     p0 = {n: xr.DataArray(starts[:, j], dims="fit") for j, n in enumerate(names) if not tied[n]} if starts is not None else {}
     fitter = xr_modelfit.BatchLSQFitter(engine=engine)
-    return data.modelfit(fits.model, "sample", coords=coords, p0=p0, errors="ignore", fitter=fitter)
+    return data.modelfit(fits.model, "sample", coords=coords, p0=p0, errors="ignore", keep_failed=True, fitter=fitter)
 
 
 def outcome(fits: Fits, engine: str = "auto") -> Outcome:
@@ -103,8 +103,7 @@ def outcome(fits: Fits, engine: str = "auto") -> Outcome:
     goal = fitted(fits, fits.truth, engine)["chi2"].values
 
     def reached(starts: np.ndarray | None) -> np.ndarray:
-        fit = fitted(fits, starts, engine)
-        return (fit["fit_status"].values > 0) & ~(fit["chi2"].values > goal * (1.0 + SAME))
+        return fitted(fits, starts, engine)["chi2"].values <= goal * (1.0 + SAME)
 
     return Outcome(reached(None), reached(found.parameters), found)
 

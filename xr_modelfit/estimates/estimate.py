@@ -19,7 +19,8 @@ from xr_modelfit.estimates.linear_part import solved
 from xr_modelfit.estimates.lines import with_lines
 from xr_modelfit.estimates.peaks import PEAKS
 from xr_modelfit.estimates.plane_peaks import PLANE_PEAKS
-from xr_modelfit.estimates.profile import at_best_point
+from xr_modelfit.estimates.polish import polished
+from xr_modelfit.estimates.profile import best_points
 from xr_modelfit.estimates.registry import UserEstimator, registered_for, values_of
 from xr_modelfit.estimates.roles import Role, roles_of
 from xr_modelfit.estimates.stars import with_stars
@@ -29,6 +30,8 @@ from xr_modelfit.fitters.chunking import apart, pieces
 from xr_modelfit.models.problem import Problem
 
 __all__ = ["Estimates", "Estimator", "estimator_for"]
+
+_KEPT, _STEPS = 3, 2  # best points of a model with many parameters, and steps from each
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,7 @@ def _estimated(estimator: Estimator, fits: Fits) -> np.ndarray:
     if not (terms.peaks or terms.plane_peaks or terms.waves):
         alone = len(fits.inputs) == 1 and not fits.problem.sees_others
         clean = cleaned(fits)[0] if alone else fits
-        return solved(clean, at_best_point(clean, P, estimator.roles, others, fits.linear))
+        return _best_of_all(clean, P, estimator.roles, others)
     for table, some in ((PEAKS, terms.peaks), (PLANE_PEAKS, terms.plane_peaks)):
         for peak in some:
             P[peak.at[table[type(peak.model)].height]] = 0.0
@@ -196,6 +199,17 @@ def _estimated(estimator: Estimator, fits: Fits) -> np.ndarray:
     if terms.plane_peaks:
         P = with_stars(fits, P, terms.plane_peaks, continuum)
     return P
+
+
+def _best_of_all(fits: Fits, P: np.ndarray, roles: Sequence[Role], searched: np.ndarray) -> np.ndarray:
+    """Parameters (K, b) at the best point; of several, if there are many parameters, after steps downhill."""
+    many = int(np.count_nonzero(searched)) > 2
+    points = best_points(fits, P, roles, searched, fits.linear, _KEPT if many else 1)
+    if not many:
+        return solved(fits, points[0])
+    tried = [polished(fits, Q, searched, _STEPS) for Q in points]
+    best = np.argmin(np.stack([chi2 for _, chi2 in tried]), axis=0)
+    return np.take_along_axis(np.stack([Q for Q, _ in tried]), best[None, None], axis=0)[0]
 
 
 def _by_user(

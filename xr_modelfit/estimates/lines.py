@@ -7,6 +7,7 @@ whose start lies lowest gets the one that is found lowest.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from xr_modelfit.estimates.windows import Window, Wish, best_window
 __all__ = ["with_lines"]
 
 _CLEAR = 25.0  # drop of chi-square, in those of noise: less may be a line that was taken for a spike
+_ROUNDS = 2
 _SPLITS = ((0.28, 0.5), (0.18, 0.7), (0.4, 0.4))  # of an extent: distance of two lines from its middle, their extents
 
 
@@ -36,17 +38,40 @@ def with_lines(fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.n
     continuum : ndarray of bool, shape (K,)
         Parameters of other terms.
     """
-    clean, noise = cleaned(fits)
+    clean, noise = cleaned(fits, fits.y - _beside(fits, P, peaks, continuum).z)
     windows, P = _searched(clean, P, peaks, continuum)
+    free = _free(fits, peaks)
     unclear = (windows[0].drop < _CLEAR * noise**2) if windows else np.zeros(0, dtype=bool)
     if unclear.any():  # judged by the fit alone, whatever the others are
         raw_windows, raw = _searched(fits, P, peaks, continuum)
         better = unclear & (raw_windows[0].drop > 2.0 * _CLEAR * noise**2)
         P = np.where(better, raw, P)
-    candidates = [solved(clean, P)]
-    if len(windows) > 1:
-        candidates += [solved(clean, Q) for Q in _split(fits, P, peaks, windows)]
-    return best_of(clean, candidates)
+    if len(windows) < 2:
+        return solved(clean, P)
+    return _best_of_several(clean, P, free, windows, _beside(clean, P, peaks, continuum))
+
+
+def _best_of_several(
+    fits: Fits, P: np.ndarray, free: Sequence[Term], windows: Sequence[Window], continuum: Beside
+) -> np.ndarray:
+    """Peaks as they were found, and beginning with both halves of the first window: lines may blend."""
+    candidates = [(list(windows), P)]
+    first = windows[0]
+    for distance, part in _SPLITS:
+        away, extent = distance * first.extent, part * first.extent
+        halves = [Window(first.centre + sign * away, extent, first.height, first.drop) for sign in (-1, 1)]
+        Q = P
+        begun = [*halves, *windows[2:]]
+        for peak, window in zip(free, begun, strict=True):
+            Q = _placed(fits, Q, peak, window)
+        candidates.append((begun, Q))
+    tables = []
+    for some, Q in candidates:
+        for _ in range(_ROUNDS):
+            tables.append(solved(fits, _in_order(fits, Q, free, some)))
+            some, Q = _again(fits, Q, free, some, continuum)
+        tables.append(solved(fits, _in_order(fits, Q, free, some)))
+    return best_of(fits, tables)
 
 
 def best_of(fits: Fits, candidates: Sequence[np.ndarray]) -> np.ndarray:
@@ -61,37 +86,73 @@ def best_of(fits: Fits, candidates: Sequence[np.ndarray]) -> np.ndarray:
 def _searched(
     fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.ndarray
 ) -> tuple[list[Window], np.ndarray]:
-    free = [peak for peak in peaks if not fits.problem.tied[peak.at[PEAKS[type(peak.model)].place]]]
-    P = P.copy()
-    for peak in peaks:  # out of the way until it is found
-        P[peak.at[PEAKS[type(peak.model)].height]] = 0.0
-    x, few = fits.inputs[0], slice(None)
-    if x.shape[1] == 1 and bool(np.all(P[continuum] == P[continuum][:, :1])):
-        few = slice(0, 1)
-    base = P[:, few] if few != slice(None) else P
-    zero, columns = columns_at(fits, np.ascontiguousarray(base), fits.linear & continuum)
-    basis = Basis.of(columns, fits.W)
-    z, _ = basis.removed(np.where(fits.W > 0.0, fits.y - zero, 0.0), fits.W)
+    """The windows of the peaks that are searched, and parameters (K, b) by them."""
+    free = _free(fits, peaks)
+    beside = _beside(fits, P, peaks, continuum)
     windows: list[Window] = []
     for number, peak in enumerate(free):
-        window = best_window(z, fits.W, x, basis, _wish(fits, peak))
-        if type(peak.model).__name__ == "Box1D":
-            window = between_edges(z, fits.W, x, basis, window)
-        windows.append(window)
-        P = _placed(fits, P, peak, window)
+        windows.append(_window(fits, beside, peak))
+        P = _placed(fits, P, peak, windows[-1])
         if number + 1 < len(free):
-            basis, z = _with_peak(fits, P, peak, basis, z)
-    return windows, _in_order(fits, P, free, windows)
+            beside = beside.with_peak(fits, P, peak)
+    return windows, P
 
 
-def _with_peak(fits: Fits, P: np.ndarray, peak: Term, basis: Basis, z: np.ndarray) -> tuple[Basis, np.ndarray]:
-    """The basis with the shape of a peak as well, and what is left of the data."""
-    alone = {peak.at[PEAKS[type(peak.model)].height]}
-    at_one = [np.ones(P.shape[1]) if j in alone else P[j] for j in peak.at.values()]
-    column = np.asarray(peak.model.evaluate(fits.inputs[0], *at_one))
-    basis = basis.with_column(np.where(np.isfinite(column), column, 0.0), fits.W)
-    q = basis.columns[-1]
-    return basis, z - inner(fits.W * q, z) * q
+def _again(
+    fits: Fits, P: np.ndarray, free: Sequence[Term], windows: Sequence[Window], continuum: Beside
+) -> tuple[list[Window], np.ndarray]:
+    """Each peak in turn anew, beside the others as they are."""
+    windows = list(windows)
+    for number, peak in enumerate(free):
+        beside = continuum
+        for other in free:
+            if other is not peak:
+                beside = beside.with_peak(fits, P, other)
+        windows[number] = _window(fits, beside, peak)
+        P = _placed(fits, P, peak, windows[number])
+    return windows, P
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a peak is searched beside: orthonormal columns, and the data without them."""
+
+    basis: Basis
+    z: np.ndarray
+
+    def with_peak(self, fits: Fits, P: np.ndarray, peak: Term) -> Beside:
+        """The shape of a peak as well."""
+        top = peak.at[PEAKS[type(peak.model)].height]
+        at_one = [np.ones(P.shape[1]) if j == top else P[j] for j in peak.at.values()]
+        column = np.asarray(peak.model.evaluate(fits.inputs[0], *at_one))
+        basis = self.basis.with_column(np.where(np.isfinite(column), column, 0.0), fits.W)
+        q = basis.columns[-1]
+        return Beside(basis, self.z - inner(fits.W * q, self.z) * q)
+
+
+def _beside(fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.ndarray) -> Beside:
+    """The continuum; its columns are made once where all fits share them."""
+    P = P.copy()
+    for peak in peaks:
+        P[peak.at[PEAKS[type(peak.model)].height]] = 0.0
+    if fits.inputs[0].shape[1] == 1 and np.array_equal(P[continuum], np.broadcast_to(P[continuum][:, :1], P[continuum].shape)):
+        P = np.ascontiguousarray(P[:, :1])
+    zero, columns = columns_at(fits, P, fits.linear & continuum)
+    basis = Basis.of(columns, fits.W)
+    return Beside(basis, basis.removed(np.where(fits.W > 0.0, fits.y - zero, 0.0), fits.W)[0])
+
+
+def _free(fits: Fits, peaks: Sequence[Term]) -> list[Term]:
+    """Peaks whose place no tie gives."""
+    return [peak for peak in peaks if not fits.problem.tied[peak.at[PEAKS[type(peak.model)].place]]]
+
+
+def _window(fits: Fits, beside: Beside, peak: Term) -> Window:
+    x = fits.inputs[0]
+    window = best_window(beside.z, fits.W, x, beside.basis, _wish(fits, peak))
+    if type(peak.model).__name__ == "Box1D":
+        window = between_edges(beside.z, fits.W, x, beside.basis, window)
+    return window
 
 
 def _held(fits: Fits, peak: Term) -> dict[str, np.ndarray]:
@@ -156,14 +217,3 @@ def _mixed(windows: Sequence[Window], which: np.ndarray) -> Window:
     """Of each fit the window ``which`` (b,)."""
     fields = (np.stack([getattr(w, name) for w in windows]) for name in ("centre", "extent", "height", "drop"))
     return Window(*(np.take_along_axis(field, which[None], axis=0)[0] for field in fields))
-
-
-def _split(fits: Fits, P: np.ndarray, peaks: Sequence[Term], windows: Sequence[Window]) -> list[np.ndarray]:
-    """The two first peaks on both sides of the middle of the first window: lines that blend."""
-    free = [peak for peak in peaks if not fits.problem.tied[peak.at[PEAKS[type(peak.model)].place]]]
-    first, found = windows[0], []
-    for distance, part in _SPLITS:
-        away, extent = distance * first.extent, part * first.extent
-        beside = [Window(first.centre + sign * away, extent, first.height, first.drop) for sign in (-1, 1)]
-        found.append(_in_order(fits, P, free, [*beside, *windows[2:]]))
-    return found
