@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from xr_modelfit.accessor.accessor import ModelfitDataArray, ModelfitDataset
 from xr_modelfit.call.fitting import FitError, FitWarning, fit
+from xr_modelfit.estimates.registry import register_estimator
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.planning.plan import FitPlan
 from xr_modelfit.records.metadata import own_version
@@ -41,6 +42,7 @@ __all__ = [
     "fit",
     "from_fits",
     "from_nddata",
+    "register_estimator",
     "to_hdulist",
 ]
 

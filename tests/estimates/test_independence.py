@@ -7,8 +7,8 @@ from estimate_cases import CASES, Fits, estimated, lines, problem_of
 from xr_modelfit.estimates.estimate import estimator_for
 
 KINDS = [
-    "Gaussian1D + slope", "Gaussian1D + power law", "Voigt1D", "Box1D", "two blended lines + slope", "Sine1D + constant",
-    "Exponential1D + constant", "logistic", "custom, four bounds", "Gaussian2D + sky",
+    "Gaussian1D + slope", "Gaussian1D + power law", "Voigt1D", "Box1D", "two blended lines + slope",
+    "Sine1D + constant", "Exponential1D + constant", "logistic", "custom, four bounds", "Gaussian2D + sky",
 ]  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def cleaned(fits: Fits, level: np.ndarray | None = None) -> tuple[Fits, np.ndarr
     y = _carried(fits.y if level is None else fits.y - level, kept)
     with np.errstate(divide="ignore"):
         noise = noise_of(y, fits.W, kept)
-        error = noise / np.sqrt(_carried(fits.W, kept))
+        error = noise / np.sqrt(fits.W)
     padded = np.concatenate([y[2:3], y[1:2], y, y[-2:-1], y[-3:-2]])
     calm = between_neighbours(y, [padded[i : i + n] for i in (0, 1, 3, 4)], error)
     if level is None:

@@ -1,6 +1,6 @@
 """A continuum that is not linear in all its parameters, under peaks that are not known yet.
 
-Twice: the best point of all samples, then of those that do not stand out from it.
+The best point of all samples, and from there downhill on those that do not stand out from it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ def with_continuum(fits: Fits, P: np.ndarray, roles: Sequence[Role], others: np.
     """Parameters (K, b) with those of the continuum ``others`` (K,); peaks have no height in ``P``."""
     part = replace(fits, asked=fits.asked & others)
     searched = part.asked & ~fits.problem.partly_linear
-    for number in range(2):
-        P, _ = polished(part, best_points(part, P, roles, searched, part.linear)[0], searched, _STEPS)
-        if number == 0:
-            part = replace(part, W=_without_peaks(fits, P))
+    P = best_points(part, P, roles, searched, part.linear)[0]
+    P, _ = polished(part, P, searched, _STEPS)
+    P, _ = polished(replace(part, W=_without_peaks(fits, P)), P, searched, _STEPS)
     return P
 
 

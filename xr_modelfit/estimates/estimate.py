@@ -8,10 +8,13 @@ not a bit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from astropy.modeling.models import PowerLaw1D
 
+from xr_modelfit.analysis.probing import about
+from xr_modelfit.analysis.traits import find_traits
 from xr_modelfit.estimates.cleaning import cleaned
 from xr_modelfit.estimates.columns import Fits, in_columns
 from xr_modelfit.estimates.continuum import with_continuum
@@ -21,16 +24,18 @@ from xr_modelfit.estimates.peaks import PEAKS
 from xr_modelfit.estimates.plane_peaks import PLANE_PEAKS
 from xr_modelfit.estimates.polish import polished
 from xr_modelfit.estimates.profile import best_points
-from xr_modelfit.estimates.registry import UserEstimator, registered_for, values_of
+from xr_modelfit.estimates.registry import UnusableError, UserEstimator, registered_for, values_of
 from xr_modelfit.estimates.roles import Role, roles_of
 from xr_modelfit.estimates.stars import with_stars
 from xr_modelfit.estimates.terms import Terms, terms_of
 from xr_modelfit.estimates.waves import with_waves
 from xr_modelfit.fitters.chunking import apart, pieces
-from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.expression import parts_of
+from xr_modelfit.models.problem import Problem, Traits
 
 __all__ = ["Estimates", "Estimator", "estimator_for"]
 
+_SAMPLES = 60  # on which a model is tried
 _KEPT, _STEPS = 3, 2  # best points of a model with many parameters, and steps from each
 
 
@@ -57,6 +62,12 @@ class Estimator:
     ----------
     asked : ndarray of bool, shape (K,)
         Parameters that are estimated.
+    traits : Traits
+        Of the model, perhaps seen on other coordinates than those of the data.
+    terms : Terms
+        Those that the model is the sum of.
+    roles : sequence of Role
+        Of each parameter, for the search of points.
     function : callable, optional
         The one that the user has registered.
     name : str
@@ -64,6 +75,7 @@ class Estimator:
     """
 
     asked: np.ndarray
+    traits: Traits
     terms: Terms
     roles: Sequence[Role] = ()
     function: UserEstimator | None = None
@@ -107,7 +119,9 @@ class Estimator:
         failed = np.zeros(b, dtype=bool)
         if not self.asked.any() or not n:
             return Estimates(out, failed)
+        problem = replace(problem, traits=self.traits)
         low, high = (np.broadcast_to(bound, given.shape) for bound in bounds)
+        inside = np.where(self.asked, np.clip(given, low, high), given)
         whole = np.all(valid, axis=1)
 
         def work(ids: np.ndarray) -> None:
@@ -118,10 +132,14 @@ class Estimator:
                 [x if x.shape[0] == 1 else x[ids] for x in inputs],
                 weights if weights is None or weights.shape[0] == 1 else weights[ids],
                 np.ones((1, n), dtype=bool) if few is not ids else valid[ids],
-                (given[ids], low[ids], high[ids]),
+                (inside[ids], low[ids], high[ids]),
                 self.asked,
             )
-            P = _estimated(self, part) if self.function is None else _by_user(self, part, y[ids], inputs, valid, ids)
+            try:
+                P = _estimated(self, part) if self.function is None else _by_user(self, part, y, inputs, valid, ids)
+            except UnusableError:
+                failed[ids] = True
+                return
             good = np.all(np.isfinite(P), axis=0)
             out[ids[good]] = P[:, good].T
             failed[ids] = ~good
@@ -146,31 +164,35 @@ def estimator_for(problem: Problem, asked: np.ndarray | None = None) -> Estimato
     asked : ndarray of bool, shape (K,), optional
         Which parameters to estimate; default: all that are free. Fixed and tied ones never are.
     """
+    problem = _seen_near_start(problem)
     asked = problem.free if asked is None else asked & problem.free
     asked = asked & ~_without_effect(problem)
     function = registered_for(problem.model)
-    terms = terms_of(problem, asked)
-    if function is not None:
-        return Estimator(asked, terms, (), function, getattr(function, "__name__", type(function).__name__))
-    return Estimator(asked, terms, roles_of(problem, asked), None, type(problem.model).__name__)
+    terms, roles = terms_of(problem, asked), roles_of(problem, asked)
+    name = type(problem.model).__name__ if function is None else getattr(function, "__name__", type(function).__name__)
+    return Estimator(asked, problem.traits, terms, roles, function, name)
+
+
+def _seen_near_start(problem: Problem) -> Problem:
+    """The problem with traits that are seen about its start, where that is too far from the data to see any."""
+    if problem.traits.traced is not None or problem.sees_others:
+        return problem
+    inputs = [np.roll(about(problem.start, _SAMPLES), 7 * i) for i in range(problem.model.n_inputs)]
+    try:
+        with np.errstate(all="ignore"):
+            found = find_traits(problem, inputs)
+    except Exception:  # nor is it seen there
+        return problem
+    return found if found.traits.traced is not None and found.traits.grid is None else problem
 
 
 def _without_effect(problem: Problem) -> np.ndarray:
-    """Which parameters (K,) are another's factor: the scale of a power law, whose amplitude is free."""
+    """Which parameters (K,) only repeat what another does: the scale of a power law beside its amplitude."""
     found = np.zeros(problem.n_parameters, dtype=bool)
-    for j, name in enumerate(problem.model.param_names):
-        base, _, number = name.partition("_0")
-        if base == "x" and number in ("", *(f"_{i}" for i in range(problem.n_parameters))):
-            found[j] = _scales(problem, j)
+    for part in parts_of(problem.model):
+        if type(part.model) is PowerLaw1D:
+            found[part.parameters[part.model.param_names.index("x_0")]] = True
     return found
-
-
-def _scales(problem: Problem, j: int) -> bool:
-    from astropy.modeling import models  # beside the only use
-
-    from xr_modelfit.models.expression import parts_of
-
-    return any(type(part.model) is models.PowerLaw1D and j in part.parameters for part in parts_of(problem.model))
 
 
 def _estimated(estimator: Estimator, fits: Fits) -> np.ndarray:
@@ -225,7 +247,7 @@ def _by_user(
     own = [x if x.shape[0] == 1 else x[ids] for x in inputs]
     names = tuple(fits.problem.model.param_names)
     P, given = fits.start.copy(), np.zeros(fits.asked.shape, dtype=bool)
-    for j, value in values_of(estimator.function, names, y, own, valid[ids]).items():
+    for j, value in values_of(estimator.function, names, y[ids], own, valid[ids]).items():
         given[j] = True
         if fits.asked[j]:
             P[j] = np.clip(value, fits.lower[j], fits.upper[j])

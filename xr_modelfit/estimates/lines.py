@@ -22,8 +22,7 @@ from xr_modelfit.estimates.windows import Window, Wish, best_window
 __all__ = ["with_lines"]
 
 _CLEAR = 25.0  # drop of chi-square, in those of noise: less may be a line that was taken for a spike
-_ROUNDS = 2
-_SPLITS = ((0.28, 0.5), (0.18, 0.7), (0.4, 0.4))  # of an extent: distance of two lines from its middle, their extents
+_SPLITS = ((0.28, 0.5), (0.18, 0.7))  # of an extent: distance of two lines from its middle, their extents
 
 
 def with_lines(fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.ndarray) -> np.ndarray:
@@ -38,7 +37,8 @@ def with_lines(fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.n
     continuum : ndarray of bool, shape (K,)
         Parameters of other terms.
     """
-    clean, noise = cleaned(fits, fits.y - _beside(fits, P, peaks, continuum).z)
+    beside = _beside(fits, P, peaks, continuum)
+    clean, noise = cleaned(fits, np.zeros((1, 1)) if beside.z is fits.y else fits.y - beside.z)
     windows, P = _searched(clean, P, peaks, continuum)
     free = _free(fits, peaks)
     unclear = (windows[0].drop < _CLEAR * noise**2) if windows else np.zeros(0, dtype=bool)
@@ -46,32 +46,45 @@ def with_lines(fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.n
         raw_windows, raw = _searched(fits, P, peaks, continuum)
         better = unclear & (raw_windows[0].drop > 2.0 * _CLEAR * noise**2)
         P = np.where(better, raw, P)
+    tables = [solved(clean, Q) for Q in (P, *_at_tied(clean, P, peaks))]
     if len(windows) < 2:
-        return solved(clean, P)
-    return _best_of_several(clean, P, free, windows, _beside(clean, P, peaks, continuum))
+        return best_of(clean, tables)
+    return _best_of_several(clean, P, free, windows, _beside(clean, P, peaks, continuum), tables[1:])
 
 
 def _best_of_several(
-    fits: Fits, P: np.ndarray, free: Sequence[Term], windows: Sequence[Window], continuum: Beside
+    fits: Fits,
+    P: np.ndarray,
+    free: Sequence[Term],
+    windows: Sequence[Window],
+    continuum: Beside,
+    tables: list[np.ndarray],
 ) -> np.ndarray:
-    """Peaks as they were found, and beginning with both halves of the first window: lines may blend."""
-    candidates = [(list(windows), P)]
+    """The best of ``tables``, of peaks as they were found, and of halves of the first window: lines may blend."""
     first = windows[0]
+    tables = [solved(fits, _in_order(fits, P, free, windows)), *tables]
     for distance, part in _SPLITS:
         away, extent = distance * first.extent, part * first.extent
         halves = [Window(first.centre + sign * away, extent, first.height, first.drop) for sign in (-1, 1)]
+        some = [*halves, *windows[2:]]
         Q = P
-        begun = [*halves, *windows[2:]]
-        for peak, window in zip(free, begun, strict=True):
+        for peak, window in zip(free, some, strict=True):
             Q = _placed(fits, Q, peak, window)
-        candidates.append((begun, Q))
-    tables = []
-    for some, Q in candidates:
-        for _ in range(_ROUNDS):
-            tables.append(solved(fits, _in_order(fits, Q, free, some)))
-            some, Q = _again(fits, Q, free, some, continuum)
+        some, Q = _again(fits, Q, free, some, continuum)
         tables.append(solved(fits, _in_order(fits, Q, free, some)))
     return best_of(fits, tables)
+
+
+def _at_tied(fits: Fits, P: np.ndarray, peaks: Sequence[Term]) -> list[np.ndarray]:
+    """Parameters with a peak moved so that one whose place is tied comes to lie where the peak was found."""
+    tied, moved = fits.problem.with_ties(P), []
+    places = [peak.at[PEAKS[type(peak.model)].place] for peak in peaks]
+    for other in (j for j in places if fits.problem.tied[j]):
+        for j in (j for j in places if fits.asked[j]):
+            Q = P.copy()
+            Q[j] = np.clip(P[j] - (tied[other] - P[j]), fits.lower[j], fits.upper[j])
+            moved.append(np.where(np.isfinite(Q), Q, P))
+    return moved
 
 
 def best_of(fits: Fits, candidates: Sequence[np.ndarray]) -> np.ndarray:
@@ -135,11 +148,14 @@ def _beside(fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.ndar
     P = P.copy()
     for peak in peaks:
         P[peak.at[PEAKS[type(peak.model)].height]] = 0.0
-    if fits.inputs[0].shape[1] == 1 and np.array_equal(P[continuum], np.broadcast_to(P[continuum][:, :1], P[continuum].shape)):
+    if fits.inputs[0].shape[1] == 1 and np.array_equal(
+        P[continuum], np.broadcast_to(P[continuum][:, :1], P[continuum].shape)
+    ):
         P = np.ascontiguousarray(P[:, :1])
     zero, columns = columns_at(fits, P, fits.linear & continuum)
     basis = Basis.of(columns, fits.W)
-    return Beside(basis, basis.removed(np.where(fits.W > 0.0, fits.y - zero, 0.0), fits.W)[0])
+    y = np.where(fits.W > 0.0, fits.y - zero, 0.0) if np.any(zero != 0.0) else fits.y
+    return Beside(basis, basis.removed(y, fits.W)[0])
 
 
 def _free(fits: Fits, peaks: Sequence[Term]) -> list[Term]:
@@ -169,12 +185,18 @@ def _wish(fits: Fits, peak: Term) -> Wish:
     if kind.place in held:
         low = high = held[kind.place]
     extent = kind.extent(held)
+    sizes = [name for name in peak.at if name not in (kind.place, kind.height, *held)]
+    shortest = kind.extent(held | {name: np.maximum(fits.lower[peak.at[name]], 0.0) for name in sizes})
+    longest = kind.extent(held | {name: fits.upper[peak.at[name]] for name in sizes})
     positive, negative = fits.upper[top] > 0.0, fits.lower[top] < 0.0
     if kind.height in held:
         positive, negative = held[kind.height] > 0.0, held[kind.height] < 0.0
     if peak.sign < 0:
         positive, negative = negative, positive
-    return Wish(low, high, np.full(b, np.nan) if extent is None else extent, positive, negative)
+    extent = np.full(b, np.nan) if extent is None else extent
+    shortest = np.zeros(b) if shortest is None else shortest
+    longest = np.full(b, np.inf) if longest is None else longest
+    return Wish(low, high, shortest, np.where(longest > 0.0, longest, np.inf), extent, positive, negative)
 
 
 def _placed(fits: Fits, P: np.ndarray, peak: Term, window: Window) -> np.ndarray:
@@ -198,6 +220,7 @@ def _in_order(fits: Fits, P: np.ndarray, peaks: Sequence[Term], windows: Sequenc
         group = [k for k in left if _alike(first, _wish(fits, peaks[k]))]
         left = [k for k in left if k not in group]
         if len(group) == 1:
+            P = _placed(fits, P, peaks[group[0]], windows[group[0]])
             continue
         starts = np.stack([fits.start[peaks[k].at[PEAKS[type(peaks[k].model)].place]] for k in group])
         rank = np.argsort(np.argsort(starts, axis=0, kind="stable"), axis=0, kind="stable")

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.modeling import models
 
 from xr_modelfit.estimates.columns import Fits
-from xr_modelfit.estimates.roles import LENGTH, NUMBER, PLACE, RATE, Role
+from xr_modelfit.estimates.roles import LENGTH, NUMBER, PLACE, Role
 from xr_modelfit.models.expression import parts_of
 from xr_modelfit.models.problem import Problem
 
@@ -114,10 +114,6 @@ def _linear(u: float, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return low + u * (high - low)
 
 
-def _log(u: float, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    return low * (high / low) ** u
-
-
 def _signed(
     u: float, small: np.ndarray, large: np.ndarray, low: np.ndarray, high: np.ndarray, start: np.ndarray, role: Role
 ) -> np.ndarray:
@@ -125,12 +121,12 @@ def _signed(
     positive, negative = high > 0.0, low < 0.0
     both = positive & negative & (not role.even)
     minus = np.where(both, u < 0.5, ~positive | (negative & role.even & (start < 0.0)))
-    u = np.where(both, (2.0 * u) % 1.0, u)
+    part = np.where(both, (2.0 * u) % 1.0, u)
     least = np.where(minus, np.where(high < 0.0, -high, 0.0), np.where(low > 0.0, low, 0.0))
     most = np.where(minus, -low, high)
     a, b = np.maximum(small, least), np.minimum(large, most)
     a, b = np.where(a > b, np.where(least > 0.0, least, 0.5 * b), a), np.where(a > b, np.where(most < a, most, a), b)
-    return np.where(minus, -1.0, 1.0) * _log(u, a, np.maximum(a, b))
+    return np.where(minus, -1.0, 1.0) * a * (np.maximum(a, b) / a) ** part
 
 
 def _number(u: float, low: np.ndarray, high: np.ndarray, start: np.ndarray) -> np.ndarray:

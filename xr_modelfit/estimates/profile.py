@@ -20,6 +20,8 @@ from xr_modelfit.estimates.roles import Role
 
 __all__ = ["best_points"]
 
+Scale = tuple[Sequence[int], Sequence[Role], dict[int, tuple[float, float]]]
+
 
 def best_points(
     fits: Fits, P: np.ndarray, roles: Sequence[Role], searched: np.ndarray, linear: np.ndarray, keep: int = 1
@@ -54,7 +56,7 @@ def best_points(
 
 
 def _each(
-    fits: Fits, base: np.ndarray, units: np.ndarray, scale: tuple, linear: np.ndarray, shared: bool
+    fits: Fits, base: np.ndarray, units: np.ndarray, scale: Scale, linear: np.ndarray, shared: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
     """Each point with the model's constant part and columns there."""
     if not shared:

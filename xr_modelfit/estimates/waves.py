@@ -50,7 +50,7 @@ def _searched(fits: Fits, P: np.ndarray, waves: Sequence[Term], continuum: np.nd
         else:
             f = fits.start[at]
         frequencies.append(f)
-        for column in _pair(f, x):
+        for column in _pair(f, x) if wave is not waves[-1] else ():
             basis = basis.with_column(column, fits.W)
             q = basis.columns[-1]
             z = z - inner(fits.W * q, z) * q
