@@ -1,8 +1,13 @@
 """Whatever the data hold, nothing aborts, and each fit has a start."""
 
+import math
+
 import numpy as np
 import pytest
+from astropy.modeling import custom_model
 from estimate_cases import CASES, Fits, estimated, problem_of
+
+from xr_modelfit.estimates.linearity import linear_by_trial
 
 BAD = {
     "zeros": lambda n: np.zeros(n),
@@ -30,7 +35,9 @@ def test_bad_data_get_a_start_and_disturb_no_other(name: str) -> None:
     assert np.all(np.isfinite(found.parameters))
     start = problem_of(fits.model, fits.inputs).start
     np.testing.assert_array_equal(found.parameters[found.failed], np.tile(start, (found.failed.sum(), 1)))
-    assert found.failed[list(BAD).index("missing")]
+    missing = list(BAD).index("missing")
+    np.testing.assert_array_equal(found.parameters[missing], start)
+    assert not found.failed[missing]
     assert not found.failed[len(BAD) :].any()
 
 
@@ -58,3 +65,20 @@ def test_a_model_that_is_no_number_at_a_sample_that_is_left_out() -> None:
     x[0], y[:, 0] = 0.0, np.nan
     found = estimated(Fits(fits.model, [x], y, fits.truth)).parameters
     np.testing.assert_allclose(found[:, 2], fits.truth[:, 2], atol=0.5)
+
+
+def test_a_model_whose_code_cannot_be_followed() -> None:
+    """Its linear parameters are found by trial, and the others as those of any other model."""
+
+    def opaque(x, top=1.0, middle=50.0, rate=0.5):
+        values = [top / (1 + math.exp(min(-rate * (one - middle), 700.0))) for one in np.ravel(x)]
+        return np.reshape(values, np.shape(x))
+
+    fits = CASES["logistic"](12, 3)
+    model = custom_model(opaque)()
+    problem = problem_of(model, fits.inputs)
+    assert problem.traits.traced is None
+    np.testing.assert_array_equal(linear_by_trial(problem), [True, False, False])
+    known = estimated(fits).parameters
+    found = estimated(Fits(model, fits.inputs, fits.y, fits.truth)).parameters
+    assert np.median(np.abs(found[:, 1] - fits.truth[:, 1])) < 4 * np.median(np.abs(known[:, 1] - fits.truth[:, 1])) + 5

@@ -19,6 +19,7 @@ from xr_modelfit.estimates.cleaning import cleaned
 from xr_modelfit.estimates.columns import Fits, in_columns
 from xr_modelfit.estimates.continuum import with_continuum
 from xr_modelfit.estimates.linear_part import solved
+from xr_modelfit.estimates.linearity import linear_by_trial
 from xr_modelfit.estimates.lines import with_lines
 from xr_modelfit.estimates.peaks import PEAKS
 from xr_modelfit.estimates.plane_peaks import PLANE_PEAKS
@@ -47,7 +48,8 @@ class Estimates:
     ----------
     parameters : ndarray, shape (b, K), in the problem's units
     failed : ndarray of bool, shape (b,)
-        Fits whose estimator raised, or gave what is no number: they have the starts that were given.
+        Fits whose estimator raised, or gave what is no number: they have the starts that were given. So have
+        those without any sample, which nothing has failed for.
     """
 
     parameters: np.ndarray
@@ -150,7 +152,6 @@ class Estimator:
                 with np.errstate(all="ignore"):
                     for ids, _ in apart(work, piece):
                         failed[ids] = True
-        failed |= ~some
         return Estimates(out, failed)
 
 
@@ -174,7 +175,10 @@ def estimator_for(problem: Problem, asked: np.ndarray | None = None) -> Estimato
 
 
 def _seen_near_start(problem: Problem) -> Problem:
-    """The problem with traits that are seen about its start, where that is too far from the data to see any."""
+    """The problem with traits that are seen about its start, where that is too far from the data to see any.
+
+    Where the code of the model cannot be followed, what it is linear in is tried.
+    """
     if problem.traits.traced is not None or problem.sees_others:
         return problem
     inputs = [np.roll(about(problem.start, _SAMPLES), 7 * i) for i in range(problem.model.n_inputs)]
@@ -182,8 +186,10 @@ def _seen_near_start(problem: Problem) -> Problem:
         with np.errstate(all="ignore"):
             found = find_traits(problem, inputs)
     except Exception:  # nor is it seen there
-        return problem
-    return found if found.traits.traced is not None and found.traits.grid is None else problem
+        found = problem
+    if found.traits.traced is not None and found.traits.grid is None:
+        return found
+    return replace(problem, traits=replace(problem.traits, partly_linear=linear_by_trial(problem)))
 
 
 def _without_effect(problem: Problem) -> np.ndarray:

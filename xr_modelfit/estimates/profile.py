@@ -20,6 +20,7 @@ from xr_modelfit.estimates.roles import Role
 
 __all__ = ["best_points"]
 
+_FEW = 64
 Scale = tuple[Sequence[int], Sequence[Role], dict[int, tuple[float, float]]]
 
 
@@ -35,6 +36,8 @@ def best_points(
     if not numbers:
         return [P]
     units, usual = unit_points(len(numbers)), usual_ranges(fits.problem)
+    if not fits.problem.traits.broadcasts:  # fits are evaluated one by one
+        units = units[:_FEW]
     shared = all(x.shape[1] == 1 for x in fits.inputs) and all(
         np.array_equal(a, np.broadcast_to(a[:, :1], a.shape)) for a in (P[~linear], fits.lower, fits.upper, fits.start)
     )

@@ -64,7 +64,8 @@ def _n_steps(fits: Fits, waves: Sequence[Term]) -> int:
     highest = max(fits.problem.upper[wave.at["frequency"]] for wave in waves)
     if x.shape[1] > 1 or not np.isfinite(highest):
         return usual
-    return int(np.clip(np.ceil(FINE * highest * (x[-1, 0] - x[0, 0])) + FINE, FINE, usual * _HIGHEST))
+    steps = np.ceil(FINE * highest * (x[-1, 0] - x[0, 0])) + FINE
+    return int(np.clip(steps, FINE, max(usual, min(usual * _HIGHEST, _MOST))))
 
 
 def _pair(f: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
