@@ -86,9 +86,7 @@ def without_spikes(fits: Fits, cells: Cells) -> np.ndarray:
     for axis in (0, 1):
         for by in (1, -1):
             beside, there = np.roll(mean, by, axis), np.roll(kept, by, axis)
-            edge = [slice(None)] * 3
-            edge[axis] = slice(0, 1) if by == 1 else slice(-1, None)
-            there[tuple(edge)] = False
+            np.moveaxis(there, axis, 0)[0 if by == 1 else -1] = False
             four.append(np.where(there, beside, mean).ravel()[cells.at])
     with np.errstate(divide="ignore"):
         error = np.where(fits.W > 0.0, noise / np.sqrt(fits.W), 0.0)
@@ -134,9 +132,8 @@ def best_square(
         best, long = np.where(better, value, best), np.where(better, length, long)
         height = np.where(better, (s / own).reshape(-1, b)[top, np.arange(b)], height)
         place = np.where(better, np.stack(np.divmod(top, s.shape[1])) * step, place)
-    centre = [cells.origin[axis] + (place[axis] + 0.5 * long) * cells.size[axis] for axis in (0, 1)]
-    extent = [long * cells.size[axis] for axis in (0, 1)]
-    return Square((centre[0], centre[1]), (extent[0], extent[1]), height)
+    u, v = (cells.origin[axis] + (place[axis] + 0.5 * long) * cells.size[axis] for axis in (0, 1))
+    return Square((u, v), (long * cells.size[0], long * cells.size[1]), height)
 
 
 def _lengths(side: int) -> list[int]:

@@ -19,19 +19,26 @@ _AWAY = 4.0  # standard errors beyond the neighbours
 _SPREAD = 0.5  # of what neighbours differ by
 
 
-def cleaned(fits: Fits) -> tuple[Fits, np.ndarray]:
-    """The fits without spikes, and the standard error (b,) of a sample of weight 1."""
-    if fits.y.shape[0] < 5:
+def cleaned(fits: Fits, level: np.ndarray | None = None) -> tuple[Fits, np.ndarray]:
+    """The fits without spikes, and the standard error (b,) of a sample of weight 1.
+
+    ``level`` (n, b) is the continuum, if any is known. Without it the first and last samples stay as they are: there a
+    steep model has all neighbours on one side.
+    """
+    n = fits.y.shape[0]
+    if n < 5:
         return fits, np.zeros(fits.y.shape[1])
     kept = fits.W > 0.0
-    y = _carried(fits.y, kept)
-    W = np.broadcast_to(fits.W, y.shape) if fits.W.shape[1] > 1 else fits.W
+    y = _carried(fits.y if level is None else fits.y - level, kept)
     with np.errstate(divide="ignore"):
-        noise = noise_of(y, W, kept)
-        error = noise / np.sqrt(_carried(W, kept))
+        noise = noise_of(y, fits.W, kept)
+        error = noise / np.sqrt(fits.W)
     padded = np.concatenate([y[2:3], y[1:2], y, y[-2:-1], y[-3:-2]])
-    n = y.shape[0]
     calm = between_neighbours(y, [padded[i : i + n] for i in (0, 1, 3, 4)], error)
+    if level is None:
+        calm[:2], calm[-2:] = y[:2], y[-2:]
+    else:
+        calm += level
     return replace(fits, y=np.where(kept, calm, 0.0)), noise
 
 

@@ -88,8 +88,8 @@ def in_columns(
     given = [_finite(x, valid) for x in inputs]
     if len(given) == 1 and not problem.sees_others:
         values, W, given = _sorted(values, W, given[0])
-    tables = (np.ascontiguousarray(np.broadcast_to(t.T, (t.shape[1], y.shape[0]))) for t in table)
-    return Fits(problem, given, np.ascontiguousarray(values), np.ascontiguousarray(W), *tables, asked)
+    start, low, high = (np.ascontiguousarray(np.broadcast_to(t.T, (t.shape[1], y.shape[0]))) for t in table)
+    return Fits(problem, given, np.ascontiguousarray(values), np.ascontiguousarray(W), start, low, high, asked)
 
 
 def _finite(x: np.ndarray, valid: np.ndarray) -> np.ndarray:

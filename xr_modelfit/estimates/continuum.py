@@ -1,6 +1,6 @@
 """A continuum that is not linear in all its parameters, under peaks that are not known yet.
 
-Twice: the best point of all samples, then of those that do not stand out from it.
+The best point of all samples, and from there downhill on those that do not stand out from it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from dataclasses import replace
 import numpy as np
 
 from xr_modelfit.estimates.columns import Fits
-from xr_modelfit.estimates.linear_part import residual_of, solved
-from xr_modelfit.estimates.profile import at_best_point
+from xr_modelfit.estimates.linear_part import residual_of
+from xr_modelfit.estimates.polish import polished
+from xr_modelfit.estimates.profile import best_points
 from xr_modelfit.estimates.roles import Role
 
 __all__ = ["with_continuum"]
 
+_STEPS = 5  # a strong continuum must be known to a fraction of a weak line
 _OUTSIDE = 2.5 * 1.4826  # medians of what is left: farther out there may be a peak
 
 
@@ -24,10 +26,9 @@ def with_continuum(fits: Fits, P: np.ndarray, roles: Sequence[Role], others: np.
     """Parameters (K, b) with those of the continuum ``others`` (K,); peaks have no height in ``P``."""
     part = replace(fits, asked=fits.asked & others)
     searched = part.asked & ~fits.problem.partly_linear
-    for number in range(2):
-        P = solved(part, at_best_point(part, P, roles, searched, part.linear))
-        if number == 0:
-            part = replace(part, W=_without_peaks(fits, P))
+    P = best_points(part, P, roles, searched, part.linear)[0]
+    P, _ = polished(part, P, searched, _STEPS)
+    P, _ = polished(replace(part, W=_without_peaks(fits, P)), P, searched, _STEPS)
     return P
 
 

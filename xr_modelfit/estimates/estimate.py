@@ -8,27 +8,36 @@ not a bit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from astropy.modeling.models import PowerLaw1D
 
+from xr_modelfit.analysis.probing import about
+from xr_modelfit.analysis.traits import find_traits
 from xr_modelfit.estimates.cleaning import cleaned
 from xr_modelfit.estimates.columns import Fits, in_columns
 from xr_modelfit.estimates.continuum import with_continuum
 from xr_modelfit.estimates.linear_part import solved
+from xr_modelfit.estimates.linearity import linear_by_trial
 from xr_modelfit.estimates.lines import with_lines
 from xr_modelfit.estimates.peaks import PEAKS
 from xr_modelfit.estimates.plane_peaks import PLANE_PEAKS
-from xr_modelfit.estimates.profile import at_best_point
-from xr_modelfit.estimates.registry import UserEstimator, registered_for, values_of
+from xr_modelfit.estimates.polish import polished
+from xr_modelfit.estimates.profile import best_points
+from xr_modelfit.estimates.registry import UnusableError, UserEstimator, registered_for, values_of
 from xr_modelfit.estimates.roles import Role, roles_of
 from xr_modelfit.estimates.stars import with_stars
 from xr_modelfit.estimates.terms import Terms, terms_of
 from xr_modelfit.estimates.waves import with_waves
 from xr_modelfit.fitters.chunking import chunks, isolate_errors
-from xr_modelfit.models.problem import Problem
+from xr_modelfit.models.expression import parts_of
+from xr_modelfit.models.problem import Problem, Traits
 
 __all__ = ["Estimates", "Estimator", "estimator_for"]
+
+_SAMPLES = 60  # on which a model is tried
+_KEPT, _STEPS = 3, 2  # best points of a model with many parameters, and steps from each
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,8 @@ class Estimates:
     ----------
     parameters : ndarray, shape (b, K), in the problem's units
     failed : ndarray of bool, shape (b,)
-        Fits whose estimator raised, or gave what is no number: they have the starts that were given.
+        Fits whose estimator raised, or gave what is no number: they have the starts that were given. So have
+        those without any sample, which nothing has failed for.
     """
 
     parameters: np.ndarray
@@ -54,6 +64,12 @@ class Estimator:
     ----------
     asked : ndarray of bool, shape (K,)
         Parameters that are estimated.
+    traits : Traits
+        Of the model, perhaps seen on other coordinates than those of the data.
+    terms : Terms
+        Those that the model is the sum of.
+    roles : sequence of Role
+        Of each parameter, for the search of points.
     function : callable, optional
         The one that the user has registered.
     name : str
@@ -61,6 +77,7 @@ class Estimator:
     """
 
     asked: np.ndarray
+    traits: Traits
     terms: Terms
     roles: Sequence[Role] = ()
     function: UserEstimator | None = None
@@ -104,7 +121,9 @@ class Estimator:
         failed = np.zeros(b, dtype=bool)
         if not self.asked.any() or not n:
             return Estimates(out, failed)
+        problem = replace(problem, traits=self.traits)
         low, high = (np.broadcast_to(bound, given.shape) for bound in bounds)
+        inside = np.where(self.asked, np.clip(given, low, high), given)
         whole = np.all(valid, axis=1)
 
         def work(ids: np.ndarray) -> None:
@@ -115,10 +134,14 @@ class Estimator:
                 [x if x.shape[0] == 1 else x[ids] for x in inputs],
                 weights if weights is None or weights.shape[0] == 1 else weights[ids],
                 np.ones((1, n), dtype=bool) if few is not ids else valid[ids],
-                (given[ids], low[ids], high[ids]),
+                (inside[ids], low[ids], high[ids]),
                 self.asked,
             )
-            P = _estimated(self, part) if self.function is None else _by_user(self, part, y[ids], inputs, valid, ids)
+            try:
+                P = _estimated(self, part) if self.function is None else _by_user(self, part, y, inputs, valid, ids)
+            except UnusableError:
+                failed[ids] = True
+                return
             good = np.all(np.isfinite(P), axis=0)
             out[ids[good]] = P[:, good].T
             failed[ids] = ~good
@@ -129,7 +152,6 @@ class Estimator:
                 with np.errstate(all="ignore"):
                     for ids, _ in isolate_errors(work, piece):
                         failed[ids] = True
-        failed |= ~some
         return Estimates(out, failed)
 
 
@@ -143,31 +165,40 @@ def estimator_for(problem: Problem, asked: np.ndarray | None = None) -> Estimato
     asked : ndarray of bool, shape (K,), optional
         Which parameters to estimate; default: all that are free. Fixed and tied ones never are.
     """
+    problem = _seen_near_start(problem)
     asked = problem.free if asked is None else asked & problem.free
     asked = asked & ~_without_effect(problem)
     function = registered_for(problem.model)
-    terms = terms_of(problem, asked)
-    if function is not None:
-        return Estimator(asked, terms, (), function, getattr(function, "__name__", type(function).__name__))
-    return Estimator(asked, terms, roles_of(problem, asked), None, type(problem.model).__name__)
+    terms, roles = terms_of(problem, asked), roles_of(problem, asked)
+    name = type(problem.model).__name__ if function is None else getattr(function, "__name__", type(function).__name__)
+    return Estimator(asked, problem.traits, terms, roles, function, name)
+
+
+def _seen_near_start(problem: Problem) -> Problem:
+    """The problem with traits that are seen about its start, where that is too far from the data to see any.
+
+    Where the code of the model cannot be followed, what it is linear in is tried.
+    """
+    if problem.traits.traced is not None or problem.sees_others:
+        return problem
+    inputs = [np.roll(about(problem.start, _SAMPLES), 7 * i) for i in range(problem.model.n_inputs)]
+    try:
+        with np.errstate(all="ignore"):
+            found = find_traits(problem, inputs)
+    except Exception:  # nor is it seen there
+        found = problem
+    if found.traits.traced is not None and found.traits.grid is None:
+        return found
+    return replace(problem, traits=replace(problem.traits, partly_linear=linear_by_trial(problem)))
 
 
 def _without_effect(problem: Problem) -> np.ndarray:
-    """Which parameters (K,) are another's factor: the scale of a power law, whose amplitude is free."""
+    """Which parameters (K,) only repeat what another does: the scale of a power law beside its amplitude."""
     found = np.zeros(problem.n_parameters, dtype=bool)
-    for j, name in enumerate(problem.model.param_names):
-        base, _, number = name.partition("_0")
-        if base == "x" and number in ("", *(f"_{i}" for i in range(problem.n_parameters))):
-            found[j] = _scales(problem, j)
+    for part in parts_of(problem.model):
+        if type(part.model) is PowerLaw1D:
+            found[part.parameters[part.model.param_names.index("x_0")]] = True
     return found
-
-
-def _scales(problem: Problem, j: int) -> bool:
-    from astropy.modeling import models  # beside the only use
-
-    from xr_modelfit.models.expression import parts_of
-
-    return any(type(part.model) is models.PowerLaw1D and j in part.parameters for part in parts_of(problem.model))
 
 
 def _estimated(estimator: Estimator, fits: Fits) -> np.ndarray:
@@ -178,7 +209,7 @@ def _estimated(estimator: Estimator, fits: Fits) -> np.ndarray:
     if not (terms.peaks or terms.plane_peaks or terms.waves):
         alone = len(fits.inputs) == 1 and not fits.problem.sees_others
         clean = cleaned(fits)[0] if alone else fits
-        return solved(clean, at_best_point(clean, P, estimator.roles, others, fits.linear))
+        return _best_of_all(clean, P, estimator.roles, others)
     for table, some in ((PEAKS, terms.peaks), (PLANE_PEAKS, terms.plane_peaks)):
         for peak in some:
             P[peak.at[table[type(peak.model)].height]] = 0.0
@@ -198,6 +229,17 @@ def _estimated(estimator: Estimator, fits: Fits) -> np.ndarray:
     return P
 
 
+def _best_of_all(fits: Fits, P: np.ndarray, roles: Sequence[Role], searched: np.ndarray) -> np.ndarray:
+    """Parameters (K, b) at the best point; of several, if there are many parameters, after steps downhill."""
+    many = int(np.count_nonzero(searched)) > 2
+    points = best_points(fits, P, roles, searched, fits.linear, _KEPT if many else 1)
+    if not many:
+        return solved(fits, points[0])
+    tried = [polished(fits, Q, searched, _STEPS) for Q in points]
+    best = np.argmin(np.stack([chi2 for _, chi2 in tried]), axis=0)
+    return np.take_along_axis(np.stack([Q for Q, _ in tried]), best[None, None], axis=0)[0]
+
+
 def _by_user(
     estimator: Estimator,
     fits: Fits,
@@ -211,7 +253,7 @@ def _by_user(
     own = [x if x.shape[0] == 1 else x[ids] for x in inputs]
     names = tuple(fits.problem.model.param_names)
     P, given = fits.start.copy(), np.zeros(fits.asked.shape, dtype=bool)
-    for j, value in values_of(estimator.function, names, y, own, valid[ids]).items():
+    for j, value in values_of(estimator.function, names, y[ids], own, valid[ids]).items():
         given[j] = True
         if fits.asked[j]:
             P[j] = np.clip(value, fits.lower[j], fits.upper[j])

@@ -7,6 +7,7 @@ whose start lies lowest gets the one that is found lowest.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from xr_modelfit.estimates.windows import Window, Wish, best_window
 __all__ = ["with_lines"]
 
 _CLEAR = 25.0  # drop of chi-square, in those of noise: less may be a line that was taken for a spike
-_SPLITS = ((0.28, 0.5), (0.18, 0.7), (0.4, 0.4))  # of an extent: distance of two lines from its middle, their extents
+_SPLITS = ((0.28, 0.5), (0.18, 0.7))  # of an extent: distance of two lines from its middle, their extents
 
 
 def with_lines(fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.ndarray) -> np.ndarray:
@@ -36,17 +37,54 @@ def with_lines(fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.n
     continuum : ndarray of bool, shape (K,)
         Parameters of other terms.
     """
-    clean, noise = cleaned(fits)
+    beside = _beside(fits, P, peaks, continuum)
+    clean, noise = cleaned(fits, np.zeros((1, 1)) if beside.z is fits.y else fits.y - beside.z)
     windows, P = _searched(clean, P, peaks, continuum)
+    free = _free(fits, peaks)
     unclear = (windows[0].drop < _CLEAR * noise**2) if windows else np.zeros(0, dtype=bool)
     if unclear.any():  # judged by the fit alone, whatever the others are
         raw_windows, raw = _searched(fits, P, peaks, continuum)
         better = unclear & (raw_windows[0].drop > 2.0 * _CLEAR * noise**2)
         P = np.where(better, raw, P)
-    candidates = [solved(clean, P)]
-    if len(windows) > 1:
-        candidates += [solved(clean, Q) for Q in _split(fits, P, peaks, windows)]
-    return best_of(clean, candidates)
+    tables = [solved(clean, Q) for Q in (P, *_at_tied(clean, P, peaks))]
+    if len(windows) < 2:
+        return best_of(clean, tables)
+    return _best_of_several(clean, P, free, windows, _beside(clean, P, peaks, continuum), tables[1:])
+
+
+def _best_of_several(
+    fits: Fits,
+    P: np.ndarray,
+    free: Sequence[Term],
+    windows: Sequence[Window],
+    continuum: Beside,
+    tables: list[np.ndarray],
+) -> np.ndarray:
+    """The best of ``tables``, of peaks as they were found, and of halves of the first window: lines may blend."""
+    first = windows[0]
+    tables = [solved(fits, _in_order(fits, P, free, windows)), *tables]
+    for distance, part in _SPLITS:
+        away, extent = distance * first.extent, part * first.extent
+        halves = [Window(first.centre + sign * away, extent, first.height, first.drop) for sign in (-1, 1)]
+        some = [*halves, *windows[2:]]
+        Q = P
+        for peak, window in zip(free, some, strict=True):
+            Q = _placed(fits, Q, peak, window)
+        some, Q = _again(fits, Q, free, some, continuum)
+        tables.append(solved(fits, _in_order(fits, Q, free, some)))
+    return best_of(fits, tables)
+
+
+def _at_tied(fits: Fits, P: np.ndarray, peaks: Sequence[Term]) -> list[np.ndarray]:
+    """Parameters with a peak moved so that one whose place is tied comes to lie where the peak was found."""
+    tied, moved = fits.problem.with_ties(P), []
+    places = [peak.at[PEAKS[type(peak.model)].place] for peak in peaks]
+    for other in (j for j in places if fits.problem.tied[j]):
+        for j in (j for j in places if fits.asked[j]):
+            Q = P.copy()
+            Q[j] = np.clip(P[j] - (tied[other] - P[j]), fits.lower[j], fits.upper[j])
+            moved.append(np.where(np.isfinite(Q), Q, P))
+    return moved
 
 
 def best_of(fits: Fits, candidates: Sequence[np.ndarray]) -> np.ndarray:
@@ -61,37 +99,76 @@ def best_of(fits: Fits, candidates: Sequence[np.ndarray]) -> np.ndarray:
 def _searched(
     fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.ndarray
 ) -> tuple[list[Window], np.ndarray]:
-    free = [peak for peak in peaks if not fits.problem.tied[peak.at[PEAKS[type(peak.model)].place]]]
-    P = P.copy()
-    for peak in peaks:  # out of the way until it is found
-        P[peak.at[PEAKS[type(peak.model)].height]] = 0.0
-    x, few = fits.inputs[0], slice(None)
-    if x.shape[1] == 1 and bool(np.all(P[continuum] == P[continuum][:, :1])):
-        few = slice(0, 1)
-    base = P[:, few] if few != slice(None) else P
-    zero, columns = columns_at(fits, np.ascontiguousarray(base), fits.linear & continuum)
-    basis = Basis.of(columns, fits.W)
-    z, _ = basis.removed(np.where(fits.W > 0.0, fits.y - zero, 0.0), fits.W)
+    """The windows of the peaks that are searched, and parameters (K, b) by them."""
+    free = _free(fits, peaks)
+    beside = _beside(fits, P, peaks, continuum)
     windows: list[Window] = []
     for number, peak in enumerate(free):
-        window = best_window(z, fits.W, x, basis, _wish(fits, peak))
-        if type(peak.model).__name__ == "Box1D":
-            window = between_edges(z, fits.W, x, basis, window)
-        windows.append(window)
-        P = _placed(fits, P, peak, window)
+        windows.append(_window(fits, beside, peak))
+        P = _placed(fits, P, peak, windows[-1])
         if number + 1 < len(free):
-            basis, z = _with_peak(fits, P, peak, basis, z)
-    return windows, _in_order(fits, P, free, windows)
+            beside = beside.with_peak(fits, P, peak)
+    return windows, P
 
 
-def _with_peak(fits: Fits, P: np.ndarray, peak: Term, basis: Basis, z: np.ndarray) -> tuple[Basis, np.ndarray]:
-    """The basis with the shape of a peak as well, and what is left of the data."""
-    alone = {peak.at[PEAKS[type(peak.model)].height]}
-    at_one = [np.ones(P.shape[1]) if j in alone else P[j] for j in peak.at.values()]
-    column = np.asarray(peak.model.evaluate(fits.inputs[0], *at_one))
-    basis = basis.with_column(np.where(np.isfinite(column), column, 0.0), fits.W)
-    q = basis.columns[-1]
-    return basis, z - inner(fits.W * q, z) * q
+def _again(
+    fits: Fits, P: np.ndarray, free: Sequence[Term], windows: Sequence[Window], continuum: Beside
+) -> tuple[list[Window], np.ndarray]:
+    """Each peak in turn anew, beside the others as they are."""
+    windows = list(windows)
+    for number, peak in enumerate(free):
+        beside = continuum
+        for other in free:
+            if other is not peak:
+                beside = beside.with_peak(fits, P, other)
+        windows[number] = _window(fits, beside, peak)
+        P = _placed(fits, P, peak, windows[number])
+    return windows, P
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a peak is searched beside: orthonormal columns, and the data without them."""
+
+    basis: Basis
+    z: np.ndarray
+
+    def with_peak(self, fits: Fits, P: np.ndarray, peak: Term) -> Beside:
+        """The shape of a peak as well."""
+        top = peak.at[PEAKS[type(peak.model)].height]
+        at_one = [np.ones(P.shape[1]) if j == top else P[j] for j in peak.at.values()]
+        column = np.asarray(peak.model.evaluate(fits.inputs[0], *at_one))
+        basis = self.basis.with_column(np.where(np.isfinite(column), column, 0.0), fits.W)
+        q = basis.columns[-1]
+        return Beside(basis, self.z - inner(fits.W * q, self.z) * q)
+
+
+def _beside(fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.ndarray) -> Beside:
+    """The continuum; its columns are made once where all fits share them."""
+    P = P.copy()
+    for peak in peaks:
+        P[peak.at[PEAKS[type(peak.model)].height]] = 0.0
+    if fits.inputs[0].shape[1] == 1 and np.array_equal(
+        P[continuum], np.broadcast_to(P[continuum][:, :1], P[continuum].shape)
+    ):
+        P = np.ascontiguousarray(P[:, :1])
+    zero, columns = columns_at(fits, P, fits.linear & continuum)
+    basis = Basis.of(columns, fits.W)
+    y = np.where(fits.W > 0.0, fits.y - zero, 0.0) if np.any(zero != 0.0) else fits.y
+    return Beside(basis, basis.removed(y, fits.W)[0])
+
+
+def _free(fits: Fits, peaks: Sequence[Term]) -> list[Term]:
+    """Peaks whose place no tie gives."""
+    return [peak for peak in peaks if not fits.problem.tied[peak.at[PEAKS[type(peak.model)].place]]]
+
+
+def _window(fits: Fits, beside: Beside, peak: Term) -> Window:
+    x = fits.inputs[0]
+    window = best_window(beside.z, fits.W, x, beside.basis, _wish(fits, peak))
+    if type(peak.model).__name__ == "Box1D":
+        window = between_edges(beside.z, fits.W, x, beside.basis, window)
+    return window
 
 
 def _held(fits: Fits, peak: Term) -> dict[str, np.ndarray]:
@@ -108,12 +185,18 @@ def _wish(fits: Fits, peak: Term) -> Wish:
     if kind.place in held:
         low = high = held[kind.place]
     extent = kind.extent(held)
+    sizes = [name for name in peak.at if name not in (kind.place, kind.height, *held)]
+    shortest = kind.extent(held | {name: np.maximum(fits.lower[peak.at[name]], 0.0) for name in sizes})
+    longest = kind.extent(held | {name: fits.upper[peak.at[name]] for name in sizes})
     positive, negative = fits.upper[top] > 0.0, fits.lower[top] < 0.0
     if kind.height in held:
         positive, negative = held[kind.height] > 0.0, held[kind.height] < 0.0
     if peak.sign < 0:
         positive, negative = negative, positive
-    return Wish(low, high, np.full(b, np.nan) if extent is None else extent, positive, negative)
+    extent = np.full(b, np.nan) if extent is None else extent
+    shortest = np.zeros(b) if shortest is None else shortest
+    longest = np.full(b, np.inf) if longest is None else longest
+    return Wish(low, high, shortest, np.where(longest > 0.0, longest, np.inf), extent, positive, negative)
 
 
 def _placed(fits: Fits, P: np.ndarray, peak: Term, window: Window) -> np.ndarray:
@@ -137,6 +220,7 @@ def _in_order(fits: Fits, P: np.ndarray, peaks: Sequence[Term], windows: Sequenc
         group = [k for k in left if _alike(first, _wish(fits, peaks[k]))]
         left = [k for k in left if k not in group]
         if len(group) == 1:
+            P = _placed(fits, P, peaks[group[0]], windows[group[0]])
             continue
         starts = np.stack([fits.start[peaks[k].at[PEAKS[type(peaks[k].model)].place]] for k in group])
         rank = np.argsort(np.argsort(starts, axis=0, kind="stable"), axis=0, kind="stable")
@@ -156,14 +240,3 @@ def _mixed(windows: Sequence[Window], which: np.ndarray) -> Window:
     """Of each fit the window ``which`` (b,)."""
     fields = (np.stack([getattr(w, name) for w in windows]) for name in ("centre", "extent", "height", "drop"))
     return Window(*(np.take_along_axis(field, which[None], axis=0)[0] for field in fields))
-
-
-def _split(fits: Fits, P: np.ndarray, peaks: Sequence[Term], windows: Sequence[Window]) -> list[np.ndarray]:
-    """The two first peaks on both sides of the middle of the first window: lines that blend."""
-    free = [peak for peak in peaks if not fits.problem.tied[peak.at[PEAKS[type(peak.model)].place]]]
-    first, found = windows[0], []
-    for distance, part in _SPLITS:
-        away, extent = distance * first.extent, part * first.extent
-        beside = [Window(first.centre + sign * away, extent, first.height, first.drop) for sign in (-1, 1)]
-        found.append(_in_order(fits, P, free, [*beside, *windows[2:]]))
-    return found

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from xr_modelfit.estimates.columns import inner
 from xr_modelfit.estimates.linear_part import Basis
 
 __all__ = ["FINE", "best_frequency", "even_length"]
@@ -25,7 +26,9 @@ _TOLD_APART = 0.02  # of the product of their squares: two columns whose angle i
 
 def even_length(n_steps: int) -> int:
     """How many even times are needed, with those that pad them, for frequencies of so many steps."""
-    return 2 ** int(np.ceil(np.log2(8.0 * max(n_steps, 8))))
+    least = 6 * max(n_steps, 8)  # a period of the highest frequency has six of them
+    power = 2 ** int(np.ceil(np.log2(least)))
+    return 3 * power // 4 if 3 * power // 4 >= least else power
 
 
 def best_frequency(
@@ -50,7 +53,7 @@ def best_frequency(
     step = (cells - 1) / N
     f = steps * step
     Z, once = _transformed(W * z, t, cells, N, steps), _transformed(W, t, cells, N, 2 * steps)
-    total = _transformed(W, t, cells, N, np.zeros(1, dtype=int)).real
+    total = inner(W, np.ones((W.shape[0], 1)))[:, None]
     cc, ss, cs = 0.5 * (total + once.real), 0.5 * (total - once.real), 0.5 * once.imag
     whole = cc * ss
     for q in basis.columns:
@@ -74,14 +77,23 @@ def _transformed(a: np.ndarray, t: np.ndarray, cells: int, N: int, steps: np.nda
     b = max(a.shape[1], t.shape[1])
     at = t * (cells - 1)
     left = np.minimum(at.astype(np.int64), cells - 2)
-    part = at - left
-    cell = left + N * np.arange(b)
-    values = np.broadcast_to(a, cell.shape)
-    share = values * part
-    even = np.bincount(cell.ravel(), (values - share).ravel(), b * N)
-    even += np.bincount(cell.ravel() + 1, share.ravel(), b * N)
-    found = np.conj(np.fft.rfft(even.reshape(b, N), axis=1)[:, steps])
+    share = a * (at - left)
+    even = np.zeros((b, N))
+    if t.shape[1] == 1:
+        _spread(even, left[:, 0], a - share)
+        _spread(even, left[:, 0] + 1, share)
+    else:
+        cell = (left + N * np.arange(b)).ravel()
+        even += np.bincount(cell, (a - share).ravel(), b * N).reshape(b, N)
+        even += np.bincount(cell + 1, share.ravel(), b * N).reshape(b, N)
+    found = np.conj(np.fft.rfft(even, axis=1)[:, steps])
     x = np.pi * steps / N  # linear spreading dampens by sinc^2
     with np.errstate(invalid="ignore", divide="ignore"):
         dampened = np.where(steps > 0, (np.sin(x) / np.where(steps > 0, x, 1.0)) ** 2, 1.0)
     return found / dampened
+
+
+def _spread(even: np.ndarray, cell: np.ndarray, values: np.ndarray) -> None:
+    """Add rows (n, b) to cells that fits share; times are sorted, so that those of a cell follow each other."""
+    first = np.flatnonzero(np.diff(cell, prepend=-1))
+    even[:, cell[first]] += np.add.reduceat(values, first, axis=0).T

@@ -1,4 +1,4 @@
-"""Points to try: a scrambled low-discrepancy set, inside bounds or scales that coordinates give.
+"""Points to try: a low-discrepancy set, inside bounds or scales that coordinates give.
 
 Points depend on the model, its bounds and the coordinates, never on the data of other fits.
 """
@@ -18,7 +18,6 @@ from xr_modelfit.models.problem import Problem
 
 __all__ = ["point", "unit_points", "usual_ranges"]
 
-_SEED = 20260701
 _COUNTS = {1: 64, 2: 256}
 _MORE = 512  # with three parameters and more
 _USUAL = {
@@ -34,14 +33,18 @@ _USUAL = {
 
 @lru_cache(16)
 def unit_points(dims: int) -> np.ndarray:
-    """Points in the unit cube, shape (count, dims), always the same; the first is the middle."""
-    from scipy.stats import qmc  # here, since importing it takes time
+    """Points in the unit cube, shape (count, dims), always the same.
 
+    Multiples of powers of one irrational number, the root of ``r^(dims + 1) = r + 1``, modulo one: each next point
+    falls into the largest gap that those before it left. One dimension is divided evenly.
+    """
     count = _COUNTS.get(dims, _MORE)
-    even = qmc.Sobol(dims, scramble=False).random(count)  # scrambled by a shift: the same in each version of scipy
-    found = (even + np.random.default_rng(_SEED).random(dims)) % 1.0
-    found[0] = 0.5
-    return found
+    if dims == 1:
+        return (np.arange(count)[:, None] + 0.5) / count
+    root = 2.0
+    for _ in range(60):
+        root = (1.0 + root) ** (1.0 / (dims + 1))
+    return (0.5 + np.outer(np.arange(count), root ** -np.arange(1.0, dims + 1.0))) % 1.0
 
 
 def usual_ranges(problem: Problem) -> dict[int, tuple[float, float]]:
@@ -111,10 +114,6 @@ def _linear(u: float, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return low + u * (high - low)
 
 
-def _log(u: float, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    return low * (high / low) ** u
-
-
 def _signed(
     u: float, small: np.ndarray, large: np.ndarray, low: np.ndarray, high: np.ndarray, start: np.ndarray, role: Role
 ) -> np.ndarray:
@@ -122,12 +121,12 @@ def _signed(
     positive, negative = high > 0.0, low < 0.0
     both = positive & negative & (not role.even)
     minus = np.where(both, u < 0.5, ~positive | (negative & role.even & (start < 0.0)))
-    u = np.where(both, (2.0 * u) % 1.0, u)
+    part = np.where(both, (2.0 * u) % 1.0, u)
     least = np.where(minus, np.where(high < 0.0, -high, 0.0), np.where(low > 0.0, low, 0.0))
     most = np.where(minus, -low, high)
     a, b = np.maximum(small, least), np.minimum(large, most)
     a, b = np.where(a > b, np.where(least > 0.0, least, 0.5 * b), a), np.where(a > b, np.where(most < a, most, a), b)
-    return np.where(minus, -1.0, 1.0) * _log(u, a, np.maximum(a, b))
+    return np.where(minus, -1.0, 1.0) * a * (np.maximum(a, b) / a) ** part
 
 
 def _number(u: float, low: np.ndarray, high: np.ndarray, start: np.ndarray) -> np.ndarray:

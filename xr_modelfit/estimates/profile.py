@@ -14,43 +14,52 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from xr_modelfit.estimates.columns import Fits, inner
-from xr_modelfit.estimates.linear_part import Basis, columns_at, solved
+from xr_modelfit.estimates.linear_part import Basis, columns_at
 from xr_modelfit.estimates.points import point, unit_points, usual_ranges
 from xr_modelfit.estimates.roles import Role
 
-__all__ = ["at_best_point"]
+__all__ = ["best_points"]
+
+_FEW = 64
+Scale = tuple[Sequence[int], Sequence[Role], dict[int, tuple[float, float]]]
 
 
-def at_best_point(
-    fits: Fits, P: np.ndarray, roles: Sequence[Role], searched: np.ndarray, linear: np.ndarray
-) -> np.ndarray:
-    """Parameters (K, b) with those that are searched (K,), and linear ones, where chi-square is least.
+def best_points(
+    fits: Fits, P: np.ndarray, roles: Sequence[Role], searched: np.ndarray, linear: np.ndarray, keep: int = 1
+) -> list[np.ndarray]:
+    """The best points, each as parameters (K, b) of which those that are searched (K,) are as chi-square is least.
 
     ``linear`` (K,) are those that are solved for at each point; ``P`` (K, b) has the others. Fits for which the model
     is no number at any point keep their start.
     """
     numbers = np.flatnonzero(searched).tolist()
     if not numbers:
-        return solved(fits, P)
+        return [P]
     units, usual = unit_points(len(numbers)), usual_ranges(fits.problem)
+    if not fits.problem.traits.broadcasts:  # fits are evaluated one by one
+        units = units[:_FEW]
     shared = all(x.shape[1] == 1 for x in fits.inputs) and all(
         np.array_equal(a, np.broadcast_to(a[:, :1], a.shape)) for a in (P[~linear], fits.lower, fits.upper, fits.start)
     )
     base = P[:, :1] if shared else P
-    best = np.full(fits.y.shape[1], -np.inf)
-    found = P.copy()
+    best, found = [np.full(fits.y.shape[1], -np.inf)] * keep, [P] * keep
     Wy = fits.W * fits.y
     for Q, zero, columns in _each(fits, base, units, (numbers, roles, usual), linear, shared):
-        drop = _drop(fits, Wy, zero, columns)
-        better = drop > best
-        if better.any():
-            best = np.where(better, drop, best)
-            found[numbers] = np.where(better, Q[numbers], found[numbers])
+        drop, here = _drop(fits, Wy, zero, columns), Q[numbers]
+        for k in range(keep):  # the best stay in order
+            better = drop > best[k]
+            if not better.any():
+                continue
+            moved = found[k][numbers]
+            best[k], drop = np.where(better, drop, best[k]), np.where(better, best[k], drop)
+            found[k] = found[k].copy()
+            found[k][numbers] = np.where(better, here, moved)
+            here = np.where(better, moved, here)
     return found
 
 
 def _each(
-    fits: Fits, base: np.ndarray, units: np.ndarray, scale: tuple, linear: np.ndarray, shared: bool
+    fits: Fits, base: np.ndarray, units: np.ndarray, scale: Scale, linear: np.ndarray, shared: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
     """Each point with the model's constant part and columns there."""
     if not shared:

@@ -11,11 +11,15 @@ from astropy.modeling import CompoundModel, Model
 
 from xr_modelfit.models.function_models import function_of
 
-__all__ = ["UserEstimator", "register_estimator", "registered_for", "values_of"]
+__all__ = ["UnusableError", "UserEstimator", "register_estimator", "registered_for", "values_of"]
 
 UserEstimator = Callable[..., Mapping[str, Any]]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _REGISTERED: WeakKeyDictionary[Any, UserEstimator] = WeakKeyDictionary()
+
+
+class UnusableError(ValueError):
+    """A function gave what cannot be used for any fit: there is no use in trying fewer of them."""
 
 
 def register_estimator(model: Any, function: _Function | None = None) -> Any:
@@ -49,11 +53,11 @@ def register_estimator(model: Any, function: _Function | None = None) -> Any:
     --------
     >>> import numpy as np
     >>> from astropy.modeling import custom_model
-    >>> from xr_modelfit.estimates.registry import register_estimator
+    >>> import xr_modelfit
     >>> @custom_model
     ... def pulse(t, height=1.0, peak=5.0):
     ...     return height * t / peak * np.exp(1 - t / peak)
-    >>> @register_estimator(pulse)
+    >>> @xr_modelfit.register_estimator(pulse)
     ... def start_of_pulse(data, t):
     ...     t = np.broadcast_to(t, data.shape)
     ...     top = np.nanargmax(data, axis=1)
@@ -96,10 +100,13 @@ def values_of(
     """What a function estimates, by number of the parameter, (b,) each; arguments as in `estimates.estimate`."""
     found = function(np.where(valid, y, np.nan), *(np.array(x) for x in inputs))
     if not isinstance(found, Mapping):
-        raise TypeError(f"it gave {type(found).__name__}, not {{parameter: values}}")
+        raise UnusableError(f"it gave {type(found).__name__}, not {{parameter: values}}")
     unknown = [name for name in found if name not in names]
     if unknown:
-        raise ValueError(f"it gave {unknown[0]!r}; the model has {', '.join(names)}")
+        raise UnusableError(f"it gave {unknown[0]!r}; the model has {', '.join(names)}")
+    shapes = [np.shape(value) for value in found.values()]
+    if not all(shape in ((), (y.shape[0],)) for shape in shapes):
+        raise UnusableError(f"it gave values of shapes {shapes} for {y.shape[0]} fits")
     return {
         names.index(name): np.array(np.broadcast_to(np.asarray(value, dtype=float), (y.shape[0],)))
         for name, value in found.items()

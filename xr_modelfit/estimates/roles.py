@@ -60,7 +60,7 @@ def _seen(problem: Problem, numbers: list[int], inputs: list[np.ndarray], p: np.
 
     here = value(inputs, p)
     slopes = {j: by_parameter(j, max(abs(p[j]), 1e-3)) for j in numbers}
-    span = [by_parameter(j, 1.0) for j in np.flatnonzero(problem.partly_linear)]
+    span = [by_parameter(j, 1.0) for j in np.flatnonzero(problem.partly_linear).tolist()]
     even = {j: _is_even(value, inputs, p, j, here) for j in numbers}
     roles = [Role(NUMBER, 0, even.get(j, False)) for j in range(p.size)]
     for number, x in enumerate(inputs):

@@ -50,7 +50,7 @@ def _searched(fits: Fits, P: np.ndarray, waves: Sequence[Term], continuum: np.nd
         else:
             f = fits.start[at]
         frequencies.append(f)
-        for column in _pair(f, x):
+        for column in _pair(f, x) if wave is not waves[-1] else ():
             basis = basis.with_column(column, fits.W)
             q = basis.columns[-1]
             z = z - inner(fits.W * q, z) * q
@@ -64,7 +64,8 @@ def _n_steps(fits: Fits, waves: Sequence[Term]) -> int:
     highest = max(fits.problem.upper[wave.at["frequency"]] for wave in waves)
     if x.shape[1] > 1 or not np.isfinite(highest):
         return usual
-    return int(np.clip(np.ceil(FINE * highest * (x[-1, 0] - x[0, 0])) + FINE, FINE, usual * _HIGHEST))
+    steps = np.ceil(FINE * highest * (x[-1, 0] - x[0, 0])) + FINE
+    return int(np.clip(steps, FINE, max(usual, min(usual * _HIGHEST, _MOST))))
 
 
 def _pair(f: np.ndarray, x: np.ndarray) -> list[np.ndarray]:

@@ -22,8 +22,8 @@ from xr_modelfit.estimates.linear_part import Basis
 
 __all__ = ["Window", "Wish", "best_window"]
 
-_LONGER = 1.35  # each length than the one before
-_OWN = 0.05  # of a box that the continuum must leave, or the two are not told apart
+_LONGER = 1.4  # each length than the one before
+_OWN = 0.05  # of a box that counts as its own at least: one that is like the continuum is not told apart from it
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,19 @@ class Window:
 
 @dataclass(frozen=True)
 class Wish:
-    """What a peak may be, (b,) each: range of its centre, its extent where that is known (NaN: it is not), signs."""
+    """What a peak may be, (b,) each: ranges of its centre and extent, its extent if known (else NaN), and signs."""
 
     low: np.ndarray
     high: np.ndarray
+    shortest: np.ndarray
+    longest: np.ndarray
     extent: np.ndarray
     positive: np.ndarray
     negative: np.ndarray
+
+    def only(self, ids: np.ndarray) -> Wish:
+        """That of some of the fits."""
+        return Wish(*(values[ids] for values in vars(self).values()))
 
 
 def best_window(z: np.ndarray, W: np.ndarray, x: np.ndarray, basis: Basis, wish: Wish) -> Window:
@@ -59,33 +65,62 @@ def best_window(z: np.ndarray, W: np.ndarray, x: np.ndarray, basis: Basis, wish:
         Sorted.
     """
     n, b = z.shape
-    sums, weight = running(W * z), running(W)
-    shares = [running(W * q) for q in basis.columns]
-    best = np.full(b, -1.0)
-    place, long = np.zeros(b, dtype=int), np.full(b, 2)
-    for length, step in _lengths(n):
-        s = sums[length::step] - sums[: n + 1 - length : step]
-        whole = weight[length::step] - weight[: n + 1 - length : step]
-        own = whole
-        for share in shares:
-            part = share[length::step] - share[: n + 1 - length : step]
-            own = own - part * part
-        usable = own > np.maximum(_OWN * whole, 0.0)
-        drop = _allowed(s, wish) ** 2 * np.where(usable, 1.0 / np.where(usable, own, 1.0), 0.0)
-        drop = _favoured(drop, x, length, step, wish)
-        top = np.argmax(drop, axis=0)
-        value = drop[top, np.arange(b)]
+    sums = _Sums(running(W * z), running(W), [running(W * q) for q in basis.columns])
+    best, long = np.full(b, -1.0), np.full(b, 2)
+    for length in _lengths(n):
+        value = np.max(_drops(sums, x, length, wish), axis=0)
         better = value > best
-        best = np.where(better, value, best)
-        place, long = np.where(better, top * step, place), np.where(better, length, long)
-    return _described(sums, weight, shares, x, place, long, best)
+        best, long = np.where(better, value, best), np.where(better, length, long)
+    place = np.zeros(b, dtype=int)
+    for length in np.unique(long).tolist():  # where it lies is looked up once, at the best length alone
+        ids = np.flatnonzero(long == length)
+        drops = _drops(sums.only(ids), x if x.shape[1] == 1 else x[:, ids], length, wish.only(ids))
+        place[ids] = np.argmax(drops, axis=0) * _apart(length)
+    return _described(sums, x, place, long, best)
 
 
-def _lengths(n: int) -> Iterator[tuple[int, int]]:
-    """Lengths in samples, and how far apart boxes of a length begin."""
+@dataclass(frozen=True)
+class _Sums:
+    """Running sums of ``W z``, ``W`` and each ``W q_j``."""
+
+    data: np.ndarray
+    weight: np.ndarray
+    shares: list[np.ndarray]
+
+    def only(self, ids: np.ndarray) -> _Sums:
+        parts = [a if a.shape[1] == 1 else a[:, ids] for a in (self.data, self.weight, *self.shares)]
+        return _Sums(parts[0], parts[1], parts[2:])
+
+
+def _drops(sums: _Sums, x: np.ndarray, length: int, wish: Wish) -> np.ndarray:
+    """By how much each box of a length lowers chi-square."""
+    step, stop = _apart(length), sums.data.shape[0] - length
+
+    def over(a: np.ndarray) -> np.ndarray:
+        return a[length::step] - a[:stop:step]
+
+    whole = over(sums.weight)
+    own = whole
+    for share in sums.shares:
+        part = over(share)
+        own = own - part * part
+    own = np.maximum(own, _OWN * whole)
+    drop = _allowed(over(sums.data), wish)
+    drop = drop * drop
+    drop /= np.where(own > 0.0, own, np.inf)
+    return _favoured(drop, x, length, step, wish)
+
+
+def _apart(length: int) -> int:
+    """How far apart boxes of a length begin."""
+    return max(1, length // 4)
+
+
+def _lengths(n: int) -> Iterator[int]:
+    """Lengths in samples."""
     length, exact = 2, 2.0
     while length <= max(2, 0.8 * n):
-        yield length, max(1, length // 5)
+        yield length
         exact *= _LONGER
         length = max(length + 1, round(exact))
 
@@ -100,41 +135,38 @@ def _allowed(s: np.ndarray, wish: Wish) -> np.ndarray:
 def _favoured(drop: np.ndarray, x: np.ndarray, length: int, step: int, wish: Wish) -> np.ndarray:
     """Drops without those of centres out of range; of extents that are far from the known one, less of them."""
     narrow, known = np.isfinite(wish.low).any() or np.isfinite(wish.high).any(), np.isfinite(wish.extent).any()
-    if not narrow and not known:
+    limited = (wish.shortest > 0.0).any() or np.isfinite(wish.longest).any()
+    if not (narrow or known or limited):
         return drop
     first, last = x[: x.shape[0] + 1 - length : step], x[length - 1 :: step]
-    room = 0.5 * (last - first) / length  # of a sample: a centre is known no better
     if narrow:
+        room = 0.5 * (last - first) / length  # of a sample: a centre is known no better
         centre = 0.5 * (first + last)
         drop = np.where((centre >= wish.low - room) & (centre <= wish.high + room), drop, 0.0)
+    extent = (last - first) * (length / (length - 1.0))
+    if limited:
+        spare = 2.0 * extent / length  # as many samples as the shortest box has
+        fitting = (extent * _LONGER + spare >= wish.shortest) & (extent <= wish.longest * _LONGER + spare)
+        drop = np.where(fitting, drop, 0.0)
     if known:
-        extent = (last - first) * (length / (length - 1.0))
         with np.errstate(divide="ignore", invalid="ignore"):
             off = np.log(extent / wish.extent)
         drop = np.where(np.isfinite(off), drop / (1.0 + 4.0 * off * off), drop)
     return drop
 
 
-def _described(
-    sums: np.ndarray,
-    weight: np.ndarray,
-    shares: list[np.ndarray],
-    x: np.ndarray,
-    place: np.ndarray,
-    long: np.ndarray,
-    best: np.ndarray,
-) -> Window:
-    b = place.size
-    fit = np.arange(b)
+def _described(sums: _Sums, x: np.ndarray, place: np.ndarray, long: np.ndarray, best: np.ndarray) -> Window:
+    fit = np.arange(place.size)
 
     def at(a: np.ndarray, row: np.ndarray) -> np.ndarray:
-        return a[row, fit if a.shape[1] > 1 else np.zeros(b, dtype=int)]
+        return a[row, fit if a.shape[1] > 1 else 0 * fit]
 
     end = place + long
-    own = at(weight, end) - at(weight, place)
-    for share in shares:
+    own = at(sums.weight, end) - at(sums.weight, place)
+    for share in sums.shares:
         own = own - (at(share, end) - at(share, place)) ** 2
     first, last = at(x, place), at(x, end - 1)
+    height = (at(sums.data, end) - at(sums.data, place)) / np.where(own > 0.0, own, 1.0)
     found = best > 0.0
-    height = np.where(found, (at(sums, end) - at(sums, place)) / np.where(own > 0.0, own, 1.0), np.nan)
-    return Window(0.5 * (first + last), (last - first) * (long / (long - 1.0)), height, np.where(found, best, 0.0))
+    extent = (last - first) * (long / (long - 1.0))
+    return Window(0.5 * (first + last), extent, np.where(found, height, np.nan), np.where(found, best, 0.0))

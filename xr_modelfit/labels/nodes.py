@@ -1,7 +1,7 @@
 """Where a model is evaluated for bins and responses, and the weights with which its values make samples.
 
 Coordinates that all fits share become nodes here, once. Of those that differ from fit to fit, each block makes the
-nodes of its own fits (`models.sampling`), which applies them.
+nodes of its own fits (`models.sampling`), and applies the weights.
 """
 
 from __future__ import annotations
