@@ -12,8 +12,6 @@ import xarray as xr
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from xr_modelfit.fitters.compiled import choice
-
 SHARED = Path(os.environ.get("XR_MODELFIT_SHARED", Path(__file__).parents[2] / "shared"))
 
 
@@ -24,14 +22,6 @@ def _load(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(autouse=True)
-def _engine_by_size_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an earlier test has compiled does not choose the engine of a later one."""
-    if not request.node.path.name.startswith("test_compiled"):
-        for name in ("_FEW", "_SOME"):
-            monkeypatch.setattr(choice, name, choice._MANY)
 
 
 @pytest.fixture(scope="session")

@@ -29,8 +29,8 @@ SEEN: Counter[str] = Counter()
 
 @pytest.fixture(autouse=True)
 def _both_engines(monkeypatch: pytest.MonkeyPatch, request_: pytest.FixtureRequest) -> None:
-    def always(problem, inputs, engine, n_fits, n_samples, lazy):
-        return compiled_source(problem, inputs, "numba" if engine == "auto" else engine, n_fits, n_samples, lazy)
+    def always(problem, inputs, engine, n_fits, n_samples):
+        return compiled_source(problem, inputs, "numba" if engine == "auto" else engine, n_fits, n_samples)
 
     monkeypatch.setattr(resolve, "compiled_source", always)
     if not request_.node.name.startswith(EXEMPT):

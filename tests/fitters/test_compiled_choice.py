@@ -85,7 +85,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def works() -> None:
     """The compiled functions give the values of the model, whatever became of their files."""
     x = [np.linspace(-5, 5, 40)]
-    assert choice.compiled_source(find_traits(problem_of(LINE), x), x, "numba", 1, 40, False) == SOURCE
+    assert choice.compiled_source(find_traits(problem_of(LINE), x), x, "numba", 1, 40) == SOURCE
 
 
 # --- choice
@@ -97,7 +97,7 @@ def test_small_calls_neither_compile_nor_import_numba(tmp_path: Path) -> None:
     code = """
 print(fit(), fit("numpy"), "numba" in sys.modules)
 from xr_modelfit.fitters.compiled import choice
-choice._FEW = choice._SOME = choice._MANY = 1
+choice._ENOUGH = 1
 print(fit("numpy"), "numba" in sys.modules)
 """
     assert run(code, tmp_path).split() == ["numpy", "numpy", "False", "numpy", "False"]
@@ -109,7 +109,7 @@ def test_without_numba_numpy_serves_and_a_call_for_the_other_says_what_to_instal
     code = """
 sys.modules["numba"] = None
 from xr_modelfit.fitters.compiled import choice
-choice._FEW = choice._SOME = choice._MANY = 1
+choice._ENOUGH = 1
 print(fit())
 try:
     fit("numba")
@@ -122,40 +122,46 @@ except ImportError as error:
 
 
 @pytest.mark.slow
-def test_what_was_compiled_decides_for_computed_calls_and_not_for_lazy_ones() -> None:
-    """A job that goes on tomorrow goes on with the same engine."""
-    data = lines()
-    xr_modelfit.fit(data, LINE, "x", fitter=BatchLSQFitter(engine="numba"))  # it is in memory from here on
-    assert kernels.are_ready(SOURCE)
+@pytest.mark.parametrize("chunks", [None, {"p": 500}])
+def test_what_was_compiled_before_decides_nothing(chunks: dict[str, int] | None, monkeypatch) -> None:
+    """A call has the same engine today and tomorrow, computed or lazy."""
+    data = lines() if chunks is None else lines().chunk(chunks)
+    assert engine_of(xr_modelfit.fit(data, LINE, "x")) == "numpy"
+    xr_modelfit.fit(lines(), LINE, "x", fitter=BatchLSQFitter(engine="numba"))  # it is in memory from here on
+    assert SOURCE in kernels._READY
+    assert engine_of(xr_modelfit.fit(data, LINE, "x")) == "numpy"
+    monkeypatch.setattr(choice, "_ENOUGH", data.size)
     assert engine_of(xr_modelfit.fit(data, LINE, "x")) == "numba"
-    assert engine_of(xr_modelfit.fit(data.chunk({"p": 500}), LINE, "x")) == "numpy"
-    assert engine_of(xr_modelfit.fit(data.isel(p=slice(10)), LINE, "x")) == "numpy"
 
 
 @pytest.mark.parametrize(("model", "engine"), [(LINE, "numpy"), (Voigt1D(0.1, 1.1, 0.9, 1.2), "numba")])
 def test_dear_functions_are_worth_compiling_sooner(model: Any, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """4000 samples of a Voigt profile cost NumPy what 32 000 of a Gaussian do."""
-    monkeypatch.setattr(choice, "_MANY", 2e4)
+    monkeypatch.setattr(choice, "_ENOUGH", 2e4)
     data = lines(100).chunk({"p": 50})
     assert engine_of(xr_modelfit.fit(data, model, "x")) == engine
 
 
-@pytest.mark.parametrize(("many", "engine"), [(1e4, "numba"), (1e9, "numpy")])
-def test_the_size_alone_decides_for_lazy_calls(many: float, engine: str, folder: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("chunks", [None, {"p": 500}])
+@pytest.mark.parametrize(("enough", "engine"), [(4e4, "numba"), (4e4 + 1, "numpy")])
+def test_the_number_of_samples_decides(
+    enough: float, engine: str, chunks: dict[str, int] | None, folder: Path, monkeypatch
+) -> None:
     """With nothing in memory and no files."""
-    monkeypatch.setattr(choice, "_MANY", many)
-    assert engine_of(xr_modelfit.fit(lines().chunk({"p": 500}), LINE, "x")) == engine
+    monkeypatch.setattr(choice, "_ENOUGH", enough)
+    data = lines() if chunks is None else lines().chunk(chunks)
+    assert engine_of(xr_modelfit.fit(data, LINE, "x")) == engine
 
 
 @pytest.mark.parametrize(
     ("fits", "asked", "engine"), [(7, "auto", "numpy"), (8, "auto", "numba"), (1, "numba", "numba")]
 )
-def test_lanes_that_would_be_empty_are_left_to_numpy(fits: int, asked: Any, engine: str) -> None:
-    """Unless they are asked for; whatever was compiled before."""
+def test_lanes_that_would_be_empty_are_left_to_numpy(fits: int, asked: Any, engine: str, monkeypatch) -> None:
+    """Unless they are asked for."""
+    monkeypatch.setattr(choice, "_ENOUGH", 1)
     x = np.linspace(-5, 5, 4000)
     y = np.exp(-0.5 * (x - np.linspace(-1, 1, fits)[:, None]) ** 2)
     data = xr.DataArray(y, dims=("p", "x"), coords={"x": x})
-    xr_modelfit.fit(lines(), LINE, "x", fitter=BatchLSQFitter(engine="numba"))
     assert engine_of(xr_modelfit.fit(data, LINE, "x", fitter=BatchLSQFitter(engine=asked))) == engine
 
 
@@ -164,7 +170,7 @@ def test_very_long_fits_stay_with_numpy(n_samples: int, source: str | None) -> N
     """Eight of them side by side would take much memory."""
     x = [np.linspace(-5, 5, 40)]
     problem = find_traits(problem_of(LINE), x)
-    assert choice.compiled_source(problem, x, "numba", 8, n_samples, False) == source
+    assert choice.compiled_source(problem, x, "numba", 8, n_samples) == source
 
 
 def test_a_job_that_is_taken_up_again_goes_on_with_its_engine(tmp_path: Path) -> None:
@@ -176,7 +182,7 @@ def test_a_job_that_is_taken_up_again_goes_on_with_its_engine(tmp_path: Path) ->
         patch.setattr(kernels, "_READY", {})
         xr_modelfit.fit(data, LINE, "x").modelfit.to_zarr(tmp_path / "fit.zarr")
     xr_modelfit.fit(lines(), LINE, "x", fitter=BatchLSQFitter(engine="numba"))
-    assert kernels.are_ready(SOURCE)
+    assert SOURCE in kernels._READY
     xr_modelfit.fit(data, LINE, "x").modelfit.to_zarr(tmp_path / "fit.zarr", resume=True)
     stored = xr.open_zarr(tmp_path / "fit.zarr")
     assert engine_of(stored) == "numpy"

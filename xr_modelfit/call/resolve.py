@@ -108,7 +108,7 @@ def resolve(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[An
     if isinstance(fitter, BatchLSQFitter):
         n_fits = math.prod(data.sizes[d] for d in loop)
         with caught_warnings():
-            source = compiled_source(tried, at_samples, fitter.engine, n_fits, points.n_samples, lazy)
+            source = compiled_source(tried, at_samples, fitter.engine, n_fits, points.n_samples)
         tell_unused()
         problem = replace(problem, source=source)
     layout = Layout(

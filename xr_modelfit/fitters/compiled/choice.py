@@ -1,8 +1,7 @@
 """Whether the compiled engine does the work of a call.
 
-It does where it is installed, the model can be compiled, and the work repays the compilation. For a lazy result this
-depends on the call alone, so that a job that is resumed tomorrow has the same engine. A computed call also uses what
-was compiled before.
+It does where it is installed, the model can be compiled, and the work repays the compilation. This follows from the
+model and the number of samples alone: a call has the same engine today and tomorrow.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from xr_modelfit.analysis.comparison import agrees
 from xr_modelfit.analysis.derivatives import jacobian
 from xr_modelfit.analysis.memo import CACHE_SIZE, CacheKey, numbers_of
 from xr_modelfit.analysis.probing import points_to_try
-from xr_modelfit.fitters.compiled.kernels import Kernels, are_kept, are_ready, kernels
+from xr_modelfit.fitters.compiled.kernels import Kernels, kernels
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.sampling import Sampling
 from xr_modelfit.tracing.source import LANES, is_slow, rows_of_nodes
@@ -26,20 +25,18 @@ from xr_modelfit.tracing.source import LANES, is_slow, rows_of_nodes
 __all__ = ["compiled_source"]
 
 _POINTER = ctypes.POINTER(ctypes.c_double)
-_MANY = 5e7  # samples whose fits by NumPy take longer than to compile everything
-_SOME = 2e6  # the same where files hold what was compiled
-_FEW = 2e4  # the same where it is in memory
+_ENOUGH = 5e6  # samples: NumPy needs some seconds for them; to compile takes ten once, and half a second from files
 _DEAR = 8  # as many samples of another model take NumPy as long as one of a Voigt profile
 _LONGEST = 2**18  # samples of a fit: beyond, eight fits side by side take much memory, and NumPy has long arrays
 
 
 def compiled_source(
-    problem: Problem, inputs: Sequence[np.ndarray], engine: str, n_fits: int, n_samples: int, lazy: bool
+    problem: Problem, inputs: Sequence[np.ndarray], engine: str, n_fits: int, n_samples: int
 ) -> str | None:
     """The source of the functions to compile; None where the NumPy engine does the work.
 
     ``problem``'s traits are known; compiled functions are compared with the model on ``inputs`` (n,). The call has
-    ``n_fits`` fits of ``n_samples`` samples each, and its result is ``lazy`` or not.
+    ``n_fits`` fits of ``n_samples`` samples each.
     """
     if engine == "numpy" or problem.traits.linear or not problem.free.any():  # one factorisation serves all
         return None
@@ -50,9 +47,7 @@ def compiled_source(
     if sampling is not None and max(sampling.n_nodes, sampling.n_weights) > _LONGEST:
         return None
     work = n_fits * n_samples * (_DEAR if problem.traits.expensive else 1)
-    if engine == "auto" and (work < (_MANY if lazy else _FEW) or n_fits < LANES or find_spec("numba") is None):
-        return None
-    if engine == "auto" and (is_slow(source) or (not lazy and work < _worth(source, work))):
+    if engine == "auto" and (work < _ENOUGH or n_fits < LANES or is_slow(source) or find_spec("numba") is None):
         return None
     from numba.core.errors import NumbaError
 
@@ -97,13 +92,6 @@ def _says_the_same_at_nodes(
 
 
 _said_the_same = lru_cache(CACHE_SIZE)(_says_the_same)
-
-
-def _worth(source: str, work: int) -> float:
-    """From how many samples on a computed call takes less time compiled."""
-    if are_ready(source):
-        return _FEW
-    return _SOME if work >= _SOME and are_kept(source) else _MANY
 
 
 def _columns(

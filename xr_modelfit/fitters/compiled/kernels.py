@@ -15,10 +15,10 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from xr_modelfit.extras import needed
-from xr_modelfit.fitters.compiled.cache_folder import COMPILED, forget, remove_unsealed, seal, written
 from xr_modelfit.fitters.compiled.cache_folder import chosen_folder as _folder
+from xr_modelfit.fitters.compiled.cache_folder import forget, remove_unsealed, seal, written
 
-__all__ = ["Kernels", "are_kept", "are_ready", "kernels", "loop"]
+__all__ = ["Kernels", "kernels", "loop"]
 
 _READY: dict[str, Kernels] = {}
 _LOOP: list[Any] = []
@@ -49,18 +49,6 @@ def kernels(source: str) -> Kernels:
         if source not in _READY:
             _READY[source] = _compiled(source)
         return _READY[source]
-
-
-def are_ready(source: str) -> bool:
-    """Whether they, and the loop, are compiled in this process."""
-    return source in _READY and bool(_LOOP)
-
-
-def are_kept(source: str) -> bool:
-    """Whether files hold them and the loop."""
-    folder = _folder()
-    names = _name(source, "model"), _name(_loop()[0], "loop")
-    return folder is not None and all(any(folder.glob(f"{COMPILED}/{name}.*.nbc")) for name in names)
 
 
 def loop() -> Any:
