@@ -16,7 +16,7 @@ import xarray as xr
 from astropy.modeling.models import Gaussian1D, Linear1D
 
 from xr_modelfit import fit
-from xr_modelfit.call.lazy_results import jobs_of
+from xr_modelfit.call.lazy_results import origin_of
 
 N = 8
 
@@ -54,7 +54,7 @@ def maps(n: int) -> xr.DataArray:
 def beyond(n: int) -> None:
     """The time of blocks on the synchronous scheduler, less that of the same blocks fitted by hand."""
     result = fit(source(n), Linear1D(), "t")
-    (job,) = jobs_of(result) or ()
+    (job,) = origin_of(result).jobs
     packed, by_hand = job.packed(), job.block_function()
     arrays = [np.ones((1, N)), np.arange(float(N))]
     times: dict[str, float] = {}

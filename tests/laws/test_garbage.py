@@ -35,7 +35,7 @@ from astropy.modeling.models import (
 from bits import assert_same_bits
 
 from xr_modelfit import FitStatus, fit
-from xr_modelfit.call.lazy_results import jobs_of
+from xr_modelfit.call.lazy_results import origin_of
 from xr_modelfit.fitters.block_task import Role
 
 N, CLEAN = 12, 6  # samples of a fit, good fits of each kind
@@ -144,7 +144,7 @@ def prepared(name: str, everything: bool, fitter: Any = None) -> Prepared:
         options = {"coords": lazy.rename("place"), "sigma": lazy, "where": lazy > 0}
         options |= {"p0": dict.fromkeys(free, at), "bounds": dict.fromkeys(free, (at, at))}
         samples |= {"weights": rng.uniform(0.05, 0.2, x.shape), "where": rng.random(x.shape) > 0.1}
-    (job,) = jobs_of(fit(lazy, model, "x", covariance=True, fitter=fitter, **options)) or ()
+    (job,) = origin_of(fit(lazy, model, "x", covariance=True, fitter=fitter, **options)).jobs
     roles, function, fields = tuple(job.arrays), job.block_function(), job.layout.fields
 
     def good(role: Role) -> np.ndarray:

@@ -35,7 +35,7 @@ from xr_modelfit.records.schema import FIELD, Fields, Maps, label, lazy_fields
 from xr_modelfit.records.units import describe_units
 from xr_modelfit.units.text import compose_text
 
-__all__ = ["Job"]
+__all__ = ["BlockFunction", "Job"]
 
 Work = tuple[Callable[..., np.ndarray], Sequence[xr.Variable], list[tuple[Hashable, ...]], dict[Hashable, int]]
 
@@ -137,9 +137,14 @@ class Job:
         calendar = {} if axes[0].calendar is None else {"time_calendar": axes[0].calendar}
         return {"time_units": axes[0].units} | calendar
 
-    def block_function(self, *, replayed: bool = False) -> Callable[..., np.ndarray]:
+    def block_function(self, *, replayed: bool = False) -> BlockFunction:
         """The function of arrays that fits a block; ``replayed`` writes nothing and raises what it meets."""
-        return _BlockFunction(self._task(replayed))
+        return BlockFunction(self._task(replayed))
+
+    @cached_property
+    def function(self) -> BlockFunction:
+        """The function of the result's own graph."""
+        return self.block_function()
 
     def _task(self, replayed: bool = False) -> BlockTask:
         o = self.options
@@ -264,11 +269,10 @@ class Job:
         self, variables: Sequence[xr.Variable] | None = None, scheduler: Any = None, tell: Tell | None = None
     ) -> Fields:
         """The fields of the result, as `records.schema.label` takes them; arguments as in `packed`."""
-        work = self._work(variables)
-        variables = work[1]
-        if is_lazy(*variables):
+        if is_lazy(*(self.variables if variables is None else variables)):
             return self.fields_of(self.packed(variables))
-        shape = tuple(n for d, n in variables[0].sizes.items() if d not in self.fitted)  # the data's
+        work = self._work(variables)
+        shape = tuple(n for d, n in work[1][0].sizes.items() if d not in self.fitted)  # the data's
         maps = Maps(self.layout, self.units, shape)
         most = self.options.fits_per_chunk
         fill_blocks(*work, put=maps.put, scheduler=scheduler, fits_per_chunk=most, habit=self.habit, tell=tell)
@@ -284,8 +288,9 @@ class Job:
 
     def _work(self, variables: Sequence[xr.Variable] | None) -> Work:
         """What is to be done, as `map_blocks` and `fill_blocks` take it."""
+        function = self.function if variables is None else self.block_function()
         variables = self.variables if variables is None else variables
-        return self.block_function(), variables, self.core_dims, {FIELD: self.layout.width}
+        return function, variables, self.core_dims, {FIELD: self.layout.width}
 
     def variables_at(self, tile: Mapping[Hashable, slice]) -> list[xr.Variable]:
         """What goes through the blocks, at a part of the positions."""
@@ -306,13 +311,20 @@ class Job:
         return self.labelled(maps.fields, dict.fromkeys(self.loop, slice(0, 0)))
 
 
-class _BlockFunction:
-    """`fit_block` with its task, under a name that dask can show."""
+class BlockFunction:
+    """`fit_block` with its task, under a name that dask can show.
+
+    ``origin`` is what `call.lazy_results` remembers of the call; it stays in this process.
+    """
 
     __name__ = "modelfit"
 
     def __init__(self, task: BlockTask) -> None:
         self.task = task
+        self.origin: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.task,)
 
     def __call__(self, *arrays: np.ndarray) -> np.ndarray:
         return fit_block(*arrays, task=self.task)
@@ -321,7 +333,7 @@ class _BlockFunction:
         return self.task.label
 
 
-class _StartFunction(_BlockFunction):
+class _StartFunction(BlockFunction):
     """`start_block` with its task."""
 
     __name__ = "modelfit_start"

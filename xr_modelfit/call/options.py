@@ -112,5 +112,5 @@ def check_options(o: FitOptions) -> None:
         if not isinstance(getattr(o, name), bool | np.bool_):
             raise TypeError(f"{name} is {getattr(o, name)!r}; it must be True or False.")
     if not isinstance(o.pointwise, bool | np.bool_ | None):
-        raise TypeError(f"pointwise is {o['pointwise']!r}; it must be True or False, or None to find out.")
+        raise TypeError(f"pointwise is {o.pointwise!r}; it must be True or False, or None to find out.")
     check_diagnostics(o.diagnostics, o.diagnostics_path, o.diagnostics_callable)

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from xr_modelfit.call.job import Job
-from xr_modelfit.call.lazy_results import jobs_of
+from xr_modelfit.call.lazy_results import origin_of
 from xr_modelfit.execution.computing import check_scheduler, compute, on_cluster, resolve_scheduler
 from xr_modelfit.execution.execution import loaded, sums_over_blocks
 from xr_modelfit.execution.progress import Tell, fits_bar
@@ -48,13 +48,15 @@ def to_zarr(
     """See `accessor.result_methods.ResultMethods.to_zarr`."""
     budget = bytes_of(memory)
     _check(resume, verify, progress, scheduler, options)
-    jobs = jobs_of(result)
-    if jobs is None:
+    origin = origin_of(result)
+    names = None if origin is None else origin.names_in(result)
+    if origin is None or names is None:
         raise ValueError(
             "The Dataset is no lazy result as a fit returned it, so there is nothing to fit tile by tile. Call to_zarr "
             "on what modelfit returns for chunked input; write a computed or changed result with .to_zarr(store)."
         )
-    encoding = _checked_encoding(encoding, jobs, result)
+    jobs = origin.jobs
+    encoding = _checked_encoding(encoding, result)
     log = StoreLog(store, options.get("storage_options"), options.get("zarr_format"))
     parts, unknown = fingerprint(jobs, result)
     tilings = [tiling_of(job, budget) for job in jobs]
@@ -67,7 +69,7 @@ def to_zarr(
         tilings = log.go_on(parts, tilings)
     else:
         log.begin(exists_ok=resume)
-        _write_frame(result, jobs, tilings, store, encoding, options)
+        _write_frame(result, jobs, names, tilings, store, encoding, options)
         log.start(parts, tilings)
     with log.writing() as require_ours:
         read = [log.read(j)[: len(tiling)] for j, tiling in enumerate(tilings)]
@@ -80,7 +82,7 @@ def to_zarr(
                 for i in np.flatnonzero(marks == 0).tolist():
                     with _noting_what_is_kept(store):
                         require_ours()
-                        log.mark(j, i, _write_tile(job, tiling[i], store, scheduler, tell, options))
+                        log.mark(j, i, _write_tile(job, names, tiling[i], store, scheduler, tell, options))
     return xr.open_zarr(store, storage_options=options.get("storage_options"), consolidated=False)
 
 
@@ -102,9 +104,9 @@ def _check(resume: Any, verify: Any, progress: Any, scheduler: Any, options: Map
 
 
 def _checked_encoding(
-    encoding: Mapping[str, Mapping[str, Any]] | None, jobs: list[Job], result: xr.Dataset
+    encoding: Mapping[str, Mapping[str, Any]] | None, result: xr.Dataset
 ) -> Mapping[str, Mapping[str, Any]]:
-    known = [str(n) for n in (*(n for job in jobs for n in job.outline().data_vars), *result.coords)]
+    known = [str(n) for n in result.variables]
     unknown = [name for name in encoding or {} if name not in known]
     if unknown:
         raise ValueError(
@@ -144,6 +146,7 @@ def tiling_of(job: Job, budget: int) -> Tiling:
 def _write_frame(
     result: xr.Dataset,
     jobs: list[Job],
+    names: Mapping[Hashable, Hashable],
     tilings: list[Tiling],
     store: Any,
     encoding: Mapping[str, Mapping[str, Any]],
@@ -155,9 +158,10 @@ def _write_frame(
     empty: dict[Hashable, xr.Variable] = {}
     chunked: dict[str, dict[str, Any]] = {}
     for job, tiling in zip(jobs, tilings, strict=True):
-        for name in job.outline().data_vars:
+        for own, one in job.outline().data_vars.items():
+            name = names[own]
             v = result[name].variable
-            chunks = tuple(tiling.steps.get(d, n) for d, n in v.sizes.items())
+            chunks = tuple(tiling.steps.get(d, n) for d, n in zip(one.dims, v.shape, strict=True))
             empty[name] = xr.Variable(v.dims, dask.array.zeros(v.shape, dtype=v.dtype, chunks=chunks or -1), v.attrs)
             fill = v.dtype.kind == "f" and options.get("zarr_format") != 2  # older xarray notes NaN in format 2 only
             chunked[str(name)] = {"chunks": chunks} | ({"fill_value": np.nan} if fill else {})
@@ -171,7 +175,13 @@ def _write_frame(
 
 
 def _write_tile(
-    job: Job, tile: Mapping[Hashable, slice], store: Any, scheduler: Any, tell: Tell | None, options: Mapping[str, Any]
+    job: Job,
+    names: Mapping[Hashable, Hashable],
+    tile: Mapping[Hashable, slice],
+    store: Any,
+    scheduler: Any,
+    tell: Tell | None,
+    options: Mapping[str, Any],
 ) -> int:
     """Fit a tile and write it; returns the digest of its samples."""
     variables = job.variables_at(tile)
@@ -184,7 +194,8 @@ def _write_tile(
         fields = job.fields(variables, scheduler, tell)
     part = job.labelled(fields, tile)
     numbers = part.drop_vars([*part.coords])
-    region: dict[Any, slice] = {d: s for d, s in tile.items() if d in numbers.dims}
+    region: dict[Any, slice] = {names[d]: s for d, s in tile.items() if d in numbers.dims}
+    numbers = numbers.rename({name: names[name] for name in [*numbers.dims, *numbers] if names[name] != name})
     given: dict[str, Any] = {"consolidated": False, "storage_options": options.get("storage_options")}
     if region:
         numbers.to_zarr(store, region=region, **given)
