@@ -47,10 +47,10 @@ class Fits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What starts led to: fits that reached what the truth reaches, from the model's start and from estimates."""
+    """What starts led to: fits that reached what the truth reaches, from estimates and from the model's start."""
 
-    single: np.ndarray
     estimated: np.ndarray
+    single: np.ndarray | None
     estimates: Estimates
 
 
@@ -101,15 +101,15 @@ def fitted(fits: Fits, starts: np.ndarray | None, engine: str = "auto") -> xr.Da
     return data.modelfit(fits.model, "sample", coords=coords, p0=p0, errors="ignore", keep_failed=True, fitter=fitter)
 
 
-def outcome(fits: Fits, engine: str = "auto") -> Outcome:
-    """What the model's own start, and estimates, lead to."""
+def outcome(fits: Fits, engine: str = "auto", single: bool = False) -> Outcome:
+    """What estimates lead to, and on request the model's own start."""
     found = estimated(fits)
     goal = fitted(fits, fits.truth, engine)["chi2"].values
 
     def reached(starts: np.ndarray | None) -> np.ndarray:
         return fitted(fits, starts, engine)["chi2"].values <= goal * (1.0 + SAME)
 
-    return Outcome(reached(None), reached(found.parameters), found)
+    return Outcome(reached(found.parameters), reached(None) if single else None, found)
 
 
 # --- the experiments --------------------------------------------------------------------------------------------------
