@@ -239,10 +239,10 @@ def bounded(b: int, seed: int, snr: float = 10.0) -> Fits:
     rng = np.random.default_rng(seed)
     t = np.linspace(0.0, 10.0, 150)
     model = decaying_wave(
-        1, 5, 2, 0.1, bounds={"decay": (0.5, 20), "period": (0.5, 10), "delay": (0, 1), "height": (0, 100)}
+        1, 5, 2, 0.1, bounds={"decay": (0.5, 20), "period": (0.2, 10), "delay": (0, 1), "height": (0, 100)}
     )
     truth = np.stack(
-        [np.full(b, snr), 10 ** rng.uniform(0.0, 1.2, b), 10 ** rng.uniform(-0.2, 0.9, b), rng.uniform(0.05, 0.9, b)],
+        [np.full(b, snr), 10 ** rng.uniform(0.0, 1.2, b), 10 ** rng.uniform(-0.5, 0.9, b), rng.uniform(0.05, 0.9, b)],
         axis=1,
     )
     return Fits(model, [t], with_faults(rng, noisy(rng, model, [t], truth, 1.0), 10.0, spikes=0.0), truth)
