@@ -47,10 +47,10 @@ class Fits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What starts led to: fits that reached what the truth reaches, from the model's start and from estimates."""
+    """What starts led to: fits that reached what the truth reaches, from estimates and from the model's start."""
 
-    single: np.ndarray
     estimated: np.ndarray
+    single: np.ndarray | None
     estimates: Estimates
 
 
@@ -101,15 +101,15 @@ def fitted(fits: Fits, starts: np.ndarray | None, engine: str = "auto") -> xr.Da
     return data.modelfit(fits.model, "sample", coords=coords, p0=p0, errors="ignore", keep_failed=True, fitter=fitter)
 
 
-def outcome(fits: Fits, engine: str = "auto") -> Outcome:
-    """What the model's own start, and estimates, lead to."""
+def outcome(fits: Fits, engine: str = "auto", single: bool = False) -> Outcome:
+    """What estimates lead to, and on request the model's own start."""
     found = estimated(fits)
     goal = fitted(fits, fits.truth, engine)["chi2"].values
 
     def reached(starts: np.ndarray | None) -> np.ndarray:
         return fitted(fits, starts, engine)["chi2"].values <= goal * (1.0 + SAME)
 
-    return Outcome(reached(None), reached(found.parameters), found)
+    return Outcome(reached(found.parameters), reached(None) if single else None, found)
 
 
 # --- the experiments --------------------------------------------------------------------------------------------------
@@ -239,10 +239,10 @@ def bounded(b: int, seed: int, snr: float = 10.0) -> Fits:
     rng = np.random.default_rng(seed)
     t = np.linspace(0.0, 10.0, 150)
     model = decaying_wave(
-        1, 5, 2, 0.1, bounds={"decay": (0.5, 20), "period": (0.5, 10), "delay": (0, 1), "height": (0, 100)}
+        1, 5, 2, 0.1, bounds={"decay": (0.5, 20), "period": (0.2, 10), "delay": (0, 1), "height": (0, 100)}
     )
     truth = np.stack(
-        [np.full(b, snr), 10 ** rng.uniform(0.0, 1.2, b), 10 ** rng.uniform(-0.2, 0.9, b), rng.uniform(0.05, 0.9, b)],
+        [np.full(b, snr), 10 ** rng.uniform(0.0, 1.2, b), 10 ** rng.uniform(-0.5, 0.9, b), rng.uniform(0.05, 0.9, b)],
         axis=1,
     )
     return Fits(model, [t], with_faults(rng, noisy(rng, model, [t], truth, 1.0), 10.0, spikes=0.0), truth)

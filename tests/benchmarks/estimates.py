@@ -2,9 +2,9 @@
 
     python tests/benchmarks/estimates.py [--fits N] [--seed N] [--cases WORD,...] [--engines numpy,numba]
 
-A fit counts if it reaches the chi-square of the fit from the truth, within 1e-4. Times are those of one core (of the processor, not of the clock), per fit:
-of the estimate, and of the fit from it with each engine; the lesser of two runs. Constants of the estimators were
-looked at on seeds below 100; report on others.
+A fit counts if it reaches the chi-square of the fit from the truth, within 1e-4. Times are those of one core (of the
+processor, not of the clock), per fit: of the estimate, and of the fit from it with each engine; the lesser of two runs.
+Constants of the estimators were looked at on seeds below 100; report on others.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def seconds(work: Callable[[], Any], repeats: int = 2) -> float:
 
 
 def row(name: str, fits: Fits, engines: list[str]) -> str:
-    found = outcome(fits, engines[0])
+    found = outcome(fits, engines[0], single=True)
     us = 1e6 / len(fits.y)
     cost = seconds(lambda: estimated(fits)) * us
     starts = found.estimates.parameters

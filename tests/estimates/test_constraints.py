@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from astropy.modeling.models import Const1D, Gaussian1D, Linear1D, Sine1D
+from astropy.modeling.models import Const1D, Const2D, Cosine1D, Gaussian1D, Gaussian2D, Linear1D, Moffat2D, Sine1D
 from estimate_cases import CASES, Fits, blends, decays, estimated, lines, noisy, problem_of, stars, waves
 
 from xr_modelfit.estimates.estimate import estimator_for
@@ -169,3 +169,48 @@ def test_units_of_a_coordinate_do_not_matter(make, scale: float) -> None:  # typ
         if name in fits.model.param_names:
             j = fits.model.param_names.index(name)
             np.testing.assert_allclose(there[:, j], here[:, j] * scale**power, rtol=1e-5)
+
+
+def test_a_line_may_be_taken_away() -> None:
+    """A constant minus a line whose height is positive, beside a stronger one that is not allowed."""
+    rng = np.random.default_rng(7)
+    model = Const1D(0) - Gaussian1D(1, 50, 5, bounds={"amplitude": (0, None)})
+    truth = np.tile([50.0, 10.0, 30.0, 3.0], (6, 1))
+    y = noisy(rng, Const1D() - Gaussian1D(), [X], truth, 1.0) + 20 * np.exp(-0.5 * ((X - 70) / 3) ** 2)
+    found = estimated(Fits(model, [X], y, truth)).parameters
+    np.testing.assert_allclose(found[:, 2], 30, atol=1.5)
+    np.testing.assert_allclose(found[:, 1], 10, rtol=0.5)
+
+
+def test_a_cosine_with_a_negative_amplitude() -> None:
+    rng = np.random.default_rng(8)
+    model = Cosine1D(-1, 0.1, 0, bounds={"amplitude": (None, 0), "phase": (-0.5, 0.5)})
+    truth = np.column_stack([np.full(20, -3.0), rng.uniform(0.05, 0.9, 20), rng.uniform(-0.5, 0.5, 20)])
+    found = estimated(Fits(model, [X], noisy(rng, model, [X], truth, 1.0), truth)).parameters
+    np.testing.assert_allclose(found[:, 0], -3, rtol=0.25)
+    np.testing.assert_allclose(found[:, 1], truth[:, 1], atol=2e-3)
+    assert np.all(np.abs(found[:, 2]) <= 0.5)
+
+
+def test_two_stars_the_bright_one_first() -> None:
+    rng = np.random.default_rng(9)
+    y, x = (a.ravel() for a in np.mgrid[0:24.0, 0:30.0])
+    model = Gaussian2D(1, 10, 10, 2, 1.5, 0) + Moffat2D(1, 10, 10, 2, 2) + Const2D(0)
+    truth = np.tile([40.0, 21, 7, 2.4, 1.3, 0.5, 15, 8, 15, 2.5, 2.5, 9], (8, 1))
+    found = estimated(Fits(model, [x, y], noisy(rng, model, [x, y], truth, 1.0), truth)).parameters
+    np.testing.assert_allclose(found[:, [1, 2, 7, 8]], truth[:, [1, 2, 7, 8]], atol=1.2)
+    np.testing.assert_allclose(found[:, 3], 2.4, rtol=0.3)
+    np.testing.assert_allclose(found[:, 4], 1.3, rtol=0.3)
+    np.testing.assert_allclose(found[:, 5], 0.5, atol=0.3)
+
+
+def test_lines_on_an_uneven_coordinate() -> None:
+    """Samples ten times as dense at one end as at the other; a line at each."""
+    rng = np.random.default_rng(10)
+    x = np.geomspace(1.0, 100.0, 200)
+    truth = np.stack([np.full(40, 8.0), rng.uniform(3, 80, 40), np.zeros(40), rng.normal(0, 9, 40)], axis=1)
+    truth[:, 2] = 0.1 * truth[:, 1]
+    model = Gaussian1D(1, 50, 5) + Const1D(0)
+    found = estimated(Fits(model, [x], noisy(rng, model, [x], truth, 1.0), truth)).parameters
+    assert np.mean(np.abs(found[:, 1] - truth[:, 1]) < truth[:, 2]) > 0.97
+    assert np.mean(np.abs(np.log(found[:, 2] / truth[:, 2])) < np.log(2)) > 0.95

@@ -10,21 +10,21 @@ SHARES = {
     "Gaussian1D + slope": (500, 0.98),
     "Gaussian1D + power law": (300, 0.96),
     "Lorentz1D": (300, 0.98),
-    "Moffat1D": (200, 0.96),
+    "Moffat1D": (100, 0.96),
     "RickerWavelet1D": (300, 0.98),
-    "Box1D": (100, 0.98),
-    "two blended lines + slope": (500, 0.92),
+    "Box1D": (60, 0.98),
+    "two blended lines + slope": (400, 0.92),
     "Sine1D": (500, 0.98),
     "Sine1D + constant": (500, 0.98),
     "Exponential1D": (500, 0.98),
     "Exponential1D, both signs": (500, 0.98),
     "Exponential1D + constant": (300, 0.98),
-    "logistic": (300, 0.98),
-    "logistic + constant": (100, 0.96),
+    "logistic": (150, 0.98),
+    "logistic + constant": (60, 0.96),
     "PowerLaw1D": (300, 0.98),
     "custom, four bounds": (300, 0.9),
-    "Gaussian2D + sky": (100, 0.97),
-    "Moffat2D + sky": (100, 0.97),
+    "Gaussian2D + sky": (50, 0.97),
+    "Moffat2D + sky": (40, 0.97),
 }
 SLOW = {"Voigt1D": (60, 0.95), "Trapezoid1D": (100, 0.7)}
 
@@ -47,11 +47,12 @@ def test_also_where_fits_are_slow(name: str) -> None:
 
 def test_one_start_for_all_is_not_enough() -> None:
     """Fewer than two thirds, as places vary by ten widths: estimates are worth something."""
-    assert outcome(lines(1000, 20262), "numpy").single.mean() < 2 / 3
+    single = outcome(lines(1000, 20262), "numpy", single=True).single
+    assert single is not None
+    assert single.mean() < 2 / 3
 
 
 @pytest.mark.slow
 def test_ten_thousand_spectra() -> None:
     found = outcome(lines(10_000, 20263), "numpy")
-    assert found.single.mean() < 2 / 3
     assert found.estimated.mean() >= 0.98

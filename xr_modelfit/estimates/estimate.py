@@ -37,7 +37,7 @@ from xr_modelfit.models.problem import Problem, Traits
 __all__ = ["Estimates", "Estimator", "estimator_for"]
 
 _SAMPLES = 60  # on which a model is tried
-_KEPT, _STEPS = 3, 2  # best points of a model with many parameters, and steps from each
+_KEPT, _STEPS = 4, 1  # best points of a model with many parameters, and steps from each
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from xr_modelfit.models.problem import Problem
 
 __all__ = ["point", "unit_points", "usual_ranges"]
 
-_COUNTS = {1: 64, 2: 256}
-_MORE = 512  # with three parameters and more
+_COUNTS = {1: 64, 2: 256, 3: 256}
+_MORE = 512  # with four parameters and more
 _USUAL = {
     (models.PowerLaw1D, "alpha"): (-8.0, 8.0),
     (models.Sine1D, "phase"): (0.0, 1.0),
