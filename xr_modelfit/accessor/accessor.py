@@ -5,6 +5,7 @@ import xarray as xr
 from xr_modelfit.accessor.data_methods import DataMethods
 from xr_modelfit.accessor.picture_methods import PictureMethods
 from xr_modelfit.accessor.result_methods import ResultMethods
+from xr_modelfit.accessor.significance_methods import SignificanceMethods
 
 __all__ = ["ModelfitDataArray", "ModelfitDataset"]
 
@@ -15,7 +16,7 @@ class ModelfitDataArray(DataMethods):
 
 
 @xr.register_dataset_accessor("modelfit")
-class ModelfitDataset(DataMethods, ResultMethods, PictureMethods):
+class ModelfitDataset(DataMethods, ResultMethods, SignificanceMethods, PictureMethods):
     """Fit astropy models along named dims, and question the results; see `xr_modelfit.fit`."""
 
     _obj: xr.Dataset

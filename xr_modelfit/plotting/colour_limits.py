@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xr_modelfit.records.parts import parts_of
 from xr_modelfit.records.record import FitRecord
 
 __all__ = ["SIGNIFICANT", "colour_options", "well_known"]
@@ -64,20 +65,6 @@ def well_known(loaded: xr.Dataset, record: FitRecord, name: str) -> np.ndarray:
 
 def _amplitudes(record: FitRecord) -> Iterator[tuple[str, str]]:
     """For each parameter the amplitude, if any, of the part of the model that it belongs to."""
-    names = iter(record.names)
-    for leaf in _leaves(record.content["model"]):
-        own = {parameter: next(names) for parameter in leaf}
-        amplitude = next((full for parameter, full in own.items() if parameter.startswith("amplitude")), None)
-        for full in own.values():
-            if amplitude is not None and full != amplitude:
-                yield full, amplitude
-
-
-def _leaves(tree: Mapping[str, Any]) -> Iterator[list[str]]:
-    """The parameters of each simple model in the expression."""
-    if "op" not in tree:
-        yield list(tree["values"])
-        return
-    yield from _leaves(tree["left"])
-    if isinstance(tree["right"], Mapping):
-        yield from _leaves(tree["right"])
+    for part in parts_of(record):
+        if (amplitude := part.amplitude) is not None:
+            yield from ((full, amplitude) for full in part.names.values() if full != amplitude)

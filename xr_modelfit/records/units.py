@@ -10,6 +10,7 @@ from astropy.units import Quantity, dimensionless_unscaled
 
 from xr_modelfit.labels.coords import ModelInput
 from xr_modelfit.parameter_units.parameters import ParameterUnit, UnitSystem
+from xr_modelfit.records.extent import described_extent
 from xr_modelfit.records.record import RecordError
 from xr_modelfit.units.text import parse_unit
 from xr_modelfit.units.times import TimeAxis, holds_times, undecoded_axis
@@ -63,6 +64,7 @@ def _described_input(one: ModelInput, system: UnitSystem) -> dict[str, Any]:
         "units": one.measure.text,
         "difference": one.measure.difference,
         "time": None if one.measure.time is None else one.measure.time.described(),
+        **described_extent(one.values),
     }
     if one.name in system.converted:
         how, measure = system.converted[one.name]

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from xr_modelfit.records.extent import is_extent
+
 __all__ = ["are_sizes_right", "has_its_parts", "is_within_limits"]
 
 _LONGEST = 32 * 2**20  # characters of a record: a table of a million numbers has fewer
@@ -54,6 +56,8 @@ def has_its_parts(content: Mapping[str, Any]) -> bool:
         dims = content["grid_dims"]
         if not _has_form(dims, [str]) or len(set(dims)) < len(dims) or not set(dims) <= set(content["fitted_dims"]):
             return False
+    if not all(map(is_extent, content["inputs"])):
+        return False
     if any("from" in one and not {"named", "equivalencies"} <= one.keys() for one in content["inputs"]):
         return False
     units, sampled = content.get("units"), content.get("sampled")

@@ -1,7 +1,7 @@
 """How the fits of a result ended: counted, in words, and which are worst."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
@@ -10,6 +10,7 @@ import xarray as xr
 
 from xr_modelfit.records.record import FitRecord, RecordError, read_records
 from xr_modelfit.results.positions import label_text, labels_at, place_text
+from xr_modelfit.results.significance import SNR, rule_of, significant
 from xr_modelfit.status import FitStatus
 
 __all__ = ["FitReport", "report_of", "summary"]
@@ -29,11 +30,14 @@ class FitReport:
         Number of successful positions at which a parameter is on its bound; those parameters only.
     worst : dict of str to list of (dict, float)
         Labels and ``reduced_chi2`` of the successful positions where it is largest, worst first.
+    significant : dict of str to (int, str)
+        Number of significant fits, and the rule; nothing where the model has no amplitude.
     """
 
     counts: dict[str, dict[FitStatus, int]]
     at_bound: dict[str, dict[str, int]]
     worst: dict[str, list[tuple[dict[Hashable, Any], float]]]
+    significant: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n\n".join(self._text(prefix) for prefix in self.counts)
@@ -47,6 +51,8 @@ class FitReport:
         lines += [f"  {n:>{width}}  {status.meaning:<18}  {status.sentence}" for status, n in counts.items()]
         if self.at_bound[prefix]:
             lines.append(f"On a bound: {self._bounds(prefix)}.")
+        if prefix in self.significant:
+            lines.append(f"Significant: {self._significant(prefix)}.")
         if self.worst[prefix]:
             worst = ", ".join(f"{value:.3g} ({place_text(labels)})" for labels, value in self.worst[prefix])
             lines.append(f"Largest reduced_chi2: {worst}.")
@@ -55,6 +61,10 @@ class FitReport:
     def _bounds(self, prefix: str) -> str:
         good = _successful(self.counts[prefix])
         return ", ".join(f"{name} in {n} ({_percent(n, good)})" for name, n in self.at_bound[prefix].items())
+
+    def _significant(self, prefix: str) -> str:
+        n, rule = self.significant[prefix]
+        return f"{n} of {_successful(self.counts[prefix])} ({rule})"
 
     def _repr_html_(self) -> str:
         return "".join(self._table(prefix) for prefix in self.counts)
@@ -74,6 +84,8 @@ class FitReport:
         ]
         if self.at_bound[prefix]:
             parts.append(f"<p>On a bound: {escape(self._bounds(prefix))}.</p>")
+        if prefix in self.significant:
+            parts.append(f"<p>Significant: {escape(self._significant(prefix))}.</p>")
         if self.worst[prefix]:
             dims = list(self.worst[prefix][0][0])
             head = "".join(f"<th>{escape(str(d))}</th>" for d in [*dims, "reduced_chi2"])
@@ -92,13 +104,15 @@ def report_of(result: xr.Dataset, n_worst: int) -> FitReport:
     records = read_records(result)
     names = [name for r in records for name in r.present(result, "fit_status", "reduced_chi2")]
     result = result[names].compute()
-    counts, at_bound, worst = {}, {}, {}
+    counts, at_bound, worst, found = {}, {}, {}, {}
     for record in records:
         status = result[record.variable("fit_status")]
         counts[record.prefix] = _counts(status.to_numpy())
         at_bound[record.prefix] = _at_bound(result, record)
         worst[record.prefix] = _worst(result, record, n_worst)
-    return FitReport(counts, at_bound, worst)
+        if (told := _significant(result, record)) is not None:
+            found[record.prefix] = told
+    return FitReport(counts, at_bound, worst, found)
 
 
 def _at_bound(result: xr.Dataset, record: FitRecord) -> dict[str, int]:
@@ -110,6 +124,18 @@ def _at_bound(result: xr.Dataset, record: FitRecord) -> dict[str, int]:
         if value in result and error in result:
             found[name] = int((on_bound & result[value].notnull() & result[error].isnull()).sum())
     return {name: n for name, n in found.items() if n}
+
+
+def _significant(result: xr.Dataset, record: FitRecord) -> tuple[int, str] | None:
+    """How many fits mean something, and by which rule; None where the model or the result does not tell."""
+    rule = rule_of(record)
+    if rule is None:
+        return None
+    try:
+        good = significant(result, record)
+    except RecordError:  # selected variables alone
+        return None
+    return int(good.sum()), rule.words(SNR).partition("; ")[2]
 
 
 def _worst(result: xr.Dataset, record: FitRecord, n: int) -> list[tuple[dict[Hashable, Any], float]]:
