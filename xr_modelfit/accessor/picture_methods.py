@@ -27,11 +27,13 @@ class PictureMethods:
         stderr: bool = False,
         status: bool = True,
         robust: bool = True,
+        snr: float | None = None,
         row: Hashable | None = None,
         col: Hashable | None = None,
         col_wrap: int | None = None,
         figsize: tuple[float, float] | None = None,
         ax: Any = None,
+        subplot_kws: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Any:
         """Draw the fits: a map of each parameter and of the status; lines where one dim remains.
@@ -88,8 +90,8 @@ class PictureMethods:
         ['amplitude', 'mean', 'fit_status']
         """
         return map_plots.plot(
-            self._obj, one_fit(self._obj, data), params, stderr=stderr, status=status, robust=robust,
-            row=row, col=col, col_wrap=col_wrap, figsize=figsize, ax=ax, **kwargs,
+            self._obj, params, data=data, stderr=stderr, status=status, robust=robust, snr=snr,
+            row=row, col=col, col_wrap=col_wrap, figsize=figsize, ax=ax, subplot_kws=subplot_kws, **kwargs,
         )  # fmt: skip
 
     def plot_hist(

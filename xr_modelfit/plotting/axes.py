@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xr_modelfit.plotting.style import label_of
+from xr_modelfit.plotting.geography import cell_limits, degrees_on, earth_role
+from xr_modelfit.plotting.style import label_of, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +30,7 @@ class PlotAxis:
     """Where the positions along a dim are drawn, in the order of the data.
 
     ``names`` are set where the coordinate has no order of its own (text, duplicates): values are then 0, 1, 2, ...
+    ``role`` is set for latitude and longitude; ``limits`` are the borders of the cells (n, 2) where these are known.
     """
 
     dim: Hashable
@@ -36,16 +38,30 @@ class PlotAxis:
     label: str
     units: str | None = None
     names: tuple[str, ...] | None = None
+    role: str | None = None
+    limits: np.ndarray | None = None
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """From the first border of a cell to the last."""
+        if self.limits is not None:
+            return float(self.limits.min()), float(self.limits.max())
+        edges = cell_edges(np.sort(np.asarray(self.values, dtype=float)))
+        return float(edges[0]), float(edges[-1])
 
     @property
     def order(self) -> np.ndarray:
         """The positions with their values ascending; as they are where they ascend or descend already."""
         steps = self.values[1:] > self.values[:-1]
+        if self.limits is not None:
+            return np.argsort(self.values, kind="stable")
         return np.arange(len(self.values)) if steps.all() or not steps.any() else np.argsort(self.values, kind="stable")
 
     def decorate(self, ax: Axes, side: str) -> None:
         """Put the label and, where there are names, the ticks on the axis ``"x"`` or ``"y"``."""
         ax.set(**{f"{side}label": self.label})
+        if self.role is not None:
+            degrees_on(ax, side, self.role)
         if self.names is None:
             return
         axis = getattr(ax, f"{side}axis")
@@ -69,7 +85,13 @@ def axis_along(array: xr.DataArray | xr.Dataset, dim: Hashable) -> PlotAxis:
     if values is None or pd.isnull(values).any() or len(set(values.tolist())) < size:
         names = tuple(_name(one) for one in (coordinate.values if index is None else index))
         return PlotAxis(dim, np.arange(size, dtype=float), label, names=names)
-    return PlotAxis(dim, values, label, coordinate.attrs.get("units"))
+    units = coordinate.attrs.get("units")
+    if coordinate.dtype.kind not in "iuf":
+        return PlotAxis(dim, values, label, units)
+    role = earth_role(coordinate)
+    if role is not None:  # the ticks have the unit
+        label = wrapped(str(coordinate.attrs.get("long_name") or role))
+    return PlotAxis(dim, values, label, units, role=role, limits=cell_limits(array, coordinate, role))
 
 
 def plot_values(coordinate: xr.DataArray) -> tuple[np.ndarray | None, str]:
@@ -133,9 +155,11 @@ def cell_edges(values: np.ndarray) -> np.ndarray:
 
 
 def same_scale(x: PlotAxis, y: PlotAxis) -> bool:
-    """Whether a step along one is as long as the same step along the other, as in an image."""
+    """Whether a step along one is as long as the same step along the other, as in an image or a map of the Earth."""
     if x.names or y.names or x.values.dtype.kind != "f" or y.values.dtype.kind != "f":
         return False
+    if x.role is not None and y.role is not None:
+        return x.role != y.role
     units = [None if u is None else "degree" if str(u).startswith("degree") else u for u in (x.units, y.units)]
     spans = [max(np.ptp(one.values), 1e-300) for one in (x, y)]
     return units[0] == units[1] and 0.2 < spans[0] / spans[1] < 5

@@ -16,6 +16,10 @@ __all__ = ["SIGNIFICANT", "colour_options", "well_known"]
 PERCENTILES = (2.0, 98.0)  # xarray's, for robust=True
 SIGNIFICANT = 5.0  # times its error: an amplitude that is no noise
 SPREAD = 5.0  # times the error of the best tenth: a value that is known about as well as others
+_DIVERGING = {
+    "BrBG", "PRGn", "PiYG", "PuOr", "RdBu", "RdGy", "RdYlBu", "RdYlGn", "Spectral", "berlin", "bwr", "coolwarm",
+    "managua", "seismic", "vanimo",
+}  # fmt: skip
 _CHOSEN = ("vmin", "vmax", "center", "norm", "levels")
 
 
@@ -35,10 +39,17 @@ def colour_options(
         low, high = values[shown].min(), values[shown].max()
     if not low < high:
         return dict(given)
-    if low < 0 < high and min(-low, high) > 0.2 * max(-low, high):  # both signs, and not by noise alone
+    both = low < 0 < high
+    if both and (_diverges(given.get("cmap")) or min(-low, high) > 0.2 * max(-low, high)):  # not by noise alone
         high = max(-low, high)
         return {"vmin": -high, "vmax": high, "cmap": xr.get_options()["cmap_divergent"], **given}
     return {"vmin": low, "vmax": high, **given}
+
+
+def _diverges(cmap: Any) -> bool:
+    """Whether a colour map has a middle, which is to be zero."""
+    name = cmap if isinstance(cmap, str) else getattr(cmap, "name", "")
+    return str(name).removesuffix("_r") in _DIVERGING
 
 
 def well_known(loaded: xr.Dataset, record: FitRecord, name: str) -> np.ndarray:

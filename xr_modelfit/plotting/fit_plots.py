@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import xarray as xr
 from xr_modelfit.messages import a
 from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.plotting.axes import axis_along, plot_values, same_scale
+from xr_modelfit.plotting.fit_words import title_of
 from xr_modelfit.plotting.style import (
     BLANK,
     Picture,
@@ -21,20 +21,17 @@ from xr_modelfit.plotting.style import (
     check_size,
     label_of,
     pyplot,
-    status_name,
-    with_error,
 )
 from xr_modelfit.results.fit_samples import OneFit, one_fit_of
 from xr_modelfit.results.selection import one_fit
-from xr_modelfit.status import FitStatus
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["draw_fit", "fit_axes", "plot_fit"]
 
+_TITLE_PAD = 6.0  # points, as matplotlib has it
 _MANY = 400  # samples: from here on, small dots without bars
-_MOST_SHOWN = 12  # parameters in the title
 
 
 def plot_fit(
@@ -92,11 +89,11 @@ def draw_fit(axs: Sequence[Axes], one: OneFit, *, components: bool = True, own_f
     artists = _draw_image(axs, one) if one.is_image else _draw_series(axs, one, components)
     size = 0.8 * float(axs[0].title.get_fontsize())
     width = axs[0].figure.get_window_extent().width / axs[0].figure.dpi * 72
-    text = _title(one, max(int(width * 0.85 / (0.55 * size)), 30))
+    text = title_of(one, max(int(width * 0.85 / (0.55 * size)), 30))
     if one.is_image and own_figure:
         axs[0].figure.suptitle(text, fontsize=size, ha="center")
     else:
-        axs[0].set_title(text, fontsize=size, loc="left")
+        axs[0].set_title(text, fontsize=size, loc="left", pad=_legend_height(axs[0]) + _TITLE_PAD)
     return Picture(axs[0].figure, np.array(axs, dtype=object), artists)
 
 
@@ -142,7 +139,7 @@ def _draw_series(axs: Sequence[Axes], one: OneFit, components: bool) -> dict[str
     ax.set_ylabel(label_of(one.data))
     axs[-1].set_xlabel(label)
     if np.isfinite(y).any():
-        _legend(ax, artists, "best" if y.size < _MANY else "upper right")
+        _legend(ax, artists)
     elif x.size > 1 and not pd.isnull(x).any():
         ax.set_xlim(x.min(), x.max())
     return artists
@@ -153,11 +150,23 @@ def _tell(ax: Axes, words: str) -> None:
     ax.set_yticks([])
 
 
-def _legend(ax: Axes, artists: Mapping[str, Any], loc: Any) -> None:
-    """Data first, as they are drawn; matplotlib puts bars last."""
+def _legend(ax: Axes, artists: Mapping[str, Any]) -> None:
+    """Above the axes, where no sample is; data first, as they are drawn (matplotlib puts bars last)."""
     shown = [one for entry in artists.values() for one in (entry if isinstance(entry, list) else [entry])]
     shown = [one for one in shown if (one.get_label() or "_")[0] != "_"]
-    ax.legend(handles=shown, loc=loc, fontsize="small")
+    for columns in range(len(shown), 0, -1):
+        legend = ax.legend(
+            handles=shown, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize="small", frameon=False,
+            borderaxespad=0.1, borderpad=0.2, columnspacing=1.2,
+        )  # fmt: skip
+        if legend.get_window_extent().width <= ax.get_window_extent().width:
+            return
+
+
+def _legend_height(ax: Axes) -> float:
+    """In points."""
+    legend = ax.get_legend()
+    return 0.0 if legend is None else legend.get_window_extent().height / ax.figure.dpi * 72
 
 
 def _draw_samples(
@@ -241,52 +250,3 @@ def _draw_image(axs: Sequence[Axes], one: OneFit) -> dict[str, Any]:
             label = label_of(one.data, "residuals" if name == "residuals" else None)
             ax.figure.colorbar(artists[name], cax=bar_axes(ax), label=label, extend="both")
     return artists
-
-
-# Words
-
-
-def _title(one: OneFit, width: int) -> str:
-    """Position, status and parameters, on lines of a width in characters."""
-    position = ", ".join(f"{dim} = {label}" for dim, label in one.labels.items())
-    lines = [f"{position}: {_status(one)}" if position else _status(one)]
-    lines = textwrap.wrap(lines[0], width)
-    parts = [text for name in one.record.names if (text := _parameter(one, name))]
-    if len(parts) > _MOST_SHOWN:
-        parts = [*parts[:_MOST_SHOWN], f"and {len(parts) - _MOST_SHOWN} more"]
-    row = ""
-    for part in parts:
-        if row and len(row) + len(part) + 3 > width:
-            lines.append(row)
-            row = ""
-        row = f"{row}   {part}".strip()
-    return "\n".join([*lines, row] if row else lines)
-
-
-def _status(one: OneFit) -> str:
-    if not np.isfinite(one.status):
-        return "no status"
-    words = status_name(one.status)
-    if one.status > 0:
-        chi2 = one.result.get(one.record.variable("reduced_chi2"))
-        if chi2 is not None and np.isfinite(float(chi2)) and one.record.content["options"].get("weighting") == "sigma":
-            words += f", reduced chi2 {float(chi2):.2g}"
-    if one.status != FitStatus.CONVERGED and int(one.status) in {int(s) for s in FitStatus}:
-        words += f". {FitStatus(int(one.status)).sentence}"
-    return words
-
-
-def _parameter(one: OneFit, name: str) -> str | None:
-    """``mean = 4844 ± 11 m s-1``; nothing where there is no value."""
-    variable = one.record.variable(name)
-    if variable not in one.result or not np.isfinite(value := float(one.result[variable])):
-        return None
-    error = one.result.get(f"{variable}_stderr")
-    known = float("nan") if error is None else float(error)
-    units = one.result[variable].attrs.get("units")
-    words = with_error(value, known) + ("" if units in (None, "", "1") else f" {units}")
-    if known == 0:
-        words += " (fixed)"
-    elif np.isnan(known) and one.status == FitStatus.CONVERGED_AT_BOUND:
-        words += " (at its bound)"
-    return f"{name} = {words}"

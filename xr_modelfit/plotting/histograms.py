@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.plotting.map_plots import chosen_variables
 from xr_modelfit.plotting.style import axes_given, check_size, label_of, pyplot
+from xr_modelfit.plotting.variables import chosen_variables, with_derived
 from xr_modelfit.records.record import FitRecord
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def plot_hist(
     check_size(ax, figsize)
     if not isinstance(param, str):
         raise TypeError(f"param is {param!r}; a histogram is of one variable, {record.names[0]!r} for one.")
+    result = with_derived(result, record, param)
     (name,) = chosen_variables(result, record, param)
     array, status = (v for v in xr.broadcast(*(result[[name, record.variable("fit_status")]].compute().values())))
     good = (status.values > 0) & np.isfinite(array.values)

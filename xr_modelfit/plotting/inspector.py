@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import textwrap
+import warnings
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.messages import listed
+from xr_modelfit.messages import listed, outside_level
 from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.plotting.axes import axis_along, cell_edges
 from xr_modelfit.plotting.fit_plots import draw_fit, fit_axes
 from xr_modelfit.plotting.map_drawing import draw_variable
-from xr_modelfit.plotting.map_plots import chosen_variables, select_variables
 from xr_modelfit.plotting.style import Picture, pyplot
+from xr_modelfit.plotting.variables import Selected, chosen_variables, select_variables
 from xr_modelfit.records.record import FitRecord
 from xr_modelfit.results.fit_samples import OneFit, data_of, known_names, one_fit_of
 from xr_modelfit.results.instrument import Instrument
@@ -48,8 +49,13 @@ def inspect(
     Instrument.of(known_names(obj, data_of(obj, record)), record, integrate, response)
     (name,) = chosen_variables(result, record, record.names[0] if param is None else param)
     beside = [record.variable("reduced_chi2")] if record.variable("reduced_chi2") in result else []
-    loaded = select_variables(result, record, [name, *beside])
-    dims = loaded[name].dims
+    selected = select_variables(result, record, [name, *beside])
+    dims = selected.dims
+    if not dims:
+        raise ValueError(
+            "The result holds one fit, and the map to click on needs several. Draw the fit itself: "
+            "data.modelfit.plot_fit(fit)."
+        )
     if len(dims) > 2:
         raise ValueError(
             f"The fits are over {len(dims)} dims, {dims}; the map has two. Select first: "
@@ -57,8 +63,23 @@ def inspect(
         )
     height = 7.0 if len(record.content["fitted_dims"]) > 1 else 5.4  # images need more room than a series
     figure = plt.figure(figsize=figsize or (12.0, height), layout="constrained")
+    if _is_still(figure):
+        warnings.warn(
+            f"inspect() needs a live backend to click on, and matplotlib draws still pictures here "
+            f"({plt.get_backend()}). In a notebook begin with %matplotlib widget (pip install ipympl), in a script "
+            "choose a backend with windows: matplotlib.use('QtAgg'). select(...) works all the same; one picture is "
+            "data.modelfit.plot_fit(fit, ...).",
+            UserWarning,
+            stacklevel=outside_level(),
+        )
     options = {"model": model, "sigma": sigma, "where": where, "integrate": integrate, "response": response}
-    return Inspector(figure, loaded, obj, record, name, options)
+    return Inspector(figure, selected, obj, record, name, options)
+
+
+def _is_still(figure: Any) -> bool:
+    """Whether nobody can click on a figure: it belongs to no framework of windows, and to no browser."""
+    canvas = figure.canvas
+    return getattr(canvas, "required_interactive_framework", None) is None and not hasattr(canvas, "handle_event")
 
 
 class Inspector:
@@ -75,7 +96,7 @@ class Inspector:
     def __init__(
         self,
         figure: Any,
-        loaded: xr.Dataset,
+        selected: Selected,
         obj: xr.DataArray | xr.Dataset,
         record: FitRecord,
         name: str,
@@ -83,15 +104,16 @@ class Inspector:
     ) -> None:
         self.fig = figure
         self.picture: Picture | None = None
+        loaded = selected.loaded
         self._fits, self._obj, self._record, self._options = loaded, obj, record, options
         self._dims = loaded[name].dims
         axes = [axis_along(loaded, dim) for dim in self._dims]
         left, self._right = figure.subfigures(1, 2, width_ratios=[1, 1.15])
         self.ax_map = left.subplots()
-        draw_variable(self.ax_map, loaded, record, name, axes)
-        left.supxlabel(
-            "click on a position; arrow keys move" + ("; grey: no fit" if len(axes) == 2 else ""), fontsize="small"
-        )
+        draw_variable(self.ax_map, selected, name, axes)
+        still = _is_still(figure)
+        words = "a still picture: clicks need a live backend" if still else "click on a position; arrow keys move"
+        left.supxlabel(words + ("; grey: no fit" if len(axes) == 2 else ""), fontsize="small")
         self._axes = dict(zip(("x", "y"), axes[::-1], strict=False))  # a line has no second axis
         self._index: dict[Hashable, int] = {}
         self._marks: list[Any] = []

@@ -22,13 +22,13 @@ def draw_line(
     ax: Axes,
     array: xr.DataArray,
     error: xr.DataArray | None,
-    status: xr.DataArray,
+    good: xr.DataArray,
     axis: PlotAxis,
     *,
     robust: bool = True,
     **kwargs: Any,
 ) -> Any:
-    """Draw values along one dim with their errors, grey where the fit failed; returns the line."""
+    """Draw values along one dim with their errors, grey where no good fit is; returns the line."""
     order = axis.order
     x, values = axis.values[order], array.values[order].astype(float)
     joined = "none" if axis.names else "-"  # names have no order: nothing lies between them
@@ -36,7 +36,7 @@ def draw_line(
     (line,) = ax.plot(x, values, **options)
     if error is not None:
         _draw_errors(ax, x, values, error.values[order], line.get_color())
-    _mark_failed(ax, x, ~(status.values[order] > 0))
+    _mark_failed(ax, x, ~good.values[order])
     if robust:
         _keep_values_in_view(ax, values)
     ax.set(title="", ylabel=label_of(array, str(array.name)))

@@ -1,175 +1,170 @@
-"""Pictures of a whole result: maps, or lines where one dim remains."""
+"""Pictures of a whole result: maps, lines where one dim remains, and values where none does."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.messages import listed, suggestion
-from xr_modelfit.plotting.axes import PlotAxis, axis_along, same_scale
+from xr_modelfit.messages import listed
+from xr_modelfit.plotting.axes import PlotAxis, axis_along
 from xr_modelfit.plotting.facet_plots import check_facets, draw_facets
-from xr_modelfit.plotting.map_drawing import draw_variable
+from xr_modelfit.plotting.map_drawing import draw_variable, sides_of
+from xr_modelfit.plotting.panels import columns_of, fit_words, make_room, map_ratio, panel_grid, rows_of, share_labels
+from xr_modelfit.plotting.position_grid import draw_positions
+from xr_modelfit.plotting.single_values import draw_values
+from xr_modelfit.plotting.sky import Sky, sky_of
+from xr_modelfit.plotting.sky_coordinates import sky_pair
 from xr_modelfit.plotting.style import Picture, axes_given, check_size, pyplot
-from xr_modelfit.records.record import FitRecord, RecordError
+from xr_modelfit.plotting.variables import Selected, chosen_variables, drawable, select_variables, with_derived
+from xr_modelfit.results.significance import checked_snr
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-__all__ = ["chosen_variables", "plot", "select_variables"]
+__all__ = ["plot"]
 
 
 def plot(
-    result: xr.Dataset,
-    record: FitRecord,
+    obj: xr.Dataset,
     params: str | Iterable[str] | None = None,
     *,
+    data: str | None = None,
     stderr: bool = False,
     status: bool = True,
     robust: bool = True,
+    snr: float | None = None,
     row: Hashable | None = None,
     col: Hashable | None = None,
     col_wrap: int | None = None,
     figsize: tuple[float, float] | None = None,
     ax: Any = None,
+    subplot_kws: dict[str, Any] | None = None,
     **kwargs: Any,
 ) -> Any:
-    """Draw the fits of ``record``; see `accessor.picture_methods.PictureMethods.plot`."""
+    """Draw the fits of a result; see `accessor.picture_methods.PictureMethods.plot`."""
     plt = pyplot("plot()")
     check_size(ax, figsize)
+    snr = None if snr is None else checked_snr(snr)
+    params = params if params is None or isinstance(params, str) else list(params)
+    result, record, known = drawable(obj, data)
+    result = with_derived(result, record, params, known=known)
     names = chosen_variables(result, record, params, stderr)
-    status_variable = record.variable("fit_status")
     facets = [dim for dim in (row, col) if dim is not None]
+    status_name = record.variable("fit_status")
     if facets:
         if ax is not None:
             raise ValueError("ax is given with row or col; facets make their own axes. Leave one out.")
-        check_facets(result[status_variable].dims, names, facets)
-    elif status and ax is None and status_variable not in names:
-        names.append(status_variable)
-    loaded = select_variables(result, record, names, keep=facets)
-    dims = loaded[status_variable].dims
+        check_facets(result[status_name].dims, names, facets)
+    if subplot_kws is not None and ax is not None:
+        raise ValueError("ax and subplot_kws are both given; axes have their projection already. Leave one out.")
+    selected = select_variables(result, record, names, keep=facets, snr=snr, known=known)
     if facets:
-        options = {"row": row, "col": col, "col_wrap": col_wrap, "figsize": figsize, **kwargs}
-        return draw_facets(loaded, record, names[0], robust, **options)
+        options = {"row": row, "col": col, "col_wrap": col_wrap, "figsize": figsize, "subplot_kws": subplot_kws}
+        return draw_facets(selected, names[0], robust, **options, **kwargs)
+    status = status and known and ax is None
+    if status and params is None and not selected.good.any() and selected.dims:
+        return _failures_alone(plt, selected, figsize, subplot_kws, kwargs)
+    names += [status_name] if status and selected.dims and status_name not in names else []
+    if ax is not None:
+        return _on_given(ax, selected, names, robust, kwargs)
+    if len(selected.dims) == 3:
+        return draw_positions(plt, selected, names, robust=robust, figsize=figsize, subplot_kws=subplot_kws, **kwargs)
+    _check_dims(selected, names)
+    if not selected.dims:
+        rows = plt.figure(figsize=figsize or (5.5, 0.5 + 1.3 * len(names)), layout="constrained")
+        axs = list(rows.subplots(len(names), 1, squeeze=False).flat)
+        return draw_values(axs, selected, names, title=known)
+    n_columns = columns_of(len(names), len(selected.dims), stderr, col_wrap)
+    return _new_figure(plt, selected, names, n_columns, robust, figsize, subplot_kws, kwargs)
+
+
+def _check_dims(selected: Selected, names: Sequence[str]) -> None:
+    dims = selected.dims
     if len(dims) > 2:
         raise ValueError(
             f"The fits are over {len(dims)} dims, {dims}; maps have two. Select first, "
             f"fit.isel({dims[0]}=0).modelfit.plot(), or draw one variable in facets: plot({names[0]!r}, "
             f"col={dims[0]!r})."
         )
-    axes = [axis_along(loaded, dim) for dim in dims]
-    if ax is not None:
-        places = axes_given(ax, len(names), f"the variables {listed(names)}")
-    else:
-        n_columns = _columns(len(names), len(dims), stderr, col_wrap)
-        places = _grid(plt, len(names), n_columns, axes, figsize, kwargs)
-    artists = {
-        name: draw_variable(place, loaded, record, name, axes, robust=robust, **kwargs)
-        for place, name in zip(places, names, strict=True)
-    }
-    if ax is None:
-        _share_labels(places, n_columns)
-        if len(dims) == 2 and not (loaded[status_variable] > 0).all():
-            places[0].figure.supxlabel("grey: no fit", fontsize="small")
-    elif isinstance(ax, type(places[0])) or ax is places[0]:
+
+
+def _on_given(ax: Any, selected: Selected, names: Sequence[str], robust: bool, kwargs: dict[str, Any]) -> Any:
+    """Draw on axes of the user's; one axes gives the artist back."""
+    _check_dims(selected, names)
+    places = axes_given(ax, len(names), f"the variables {listed(names)}")
+    if not selected.dims:
+        picture = draw_values(places, selected, list(names), title=False)
+        return picture.artists[names[0]] if ax is places[0] else picture
+    axes = [axis_along(selected.loaded, dim) for dim in selected.dims]
+    artists = {}
+    for place, name in zip(places, names, strict=True):
+        artists[name] = draw_variable(place, selected, name, axes, robust=robust, **kwargs)
+        make_room(place, getattr(artists[name], "colorbar", None))
+    if len(axes) == 2:
+        fit_words(places, [artist.colorbar for artist in artists.values()])
+    if ax is places[0]:
         return artists[names[0]]
     return Picture(places[0].figure, np.array(places, dtype=object), artists)
 
 
-def select_variables(
-    result: xr.Dataset, record: FitRecord, names: Sequence[str], *, keep: Sequence[Hashable] = ()
-) -> xr.Dataset:
-    """The variables, all parameters with their errors, and the status; computed at once, without dims of size 1.
-
-    Parameters are blank where the fit failed, whatever is kept there.
-
-    Raises
-    ------
-    ValueError
-        One position remains, or none.
-    """
-    status = record.variable("fit_status")
-    parameters = [record.variable(name) for name in record.names if record.variable(name) in result]
-    errors = [f"{name}_stderr" for name in parameters if f"{name}_stderr" in result]
-    loaded = result[list(dict.fromkeys([*names, *parameters, *errors, status]))]
-    loaded = loaded.squeeze([d for d, n in loaded.sizes.items() if n == 1 and d not in keep]).compute()
-    if loaded[status].size == 0:
-        raise ValueError(f"There is nothing to draw: the result has the sizes {dict(result[status].sizes)}.")
-    if loaded[status].ndim == 0:
-        raise ValueError(
-            "The result holds one fit, and a map needs several. Draw the fit itself, data.modelfit.plot_fit(fit), or "
-            "print its values, fit.modelfit.params.to_pandas()."
-        )
-    good = loaded[status] > 0
-    return loaded.assign({name: loaded[name].where(good) for name in [*parameters, *errors]})
-
-
-def chosen_variables(result: xr.Dataset, record: FitRecord, params: Any, stderr: bool = False) -> list[str]:
-    """Variables to draw, by their names in the result.
-
-    Raises
-    ------
-    ValueError
-        One is not there, or has other dims than the fits.
-    """
-    asked = record.names if params is None else [params] if isinstance(params, str) else list(params)
-    status_dims = result[record.variable("fit_status")].dims
-    known = [str(n).removeprefix(record.prefix) for n, v in result.data_vars.items() if v.dims == status_dims]
-    names = []
-    for one in asked:
-        name = record.variable(one) if one in known else one
-        if params is None and name not in result:
-            raise RecordError(f"The result has no variable {name!r}, which its record names; it has {listed(known)}.")
-        if name not in result or result[name].dims != status_dims or not str(name).startswith(record.prefix):
-            raise ValueError(
-                f"params names {one!r}, which is no variable over {status_dims}; those are {listed(known)}."
-                f"{suggestion(one, known)}"
-            )
-        names.append(name)
-        if stderr and one in record.names and f"{name}_stderr" in result:
-            names.append(f"{name}_stderr")
-    if not names:
-        raise ValueError(f"params is {params!r}; name at least one of {listed(known)}, or leave it out.")
-    return list(dict.fromkeys(names))
-
-
-# The figure
-
-
-def _columns(n: int, n_dims: int, stderr: bool, col_wrap: int | None) -> int:
-    if col_wrap is not None:
-        return max(1, min(int(col_wrap), n))
-    if n_dims == 1:  # lines share their horizontal axis
-        return 1
-    return min(n, 2 if stderr or n <= 4 else 3)
-
-
-def _grid(plt: Any, n: int, n_columns: int, axes: list[PlotAxis], figsize: Any, kwargs: dict[str, Any]) -> list[Axes]:
-    n_rows = math.ceil(n / n_columns)
-    width, height = (4.6, 3.4) if len(axes) == 2 else (7.0, 1.9)
-    layout = "constrained"
-    if len(axes) == 2 and "x" not in kwargs and "y" not in kwargs and same_scale(axes[1], axes[0]):
-        layout = "compressed"  # axes of a fixed shape stand close
-        ratio = np.ptp(axes[0].values) / max(np.ptp(axes[1].values), 1e-300)
-        height = 0.5 + 3.1 * min(max(ratio, 0.35), 1.6)
-    figure = plt.figure(figsize=figsize or (width * n_columns, height * n_rows + 0.3), layout=layout)
-    places = figure.subplots(
-        n_rows, n_columns, sharex=True, sharey=len(axes) == 2, squeeze=False, subplot_kw=kwargs.pop("subplot_kws", None)
-    )
-    for unused in places.flat[n:]:
+def _new_figure(
+    plt: Any,
+    selected: Selected,
+    names: Sequence[str],
+    n_columns: int,
+    robust: bool,
+    figsize: tuple[float, float] | None,
+    subplot_kws: dict[str, Any] | None,
+    kwargs: dict[str, Any],
+) -> Picture:
+    axes = [axis_along(selected.loaded, dim) for dim in selected.dims]
+    sky, ratio = (None, None) if len(axes) == 1 else _shape(selected, axes, subplot_kws, kwargs)
+    if sky is not None:
+        subplot_kws = sky.projection
+    shape = (rows_of(len(names), n_columns), n_columns)
+    grid = panel_grid(plt, shape, len(axes), ratio, figsize, subplot_kws)
+    for unused in grid.flat[len(names) :]:
         unused.set_visible(False)
-    return list(places.flat[:n])
+    places = list(grid.flat[: len(names)])
+    artists = {
+        name: draw_variable(place, selected, name, axes, robust=robust, **({"sky": sky} if sky else {}), **kwargs)
+        for place, name in zip(places, names, strict=True)
+    }
+    share_labels(places, n_columns)
+    if selected.grey:
+        places[0].figure.supxlabel(selected.grey, fontsize="small")
+    if len(axes) == 2:
+        fit_words(places, [artist.colorbar for artist in artists.values()])
+    return Picture(places[0].figure, np.array(places, dtype=object), artists)
 
 
-def _share_labels(places: list[Axes], n_columns: int) -> None:
-    """Labels at the outer axes of the grid; the lowest of a column may have an empty place below it."""
-    for i, ax in enumerate(places):
-        if n_columns > 1 and i % n_columns:
-            ax.set_ylabel("")
-        lowest = i + n_columns >= len(places)
-        ax.tick_params(labelbottom=lowest)
-        if not lowest:
-            ax.set_xlabel("")
+def _shape(
+    selected: Selected, axes: Sequence[PlotAxis], subplot_kws: dict[str, Any] | None, kwargs: dict[str, Any]
+) -> tuple[Sky | None, float | None]:
+    """The sky of the maps, if they are drawn on one, and their height in units of the width."""
+    sides = sides_of(axes, kwargs)
+    if subplot_kws is not None:
+        return None, None
+    if not sides:
+        pair = sky_pair(selected.status, kwargs.get("x"), kwargs.get("y"))
+        return None, None if pair is None else pair.ratio(selected.status)
+    sky = sky_of(selected.status, sides["x"].dim, sides["y"].dim)
+    return sky, map_ratio(sides["x"], sides["y"], sky)
+
+
+def _failures_alone(
+    plt: Any, selected: Selected, figsize: tuple[float, float] | None, subplot_kws: Any, kwargs: dict[str, Any]
+) -> Picture:
+    """One panel: the status, under a title that says that there is nothing else to see."""
+    own = {key: value for key, value in kwargs.items() if key in ("x", "y", "xincrease", "yincrease", "transform")}
+    if len(selected.dims) == 3:
+        picture = draw_positions(
+            plt, selected, [str(selected.status.name)], robust=True, figsize=figsize, subplot_kws=subplot_kws, **own
+        )
+    else:
+        _check_dims(selected, [str(selected.status.name)])
+        picture = _new_figure(plt, selected, [str(selected.status.name)], 1, True, figsize, subplot_kws, own)
+    succeeded = bool((selected.status > 0).any())
+    picture.fig.supxlabel("")
+    picture.fig.suptitle("no fit is significant" if succeeded else "no fit succeeded", fontsize="medium")
+    return picture

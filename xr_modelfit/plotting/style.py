@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ __all__ = [
     "wrapped",
 ]
 
+_HARD = "\u00a0"  # a space where no line ends
 BLANK = "0.75"  # grey of positions without a fit: no part of the colour maps in use
 
 # Successes are blue, failures warm or dark, and what was never fitted grey or white. Those that occur
@@ -126,8 +128,9 @@ def label_of(array: xr.DataArray, name: str | None = None) -> str:
 
 
 def wrapped(text: str, width: int = 34) -> str:
-    """Text on lines that fit beside an axis."""
-    return "\n".join(textwrap.wrap(text, width, break_long_words=False)) or text
+    """Text on lines that fit beside an axis; a unit in brackets stays on one."""
+    whole = re.sub(r"\[[^\]]*\]", lambda unit: unit.group().replace(" ", _HARD), " ".join(text.split()))
+    return "\n".join(textwrap.wrap(whole, width, break_long_words=False)).replace(_HARD, " ") or text
 
 
 def status_name(code: float) -> str:

@@ -64,7 +64,7 @@ class Rule:
         """Why a position is not significant, for the foot of a picture."""
         name = self.measured[0] if len(self.measured) == 1 else f"one of {', '.join(self.measured)}"
         less = f"{name} less than {snr:g} times its error"
-        outside = ", ".join(one.name for one in self.limited)
+        outside = " or ".join(one.name for one in self.limited)
         return less + (f", or {outside} outside the band" if outside else "")
 
 
