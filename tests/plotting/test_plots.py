@@ -235,9 +235,10 @@ def test_constant_and_empty_maps_are_drawn(cube: xr.DataArray) -> None:
     fixed = part.modelfit(Gaussian1D(1, 4500, 500, fixed={"stddev": True}), "velocity", errors="ignore")
     fixed.modelfit.plot().fig.canvas.draw()
     empty = (part * np.nan).modelfit(Gaussian1D(1, 4500, 500), "velocity")
-    picture = empty.modelfit.plot("mean")
+    picture = empty.modelfit.plot("mean", status=False)
     picture.fig.canvas.draw()
     assert np.isnan(drawn(picture.axs[0])).all()
+    assert [text.get_text() for text in picture.axs[0].texts] == ["no values"]
 
 
 def test_errors_beside_parameters(fit: xr.Dataset) -> None:

@@ -38,13 +38,17 @@ class PictureMethods:
     ) -> Any:
         """Draw the fits: a map of each parameter and of the status; lines where one dim remains.
 
-        Positions without a fit are grey. Dims of size 1 are left out.
+        Positions without a fit are grey. Dims of size 1 are left out. Where three dims remain, each
+        variable is a row of maps, at most six of them. One fit alone is drawn as values with errors.
+
+        A result with a celestial WCS is drawn on axes of the sky: east to the left, equal scales,
+        sexagesimal ticks. Latitudes and longitudes have equal scales and end at the poles.
 
         Parameters
         ----------
         params : str or iterable of str, optional
-            What to draw: parameters, or other variables of the result such as ``"reduced_chi2"``. Default: all
-            parameters.
+            What to draw: parameters, quantities that `derived` knows (``"flux"``), or other variables
+            of the result such as ``"reduced_chi2"``. Default: all parameters that are not fixed.
         data : str, optional
             Which fit of a result of several: the name of the variable that was fitted.
         stderr : bool
@@ -52,8 +56,13 @@ class PictureMethods:
         status : bool
             Draw the status too, with its meanings; not with ``ax``, ``row`` or ``col``.
         robust : bool
-            Choose colours by the 2nd to 98th percentile of the well-determined values: their error is small, and the
-            amplitude of their part of the model is at least five times its error. False: by all values.
+            Choose colours by the 2nd to 98th percentile of what is known well: values with a small
+            error, of parts of the model whose amplitude is at least five times its error. False:
+            from the least to the greatest value. Colours that diverge have zero in the middle where
+            both signs occur.
+        snr : float, optional
+            Leave fits grey that are not significant: see ``significant``. The foot of the figure
+            says why.
         row, col : Hashable, optional
             Dims to facet one variable over, where more than two remain.
         col_wrap : int, optional
@@ -61,23 +70,34 @@ class PictureMethods:
         figsize : tuple of float, optional
             Width and height of a new figure in inches.
         ax : matplotlib Axes or sequence of them, optional
-            Where to draw: one for each variable.
+            Where to draw: one for each variable. Astropy's WCSAxes and cartopy's GeoAxes are drawn
+            on in their own projection.
+        subplot_kws : dict, optional
+            For new axes, ``{"projection": cartopy.crs.Robinson()}``.
         **kwargs
-            For `xarray.DataArray.plot.pcolormesh`: ``cmap``, ``vmin``, ``x="lon", y="lat"`` for 2-D coordinates, ...;
-            for lines, those of `matplotlib.axes.Axes.plot`.
+            For `xarray.DataArray.plot.pcolormesh`: ``cmap``, ``vmin``, ``x="ra", y="dec"`` for
+            2-D coordinates, ...; for lines, those of `matplotlib.axes.Axes.plot`.
 
         Returns
         -------
         Picture, artist or FacetGrid
-            A `Picture` with ``fig``, ``axs`` and ``artists``, a dict by variable; the artist itself if ``ax`` is one
-            Axes; xarray's ``FacetGrid`` with ``row`` or ``col``.
+            A `Picture` with ``fig``, ``axs`` and ``artists``, a dict by variable (of lists, where
+            three dims remain); the artist itself if ``ax`` is one Axes; xarray's ``FacetGrid`` with
+            ``row`` or ``col``. If there is no value to draw, the status alone.
 
         Raises
         ------
         ValueError
-            A variable is unknown, or none or more than two dims remain.
+            A variable is unknown, or more than three dims remain.
+        RecordError
+            The Dataset is no result, and has no pairs of values and errors either.
         ImportError
             matplotlib is not installed.
+
+        Notes
+        -----
+        Variables with their errors, as ``derived()`` returns them, are drawn too; there is no status
+        then.
 
         Examples
         --------
@@ -110,6 +130,7 @@ class PictureMethods:
         Parameters
         ----------
         param : str
+            A parameter, a quantity that `derived` knows, or another variable of the result.
         bins : int or sequence of float, optional
             Number or edges of the bins; default: by the number of fits.
         robust : bool
@@ -159,8 +180,8 @@ class PictureMethods:
     ) -> inspector.Inspector:
         """Open a map of the fits; a click draws that fit beside it, arrow keys move on.
 
-        In a window, or in a notebook with an interactive backend (``%matplotlib widget``). Where one dim remains, the
-        map is a line.
+        In a window, or in a notebook with an interactive backend (``%matplotlib widget``); other
+        backends draw still pictures, and a warning says so. Where one dim remains, the map is a line.
 
         Parameters
         ----------
@@ -190,7 +211,9 @@ class PictureMethods:
         >>> from xr_modelfit import tutorial
         >>> cube = tutorial.line_cube((6, 8)).isel(y=slice(2, 4), x=slice(2, 6))
         >>> fit = cube.modelfit(Gaussian1D(2, 4500, 500), dim="velocity", sigma=0.1)
-        >>> viewer = fit.modelfit.inspect(cube)
+        >>> import warnings
+        >>> with warnings.catch_warnings(action="ignore"):  # of a backend without windows
+        ...     viewer = fit.modelfit.inspect(cube)
         >>> viewer.select(y=3, x=4)
         >>> viewer.selected
         {'y': 3.0, 'x': 4.0}

@@ -11,7 +11,7 @@ from xr_modelfit.plotting.colour_limits import colour_options
 from xr_modelfit.plotting.geography import is_projected, is_projection, plate_carree
 from xr_modelfit.plotting.map_drawing import name_colours, on_axes, ranked_status, sides_of
 from xr_modelfit.plotting.panels import fit_words, share_labels
-from xr_modelfit.plotting.sky import dress_sky, sky_of
+from xr_modelfit.plotting.sky import dress_sky, oriented
 from xr_modelfit.plotting.style import BLANK, label_of
 from xr_modelfit.plotting.variables import Selected
 
@@ -48,7 +48,9 @@ def draw_facets(selected: Selected, name: str, robust: bool, **kwargs: Any) -> A
     axes = [axis_along(array, d) for d in array.dims if d not in given]
     sky = None
     if len(axes) == 2 and (sides := sides_of(axes, kwargs)) and kwargs["subplot_kws"] is None:
-        sky = sky_of(array, sides["x"].dim, sides["y"].dim)
+        sky, turned = oriented(array, sides["x"].dim, sides["y"].dim, kwargs)
+        kwargs |= turned
+        sides = sides_of(axes, kwargs)
     if sky is not None:
         kwargs["subplot_kws"] = sky.projection
     if len(axes) == 1:

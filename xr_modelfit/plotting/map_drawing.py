@@ -69,9 +69,13 @@ def draw_map(ax: Axes, array: xr.DataArray, axes: Sequence[PlotAxis], *, sky: Sk
         transform = _transform(ax, array, sides, sky, pair is not None)
     mesh = drawn.plot.pcolormesh(ax=ax, **kwargs, **({} if transform is None else {"transform": transform}))
     ax.set_title(str(array.name))
+    if not array.notnull().any():
+        ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", va="center")
     if mesh.colorbar is not None and mesh.colorbar.orientation == "vertical":
         mesh.colorbar.ax.yaxis.set_offset_position("left")  # begins at the bar, so that it does not lie on the map
     if is_sky_axes(ax):
+        if transform is not None:  # xarray's limits are those of the pixels
+            ax.autoscale()
         dress_sky(ax, sky, kwargs)
     elif pair is not None and transform is None:
         pair.dress(ax, array, kwargs)

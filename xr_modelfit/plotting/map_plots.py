@@ -15,7 +15,7 @@ from xr_modelfit.plotting.map_drawing import draw_variable, sides_of
 from xr_modelfit.plotting.panels import columns_of, fit_words, make_room, map_ratio, panel_grid, rows_of, share_labels
 from xr_modelfit.plotting.position_grid import draw_positions
 from xr_modelfit.plotting.single_values import draw_values
-from xr_modelfit.plotting.sky import Sky, sky_of
+from xr_modelfit.plotting.sky import Sky, oriented
 from xr_modelfit.plotting.sky_coordinates import sky_pair
 from xr_modelfit.plotting.style import Picture, axes_given, check_size, pyplot
 from xr_modelfit.plotting.variables import Selected, chosen_variables, drawable, select_variables, with_derived
@@ -62,7 +62,7 @@ def plot(
         options = {"row": row, "col": col, "col_wrap": col_wrap, "figsize": figsize, "subplot_kws": subplot_kws}
         return draw_facets(selected, names[0], robust, **options, **kwargs)
     status = status and known and ax is None
-    if status and params is None and not selected.good.any() and selected.dims:
+    if status and selected.dims and not any(selected.loaded[name].notnull().any() for name in names):
         return _failures_alone(plt, selected, figsize, subplot_kws, kwargs)
     names += [status_name] if status and selected.dims and status_name not in names else []
     if ax is not None:
@@ -118,7 +118,10 @@ def _new_figure(
     kwargs: dict[str, Any],
 ) -> Picture:
     axes = [axis_along(selected.loaded, dim) for dim in selected.dims]
-    sky, ratio = (None, None) if len(axes) == 1 else _shape(selected, axes, subplot_kws, kwargs)
+    sky, ratio = None, None
+    if len(axes) == 2:
+        sky, ratio, turned = _shape(selected, axes, subplot_kws, kwargs)
+        kwargs = kwargs | turned
     if sky is not None:
         subplot_kws = sky.projection
     shape = (rows_of(len(names), n_columns), n_columns)
@@ -140,16 +143,17 @@ def _new_figure(
 
 def _shape(
     selected: Selected, axes: Sequence[PlotAxis], subplot_kws: dict[str, Any] | None, kwargs: dict[str, Any]
-) -> tuple[Sky | None, float | None]:
-    """The sky of the maps, if they are drawn on one, and their height in units of the width."""
+) -> tuple[Sky | None, float | None, dict[str, Any]]:
+    """The sky of the maps, if they are drawn on one, their height in units of the width, and which dim lies across."""
     sides = sides_of(axes, kwargs)
     if subplot_kws is not None:
-        return None, None
+        return None, None, {}
     if not sides:
         pair = sky_pair(selected.status, kwargs.get("x"), kwargs.get("y"))
-        return None, None if pair is None else pair.ratio(selected.status)
-    sky = sky_of(selected.status, sides["x"].dim, sides["y"].dim)
-    return sky, map_ratio(sides["x"], sides["y"], sky)
+        return None, None if pair is None else pair.ratio(selected.status), {}
+    sky, turned = oriented(selected.status, sides["x"].dim, sides["y"].dim, kwargs)
+    sides = sides_of(axes, kwargs | turned)
+    return sky, map_ratio(sides["x"], sides["y"], sky), turned
 
 
 def _failures_alone(

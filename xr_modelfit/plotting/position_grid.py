@@ -13,7 +13,7 @@ from xr_modelfit.plotting.colour_limits import colour_options
 from xr_modelfit.plotting.geography import earth_role
 from xr_modelfit.plotting.map_drawing import draw_map, name_colours, ranked_status, sides_of
 from xr_modelfit.plotting.panels import fit_words, map_ratio, panel_grid, share_labels
-from xr_modelfit.plotting.sky import sky_of
+from xr_modelfit.plotting.sky import oriented
 from xr_modelfit.plotting.style import Picture
 from xr_modelfit.plotting.variables import Selected
 from xr_modelfit.results.positions import index_label, label_text
@@ -40,7 +40,11 @@ def draw_positions(
     numbers = np.unique(np.linspace(0, n - 1, min(n, _MOST)).round().astype(int))
     axes = [axis_along(selected.loaded, dim) for dim in status.dims if dim != over]
     sides = sides_of(axes, kwargs)
-    sky = sky_of(status, sides["x"].dim, sides["y"].dim) if sides and subplot_kws is None else None
+    sky = None
+    if sides and subplot_kws is None:
+        sky, turned = oriented(status, sides["x"].dim, sides["y"].dim, kwargs)
+        kwargs |= turned
+        sides = sides_of(axes, kwargs)
     ratio = map_ratio(sides["x"], sides["y"], sky) if sides else None
     projection = sky.projection if sky is not None else subplot_kws
     size = figsize or (2.6 * len(numbers) + 1.2, 0.6 + 2.4 * min(max(ratio or 0.8, 0.4), 1.6) * len(names))

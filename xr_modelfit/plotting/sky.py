@@ -15,7 +15,7 @@ from astropy.wcs.utils import wcs_to_celestial_frame
 from xr_modelfit.fits_io.headers import stored_wcs
 from xr_modelfit.fits_io.wcs import PIXEL_AXIS, WORLD_AXIS
 
-__all__ = ["Sky", "dress_sky", "fit_sky_labels", "hide_inner", "is_sky_axes", "sky_of"]
+__all__ = ["Sky", "dress_sky", "fit_sky_labels", "hide_inner", "is_sky_axes", "oriented", "sky_of"]
 
 _WORDS = {
     "pos.eq.ra": "right ascension",
@@ -98,10 +98,22 @@ def sky_of(array: xr.DataArray, horizontal: Hashable, vertical: Hashable) -> Sky
         lon, lat = stored.wcs.wcs.lng, stored.wcs.wcs.lat
         if {number[horizontal], number[vertical]} != {lon + 1, lat + 1} or {lon, lat} & set(stored.tabular):
             return None
-        celestial = stored.wcs.celestial
+        celestial = stored.wcs.celestial if lon < lat else stored.wcs.sub([lon + 1, lat + 1])
     except (ValueError, InvalidSubimageSpecificationError):  # what cannot be read, or not be parted, has pixels still
         return None
     return Sky(celestial, ("x", "y") if number[horizontal] == lon + 1 else ("y", "x"))
+
+
+def oriented(
+    array: xr.DataArray, horizontal: Hashable, vertical: Hashable, given: Mapping[str, Any]
+) -> tuple[Sky | None, dict[str, Any]]:
+    """The sky of a map, and options that put its dims where north is up and not to a side; yours are kept."""
+    sky = sky_of(array, horizontal, vertical)
+    if sky is None or given.get("x") is not None or given.get("y") is not None:
+        return sky, {}
+    if abs(sky.steps[1, 1]) >= abs(sky.steps[1, 0]):
+        return sky, {}
+    return sky_of(array, vertical, horizontal), {"x": vertical, "y": horizontal}
 
 
 def is_sky_axes(ax: Any) -> bool:
@@ -125,6 +137,7 @@ def dress_sky(ax: Any, sky: Sky | None, given: Mapping[str, Any]) -> None:
     """Labels and ticks of the sky; directions and scales too where the axes are ours, as ``sky`` says."""
     kinds = _kinds(ax)
     frame = _frame(ax)
+    ax.patch.set_in_layout(False)  # until the first drawing it lies at the pixels 0 and 1
     for coordinate, kind, position in zip(ax.coords, kinds, _positions(ax, sky), strict=False):
         if kind is None:
             continue
