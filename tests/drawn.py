@@ -6,22 +6,22 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
 # matplotlib 3.8 with a newer pyparsing
 OLD_WARNINGS = [
-    pytest.mark.filterwarnings("ignore:.*deprecated - use:DeprecationWarning:matplotlib"),
-    pytest.mark.filterwarnings("ignore:.*argument is deprecated, use:DeprecationWarning:matplotlib"),
+    pytest.mark.filterwarnings("ignore:.*deprecated - use:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*argument is deprecated, use:DeprecationWarning"),
 ]
 
 
-def words(figure: Any) -> list[tuple[str, Bbox]]:
+def words(figure: Any) -> list[tuple[str, Any]]:
     """All texts that are drawn, with their boxes in pixels; asked of the renderer, since sky axes make theirs late."""
-    found: list[tuple[str, Bbox]] = []
+    from matplotlib.text import Text  # an older one warns on import, so not where tests are collected
+
+    found: list[tuple[str, Any]] = []
     draw = Text.draw
 
-    def watched(self: Text, renderer: Any, *args: Any, **kwargs: Any) -> None:
+    def watched(self: Any, renderer: Any, *args: Any, **kwargs: Any) -> None:
         if self.get_visible() and self.get_text().strip():
             found.append((self.get_text(), self.get_window_extent(renderer)))
         draw(self, renderer, *args, **kwargs)
@@ -65,6 +65,8 @@ def on_panels(figure: Any) -> list[str]:
     ]
 
 
-def _shared(one: Bbox, other: Bbox) -> float:
+def _shared(one: Any, other: Any) -> float:
+    from matplotlib.transforms import Bbox
+
     both = Bbox.intersection(one, other)
     return 0.0 if both is None else min(both.width, both.height)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LATITUDE",
     "LONGITUDE",
+    "bounds_name",
     "cell_limits",
     "degrees_on",
     "earth_role",
@@ -68,11 +69,16 @@ def cell_limits(holder: xr.Dataset | xr.DataArray, coordinate: xr.DataArray, rol
     return limits
 
 
+def bounds_name(known: Any, coordinate: xr.DataArray) -> str | None:
+    """The variable with the bounds of a coordinate, if it is there."""
+    named = [coordinate.attrs.get("bounds"), coordinate.encoding.get("bounds"), f"{coordinate.name}_bnds"]
+    return next((one for one in named if one is not None and one in known), None)
+
+
 def _bounds(holder: xr.Dataset | xr.DataArray, coordinate: xr.DataArray) -> np.ndarray | None:
     """CF bounds of a 1-D coordinate, which contain its positions."""
-    named = [coordinate.attrs.get("bounds"), coordinate.encoding.get("bounds"), f"{coordinate.name}_bnds"]
     known = holder if isinstance(holder, xr.Dataset) else holder.coords
-    name = next((one for one in named if one is not None and one in known), None)
+    name = bounds_name(known, coordinate)
     if name is None or known[name].ndim != 2 or coordinate.dims[0] not in known[name].dims:
         return None
     array = known[name].transpose(coordinate.dims[0], ...)
@@ -95,7 +101,7 @@ def degrees_on(ax: Axes, side: str, role: str) -> None:
         return f"{abs(at):.6g}°{mark}"
 
     axis = getattr(ax, f"{side}axis")
-    axis.set_major_locator(MaxNLocator(6, steps=[1, 1.5, 2, 3, 5, 6, 10]))
+    axis.set_major_locator(MaxNLocator("auto", steps=[1, 1.5, 2, 3, 5, 6, 10]))
     axis.set_major_formatter(FuncFormatter(text))
 
 

@@ -99,9 +99,10 @@ def _on_given(ax: Any, selected: Selected, names: Sequence[str], robust: bool, k
     artists = {}
     for place, name in zip(places, names, strict=True):
         artists[name] = draw_variable(place, selected, name, axes, robust=robust, **kwargs)
-        make_room(place, getattr(artists[name], "colorbar", None))
     if len(axes) == 2:
+        make_room(artists.values())
         fit_words(places, [artist.colorbar for artist in artists.values()])
+        make_room(artists.values())  # a label on two lines is wider
     if ax is places[0]:
         return artists[names[0]]
     return Picture(places[0].figure, np.array(places, dtype=object), artists)

@@ -65,27 +65,33 @@ def share_labels(places: Sequence[Axes], n_columns: int) -> None:
             ax.set_xlabel("")
 
 
-def make_room(ax: Axes, bar: Any) -> None:
-    """Narrow axes of a figure without layout, so that their colour bar keeps away from the neighbours."""
-    figure = _root(ax)
-    if bar is None or figure.get_layout_engine() is not None or bar.ax not in ax.child_axes:
-        return
-    figure.draw_without_rendering()
-    place, tight = ax.get_position(original=True), bar.ax.get_tightbbox()
-    needed = (tight.x1 - ax.get_window_extent().x1) / figure.bbox.width
-    if 0 < needed < (1 - _LEAST_WIDTH) * place.width:
-        ax.set_position((place.x0, place.y0, place.width - needed, place.height))
-        ax.set_in_layout(True)
+def make_room(artists: Iterable[Any]) -> None:
+    """Narrow axes of a figure without layout, so that their colour bars keep away from the neighbours."""
+    drawn = [(one.axes, one.colorbar.ax) for one in artists if getattr(one, "colorbar", None) is not None]
+    drawn = [(ax, bar) for ax, bar in drawn if bar in ax.child_axes and _root(ax).get_layout_engine() is None]
+    right = [ax.get_position(original=True).x1 for ax, _ in drawn]
+    for _ in range(2):  # a shorter bar may have longer numbers
+        for figure in {_root(ax) for ax, _ in drawn}:
+            figure.draw_without_rendering()
+        for (ax, bar), edge in zip(drawn, right, strict=True):
+            place = ax.get_position(original=True)
+            beyond = bar.get_tightbbox().x1 - ax.get_window_extent().x1
+            width = edge - place.x0 - beyond / _root(ax).bbox.width
+            if _LEAST_WIDTH * (edge - place.x0) < width < place.width:
+                ax.set_position((place.x0, place.y0, width, place.height))
+                ax.set_in_layout(True)
 
 
 def fit_words(axs: Iterable[Axes], bars: Iterable[Any]) -> None:
     """Break, then shrink, labels of colour bars and titles that are longer than their axes."""
     axs, bars = list(axs), [bar for bar in bars if bar is not None]
+    for bar in bars:  # first by the size that the axes have before any layout, which long labels would spoil
+        _fit_bar(bar)
     for _ in range(2):  # shorter labels give the axes more room
         _root(axs[0]).draw_without_rendering()
         for ax in filter(is_sky_axes, axs):
             fit_sky_labels(ax)
-        changed = [_fit_bar(bar) for bar in bars] + [_fit_title(ax) for ax in axs]
+        changed = [_fit_bar(bar) or _fit_ticks(bar) for bar in bars] + [_fit_title(ax) for ax in axs]
         if not any(changed):
             return
 
@@ -93,21 +99,29 @@ def fit_words(axs: Iterable[Axes], bars: Iterable[Any]) -> None:
 def _fit_bar(bar: Any) -> bool:
     if bar.orientation != "vertical":
         return False
-    height = bar.ax.get_window_extent().height / 0.9  # that of the map
-    label = bar.ax.yaxis.label
+    label, height = bar.ax.yaxis.label, _height(bar)
     long = label.get_window_extent().height if label.get_text() else 0.0
-    if long > height:
-        longest = max(map(len, label.get_text().split("\n")))
-        broken = wrapped(label.get_text(), max(int(longest * height / long), 8))
-        if broken == label.get_text() or broken.count("\n") > 2:
-            label.set_fontsize(max(_SMALLEST, label.get_fontsize() * height / long))
-        else:
-            label.set_text(broken)
-    return _fit_ticks(bar) or long > height
+    if long <= height:
+        return False
+    longest = max(map(len, label.get_text().split("\n")))
+    broken = wrapped(label.get_text(), max(int(longest * height / long), 8))
+    if broken == label.get_text() or broken.count("\n") > 2:
+        label.set_fontsize(max(_SMALLEST, label.get_fontsize() * height / long))
+    else:
+        label.set_text(broken)
+    return True
+
+
+def _height(bar: Any) -> float:
+    """Of the map beside a bar, in pixels; of the bar where it belongs to several maps."""
+    ax = bar.mappable.axes
+    return float((ax if ax is not None and bar.ax in ax.child_axes else bar.ax).get_window_extent().height)
 
 
 def _fit_ticks(bar: Any) -> bool:
     """Names at a bar: on one line each, then smaller, until they do not touch."""
+    if bar.orientation != "vertical":
+        return False
     ticks = [one for one in bar.ax.get_yticklabels() if one.get_text() and any(map(str.isalpha, one.get_text()))]
     boxes = [one.get_window_extent() for one in ticks]
     if not any(a.overlaps(b) for a, b in pairwise(boxes)):

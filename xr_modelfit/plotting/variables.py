@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xr_modelfit.messages import listed, suggestion
+from xr_modelfit.plotting.geography import bounds_name
 from xr_modelfit.records.parts import fixed_names
 from xr_modelfit.records.record import FitRecord, RecordError
 from xr_modelfit.records.schema import COV_DIMS
@@ -153,7 +154,9 @@ def select_variables(
     names = list(names)
     parameters = [name for name in dict.fromkeys([*map(record.variable, record.names), *names]) if name in result]
     errors = [f"{name}_stderr" for name in parameters if f"{name}_stderr" in result]
-    loaded = result[list(dict.fromkeys([*names, *parameters, *errors, status]))]
+    bounds = [bounds_name(result, result[d]) for d in result[status].dims if d in result.coords]
+    beside = [one for one in bounds if one is not None]
+    loaded = result[list(dict.fromkeys([*names, *parameters, *errors, status, *beside]))]
     loaded = loaded.squeeze([d for d, n in loaded.sizes.items() if n == 1 and d not in keep]).compute()
     if loaded[status].size == 0:
         raise ValueError(f"There is nothing to draw: the result has the sizes {dict(result[status].sizes)}.")
