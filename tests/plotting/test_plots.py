@@ -163,7 +163,7 @@ def test_kept_iterates_of_failed_fits_are_blank_too(cube: xr.DataArray) -> None:
     )
     failed = ~kept.modelfit.ok.values
     assert (failed & kept["mean"].notnull().values).any()
-    ax = kept.modelfit.plot("mean").axs[0]
+    ax = kept.modelfit.plot("mean", status=False).axs[0]
     assert np.isnan(drawn(ax).reshape(3, 3)[failed]).all()
 
 

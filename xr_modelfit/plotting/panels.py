@@ -85,7 +85,7 @@ def make_room(artists: Iterable[Any]) -> None:
 def fit_words(axs: Iterable[Axes], bars: Iterable[Any]) -> None:
     """Break, then shrink, labels of colour bars and titles that are longer than their axes."""
     axs, bars = list(axs), [bar for bar in bars if bar is not None]
-    for bar in bars:  # first by the size that the axes have before any layout, which long labels would spoil
+    for bar in filter(_is_inset, bars):  # first by the size of axes before any layout, which long labels would spoil
         _fit_bar(bar)
     for _ in range(2):  # shorter labels give the axes more room
         _root(axs[0]).draw_without_rendering()
@@ -114,8 +114,13 @@ def _fit_bar(bar: Any) -> bool:
 
 def _height(bar: Any) -> float:
     """Of the map beside a bar, in pixels; of the bar where it belongs to several maps."""
+    return float((bar.mappable.axes if _is_inset(bar) else bar.ax).get_window_extent().height)
+
+
+def _is_inset(bar: Any) -> bool:
+    """Whether a bar belongs to one map, as an inset of its axes."""
     ax = bar.mappable.axes
-    return float((ax if ax is not None and bar.ax in ax.child_axes else bar.ax).get_window_extent().height)
+    return ax is not None and bar.ax in ax.child_axes
 
 
 def _fit_ticks(bar: Any) -> bool:
