@@ -53,7 +53,7 @@ def waves() -> xr.Dataset:
 
 
 def epochs(fit: xr.Dataset, n: int) -> xr.Dataset:
-    parts = [fit.assign(mean=fit["mean"] + 1000 * i) for i in range(n)]
+    parts = [fit.assign(mean=(fit["mean"] + 1000 * i).assign_attrs(fit["mean"].attrs)) for i in range(n)]
     dim = xr.Variable("epoch", np.arange(n) + 1)
     return xr.concat(parts, dim, data_vars="all", coords="minimal", compat="override")
 

@@ -468,7 +468,7 @@ def test_facets_are_those_of_xarray(stack: xr.Dataset) -> None:
     grid = stack.modelfit.plot("mean", col="epoch")
     assert type(grid).__name__ == "FacetGrid"
     assert grid.axs.shape == (1, 2)
-    assert grid.cbar.ax.get_ylabel() == "mean of Gaussian1D [m s-1]"
+    assert grid.cbar.ax.get_ylabel().replace("\n", " ") == "mean of Gaussian1D [m s-1]"
     assert all(matplotlib.colors.same_color(ax.get_facecolor(), BLANK) for ax in grid.axs.flat)
     assert [ax.get_title() for ax in grid.axs.flat] == ["epoch = 1", "epoch = 2"]
     assert grid.axs[0, 0].get_xlabel() == "x pixel [pixel]"
