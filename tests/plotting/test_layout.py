@@ -92,7 +92,7 @@ def test_bars_on_axes_of_a_figure_without_layout_stay_in_their_place(fit: xr.Dat
     figure.canvas.draw()
     for artist, place in zip(picture.artists.values(), places, strict=True):
         right = artist.colorbar.ax.get_tightbbox().x1 / figure.bbox.width
-        assert right <= place.x1 + 0.005
+        assert place.x1 - 0.04 < right <= place.x1 + 0.005
     assert not clashes(figure)
     assert not on_panels(figure)
 

@@ -137,6 +137,7 @@ def test_axes_of_the_user_s() -> None:
     mesh = sky_fit().modelfit.plot("slope", ax=ax)
     assert [one.get_axislabel() for one in ax.coords] == ["right ascension (ICRS)", "declination (ICRS)"]
     assert mesh.get_coordinates()[0, 0].tolist() == [-0.5, -0.5]
+    assert ax.get_aspect() == pytest.approx(1)
     assert not clashes(figure)
 
 
@@ -156,6 +157,7 @@ def test_axes_of_another_projection_show_each_cell_at_its_place() -> None:
     low, high = sorted(ax.get_xlim())
     assert low <= pixels[:, 0].min() + 1e-9
     assert high >= pixels[:, 0].max() - 1e-9
+    assert not clashes(figure)
 
 
 def test_right_ascension_and_declination_on_plain_axes() -> None:

@@ -100,9 +100,7 @@ def _on_given(ax: Any, selected: Selected, names: Sequence[str], robust: bool, k
     for place, name in zip(places, names, strict=True):
         artists[name] = draw_variable(place, selected, name, axes, robust=robust, **kwargs)
     if len(axes) == 2:
-        make_room(artists.values())
-        fit_words(places, [artist.colorbar for artist in artists.values()])
-        make_room(artists.values())  # a label on two lines is wider
+        make_room(places, artists.values())
     if ax is places[0]:
         return artists[names[0]]
     return Picture(places[0].figure, np.array(places, dtype=object), artists)

@@ -65,20 +65,31 @@ def share_labels(places: Sequence[Axes], n_columns: int) -> None:
             ax.set_xlabel("")
 
 
-def make_room(artists: Iterable[Any]) -> None:
-    """Narrow axes of a figure without layout, so that their colour bars keep away from the neighbours."""
-    drawn = [(one.axes, one.colorbar.ax) for one in artists if getattr(one, "colorbar", None) is not None]
-    drawn = [(ax, bar) for ax, bar in drawn if bar in ax.child_axes and _root(ax).get_layout_engine() is None]
-    right = [ax.get_position(original=True).x1 for ax, _ in drawn]
+def make_room(axs: Iterable[Axes], artists: Iterable[Any]) -> None:
+    """Fit words to maps on axes of the user's.
+
+    In a figure without layout, axes become narrower, so that their colour bars keep away from the neighbours.
+    """
+    axs, bars = list(axs), [one.colorbar for one in artists if one.colorbar is not None]
+    free = [bar for bar in bars if _is_inset(bar) and _root(bar.ax).get_layout_engine() is None]
+    edges = [bar.mappable.axes.get_position(original=True).x1 for bar in free]
+    _narrow(free, edges)
+    fit_words(axs, bars)
+    _narrow(free, edges)  # a label on two lines is wider
+
+
+def _narrow(bars: Sequence[Any], edges: Sequence[float]) -> None:
     for _ in range(2):  # a shorter bar may have longer numbers
-        for figure in {_root(ax) for ax, _ in drawn}:
+        for figure in {_root(bar.ax) for bar in bars}:
             figure.draw_without_rendering()
-        for (ax, bar), edge in zip(drawn, right, strict=True):
-            place = ax.get_position(original=True)
-            beyond = bar.get_tightbbox().x1 - ax.get_window_extent().x1
-            width = edge - place.x0 - beyond / _root(ax).bbox.width
-            if _LEAST_WIDTH * (edge - place.x0) < width < place.width:
-                ax.set_position((place.x0, place.y0, width, place.height))
+        for bar, edge in zip(bars, edges, strict=True):
+            ax = bar.mappable.axes
+            place, whole = ax.get_position(original=True), _root(ax).bbox.width
+            tight = ax.get_tightbbox(_root(ax)._get_renderer())  # axes of the sky ask for a renderer
+            left = place.x0 + max(0.0, 2.0 - tight.x0) / whole  # labels that the figure cuts off
+            right = edge - (bar.ax.get_tightbbox().x1 - ax.get_window_extent().x1) / whole
+            if right - left > _LEAST_WIDTH * (edge - left) and (right < place.x1 or left > place.x0):
+                ax.set_position((left, place.y0, min(right, place.x1) - left, place.height))
                 ax.set_in_layout(True)
 
 
@@ -105,7 +116,7 @@ def _fit_bar(bar: Any) -> bool:
         return False
     longest = max(map(len, label.get_text().split("\n")))
     broken = wrapped(label.get_text(), max(int(longest * height / long), 8))
-    if broken == label.get_text() or broken.count("\n") > 2:
+    if broken == label.get_text() or broken.count("\n") > 1:
         label.set_fontsize(max(_SMALLEST, label.get_fontsize() * height / long))
     else:
         label.set_text(broken)

@@ -134,7 +134,7 @@ def _alike(one: WCS, other: WCS) -> bool:
 
 
 def dress_sky(ax: Any, sky: Sky | None, given: Mapping[str, Any]) -> None:
-    """Labels and ticks of the sky; directions and scales too where the axes are ours, as ``sky`` says."""
+    """Labels, scales and ticks of the sky; directions too where the axes are ours, as ``sky`` says."""
     kinds = _kinds(ax)
     frame = _frame(ax)
     ax.patch.set_in_layout(False)  # until the first drawing it lies at the pixels 0 and 1
@@ -149,6 +149,8 @@ def dress_sky(ax: Any, sky: Sky | None, given: Mapping[str, Any]) -> None:
             coordinate.set_ticklabel_position(position)
             coordinate.set_axislabel_position(position)
     if sky is None:
+        if ax.get_aspect() == "auto" and isinstance(ax.wcs, WCS) and ax.wcs.naxis == 2 and ax.wcs.has_celestial:
+            ax.set_aspect(Sky(ax.wcs, ("x", "y")).aspect)
         return
     ax.set_aspect(sky.aspect)
     for turned, side in zip(sky.inverted, "xy", strict=True):
