@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xr_modelfit.estimates.cleaning import between_neighbours, noise_of
-from xr_modelfit.estimates.columns import Fits
+from xr_modelfit.estimates.columns import SampleColumns
 
 __all__ = ["Cells", "Square", "best_square", "cells_of", "without_spikes"]
 
@@ -54,7 +54,7 @@ class Square:
     height: np.ndarray
 
 
-def cells_of(fits: Fits) -> Cells:
+def cells_of(fits: SampleColumns) -> Cells:
     """Cells that hold one sample each where there are no more distinct coordinates than cells along a side."""
     n, b = fits.y.shape
     side = int(np.clip(np.ceil(np.sqrt(n)), 4, _MOST))
@@ -73,7 +73,7 @@ def cells_of(fits: Fits) -> Cells:
     return Cells(side, at * b + np.arange(b), (origins[0], origins[1]), (sizes[0], sizes[1]))
 
 
-def without_spikes(fits: Fits, cells: Cells) -> np.ndarray:
+def without_spikes(fits: SampleColumns, cells: Cells) -> np.ndarray:
     """Data (n, b) without samples that stand out among the cells beside them."""
     weight = cells.summed(fits.W)
     kept = weight > 0.0

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from xr_modelfit.estimates.columns import Fits
+from xr_modelfit.estimates.columns import SampleColumns
 
 __all__ = ["between_neighbours", "cleaned", "noise_of"]
 
@@ -19,7 +19,7 @@ _AWAY = 4.0  # standard errors beyond the neighbours
 _SPREAD = 0.5  # of what neighbours differ by
 
 
-def cleaned(fits: Fits, level: np.ndarray | None = None) -> tuple[Fits, np.ndarray]:
+def cleaned(fits: SampleColumns, level: np.ndarray | None = None) -> tuple[SampleColumns, np.ndarray]:
     """The fits without spikes, and the standard error (b,) of a sample of weight 1.
 
     ``level`` (n, b) is the continuum, if any is known. Without it the first and last samples stay as they are: there a

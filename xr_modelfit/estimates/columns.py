@@ -14,11 +14,11 @@ import numpy as np
 from xr_modelfit.fitters.sums import along, dot
 from xr_modelfit.models.problem import Problem
 
-__all__ = ["Fits", "in_columns", "inner", "running"]
+__all__ = ["SampleColumns", "in_columns", "inner", "running"]
 
 
 @dataclass(frozen=True)
-class Fits:
+class SampleColumns:
     """Fits to estimate.
 
     Parameters
@@ -49,7 +49,7 @@ class Fits:
         """Parameters (K,) that are solved for."""
         return self.problem.partly_linear & self.asked
 
-    def only(self, which: np.ndarray) -> Fits:
+    def only(self, which: np.ndarray) -> SampleColumns:
         """Some of the fits."""
 
         def part(a: np.ndarray) -> np.ndarray:
@@ -74,7 +74,7 @@ def in_columns(
     valid: np.ndarray,
     table: tuple[np.ndarray, np.ndarray, np.ndarray],
     asked: np.ndarray,
-) -> Fits:
+) -> SampleColumns:
     """Fits in columns from rows, at least two of them; arguments as in `estimates.estimate`.
 
     ``valid`` has one row where no sample of any of these fits is left out, so that weights can be shared.
@@ -89,7 +89,7 @@ def in_columns(
     if len(given) == 1 and not problem.sees_others:
         values, W, given = _sorted(values, W, given[0])
     start, low, high = (np.ascontiguousarray(np.broadcast_to(t.T, (t.shape[1], y.shape[0]))) for t in table)
-    return Fits(problem, given, np.ascontiguousarray(values), np.ascontiguousarray(W), start, low, high, asked)
+    return SampleColumns(problem, given, np.ascontiguousarray(values), np.ascontiguousarray(W), start, low, high, asked)
 
 
 def _finite(x: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from xr_modelfit.estimates.columns import Fits
+from xr_modelfit.estimates.columns import SampleColumns
 from xr_modelfit.estimates.linear_part import residual_of
 from xr_modelfit.estimates.polish import polished
 from xr_modelfit.estimates.profile import best_points
-from xr_modelfit.estimates.roles import Role
+from xr_modelfit.estimates.roles import ParameterRole
 
 __all__ = ["with_continuum"]
 
@@ -22,7 +22,9 @@ _STEPS = 5  # a strong continuum must be known to a fraction of a weak line
 _OUTSIDE = 2.5 * 1.4826  # medians of what is left: farther out there may be a peak
 
 
-def with_continuum(fits: Fits, P: np.ndarray, roles: Sequence[Role], others: np.ndarray) -> np.ndarray:
+def with_continuum(
+    fits: SampleColumns, P: np.ndarray, roles: Sequence[ParameterRole], others: np.ndarray
+) -> np.ndarray:
     """Parameters (K, b) with those of the continuum ``others`` (K,); peaks have no height in ``P``."""
     part = replace(fits, asked=fits.asked & others)
     searched = part.asked & ~fits.problem.partly_linear
@@ -32,7 +34,7 @@ def with_continuum(fits: Fits, P: np.ndarray, roles: Sequence[Role], others: np.
     return P
 
 
-def _without_peaks(fits: Fits, P: np.ndarray) -> np.ndarray:
+def _without_peaks(fits: SampleColumns, P: np.ndarray) -> np.ndarray:
     """Squared weights, 0 for samples that stand out."""
     left = np.abs(residual_of(fits, P)) * np.sqrt(fits.W)
     used = np.broadcast_to(fits.W > 0.0, left.shape)

@@ -16,7 +16,7 @@ from astropy.modeling.models import PowerLaw1D
 from xr_modelfit.analysis.probing import about
 from xr_modelfit.analysis.traits import find_traits
 from xr_modelfit.estimates.cleaning import cleaned
-from xr_modelfit.estimates.columns import Fits, in_columns
+from xr_modelfit.estimates.columns import SampleColumns, in_columns
 from xr_modelfit.estimates.continuum import with_continuum
 from xr_modelfit.estimates.linear_part import solved
 from xr_modelfit.estimates.linearity import linear_by_trial
@@ -26,7 +26,7 @@ from xr_modelfit.estimates.plane_peaks import PLANE_PEAKS
 from xr_modelfit.estimates.polish import polished
 from xr_modelfit.estimates.profile import best_points
 from xr_modelfit.estimates.registry import UnusableError, UserEstimator, registered_for, values_of
-from xr_modelfit.estimates.roles import Role, roles_of
+from xr_modelfit.estimates.roles import ParameterRole, roles_of
 from xr_modelfit.estimates.stars import with_stars
 from xr_modelfit.estimates.terms import Terms, terms_of
 from xr_modelfit.estimates.waves import with_waves
@@ -68,7 +68,7 @@ class Estimator:
         Of the model, perhaps seen on other coordinates than those of the data.
     terms : Terms
         Those that the model is the sum of.
-    roles : sequence of Role
+    roles : sequence of ParameterRole
         Of each parameter, for the search of points.
     function : callable, optional
         The one that the user has registered.
@@ -79,7 +79,7 @@ class Estimator:
     asked: np.ndarray
     traits: Traits
     terms: Terms
-    roles: Sequence[Role] = ()
+    roles: Sequence[ParameterRole] = ()
     function: UserEstimator | None = None
     name: str = field(default="")
 
@@ -201,7 +201,7 @@ def _without_effect(problem: Problem) -> np.ndarray:
     return found
 
 
-def _estimated(estimator: Estimator, fits: Fits) -> np.ndarray:
+def _estimated(estimator: Estimator, fits: SampleColumns) -> np.ndarray:
     """Parameters (K, b) by the estimators of this package."""
     terms, asked = estimator.terms, estimator.asked
     P = np.where(np.isfinite(fits.start), fits.start, np.clip(1.0, fits.lower, fits.upper))
@@ -229,7 +229,9 @@ def _estimated(estimator: Estimator, fits: Fits) -> np.ndarray:
     return P
 
 
-def _best_of_all(fits: Fits, P: np.ndarray, roles: Sequence[Role], searched: np.ndarray) -> np.ndarray:
+def _best_of_all(
+    fits: SampleColumns, P: np.ndarray, roles: Sequence[ParameterRole], searched: np.ndarray
+) -> np.ndarray:
     """Parameters (K, b) at the best point; of several, if there are many parameters, after steps downhill."""
     many = int(np.count_nonzero(searched)) > 2
     points = best_points(fits, P, roles, searched, fits.linear, _KEPT if many else 1)
@@ -242,7 +244,7 @@ def _best_of_all(fits: Fits, P: np.ndarray, roles: Sequence[Role], searched: np.
 
 def _by_user(
     estimator: Estimator,
-    fits: Fits,
+    fits: SampleColumns,
     y: np.ndarray,
     inputs: Sequence[np.ndarray],
     valid: np.ndarray,
@@ -257,5 +259,5 @@ def _by_user(
         given[j] = True
         if fits.asked[j]:
             P[j] = np.clip(value, fits.lower[j], fits.upper[j])
-    found = solved(Fits(**{**vars(fits), "asked": fits.asked & ~given}), P)
+    found = solved(SampleColumns(**{**vars(fits), "asked": fits.asked & ~given}), P)
     return np.where(np.all(np.isfinite(P), axis=0), found, np.nan)

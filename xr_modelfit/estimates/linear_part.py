@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xr_modelfit.estimates.columns import Fits, inner
+from xr_modelfit.estimates.columns import SampleColumns, inner
 
 __all__ = ["Basis", "chi_square", "columns_at", "residual_of", "solved"]
 
@@ -66,7 +66,7 @@ class Basis:
         return found
 
 
-def columns_at(fits: Fits, P: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+def columns_at(fits: SampleColumns, P: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     """The model (n, b) with the linear parameters ``which`` (K,) at 0, and their columns.
 
     Where it is no number, at a sample that is left out or not, it is 0: no weight makes it harmless.
@@ -87,7 +87,7 @@ def _numbers(a: np.ndarray) -> np.ndarray:
     return a if good.all() else np.where(good, a, 0.0)
 
 
-def solved(fits: Fits, P: np.ndarray) -> np.ndarray:
+def solved(fits: SampleColumns, P: np.ndarray) -> np.ndarray:
     """Parameters (K, b) with the linear ones at the minimum inside their bounds, and the ties applied."""
     which = fits.linear
     P = fits.problem.with_ties(P)
@@ -109,20 +109,20 @@ def solved(fits: Fits, P: np.ndarray) -> np.ndarray:
     return fits.problem.with_ties(P)
 
 
-def _minimum(fits: Fits, y: np.ndarray, columns: list[np.ndarray]) -> np.ndarray:
+def _minimum(fits: SampleColumns, y: np.ndarray, columns: list[np.ndarray]) -> np.ndarray:
     """Factors (m, b) of the columns; 0 for one that the others replace."""
     basis = Basis.of(columns, fits.W)
     _, shares = basis.removed(y, fits.W)
     return np.stack([np.broadcast_to(a, (y.shape[1],)) for a in basis.coefficients(shares)])
 
 
-def residual_of(fits: Fits, P: np.ndarray) -> np.ndarray:
+def residual_of(fits: SampleColumns, P: np.ndarray) -> np.ndarray:
     """Data minus model (n, b), 0 where a sample is left out."""
     left = fits.y - fits.problem.evaluate(fits.inputs, P)
     return np.where(fits.W > 0.0, left, 0.0)
 
 
-def chi_square(fits: Fits, P: np.ndarray) -> np.ndarray:
+def chi_square(fits: SampleColumns, P: np.ndarray) -> np.ndarray:
     """Weighted sum of squares of each fit, infinite where the model is no number, shape (b,)."""
     left = residual_of(fits, P)
     chi2 = inner(fits.W, left * left)

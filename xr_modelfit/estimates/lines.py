@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xr_modelfit.estimates.cleaning import cleaned
-from xr_modelfit.estimates.columns import Fits, inner
+from xr_modelfit.estimates.columns import SampleColumns, inner
 from xr_modelfit.estimates.edges import between_edges
 from xr_modelfit.estimates.linear_part import Basis, chi_square, columns_at, solved
 from xr_modelfit.estimates.peaks import PEAKS
@@ -25,12 +25,12 @@ _CLEAR = 25.0  # drop of chi-square, in those of noise: less may be a line that 
 _SPLITS = ((0.28, 0.5), (0.18, 0.7))  # of an extent: distance of two lines from its middle, their extents
 
 
-def with_lines(fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.ndarray) -> np.ndarray:
+def with_lines(fits: SampleColumns, P: np.ndarray, peaks: Sequence[Term], continuum: np.ndarray) -> np.ndarray:
     """Parameters (K, b) with those of the peaks, and linear ones, estimated.
 
     Parameters
     ----------
-    fits : Fits
+    fits : SampleColumns
     P : ndarray, shape (K, b)
         What is known so far.
     peaks : sequence of Term
@@ -53,7 +53,7 @@ def with_lines(fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.n
 
 
 def _best_of_several(
-    fits: Fits,
+    fits: SampleColumns,
     P: np.ndarray,
     free: Sequence[Term],
     windows: Sequence[Window],
@@ -75,7 +75,7 @@ def _best_of_several(
     return best_of(fits, tables)
 
 
-def _at_tied(fits: Fits, P: np.ndarray, peaks: Sequence[Term]) -> list[np.ndarray]:
+def _at_tied(fits: SampleColumns, P: np.ndarray, peaks: Sequence[Term]) -> list[np.ndarray]:
     """Parameters with a peak moved so that one whose place is tied comes to lie where the peak was found."""
     tied, moved = fits.problem.with_ties(P), []
     places = [peak.at[PEAKS[type(peak.model)].place] for peak in peaks]
@@ -87,7 +87,7 @@ def _at_tied(fits: Fits, P: np.ndarray, peaks: Sequence[Term]) -> list[np.ndarra
     return moved
 
 
-def best_of(fits: Fits, candidates: Sequence[np.ndarray]) -> np.ndarray:
+def best_of(fits: SampleColumns, candidates: Sequence[np.ndarray]) -> np.ndarray:
     """Of tables (K, b) the parameters with the lowest chi-square, fit by fit; the first where none has any."""
     if len(candidates) == 1:
         return candidates[0]
@@ -97,7 +97,7 @@ def best_of(fits: Fits, candidates: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _searched(
-    fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.ndarray
+    fits: SampleColumns, P: np.ndarray, peaks: Sequence[Term], continuum: np.ndarray
 ) -> tuple[list[Window], np.ndarray]:
     """The windows of the peaks that are searched, and parameters (K, b) by them."""
     free = _free(fits, peaks)
@@ -112,7 +112,7 @@ def _searched(
 
 
 def _again(
-    fits: Fits, P: np.ndarray, free: Sequence[Term], windows: Sequence[Window], continuum: Beside
+    fits: SampleColumns, P: np.ndarray, free: Sequence[Term], windows: Sequence[Window], continuum: Beside
 ) -> tuple[list[Window], np.ndarray]:
     """Each peak in turn anew, beside the others as they are."""
     windows = list(windows)
@@ -133,7 +133,7 @@ class Beside:
     basis: Basis
     z: np.ndarray
 
-    def with_peak(self, fits: Fits, P: np.ndarray, peak: Term) -> Beside:
+    def with_peak(self, fits: SampleColumns, P: np.ndarray, peak: Term) -> Beside:
         """The shape of a peak as well."""
         top = peak.at[PEAKS[type(peak.model)].height]
         at_one = [np.ones(P.shape[1]) if j == top else P[j] for j in peak.at.values()]
@@ -143,7 +143,7 @@ class Beside:
         return Beside(basis, self.z - inner(fits.W * q, self.z) * q)
 
 
-def _beside(fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.ndarray) -> Beside:
+def _beside(fits: SampleColumns, P: np.ndarray, peaks: Sequence[Term], continuum: np.ndarray) -> Beside:
     """The continuum; its columns are made once where all fits share them."""
     P = P.copy()
     for peak in peaks:
@@ -158,12 +158,12 @@ def _beside(fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.ndar
     return Beside(basis, basis.removed(y, fits.W)[0])
 
 
-def _free(fits: Fits, peaks: Sequence[Term]) -> list[Term]:
+def _free(fits: SampleColumns, peaks: Sequence[Term]) -> list[Term]:
     """Peaks whose place no tie gives."""
     return [peak for peak in peaks if not fits.problem.tied[peak.at[PEAKS[type(peak.model)].place]]]
 
 
-def _window(fits: Fits, beside: Beside, peak: Term) -> Window:
+def _window(fits: SampleColumns, beside: Beside, peak: Term) -> Window:
     x = fits.inputs[0]
     window = best_window(beside.z, fits.W, x, beside.basis, _wish(fits, peak))
     if type(peak.model).__name__ == "Box1D":
@@ -171,13 +171,13 @@ def _window(fits: Fits, beside: Beside, peak: Term) -> Window:
     return window
 
 
-def _held(fits: Fits, peak: Term) -> dict[str, np.ndarray]:
+def _held(fits: SampleColumns, peak: Term) -> dict[str, np.ndarray]:
     """Parameters of a peak that keep their start."""
     stays = ~fits.asked & ~fits.problem.tied
     return {name: fits.start[j] for name, j in peak.at.items() if stays[j]}
 
 
-def _wish(fits: Fits, peak: Term) -> Wish:
+def _wish(fits: SampleColumns, peak: Term) -> Wish:
     kind, held = PEAKS[type(peak.model)], _held(fits, peak)
     b = fits.y.shape[1]
     at, top = peak.at[kind.place], peak.at[kind.height]
@@ -199,7 +199,7 @@ def _wish(fits: Fits, peak: Term) -> Wish:
     return Wish(low, high, shortest, np.where(longest > 0.0, longest, np.inf), extent, positive, negative)
 
 
-def _placed(fits: Fits, P: np.ndarray, peak: Term, window: Window) -> np.ndarray:
+def _placed(fits: SampleColumns, P: np.ndarray, peak: Term, window: Window) -> np.ndarray:
     """The parameters with those of a peak where the window is; as they were where none was found."""
     kind, held = PEAKS[type(peak.model)], _held(fits, peak)
     values = {kind.place: window.centre} | kind.shape(window.extent, peak.sign * window.height, held)
@@ -212,7 +212,7 @@ def _placed(fits: Fits, P: np.ndarray, peak: Term, window: Window) -> np.ndarray
     return P
 
 
-def _in_order(fits: Fits, P: np.ndarray, peaks: Sequence[Term], windows: Sequence[Window]) -> np.ndarray:
+def _in_order(fits: SampleColumns, P: np.ndarray, peaks: Sequence[Term], windows: Sequence[Window]) -> np.ndarray:
     """Windows given to peaks by their place, among those that may be in the same range."""
     left = list(range(len(peaks)))
     while left:

@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 from astropy.modeling import models
 
-from xr_modelfit.estimates.columns import Fits
-from xr_modelfit.estimates.roles import LENGTH, NUMBER, PLACE, Role
+from xr_modelfit.estimates.columns import SampleColumns
+from xr_modelfit.estimates.roles import LENGTH, NUMBER, PLACE, ParameterRole
 from xr_modelfit.models.expression import parts_of
 from xr_modelfit.models.problem import Problem
 
@@ -58,10 +58,10 @@ def usual_ranges(problem: Problem) -> dict[int, tuple[float, float]]:
 
 
 def point(
-    fits: Fits,
+    fits: SampleColumns,
     u: Sequence[float],
     numbers: Sequence[int],
-    roles: Sequence[Role],
+    roles: Sequence[ParameterRole],
     usual: dict[int, tuple[float, float]],
     base: np.ndarray,
 ) -> np.ndarray:
@@ -84,7 +84,9 @@ def point(
     return P
 
 
-def _value(fits: Fits, u: float, j: int, role: Role, usual: tuple[float, float] | None, width: int) -> np.ndarray:
+def _value(
+    fits: SampleColumns, u: float, j: int, role: ParameterRole, usual: tuple[float, float] | None, width: int
+) -> np.ndarray:
     low, high, start = (a[j, :width] for a in (fits.lower, fits.upper, fits.start))
     x = fits.inputs[role.input]
     first, last = np.min(x, axis=0), np.max(x, axis=0)
@@ -115,7 +117,13 @@ def _linear(u: float, low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 
 def _signed(
-    u: float, small: np.ndarray, large: np.ndarray, low: np.ndarray, high: np.ndarray, start: np.ndarray, role: Role
+    u: float,
+    small: np.ndarray,
+    large: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    start: np.ndarray,
+    role: ParameterRole,
 ) -> np.ndarray:
     """A size between two, evenly in its logarithm; of either sign where both are allowed and differ."""
     positive, negative = high > 0.0, low < 0.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xr_modelfit.estimates.columns import Fits
+from xr_modelfit.estimates.columns import SampleColumns
 from xr_modelfit.estimates.linear_part import Basis, chi_square, columns_at, residual_of, solved
 
 __all__ = ["polished"]
@@ -18,7 +18,7 @@ _STEP = 1e-4  # of a parameter's own scale, for differences
 _FARTHEST = 0.7  # of a parameter's own scale, in one step
 
 
-def polished(fits: Fits, P: np.ndarray, searched: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray]:
+def polished(fits: SampleColumns, P: np.ndarray, searched: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray]:
     """Parameters (K, b) after some steps, and their chi-square (b,).
 
     Parameters
@@ -44,7 +44,7 @@ def polished(fits: Fits, P: np.ndarray, searched: np.ndarray, rounds: int) -> tu
     return P, best
 
 
-def _step(fits: Fits, P: np.ndarray, numbers: list[int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def _step(fits: SampleColumns, P: np.ndarray, numbers: list[int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The step of each nonlinear parameter, and its scale."""
     problem = fits.problem
     _, columns = columns_at(fits, P, fits.linear)
@@ -62,7 +62,7 @@ def _step(fits: Fits, P: np.ndarray, numbers: list[int]) -> tuple[list[np.ndarra
     return [f * size for f, size in zip(factors, scale, strict=True)], scale
 
 
-def _scale_of(fits: Fits, P: np.ndarray, j: int) -> np.ndarray:
+def _scale_of(fits: SampleColumns, P: np.ndarray, j: int) -> np.ndarray:
     """What is a large step: of the parameter itself, or of its range."""
     width = fits.upper[j] - fits.lower[j]
     size = np.where(np.abs(P[j]) > 0.0, np.abs(P[j]), 1.0)

@@ -13,19 +13,24 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from xr_modelfit.estimates.columns import Fits, inner
+from xr_modelfit.estimates.columns import SampleColumns, inner
 from xr_modelfit.estimates.linear_part import Basis, columns_at
 from xr_modelfit.estimates.points import point, unit_points, usual_ranges
-from xr_modelfit.estimates.roles import Role
+from xr_modelfit.estimates.roles import ParameterRole
 
 __all__ = ["best_points"]
 
 _FEW = 64
-Scale = tuple[Sequence[int], Sequence[Role], dict[int, tuple[float, float]]]
+Scale = tuple[Sequence[int], Sequence[ParameterRole], dict[int, tuple[float, float]]]
 
 
 def best_points(
-    fits: Fits, P: np.ndarray, roles: Sequence[Role], searched: np.ndarray, linear: np.ndarray, keep: int = 1
+    fits: SampleColumns,
+    P: np.ndarray,
+    roles: Sequence[ParameterRole],
+    searched: np.ndarray,
+    linear: np.ndarray,
+    keep: int = 1,
 ) -> list[np.ndarray]:
     """The best points, each as parameters (K, b) of which those that are searched (K,) are as chi-square is least.
 
@@ -59,7 +64,7 @@ def best_points(
 
 
 def _each(
-    fits: Fits, base: np.ndarray, units: np.ndarray, scale: Scale, linear: np.ndarray, shared: bool
+    fits: SampleColumns, base: np.ndarray, units: np.ndarray, scale: Scale, linear: np.ndarray, shared: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
     """Each point with the model's constant part and columns there."""
     if not shared:
@@ -77,7 +82,7 @@ def _each(
             yield Q[:, one], np.ascontiguousarray(zero[:, one]), [np.ascontiguousarray(c[:, one]) for c in columns]
 
 
-def _drop(fits: Fits, Wy: np.ndarray, zero: np.ndarray, columns: list[np.ndarray]) -> np.ndarray:
+def _drop(fits: SampleColumns, Wy: np.ndarray, zero: np.ndarray, columns: list[np.ndarray]) -> np.ndarray:
     """By how much chi-square is below that of no model at all, shape (b,); minus infinity where it is no number."""
     ones = np.ones((zero.shape[0], 1))
     with np.errstate(all="ignore"):

@@ -18,7 +18,7 @@ import numpy as np
 from xr_modelfit.analysis.probing import about, beside_start
 from xr_modelfit.models.problem import Problem
 
-__all__ = ["LENGTH", "NUMBER", "PLACE", "RATE", "Role", "roles_of"]
+__all__ = ["LENGTH", "NUMBER", "PLACE", "RATE", "ParameterRole", "roles_of"]
 
 PLACE, LENGTH, RATE, NUMBER = "place", "length", "rate", "number"
 _SAMPLES = 40
@@ -27,7 +27,7 @@ _SAME = 1e-4
 
 
 @dataclass(frozen=True)
-class Role:
+class ParameterRole:
     """What a parameter is, of which input, and whether its sign makes no difference."""
 
     kind: str
@@ -35,9 +35,9 @@ class Role:
     even: bool = False
 
 
-def roles_of(problem: Problem, asked: np.ndarray) -> list[Role]:
+def roles_of(problem: Problem, asked: np.ndarray) -> list[ParameterRole]:
     """The role of each parameter, as far as it is seen beside the start."""
-    roles = [Role(NUMBER)] * problem.n_parameters
+    roles = [ParameterRole(NUMBER)] * problem.n_parameters
     numbers = np.flatnonzero(asked & ~problem.partly_linear).tolist()
     if not numbers or problem.sees_others:
         return roles
@@ -50,7 +50,9 @@ def roles_of(problem: Problem, asked: np.ndarray) -> list[Role]:
         return roles
 
 
-def _seen(problem: Problem, numbers: list[int], inputs: list[np.ndarray], p: np.ndarray, roles: list[Role]) -> list:
+def _seen(
+    problem: Problem, numbers: list[int], inputs: list[np.ndarray], p: np.ndarray, roles: list[ParameterRole]
+) -> list:
     def value(at: list[np.ndarray], q: np.ndarray) -> np.ndarray:
         return problem.evaluate([x[:, None] for x in at], problem.with_ties(q)[:, None])[:, 0]
 
@@ -62,7 +64,7 @@ def _seen(problem: Problem, numbers: list[int], inputs: list[np.ndarray], p: np.
     slopes = {j: by_parameter(j, max(abs(p[j]), 1e-3)) for j in numbers}
     span = [by_parameter(j, 1.0) for j in np.flatnonzero(problem.partly_linear).tolist()]
     even = {j: _is_even(value, inputs, p, j, here) for j in numbers}
-    roles = [Role(NUMBER, 0, even.get(j, False)) for j in range(p.size)]
+    roles = [ParameterRole(NUMBER, 0, even.get(j, False)) for j in range(p.size)]
     for number, x in enumerate(inputs):
         size = max(float(np.ptp(x)), 1e-3)
 
@@ -74,9 +76,9 @@ def _seen(problem: Problem, numbers: list[int], inputs: list[np.ndarray], p: np.
         scales = _factors(x * along, [p[j] * slopes[j] for j in numbers], span)
         for k, j in enumerate(numbers):
             if places is not None and abs(places[k] - 1.0) < 1e-2:
-                roles[j] = Role(PLACE, number, even[j])
+                roles[j] = ParameterRole(PLACE, number, even[j])
             elif scales is not None and abs(abs(scales[k]) - 1.0) < 1e-2:
-                roles[j] = Role(LENGTH if scales[k] > 0 else RATE, number, even[j])
+                roles[j] = ParameterRole(LENGTH if scales[k] > 0 else RATE, number, even[j])
     return roles
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from xr_modelfit.estimates.cells import Square, best_square, cells_of, without_spikes
-from xr_modelfit.estimates.columns import Fits, inner
+from xr_modelfit.estimates.columns import SampleColumns, inner
 from xr_modelfit.estimates.linear_part import Basis, columns_at, solved
 from xr_modelfit.estimates.plane_peaks import PLANE_PEAKS
 from xr_modelfit.estimates.terms import Term
@@ -24,7 +24,7 @@ _WIDEST = 2.5  # times the size of the weight, and one over it
 _ROUND = 1.05  # axes that differ by less leave their angle without effect
 
 
-def with_stars(fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.ndarray) -> np.ndarray:
+def with_stars(fits: SampleColumns, P: np.ndarray, peaks: Sequence[Term], continuum: np.ndarray) -> np.ndarray:
     """Parameters (K, b) with those of the peaks, and linear ones, estimated; arguments as in `lines.with_lines`."""
     P = P.copy()
     for peak in peaks:
@@ -48,7 +48,7 @@ def with_stars(fits: Fits, P: np.ndarray, peaks: Sequence[Term], continuum: np.n
     return solved(fits, P)
 
 
-def _allowed(fits: Fits, peak: Term) -> list[np.ndarray]:
+def _allowed(fits: SampleColumns, peak: Term) -> list[np.ndarray]:
     kind = PLANE_PEAKS[type(peak.model)]
     found = []
     for name in kind.places:
@@ -60,7 +60,7 @@ def _allowed(fits: Fits, peak: Term) -> list[np.ndarray]:
     return found + (signs if peak.sign > 0 else signs[::-1])
 
 
-def _placed(fits: Fits, P: np.ndarray, peak: Term, square: Square, z: np.ndarray) -> np.ndarray:
+def _placed(fits: SampleColumns, P: np.ndarray, peak: Term, square: Square, z: np.ndarray) -> np.ndarray:
     kind = PLANE_PEAKS[type(peak.model)]
     values = kind.shape(*_ellipse(fits, square, z)) | dict(zip(kind.places, square.centre, strict=True))
     found = np.isfinite(square.height)
@@ -72,7 +72,7 @@ def _placed(fits: Fits, P: np.ndarray, peak: Term, square: Square, z: np.ndarray
     return P
 
 
-def _ellipse(fits: Fits, square: Square, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _ellipse(fits: SampleColumns, square: Square, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Standard deviations along both axes, and the angle from x to the first, (b,) each."""
     size = [e * _PER_EXTENT for e in square.extent]
     u, v = ((x - c) / s for x, c, s in zip(fits.inputs, square.centre, size, strict=True))

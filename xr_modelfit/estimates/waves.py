@@ -8,7 +8,7 @@ import numpy as np
 from astropy.modeling import models
 
 from xr_modelfit.estimates.cleaning import cleaned
-from xr_modelfit.estimates.columns import Fits, inner
+from xr_modelfit.estimates.columns import SampleColumns, inner
 from xr_modelfit.estimates.linear_part import Basis, columns_at, solved
 from xr_modelfit.estimates.periodogram import FINE, best_frequency, even_length
 from xr_modelfit.estimates.terms import Term
@@ -19,7 +19,7 @@ _MOST = 2**21  # even times at once: 16 MB
 _HIGHEST = 64  # times the frequency that even times could tell: bounds may ask for more than that
 
 
-def with_waves(fits: Fits, P: np.ndarray, waves: Sequence[Term], continuum: np.ndarray) -> np.ndarray:
+def with_waves(fits: SampleColumns, P: np.ndarray, waves: Sequence[Term], continuum: np.ndarray) -> np.ndarray:
     """Parameters (K, b) with those of the waves, and linear ones, estimated; arguments as in `lines.with_lines`."""
     at_once = max(2, _MOST // even_length(_n_steps(fits, waves)))
     b = fits.y.shape[1]
@@ -30,7 +30,7 @@ def with_waves(fits: Fits, P: np.ndarray, waves: Sequence[Term], continuum: np.n
     return found
 
 
-def _searched(fits: Fits, P: np.ndarray, waves: Sequence[Term], continuum: np.ndarray) -> np.ndarray:
+def _searched(fits: SampleColumns, P: np.ndarray, waves: Sequence[Term], continuum: np.ndarray) -> np.ndarray:
     fits, _ = cleaned(fits)
     P = P.copy()
     for wave in waves:
@@ -57,7 +57,7 @@ def _searched(fits: Fits, P: np.ndarray, waves: Sequence[Term], continuum: np.nd
     return _phased(fits, P, waves, _ranked(fits, waves, frequencies), continuum)
 
 
-def _n_steps(fits: Fits, waves: Sequence[Term]) -> int:
+def _n_steps(fits: SampleColumns, waves: Sequence[Term]) -> int:
     """Up to the mean Nyquist frequency; a bound that is the same for all fits may ask for more or for less."""
     x, n = fits.inputs[0], fits.y.shape[0]
     usual = FINE * n // 2
@@ -73,7 +73,7 @@ def _pair(f: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
     return [np.sin(angle), np.cos(angle)]
 
 
-def _ranked(fits: Fits, waves: Sequence[Term], found: list[np.ndarray]) -> list[np.ndarray]:
+def _ranked(fits: SampleColumns, waves: Sequence[Term], found: list[np.ndarray]) -> list[np.ndarray]:
     """Frequencies in the order of the starts, where all of them are free within the same bounds."""
     places = [wave.at["frequency"] for wave in waves]
     same = all(np.array_equal(bound[j], bound[places[0]]) for bound in (fits.lower, fits.upper) for j in places)
@@ -84,7 +84,7 @@ def _ranked(fits: Fits, waves: Sequence[Term], found: list[np.ndarray]) -> list[
 
 
 def _phased(
-    fits: Fits, P: np.ndarray, waves: Sequence[Term], frequencies: Sequence[np.ndarray], continuum: np.ndarray
+    fits: SampleColumns, P: np.ndarray, waves: Sequence[Term], frequencies: Sequence[np.ndarray], continuum: np.ndarray
 ) -> np.ndarray:
     """Parameters with the frequencies, and phases and amplitudes by linear least squares."""
     zero, columns = columns_at(fits, P, fits.linear & continuum)
