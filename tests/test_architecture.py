@@ -17,7 +17,7 @@ NUMERIC_MODULES = {
     "messages", "status", "parameter_units.algebra", "parameter_units.dimensions", "parameter_units.linear_forms",
     "parameter_units.shifts", "results.evaluation_blocks",
 }  # fmt: skip
-MAY_IMPORT_DASK = {"execution.computing", "execution.execution", "stores.stores"}
+MAY_IMPORT_DASK = {"execution.computing", "execution.execution", "execution.halos", "stores.stores"}
 
 
 def rooms() -> list[str]:

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/estimates.py [--fits N] [--seed N] [--cases WORD,...] [--engines numpy,numba]
 
-A fit counts if it reaches the chi-square of the fit from the truth, within 1e-4. Times are those of one core (of the processor, not of the clock), per fit:
-of the estimate, and of the fit from it with each engine; the lesser of two runs. Constants of the estimators were
-looked at on seeds below 100; report on others.
+A fit counts if it reaches the chi-square of the fit from the truth, within 1e-4. Times are those of one core (of the
+processor, not of the clock), per fit: of the estimate, and of the fit from it with each engine; the lesser of two runs.
+Constants of the estimators were looked at on seeds below 100; report on others.
 """
 
 from __future__ import annotations

@@ -72,6 +72,8 @@ def stand_out(
     ndarray of bool, shape (..., *grid)
         False where fewer than three neighbours are good.
     """
+    if not n_axes:
+        return np.zeros(good.shape, dtype=bool)
     beside = np.stack([np.where(there, values, np.nan) for values, there in zip(
         _beside(maps, radius, n_axes), _beside(good, radius, n_axes, False), strict=True)])  # fmt: skip
     enough = np.count_nonzero(np.isfinite(beside), axis=0) >= _FEWEST
@@ -110,6 +112,8 @@ def _beside(
     a: np.ndarray, radius: int, n_axes: int, outside: float | bool = np.nan, *, corners: bool = False
 ) -> Iterator[np.ndarray]:
     """The array seen from each neighbour; ``outside`` beyond its edges."""
+    if not n_axes:
+        return
     lead = a.ndim - n_axes
     padded = np.pad(a, [(0, 0)] * lead + [(radius, radius)] * n_axes, constant_values=outside)
     steps = offsets(n_axes, radius)

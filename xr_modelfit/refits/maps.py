@@ -16,10 +16,15 @@ __all__ = ["outliers", "starts_of_neighbours"]
 
 
 def starts_of_neighbours(
-    result: xr.Dataset, record: FitRecord, good: xr.DataArray, dims: Sequence[Hashable], radius: int, most: int
+    result: xr.Dataset,
+    record: FitRecord,
+    names: Sequence[str],
+    good: xr.DataArray,
+    dims: Sequence[Hashable],
+    radius: int,
+    most: int,
 ) -> dict[str, xr.DataArray]:
     """Parameters of the nearest good neighbours of each position, along a dim of starts; NaN for missing ones."""
-    names = record.names
     maps = [result[record.variable(n)].variable for n in names]
 
     def nearest(*arrays: np.ndarray) -> np.ndarray:
