@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from astropy.units import UnitBase
 
 from xr_modelfit.call.diagnostics import make_folder
 from xr_modelfit.call.fitting import job_of_labels
@@ -35,18 +36,25 @@ class Again:
         Its ``where`` is an array, or None.
     held : mapping of str to xarray.DataArray
         Values of fixed parameters that differ from fit to fit.
+    units : sequence of UnitBase or None
+        Those of the parameters in the result that is to be bettered, where they are known.
     """
 
     labels: Labels
     options: FitOptions
     held: Mapping[str, xr.DataArray]
+    units: Sequence[UnitBase | None]
 
     def job(self, p0: Any, mask: xr.DataArray | None = None) -> Job:
         """The fit, resolved; of the positions of a mask alone, where given."""
-        where = self.options.where
+        where: Any = self.options.where
         if mask is not None:
             where = mask if where is None else mask & where
         job = job_of_labels(self.labels, replace(self.options, p0=p0, where=where))
+        own_units = (
+            one if now is None else replace(one, own=now) for one, now in zip(job.units, self.units, strict=True)
+        )
+        job = replace(job, units=tuple(own_units))
         p, given = job.problem, p0 if isinstance(p0, Mapping) else {}
         own = {
             Role("start", j): self.held[n].variable * job.units[j].inward

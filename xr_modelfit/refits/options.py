@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 import xarray as xr
+from astropy.units import UnitBase
 
 from xr_modelfit.call.options import FitOptions
 from xr_modelfit.fitters.batch import BatchLSQFitter
@@ -16,8 +17,9 @@ from xr_modelfit.records.model_record import recorded_values
 from xr_modelfit.records.record import FitRecord
 from xr_modelfit.records.registry import path_of
 from xr_modelfit.results.fitted_model import to_model
+from xr_modelfit.units.text import parse_unit
 
-__all__ = ["options_of"]
+__all__ = ["options_of", "units_of"]
 
 _OWN = ("model", "dim", "p0", "where", "data", "prefix", "errors", "fit_info")
 
@@ -64,6 +66,16 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
         errors="ignore",
         **(known | dict(given)),
     )
+
+
+def units_of(result: xr.Dataset, record: FitRecord) -> list[UnitBase | None]:
+    """The units in which the parameters of a result are, whatever those of another fit of the data would be."""
+    if record.units is None:
+        return [None] * len(record.names)
+    now = [record.parameter(result, name).attrs.get("units") for name in record.names]
+    known = zip(now, record.units["parameters"], record.units["own"], strict=True)
+    texts = [own if text == then else text for text, then, own in known]
+    return [None if text is None else parse_unit(text) for text in texts]
 
 
 def _own_info(result: xr.Dataset, record: FitRecord) -> list[str] | None:

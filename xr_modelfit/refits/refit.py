@@ -21,7 +21,7 @@ from xr_modelfit.records.metadata import RECORD
 from xr_modelfit.records.record import FitRecord
 from xr_modelfit.refits.again import Again
 from xr_modelfit.refits.maps import outliers, starts_of_neighbours
-from xr_modelfit.refits.options import options_of
+from xr_modelfit.refits.options import options_of, units_of
 from xr_modelfit.results.fit_samples import data_of, known_names
 from xr_modelfit.results.selection import one_fit
 
@@ -58,10 +58,11 @@ def refit(
     status = _status(result, record, labels.data)
     near = _dims(dims, status, beside or (isinstance(where, str) and where == SUSPICIOUS))
     options = options_of(result, record, model, given)
-    again = Again(labels, replace(options, **_arrays(labels, options, samples, record)), _held(result, record))
+    options = replace(options, **_arrays(labels, options, samples, record))
+    again = Again(labels, options, _held(result, record), units_of(result, record))
     problem = again.job(_known(p0) if not asks_for_a_first_fit(p0) and not beside else None).problem
     chosen = _chosen(result, record, where, near, radius)
-    starts = p0 if beside else first_starts(labels, replace(again.options, p0=p0))
+    starts = p0 if beside else first_starts(labels, replace(options, p0=p0))
     free = [name for name, free in zip(problem.names, problem.free, strict=True) if free]
     current = result.assign({record.variable(ROUND): _rounds_of(result, record, status)})
     better: Any = chosen & False
@@ -69,8 +70,9 @@ def refit(
     for number in range(1, (rounds if beside else 1) + 1):
         todo = chosen
         if beside:
-            good = (current[record.variable("fit_status")] > 0) & (better | ~chosen)
-            starts = starts_of_neighbours(current, record, free, good, near, radius, neighbours)
+            ok = current[record.variable("fit_status")] > 0
+            trust = xr.where(ok, xr.where(chosen & ~better, 1.0, 2.0), 0.0)
+            starts = starts_of_neighbours(current, record, free, trust, near, radius, neighbours)
             todo = chosen if before is None else chosen & _differ(starts, before)  # the same starts end alike
             before = starts
         new = again(todo, starts)
@@ -129,7 +131,7 @@ def _differ(one: Mapping[str, xr.DataArray], other: Mapping[str, xr.DataArray]) 
 
 def _dims(dims: Any, status: xr.DataArray, needed: bool) -> list[Hashable]:
     """The dims along which positions are neighbours; some, where neighbours are ``needed``."""
-    named = list(status.dims) if dims is None else [dims] if isinstance(dims, str) else list(dims)
+    named: list[Hashable] = list(status.dims if dims is None else [dims] if isinstance(dims, str) else dims)
     if needed and not named:
         what = "The result has one position, so that it" if dims is None else f"dims is {dims!r}, so that a position"
         raise ValueError(f"{what} has no neighbours. Pass other starts, p0='estimate', and positions as a DataArray.")
