@@ -25,7 +25,7 @@ from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.records.metadata import joined_history
 from xr_modelfit.units.units import plain
 
-__all__ = ["FitError", "FitWarning", "estimate", "fit", "fit_job", "jobs_of_call"]
+__all__ = ["FitError", "FitWarning", "estimate", "first_starts", "fit", "fit_job", "job_of_labels", "jobs_of_call"]
 
 
 @as_call(FitOptions)
@@ -240,10 +240,34 @@ def _resolved(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[
     """The fit of one array, after a first fit where its starts come from one."""
     if not asks_for_a_first_fit(options.p0):
         return resolve(labels, model, options, attrs)
-    own = resolve(labels, model, replace(options, p0=None), attrs)  # a wrong call raises before anything is read
-    free = [name for name, free in zip(own.problem.names, own.problem.free, strict=True) if free]
-    starts = starts_of_first_fit(labels, model, options, free, _fit_of_labels)
+    starts = _first_starts(labels, model, options)
     return replace(resolve(labels, model, replace(options, p0=starts), attrs), options=options, adapted=True)
+
+
+def _first_starts(labels: Labels, model: Model, options: FitOptions) -> Any:
+    own = resolve(labels, model, replace(options, p0=None), {})  # a wrong call raises before anything is read
+    free = [name for name, free in zip(own.problem.names, own.problem.free, strict=True) if free]
+    return starts_of_first_fit(labels, model, options, free, _fit_of_labels)
+
+
+def job_of_labels(labels: Labels, options: FitOptions) -> Job:
+    """The fit of one array, resolved; names in the call mean the variables of ``labels``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The call is wrong; nothing has been read.
+    """
+    check_options(options)
+    return _resolved(labels, model_to_fit(options, labels.data.dims), options, {})
+
+
+def first_starts(labels: Labels, options: FitOptions) -> Any:
+    """``p0`` as the values that a first fit of all positions gives, where it asks for one; else as it is."""
+    if not asks_for_a_first_fit(options.p0):
+        return options.p0
+    check_options(options)
+    return _first_starts(labels, model_to_fit(options, labels.data.dims), options)
 
 
 def _fit_of_labels(labels: Labels, model: Model, options: FitOptions) -> xr.Dataset:

@@ -208,7 +208,7 @@ class Job:
     def record(self) -> str:
         """The record of the fit, for the attrs of its ``fit_status``."""
         options = {k: getattr(self.options, k) for k in ("skipna", "min_points", "keep_failed")}
-        options |= described_starts(self.options.p0, self.data.dims)
+        options |= described_starts(self.options.p0, self.data.dims) | self._maps
         grid = self.problem.traits.grid
         return write_record(
             model=self.problem.model,
@@ -222,6 +222,15 @@ class Job:
             **self.fitter.described(self.problem),
             options=options | self.companions.described(),
         )
+
+    @property
+    def _maps(self) -> dict[str, Any]:
+        """What varied from fit to fit and is not in the record: names of parameters by kind, and the mask."""
+        p = self.problem
+        bounds = {p.names[int(r.name)] for r in self.arrays if r.kind in ("lower", "upper")}
+        fixed = {p.names[int(r.name)] for r in self.arrays if r.kind == "start" and p.fixed[int(r.name)]}
+        named = {kind: sorted(names) for kind, names in (("bounds", bounds), ("fixed", fixed)) if names}
+        return ({"maps": named} if named else {}) | ({"masked": True} if Role("where") in self.companions.maps else {})
 
     @property
     def loop(self) -> dict[Hashable, int]:

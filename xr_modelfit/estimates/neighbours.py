@@ -14,6 +14,7 @@ import numpy as np
 __all__ = ["best_neighbours", "filled", "offsets", "stand_out"]
 
 _FEWEST = 3  # neighbours that say what is usual
+_USUAL = 3.0  # times the errors of the neighbours: no error of a fit like theirs is larger
 
 
 def offsets(n_axes: int, radius: int) -> list[tuple[int, ...]]:
@@ -57,7 +58,8 @@ def stand_out(
     """Positions where a parameter is unlike those of its good neighbours.
 
     It is further from their median than ``times`` their scatter (1.4826 median absolute deviations), and than
-    ``times`` its own standard error.
+    ``times`` its standard error: its own or, where that is less, three times the median of theirs. A fit that ended
+    elsewhere may have any error.
 
     Parameters
     ----------
@@ -72,14 +74,22 @@ def stand_out(
     ndarray of bool, shape (..., *grid)
         False where fewer than three neighbours are good.
     """
-    beside = np.stack([np.where(there, values, np.nan) for values, there in zip(
-        _beside(maps, radius, n_axes), _beside(good, radius, n_axes, False), strict=True)])  # fmt: skip
+    if not n_axes:
+        return np.zeros(good.shape, dtype=bool)
+    beside, theirs = (_beside_good(a, good, radius, n_axes) for a in (maps, errors))
     enough = np.count_nonzero(np.isfinite(beside), axis=0) >= _FEWEST
     middle = _median(beside)
     scatter = 1.4826 * _median(np.abs(beside - middle))
+    error = np.fmin(np.where(np.isfinite(errors), errors, 0.0), _USUAL * _median(theirs))
     with np.errstate(invalid="ignore"):
-        far = np.abs(maps - middle) > times * np.fmax(scatter, np.where(np.isfinite(errors), errors, 0.0))
+        far = np.abs(maps - middle) > times * np.fmax(scatter, error)
     return good & np.any(far & enough, axis=0)
+
+
+def _beside_good(a: np.ndarray, good: np.ndarray, radius: int, n_axes: int) -> np.ndarray:
+    """What good neighbours have, shape (m, *a.shape); NaN for others."""
+    pairs = zip(_beside(a, radius, n_axes), _beside(good, radius, n_axes, False), strict=True)
+    return np.stack([np.where(there, values, np.nan) for values, there in pairs])
 
 
 def filled(maps: np.ndarray, n_axes: int) -> np.ndarray:
@@ -110,6 +120,8 @@ def _beside(
     a: np.ndarray, radius: int, n_axes: int, outside: float | bool = np.nan, *, corners: bool = False
 ) -> Iterator[np.ndarray]:
     """The array seen from each neighbour; ``outside`` beyond its edges."""
+    if not n_axes:
+        return
     lead = a.ndim - n_axes
     padded = np.pad(a, [(0, 0)] * lead + [(radius, radius)] * n_axes, constant_values=outside)
     steps = offsets(n_axes, radius)

@@ -31,7 +31,8 @@ def tables_of(block: Block, task: BlockTask, problem: Problem, given: Samples, n
     """Starts and bounds for one of the starts, those from the data estimated."""
     starts, low, high = block.starts_and_bounds(number)
     if task.adapted:
-        starts = np.clip(starts if number else np.where(np.isfinite(starts), starts, problem.start), low, high)
+        known = np.isfinite(starts) | problem.fixed  # a fixed parameter that is unknown has no other value
+        starts = np.clip(starts if number else np.where(known, starts, problem.start), low, high)
     estimator = task.estimators[number]
     if estimator is None:
         return Tables(starts, low, high)

@@ -29,7 +29,7 @@ from xr_modelfit.records.model_digests import own_state
 from xr_modelfit.records.registry import ASTROPY, find, is_astropy, key_of, path_of
 from xr_modelfit.records.validation import are_sizes_right
 
-__all__ = ["RecordError", "build_model", "describe_model", "plain_value"]
+__all__ = ["RecordError", "build_model", "describe_model", "plain_value", "recorded_values"]
 
 _OPERATORS = ("+", "-", "*", "/", "**", "&", "|")
 _NOT_ARGUMENTS = {"self", "name", "meta", "n_models", "model_set_axis", "fixed", "tied", "bounds", "eqcons", "ineqcons"}
@@ -87,6 +87,14 @@ def build_model(tree: Mapping[str, Any], values: Sequence[Any] | None = None) ->
         raise RecordError(
             f"The model cannot be built from the record of the fit ({type(error).__name__}: {error}). {_PASS}"
         ) from error
+
+
+def recorded_values(tree: Mapping[str, Any]) -> list[float]:
+    """The parameter values that `describe_model` noted, in astropy's order; of maps the first number."""
+    if "op" not in tree:
+        return [float(_value(v)) for v in tree["values"].values()]
+    right = tree["right"]
+    return recorded_values(tree["left"]) + (recorded_values(right) if isinstance(right, Mapping) else [])
 
 
 def _build(tree: Mapping[str, Any], values: Any) -> Model:

@@ -16,17 +16,26 @@ __all__ = ["outliers", "starts_of_neighbours"]
 
 
 def starts_of_neighbours(
-    result: xr.Dataset, record: FitRecord, good: xr.DataArray, dims: Sequence[Hashable], radius: int, most: int
+    result: xr.Dataset,
+    record: FitRecord,
+    names: Sequence[str],
+    trust: xr.DataArray,
+    dims: Sequence[Hashable],
+    radius: int,
+    most: int,
 ) -> dict[str, xr.DataArray]:
-    """Parameters of the nearest good neighbours of each position, along a dim of starts; NaN for missing ones."""
-    names = record.names
+    """Parameters of the nearest good neighbours of each position, along a dim of starts; NaN for missing ones.
+
+    ``trust`` is 2 at good positions, and 1 at those that serve where there is no good one.
+    """
     maps = [result[record.variable(n)].variable for n in names]
 
     def nearest(*arrays: np.ndarray) -> np.ndarray:
-        *parameters, fine = arrays
-        return best_neighbours(np.stack(parameters), fine > 0, radius, most, len(dims))
+        *parameters, trusted = arrays
+        best, any_ = (best_neighbours(np.stack(parameters), trusted >= n, radius, most, len(dims)) for n in (2, 1))
+        return np.where(np.isnan(best[0]).all(axis=0), any_, best)
 
-    slots = _along(nearest, [*maps, good.variable.astype(float)], dims, radius, (most, len(names)))
+    slots = _along(nearest, [*maps, trust.variable], dims, radius, (most, len(names)))
     found = {}
     for j, name in enumerate(names):
         one = slots.isel({slots.dims[1]: j})

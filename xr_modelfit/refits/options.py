@@ -7,17 +7,19 @@ from dataclasses import fields
 from typing import Any
 
 import xarray as xr
+from astropy.units import UnitBase
 
-from xr_modelfit.call.first_fits import with_numbers
 from xr_modelfit.call.options import FitOptions
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.foreign_words import refuse_foreign
 from xr_modelfit.models.function_models import ModelArg
+from xr_modelfit.records.model_record import recorded_values
 from xr_modelfit.records.record import FitRecord
 from xr_modelfit.records.registry import path_of
 from xr_modelfit.results.fitted_model import to_model
+from xr_modelfit.units.text import parse_unit
 
-__all__ = ["options_of"]
+__all__ = ["options_of", "units_of"]
 
 _OWN = ("model", "dim", "p0", "where", "data", "prefix", "errors", "fit_info")
 
@@ -28,7 +30,7 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
     Raises
     ------
     ValueError
-        The fit had weights, bins, a response or an astropy fitter, and these are not given.
+        The fit had weights, bins, a response, bounds that are maps or an astropy fitter, and these are not given.
     TypeError
         An option is not known.
     """
@@ -38,6 +40,7 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
     sampled = record.sampled or {}
     _require("integrate" if sampled.get("bins") else None, ("integrate",), given, "took means over bins, {}")
     _require("response" if sampled.get("response") else None, ("response",), given, "had an instrument, {}")
+    _require("bounds" if told.get("maps", {}).get("bounds") else None, ("bounds",), given, "had {} that are maps")
     fitter = record.content["fitter"]
     known: dict[str, Any] = {
         "coords": {one["name"]: one["coordinate"] for one in record.inputs},
@@ -47,6 +50,7 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
         "keep_failed": told.get("keep_failed", False),
         "pointwise": record.grid_dims is None,
         "covariance": record.variable("covariance") in result,
+        "fit_info": _own_info(result, record),
     }
     times = [one["time"]["units"] for one in record.inputs if one.get("time") is not None]
     if times:
@@ -56,12 +60,35 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
     else:
         _require(fitter["class"].rpartition(":")[2], ("fitter",), given, "was made by {}")
     return FitOptions(
-        with_numbers(to_model(result, record, model)),
+        to_model(_at_start(result, record), record, model),
         record.content["fitted_dims"],
         prefix=record.prefix,
         errors="ignore",
         **(known | dict(given)),
     )
+
+
+def units_of(result: xr.Dataset, record: FitRecord) -> list[UnitBase | None]:
+    """The units in which the parameters of a result are, whatever those of another fit of the data would be."""
+    if record.units is None:
+        return [None] * len(record.names)
+    now = [record.parameter(result, name).attrs.get("units") for name in record.names]
+    known = zip(now, record.units["parameters"], record.units["own"], strict=True)
+    texts = [own if text == then else text for text, then, own in known]
+    return [None if text is None else parse_unit(text) for text in texts]
+
+
+def _own_info(result: xr.Dataset, record: FitRecord) -> list[str] | None:
+    """What the batch fitter was asked to tell of the starts."""
+    shown = {"start": f"{record.names[0]}_start", "n_reached": "n_reached"}
+    return [word for word, name in shown.items() if record.variable(name) in result] or None
+
+
+def _at_start(result: xr.Dataset, record: FitRecord) -> xr.Dataset:
+    """The parameters as numbers, those that the fit started from; no map is read."""
+    inward = (record.units or {}).get("inward", [1.0] * len(record.names))
+    values = zip(record.names, recorded_values(record.content["model"]), inward, strict=True)
+    return xr.Dataset({record.variable(n): ((), v / i, record.parameter(result, n).attrs) for n, v, i in values})
 
 
 def _require(what: str | None, names: tuple[str, ...], given: Mapping[str, Any], how: str) -> None:

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.call.fitting import fit_job, jobs_of_call
+from xr_modelfit.call.first_fits import asks_for_a_first_fit
+from xr_modelfit.call.fitting import first_starts
 from xr_modelfit.call.options import FitOptions
-from xr_modelfit.call.start_requests import described_starts
+from xr_modelfit.call.start_requests import ESTIMATE, SEVERAL, described_starts
 from xr_modelfit.labels.coords import Labels, bare
 from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.records.metadata import RECORD
 from xr_modelfit.records.record import FitRecord
+from xr_modelfit.refits.again import Again
 from xr_modelfit.refits.maps import outliers, starts_of_neighbours
-from xr_modelfit.refits.options import options_of
+from xr_modelfit.refits.options import options_of, units_of
 from xr_modelfit.results.fit_samples import data_of, known_names
 from xr_modelfit.results.selection import one_fit
 
@@ -29,7 +31,6 @@ NEIGHBOURS, SUSPICIOUS = "neighbours", "suspicious"
 ROUND = "refit_round"
 _TIMES = 5.0  # the scatter of the neighbours, and the standard error: unlike them
 _LOWER = 1e-9  # of chi-square: less is the same minimum
-_HERE = "_modelfit_position"
 
 
 def refit(
@@ -52,37 +53,88 @@ def refit(
     for name, number in (("radius", radius), ("neighbours", neighbours), ("rounds", rounds)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
             raise ValueError(f"{name} is {number!r}; a whole number of 1 or more is needed.")
-    status = result[record.variable("fit_status")]
-    near = _dims(dims, status)
-    if isinstance(p0, str) and p0 == NEIGHBOURS and not near:
-        raise ValueError("The result has one position, so that it has no neighbours. Pass other starts: p0='estimate'.")
-    array = data_of(obj, record)
+    beside = isinstance(p0, str) and p0 == NEIGHBOURS
+    labels = known_names(obj, data_of(obj, record))
+    status = _status(result, record, labels.data)
+    near = _dims(dims, status, beside or (isinstance(where, str) and where == SUSPICIOUS))
     options = options_of(result, record, model, given)
-    labels = known_names(obj, array)
-    options = replace(options, **_beside(labels, options, samples))
+    options = replace(options, **_arrays(labels, options, samples, record))
+    again = Again(labels, options, _held(result, record), units_of(result, record))
+    problem = again.job(_known(p0) if not asks_for_a_first_fit(p0) and not beside else None).problem
     chosen = _chosen(result, record, where, near, radius)
-    fitted = set(record.content["fitted_dims"])
-    tools = _Again(array, options, fitted, record)
+    starts = p0 if beside else first_starts(labels, replace(options, p0=p0))
+    free = [name for name, free in zip(problem.names, problem.free, strict=True) if free]
     current = result.assign({record.variable(ROUND): _rounds_of(result, record, status)})
-    n_rounds = rounds if isinstance(p0, str) and p0 == NEIGHBOURS else 1
-    for number in range(1, n_rounds + 1):
-        ok = current[record.variable("fit_status")] > 0
-        starts = p0
-        if isinstance(p0, str) and p0 == NEIGHBOURS:
-            bad = chosen & (current[record.variable(ROUND)] == 0)
-            starts = starts_of_neighbours(current, record, ok & ~bad, near, radius, neighbours)
-        new = tools.fitted(chosen, starts)
-        current, any_better = _better(current, new, record, chosen, number)
-        if any_better is False:
+    better: Any = chosen & False
+    before = None
+    for number in range(1, (rounds if beside else 1) + 1):
+        todo = chosen
+        if beside:
+            ok = current[record.variable("fit_status")] > 0
+            trust = xr.where(ok, xr.where(chosen & ~better, 1.0, 2.0), 0.0)
+            starts = starts_of_neighbours(current, record, free, trust, near, radius, neighbours)
+            todo = chosen if before is None else chosen & _differ(starts, before)  # the same starts end alike
+            before = starts
+        new = again(todo, starts)
+        if new is None:
             break
-    return _noted(current, record, p0, rounds if n_rounds > 1 else 1, tools.dims)
+        current, taken = _better(current, new, record, todo, number)
+        better = better | taken
+        if taken.chunks is None and not taken.values.any():
+            break
+    return _noted(current, record, p0, rounds if beside else 1)
 
 
-def _dims(dims: Any, status: xr.DataArray) -> list[Hashable]:
-    """The dims along which positions are neighbours."""
-    if dims is None:
-        return list(status.dims)
-    named = [dims] if isinstance(dims, str) else list(dims)
+def _known(p0: Any) -> Any:
+    """Starts that are no word that a fit does not know.
+
+    Raises
+    ------
+    ValueError
+    """
+    for word in p0 if isinstance(p0, list | tuple) else [p0]:
+        if isinstance(word, str) and word != ESTIMATE:
+            known = [NEIGHBOURS, ESTIMATE, "mean", "coarse"]
+            alone = " Pass it alone, not in a list." if word in known else suggestion(word, known)
+            raise ValueError(f"p0 is {word!r}; known words are {listed(known)}.{alone}")
+    return p0
+
+
+def _status(result: xr.Dataset, record: FitRecord, data: xr.DataArray) -> xr.DataArray:
+    """The status of each fit, once its positions are known to be those of the data."""
+    status = result[record.variable("fit_status")]
+    remaining = [d for d in data.dims if str(d) not in record.content["fitted_dims"]]
+    if set(remaining) != set(status.dims):
+        raise ValueError(
+            f"The data has the remaining dims {tuple(map(str, remaining))}, the result {tuple(map(str, status.dims))}. "
+            "Pass the data that was fitted, at the positions of the result."
+        )
+    bare(data, status, "The result", status.dims)
+    return status
+
+
+def _held(result: xr.Dataset, record: FitRecord) -> dict[str, xr.DataArray]:
+    """Values of the fixed parameters that had maps: what each fit started from, where the result tells."""
+    names = record.content["options"].get("maps", {}).get("fixed", [])
+    starts = {n: record.variable(f"{n}_start") for n in names}
+    return {n: result[s if s in result else record.variable(n)] for n, s in starts.items()}
+
+
+def _differ(one: Mapping[str, xr.DataArray], other: Mapping[str, xr.DataArray]) -> xr.DataArray:
+    """Positions with other starts than before."""
+    found: Any = False
+    for name, now in one.items():
+        then = other[name]
+        found = found | ((now != then) & (now.notnull() | then.notnull())).any(SEVERAL)
+    return found
+
+
+def _dims(dims: Any, status: xr.DataArray, needed: bool) -> list[Hashable]:
+    """The dims along which positions are neighbours; some, where neighbours are ``needed``."""
+    named: list[Hashable] = list(status.dims if dims is None else [dims] if isinstance(dims, str) else dims)
+    if needed and not named:
+        what = "The result has one position, so that it" if dims is None else f"dims is {dims!r}, so that a position"
+        raise ValueError(f"{what} has no neighbours. Pass other starts, p0='estimate', and positions as a DataArray.")
     for dim in named:
         if dim not in status.dims:
             raise ValueError(
@@ -110,12 +162,19 @@ def _chosen(result: xr.Dataset, record: FitRecord, where: Any, near: Sequence[Ha
     return (where & (status == status)).transpose(*status.dims).drop_attrs()
 
 
-def _beside(labels: Labels, options: FitOptions, samples: Any) -> dict[str, Any]:
-    """Arrays that go with the data, as arrays, so that positions of them can be selected."""
-    found: dict[str, Any] = {}
-    for name, value in (("where", samples), ("sigma", options.sigma), ("weights", options.weights)):
-        if isinstance(value, str | xr.DataArray):
-            found[name] = labels.find(name, value)
+def _arrays(labels: Labels, options: FitOptions, samples: Any, record: FitRecord) -> dict[str, Any]:
+    """The mask of samples as an array, and the coordinates that the labels do not name.
+
+    Raises
+    ------
+    ValueError
+        The fit had a mask, and it is not given.
+    """
+    if samples is None and record.content["options"].get("masked"):
+        raise ValueError(
+            "The fit left out samples by where=, which its record does not hold. Pass the mask again: samples=..."
+        )
+    found: dict[str, Any] = {"where": None if samples is None else labels.find("samples", samples)}
     if isinstance(options.coords, Mapping):
         here, known = labels.data.coords, labels.variables
         names = {key: name for key, name in options.coords.items() if not isinstance(name, str) or name in known}
@@ -132,79 +191,17 @@ def _rounds_of(result: xr.Dataset, record: FitRecord, status: xr.DataArray) -> x
     return xr.zeros_like(status, dtype=np.int8).drop_attrs().assign_attrs(attrs)
 
 
-class _Again:
-    """Fits some positions of the data."""
-
-    def __init__(self, data: xr.DataArray, options: FitOptions, fitted: set[Any], record: FitRecord) -> None:
-        self.data, self.options, self.record = data, options, record
-        self.dims = [d for d in data.dims if str(d) not in fitted]
-
-    def fitted(self, chosen: xr.DataArray, p0: Any) -> xr.Dataset | None:
-        """A result at all positions; what was not chosen is unknown there. None where nothing was to do."""
-        lazy = any(v.chunks is not None for v in (self.data, chosen))
-        if not lazy:
-            return self._picked(chosen, p0)
-        chosen = chosen.drop_vars(list(chosen.coords))
-        mask: Any = self.options.where
-        mask = chosen if mask is None else chosen & mask
-        return self._run(self.data, replace(self.options, where=mask, p0=p0))
-
-    def _picked(self, chosen: xr.DataArray, p0: Any) -> xr.Dataset | None:
-        """Those positions alone, side by side."""
-        at = np.nonzero(chosen.transpose(*self.dims).values)
-        if not len(at[0]) if self.dims else not chosen.item():
-            return None
-        if not self.dims:
-            return self._run(self.data, replace(self.options, p0=p0))
-        index = {d: xr.DataArray(i, dims=_HERE) for d, i in zip(self.dims, at, strict=True)}
-
-        def part(value: Any) -> Any:
-            if not isinstance(value, xr.DataArray):
-                return value
-            own = {d: i for d, i in index.items() if d in value.dims}
-            return value.isel(own).drop_vars([d for d in own if d in value.coords]) if own else value
-
-        o = self.options
-        bounds = {k: tuple(map(part, pair)) for k, pair in o.bounds.items()} if o.bounds else o.bounds
-        coords = {k: part(v) for k, v in o.coords.items()} if isinstance(o.coords, Mapping) else o.coords
-        if isinstance(p0, xr.Dataset):
-            p0 = p0.map(part)
-        elif isinstance(p0, Mapping):
-            p0 = {k: part(v) for k, v in p0.items()}
-        some = self._run(
-            part(self.data),
-            replace(o, p0=p0, bounds=bounds, coords=coords, where=part(o.where), sigma=part(o.sigma),
-                    weights=part(o.weights), integrate=part(o.integrate), response=part(o.response)),
-        )  # fmt: skip
-        made = {}
-        for name, v in some.data_vars.items():
-            others = tuple(n for d, n in v.sizes.items() if d != _HERE)
-            sizes = tuple(self.data.sizes[d] for d in self.dims)
-            full = np.zeros((*sizes, *others), v.dtype) if v.dtype.kind in "iu" else np.full((*sizes, *others), np.nan)
-            full[at] = v.transpose(_HERE, ...).values
-            made[name] = xr.Variable((*self.dims, *(d for d in v.dims if d != _HERE)), full, v.attrs)
-        return xr.Dataset(made)
-
-    def _run(self, data: xr.DataArray, options: FitOptions) -> xr.Dataset:
-        adapted = isinstance(options.p0, Mapping)
-        (job,) = jobs_of_call(data, options)
-        return fit_job(replace(job, adapted=adapted or job.adapted))
-
-
 def _better(
-    old: xr.Dataset, new: xr.Dataset | None, record: FitRecord, chosen: xr.DataArray, number: int
-) -> tuple[xr.Dataset, bool | None]:
-    """The better of two answers at each position, and whether any is new; None where that is not known yet."""
-    if new is None:
-        return old, False
+    old: xr.Dataset, new: xr.Dataset, record: FitRecord, chosen: xr.DataArray, number: int
+) -> tuple[xr.Dataset, xr.DataArray]:
+    """The better of two answers at each position, and where it is the new one."""
     status, chi2 = record.variable("fit_status"), record.variable("chi2")
-    bare_chosen = chosen.variable
     lower = new[chi2].variable < old[chi2].variable * (1.0 - _LOWER)
-    take = bare_chosen & (new[status].variable > 0) & ((old[status].variable <= 0) | lower)
+    take = chosen.variable & (new[status].variable > 0) & ((old[status].variable <= 0) | lower)
     made = {}
     for name, v in old.data_vars.items():
         if name == record.variable(ROUND):
-            other: Any = xr.Variable((), np.int8(number))
+            other: Any = xr.Variable((), np.int8(min(number, 127)))
         elif name in new:
             other = new[name].variable
         else:
@@ -212,11 +209,10 @@ def _better(
         value = xr.where(xr.DataArray(take), xr.DataArray(other), xr.DataArray(v.variable)).variable
         value = value.transpose(*v.dims).astype(v.dtype, copy=False)
         made[name] = v.copy(data=value.data)
-    lazy = take.chunks is not None
-    return old.assign(made), None if lazy else bool(take.values.any())
+    return old.assign(made), chosen.copy(data=take.transpose(*chosen.dims).data)
 
 
-def _noted(result: xr.Dataset, record: FitRecord, p0: Any, rounds: int, dims: Sequence[Hashable]) -> xr.Dataset:
+def _noted(result: xr.Dataset, record: FitRecord, p0: Any, rounds: int) -> xr.Dataset:
     """The result with a word on the refit in its record."""
     name = record.variable("fit_status")
     content = dict(record.content)
