@@ -36,6 +36,12 @@ def build(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
+def test_the_first_example_is_a_clean_success() -> None:
+    """Warnings are errors here, so that no fit of it fails."""
+    done = build(DOCS.parent / "README.md")
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_code_runs_and_prints_what_the_page_says(page: Path) -> None:

@@ -11,6 +11,7 @@ from xr_modelfit.call.first_fits import CoarseStart
 from xr_modelfit.call.fitting import FitError, FitWarning, fit
 from xr_modelfit.estimates.registry import register_estimator
 from xr_modelfit.fitters.batch import BatchLSQFitter
+from xr_modelfit.foreign_methods import no_such_function
 from xr_modelfit.planning.plan import FitPlan
 from xr_modelfit.records.metadata import own_version
 from xr_modelfit.records.record import RecordError
@@ -60,11 +61,13 @@ _WHEN_NAMED = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "tutorial":
+        return import_module("xr_modelfit.tutorial")
     if name not in _WHEN_NAMED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise no_such_function(__name__, name, __all__)
     globals()[name] = found = getattr(import_module(_WHEN_NAMED[name]), name)
     return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, "__version__", "tutorial"])

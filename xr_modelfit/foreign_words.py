@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ParamSpec, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from xr_modelfit.messages import suggestion
+from xr_modelfit.messages import listed, suggestion
 
-__all__ = ["WORDS", "refuse_foreign"]
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
+__all__ = ["WORDS", "refuse_foreign", "refuse_foreign_options", "refuse_more"]
 
 _SIGMA = "'sigma'? It takes the standard errors of the data: sigma={word}"
 _WHERE = "'where'? It is True where a sample is used: where=~mask for a mask that is True at bad samples"
@@ -83,6 +80,39 @@ _GROUPS: dict[str, Iterable[str]] = {
 WORDS = {word: advice for advice, words in _GROUPS.items() for word in words}
 
 
+_OF_FITTER = {
+    "maxiter": ["max_iter", "max_nfev", "maxfev", "n_iter", "iterations", "niter", "max_iterations", "itmax"],
+    "ftol": ["tol", "tolerance", "acc", "fatol", "eps", "rtol"],
+    "xtol": ["xatol", "epsilon", "step"],
+    "engine": ["backend", "numba", "jit", "parallel"],
+}
+_OTHER_WAYS = ("method", "algorithm", "solver", "optimizer", "loss")
+
+
+def refuse_foreign_options(given: Iterable[str], known: Iterable[str], of_fit: Iterable[str]) -> None:
+    """Refuse options that `BatchLSQFitter` does not have; ``of_fit`` are the arguments of the call itself.
+
+    Raises
+    ------
+    TypeError
+        The message says what they are called here.
+    """
+    known = list(known)
+    for word in (w for w in given if w not in known):
+        meant = next((ours for ours, theirs in _OF_FITTER.items() if word.lower() in theirs), None)
+        if word in of_fit:
+            hint = f" It is an argument of the fit: data.modelfit(model, dim, {word}=...)."
+        else:
+            hint = f" Did you mean {meant!r}?" if meant else suggestion(word, known)
+        if word.lower() in _OTHER_WAYS:
+            hint = (
+                " It is least squares by Levenberg-Marquardt; for another way take an astropy fitter, TRFLSQFitter()."
+            )
+        raise TypeError(
+            f"BatchLSQFitter() got an unexpected keyword argument {word!r}.{hint} Its options are {listed(known)}."
+        )
+
+
 def refuse_foreign(given: Iterable[str], known: Iterable[str] = ()) -> None:
     """Refuse arguments that other fitting functions have; with ``known``, all others than those.
 
@@ -103,3 +133,23 @@ def refuse_foreign(given: Iterable[str], known: Iterable[str] = ()) -> None:
                 f"fit() got an unexpected keyword argument {word!r}.{suggestion(word, known)} Its arguments are in the "
                 "documentation: help(xr_modelfit.fit)."
             )
+
+
+def refuse_more(given: Sequence[Any]) -> None:
+    """Refuse arguments by position, after ``model`` and ``dim``.
+
+    Raises
+    ------
+    TypeError
+        The message says how they are written.
+    """
+    if not given:
+        return
+    meant = given[0]
+    if isinstance(meant, str):
+        how = f"Several dims are one tuple: dim=('time', {meant!r})."
+    elif isinstance(meant, Mapping):
+        how = "Start values are p0={...}, bounds are bounds={...}."
+    else:
+        how = "For example sigma=..., p0={...}."
+    raise TypeError(f"fit() takes model and dim by position, and got {len(given)} more. Name them. {how}")

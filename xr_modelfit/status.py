@@ -49,8 +49,13 @@ _SENTENCES = {
     FitStatus.CONVERGED_AT_BOUND: "The fit converged with a parameter on its bound; that parameter has no error.",
     FitStatus.NOT_ATTEMPTED: "The fit was not attempted: this part of the store has not been written.",
     FitStatus.MAX_ITERATIONS: "The fitter reached its limit of iterations; allow more, or start nearer.",
-    FitStatus.NO_PROGRESS: "The fitter stopped away from a minimum; start nearer, or take another fitter.",
-    FitStatus.DEGENERATE: "The samples do not determine all free parameters; fix or tie some.",
+    FitStatus.NO_PROGRESS: (
+        "The start may be far off: the fitter stopped before a minimum; start nearer, or take another fitter."
+    ),
+    FitStatus.DEGENERATE: (
+        "The start may be where the model is flat, or the samples do not determine all free parameters; start "
+        "elsewhere, or fix or tie some."
+    ),
     FitStatus.TOO_FEW_POINTS: "There are fewer valid samples than free parameters (or than min_points).",
     FitStatus.NO_DATA: "There is no valid sample.",
     FitStatus.NONFINITE_DATA: (

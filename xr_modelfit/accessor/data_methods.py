@@ -8,23 +8,32 @@ from typing import Any
 import xarray as xr
 
 from xr_modelfit.call import fitting
+from xr_modelfit.foreign_words import refuse_more
 from xr_modelfit.labels.coords import DimArg
 from xr_modelfit.models.function_models import ModelArg, require_model
 from xr_modelfit.planning import planning
 from xr_modelfit.planning.plan import FitPlan
 from xr_modelfit.plotting import fit_plots
 from xr_modelfit.plotting.style import Picture
+from xr_modelfit.results import overview
 
 __all__ = ["DataMethods"]
+
+
+def _with_arguments_of_fit(method: Any) -> Any:
+    """Show the arguments of `xr_modelfit.fit`, and those that the method has beside them."""
+    shown = inspect.signature(fitting.fit)
+    first, *others = shown.parameters.values()
+    own = [p for p in inspect.signature(method).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    own = [p.replace(annotation=p.empty) for p in own]
+    method.__signature__ = shown.replace(parameters=[first.replace(name="self"), *others, *own])
+    return method
 
 
 def _as_fit(method: Any) -> Any:
     """Give ``__call__`` the documentation and signature of `xr_modelfit.fit`."""
     method.__doc__ = fitting.fit.__doc__
-    signature = inspect.signature(fitting.fit)
-    first, *others = signature.parameters.values()
-    method.__signature__ = signature.replace(parameters=[first.replace(name="self"), *others])
-    return method
+    return _with_arguments_of_fit(method)
 
 
 class DataMethods:
@@ -34,11 +43,24 @@ class DataMethods:
         self._obj: Any = obj
 
     @_as_fit
-    def __call__(self, model: ModelArg | None = None, dim: DimArg = None, **options: Any) -> xr.Dataset:
+    def __call__(self, model: ModelArg | None = None, dim: DimArg = None, *more: Any, **options: Any) -> xr.Dataset:
+        refuse_more(more)
         return fitting.fit(self._obj, require_model(model, options), dim, **options)
 
+    def __repr__(self) -> str:
+        return overview.text(self._obj)
+
+    def _repr_html_(self) -> str:
+        return overview.html(self._obj)
+
+    @_with_arguments_of_fit
     def plan(
-        self, model: ModelArg | None = None, dim: DimArg = None, *, memory: str | int = "1 GiB", **options: Any
+        self,
+        model: ModelArg | None = None,
+        dim: DimArg = None,
+        *more: Any,
+        memory: str | int = "1 GiB",
+        **options: Any,
     ) -> FitPlan:
         """Find out what a fit will cost, before it runs.
 
@@ -78,9 +100,11 @@ class DataMethods:
         >>> "data.chunk({'velocity': -1, 'y': 6, 'x': 8})" in plan.warnings[0]
         True
         """
+        refuse_more(more)
         return planning.plan(self._obj, require_model(model, options), dim, memory, dict(options))
 
-    def estimate(self, model: ModelArg | None = None, dim: DimArg = None, **options: Any) -> xr.Dataset:
+    @_with_arguments_of_fit
+    def estimate(self, model: ModelArg | None = None, dim: DimArg = None, *more: Any, **options: Any) -> xr.Dataset:
         """The start values that ``p0="estimate"`` would give, without a fit.
 
         Parameters
@@ -111,11 +135,12 @@ class DataMethods:
         >>> list(starts.data_vars), starts["mean"].attrs["units"]
         (['amplitude', 'mean', 'stddev'], 'm s-1')
         """
+        refuse_more(more)
         return fitting.estimate(self._obj, require_model(model, options), dim, **options)
 
     def plot_fit(
         self,
-        fit: xr.Dataset,
+        fit: Any = None,
         *,
         data: str | None = None,
         model: ModelArg | None = None,

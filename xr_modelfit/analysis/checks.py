@@ -52,8 +52,10 @@ def refuse_broken(
         raise ValueError(
             f"{name} does not suit the data: {sentence(error)} Call it by itself, model(x), and fix its evaluate."
         )
+    one_number = isinstance(error, TypeError) and "convert" in str(error) and "scalar" in str(error)
+    numpy_s = " Functions of math take one number; numpy's take arrays: np.exp for math.exp." if one_number else ""
     raise ValueError(
-        f"{name} raises {type(error).__name__} at its start values: {sentence(error)} Call it by itself, "
+        f"{name} raises {type(error).__name__} at its start values: {sentence(error)}{numpy_s} Call it by itself, "
         "model(x), and fix its evaluate; if it cannot have these values, set others by p0={...}."
     ) from error
 

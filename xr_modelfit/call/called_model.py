@@ -15,13 +15,13 @@ from xr_modelfit.call.earlier_results import named_starts
 from xr_modelfit.call.first_fits import asks_for_a_first_fit
 from xr_modelfit.call.options import FitOptions
 from xr_modelfit.call.start_requests import requests_of
-from xr_modelfit.messages import listed
+from xr_modelfit.messages import a, listed
 from xr_modelfit.models.expression import held_inputs, leaves
 from xr_modelfit.models.function_models import as_model, not_a_model, require_model
 from xr_modelfit.models.input_names import input_names, is_custom
 from xr_modelfit.units.units import plain
 
-__all__ = ["check_model", "model_to_fit"]
+__all__ = ["check_model", "model_to_fit", "not_labelled"]
 
 
 def model_to_fit(options: FitOptions, dims: Iterable[Hashable] = ()) -> Model:
@@ -55,6 +55,26 @@ def model_to_fit(options: FitOptions, dims: Iterable[Hashable] = ()) -> Model:
     found = as_model(model, starts)
     check_model(found)
     return found
+
+
+def not_labelled(obj: Any) -> TypeError:
+    """The error for data without labels, or a model in its place."""
+    if isinstance(obj, Model) or (callable(obj) and not hasattr(obj, "dims")):
+        given = getattr(obj, "__name__", type(obj).__name__)
+        return TypeError(f"fit got {given} where the data goes. Data first, then the model: fit(data, {given}, dim).")
+    text = f"fit takes a DataArray or a Dataset, not {a(obj)}."
+    if hasattr(obj, "to_xarray"):  # pandas
+        return TypeError(f"{text} Turn it into one: obj.to_xarray().")
+    if isinstance(obj, str):
+        return TypeError(f"{text} Open the file: xr.open_dataset({obj!r}), or xr_modelfit.from_fits({obj!r}) for FITS.")
+    dims = ("time", "y", "x", "wavelength")
+    try:
+        n = np.ndim(obj)
+    except ValueError:  # lists of several lengths
+        n = 0
+    named = repr(list(dims[:n])) if 0 < n <= len(dims) else "[...]"
+    what = ", with the coordinate that the model reads: coords={'time': times}" if n else ""
+    return TypeError(f"{text} Wrap it: xr.DataArray(values, dims={named}){what}.")
 
 
 def _starts_by_name(p0: Any, bounds: Any) -> dict[str, float]:

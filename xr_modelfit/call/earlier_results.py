@@ -58,7 +58,10 @@ def starts_of(p0: Any, names: tuple[str, ...], data: Hashable | None) -> Mapping
 
 def no_starts(p0: Any) -> TypeError:
     """What is said of a ``p0`` that has no names."""
-    return TypeError(f"p0 is {a(p0)}; pass {{parameter: number or DataArray}}, or an earlier result.")
+    return TypeError(
+        f"p0 is {a(p0)}; pass {{parameter: number or DataArray}}, for example p0={{'amplitude': 2.0}}, or an earlier "
+        "result. Values have names here, no order."
+    )
 
 
 def require_same_time(result: xr.Dataset, units: UnitSystem) -> None:

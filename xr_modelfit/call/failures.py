@@ -12,7 +12,7 @@ from xr_modelfit.results.positions import labels_at, place_text
 from xr_modelfit.results.report import summary
 from xr_modelfit.status import FitStatus
 
-__all__ = ["FitWarning", "tell_failures", "tell_unwritten"]
+__all__ = ["FitWarning", "tell_failures", "tell_nothing_fitted", "tell_unwritten"]
 
 Cause = Callable[[Mapping[Hashable, int]], BaseException | None]
 
@@ -27,10 +27,23 @@ class FitWarning(UserWarning):
     """Some fits of a call failed; their status tells why."""
 
 
-def tell_failures(status: xr.DataArray, errors: str, cause: Cause) -> None:
+def tell_nothing_fitted(status: xr.DataArray, errors: str, why: Callable[[], str]) -> None:
+    """Warn where no position of a computed ``fit_status`` has a valid sample; ``why`` says for which cause."""
+    codes = status.values
+    if errors == "ignore" or not codes.size or (codes != FitStatus.NO_DATA).any():
+        return
+    where = "the only position has no" if codes.size == 1 else f"none of {codes.size} positions has a"
+    warnings.warn(
+        f'Nothing could be fitted: {where} valid sample. {why()} Silence this with errors="ignore".',
+        FitWarning,
+        stacklevel=outside_level(),
+    )
+
+
+def tell_failures(status: xr.DataArray, errors: str, cause: Cause, remark: Callable[[], str] = str) -> None:
     """Act on the failures in a computed ``fit_status`` as ``errors`` says; masked positions are none.
 
-    ``cause`` gives the error that ended the fit at a position.
+    ``cause`` gives the error that ended the fit at a position, ``remark`` what else is to be said.
 
     Raises
     ------
@@ -42,9 +55,10 @@ def tell_failures(status: xr.DataArray, errors: str, cause: Cause) -> None:
     if errors == "ignore" or not failed.any():
         return
     if errors == "warn":
+        more = f"{_of_all(status, cause)}{remark()}"
         warnings.warn(
             f"{np.count_nonzero(failed)} of {codes.size} fits failed: {summary(codes)}. Their parameters are NaN "
-            f'(unless keep_failed=True); see fit_status. Silence this with errors="ignore".{_of_all(status, cause)}',
+            f'(unless keep_failed=True); see fit_status. Silence this with errors="ignore".{more}',
             FitWarning,
             stacklevel=outside_level(),
         )
@@ -56,14 +70,14 @@ def tell_failures(status: xr.DataArray, errors: str, cause: Cause) -> None:
     raised = code in _RAISED
     raise FitError(
         f"The fit at {labels or 'the only position'} has status {code.meaning}: {code.sentence} "
-        'Use errors="warn" to get a status instead.'
+        f'Use errors="warn" to get a status instead.{remark()}'
     ) from (cause(numbers) if raised else None)
 
 
 def _of_all(status: xr.DataArray, cause: Cause) -> str:
     """The error that ended every fit that was attempted, as a sentence; nothing where some ended otherwise."""
     attempted = ~np.isin(status.values, _NOT_TRIED)
-    if not np.isin(status.values[attempted], _RAISED).all():
+    if not attempted.any() or not np.isin(status.values[attempted], _RAISED).all():
         return ""
     told = set()
     places = np.argwhere(attempted)

@@ -9,13 +9,14 @@ import numpy as np
 import xarray as xr
 from astropy.modeling import Model
 
-from xr_modelfit.call.called_model import model_to_fit
+from xr_modelfit.call.called_model import model_to_fit, not_labelled
 from xr_modelfit.call.diagnostics import folders_of_variables, make_folder
-from xr_modelfit.call.failures import FitWarning, tell_failures, tell_unwritten
+from xr_modelfit.call.failures import FitWarning, tell_failures, tell_nothing_fitted, tell_unwritten
 from xr_modelfit.call.first_fits import asks_for_a_first_fit, starts_of_first_fit
 from xr_modelfit.call.job import Job
 from xr_modelfit.call.lazy_results import remember
 from xr_modelfit.call.options import FitOptions, as_call, check_options
+from xr_modelfit.call.remarks import about_start, why_no_sample
 from xr_modelfit.call.resolve import resolve
 from xr_modelfit.execution.progress import fits_bar
 from xr_modelfit.fitters.block import FitError
@@ -161,7 +162,7 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
     Warns
     -----
     FitWarning
-        Some fits failed, other than for want of data.
+        Some fits failed, other than for want of data; or no position has a valid sample.
 
     Examples
     --------
@@ -204,14 +205,13 @@ def jobs_of_call(obj: Any, options: FitOptions) -> list[Job]:
     """
     obj, data = plain(obj), options.data
     if not isinstance(obj, xr.DataArray | xr.Dataset):
-        raise TypeError(f"fit takes a DataArray or a Dataset, not a {type(obj).__name__}. Wrap it: xr.DataArray(...).")
+        raise not_labelled(obj)
     model = model_to_fit(options, obj.dims)
     check_options(options)
     if isinstance(obj, xr.DataArray):
         if data is not None:
-            raise ValueError(
-                f"data is {data!r}, but the object is a DataArray, which is the data itself. Leave it out."
-            )
+            given = repr(data) if isinstance(data, str) else a(data)
+            raise ValueError(f"data is {given}, but the object is a DataArray, which is the data itself. Leave it out.")
         return [_resolved(Labels(obj, {name: obj.coords[name] for name in obj.coords}), model, options, obj.attrs)]
     variables = {name: obj[name] for name in obj.variables}
     if data is not None:
@@ -315,5 +315,8 @@ def fit_job(job: Job) -> xr.Dataset:
     if not job.lazy:
         if job.diagnosis is not None:
             tell_unwritten(fields["unwritten"][0], job.diagnosis.path)
-        tell_failures(result[f"{options.prefix}fit_status"], options.errors, job.cause)
+        status = result[f"{options.prefix}fit_status"]
+        if job.data.size:
+            tell_nothing_fitted(status, options.errors, lambda: why_no_sample(job))
+        tell_failures(status, options.errors, job.cause, lambda: about_start(job, status.values))
     return result

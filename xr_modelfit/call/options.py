@@ -16,7 +16,7 @@ import xarray as xr
 from astropy.units import Quantity
 
 from xr_modelfit.call.diagnostics import check_diagnostics
-from xr_modelfit.foreign_words import refuse_foreign
+from xr_modelfit.foreign_words import refuse_foreign, refuse_more
 from xr_modelfit.labels.coords import CoordsArg, DimArg
 from xr_modelfit.models.function_models import ModelArg
 
@@ -74,13 +74,15 @@ def as_call(
     def decorate(
         function: Callable[[xr.DataArray | xr.Dataset, FitOptions], _R],
     ) -> Callable[Concatenate[xr.DataArray | xr.Dataset, _P], _R]:
-        own = inspect.signature(function)
-        obj, _ = own.parameters.values()
-        signature = own.replace(parameters=[obj, *inspect.signature(options).parameters.values()])
+        obj, _ = inspect.signature(function).parameters.values()
+        arguments = [obj, *inspect.signature(options).parameters.values()]
+        bare = [one.replace(annotation=one.empty) for one in arguments]  # names are read at the prompt, types are below
+        signature = inspect.Signature(bare)
 
         @wraps(function)
         def call(obj: xr.DataArray | xr.Dataset, *args: _P.args, **kwargs: _P.kwargs) -> _R:
             refuse_foreign(kwargs, signature.parameters)
+            refuse_more(args[2:])
             return function(obj, options(*args, **kwargs))
 
         called: Any = call

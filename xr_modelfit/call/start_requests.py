@@ -84,7 +84,7 @@ def _single(p0: Any, dims: Any) -> list[StartRequest]:
         if word != ESTIMATE:
             raise TypeError(
                 f"p0[{name!r}] is {word!r}; pass a number or a DataArray, or {ESTIMATE!r}."
-                f"{suggestion(word, [ESTIMATE])}"
+                f"{suggestion(word, [ESTIMATE])} With a unit it is a Quantity: 2.0 * astropy.units.Unit('K')."
             )
     values: Any = p0 if p0 is None or not words else {k: v for k, v in p0.items() if str(k) not in words}
     one = StartRequest(values, frozenset(words))

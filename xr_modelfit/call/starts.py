@@ -16,6 +16,7 @@ from astropy.units import Quantity
 from xr_modelfit.call.earlier_results import require_same_time, starts_of
 from xr_modelfit.call.start_requests import StartRequest
 from xr_modelfit.fitters.block_task import Role
+from xr_modelfit.foreign_methods import same_parameter
 from xr_modelfit.labels.coords import Labels
 from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.models.expression import result_names, scalar_model
@@ -28,6 +29,8 @@ from xr_modelfit.units.units import plain
 __all__ = ["START", "Starts", "resolve_starts"]
 
 START = "_modelfit_start"  # the dim of several starts, in the arrays of a block
+
+_ABOVE_ZERO = 4 * float(np.finfo(np.float32).tiny)  # astropy's smallest width, and rounding
 
 Value = float | xr.DataArray
 BoundsArg = Mapping[str, tuple[Any, Any]] | None
@@ -82,7 +85,11 @@ def resolve_starts(
     model = model if units.model is None else units.model
     names = result_names(model)
     if bounds is not None and not isinstance(bounds, Mapping):
-        raise TypeError(f"bounds is {a(bounds)}; pass {{parameter: (low, high)}}, with None where there is no bound.")
+        each = ", ".join(f"{name!r}: (low, high)" for name in names)
+        raise TypeError(
+            f"bounds is {a(bounds)}; pass {{parameter: (low, high)}}, with None where there is no bound: "
+            f"bounds={{{each}}}. Lists in order, as scipy takes them, have no names."
+        )
     reader = _Reader(labels, loop, names, units)
     of_model = _model_starts(labels, model, loop, units)
     each = []
@@ -243,7 +250,11 @@ class _Reader:
         if isinstance(pair, Quantity) and pair.shape == (2,):
             pair = tuple(pair)
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise TypeError(f"{argument} is {pair!r}; pass a pair (low, high), with None where there is no bound.")
+            one = " To hold the parameter there, give it twice." if isinstance(pair, int | float) else ""
+            raise TypeError(
+                f"{argument} is {pair!r}; pass a pair (low, high), with None where there is no bound: (0, None) for a "
+                f"positive one.{one}"
+            )
         for value in pair:
             self._refuse_ambiguous(key, j, value)
         low, high = (self._read(argument, j, v)[0] for v in pair)
@@ -277,6 +288,7 @@ def _index(argument: str, key: str, model: Model, names: tuple[str, ...]) -> int
         if key in known:
             return known.index(key)
     parts = [n for n in names if n.endswith(f"_{key}") or n.startswith(f"{key}_")]
+    parts = parts or same_parameter(key, names)
     hint = f" Did you mean {listed(parts)}?" if parts else suggestion(key, names)
     raise ValueError(f"{argument} has the key {key!r}, but the model's parameters are {listed(names)}.{hint}")
 
@@ -307,12 +319,20 @@ def _check_scalars(
         high = np.inf if Role("upper", j) in maps else upper[j]
         if fixed[j] or low == high or low <= start[j] <= high:
             continue
-        at, low, high = (f"{v / unit.inward:g}" for v in (start[j], low, high))
-        inside = "" if unit.text is None else f" in {unit.text!r}"
-        raise ValueError(
-            f"The start of {name!r} is {at}, outside its bounds ({low}, {high}){inside}. Move it inside by "
-            f"p0={{{name!r}: ...}}, or widen bounds={{{name!r}: (low, high)}}."
-        )
+        raise _outside(unit, start[j], low, high)
+
+
+def _outside(unit: ParameterUnit, start: float, low: float, high: float) -> ValueError:
+    """The error for a start outside its bounds."""
+    name = unit.name
+    inside = "" if unit.text is None else f" in {unit.text!r}"
+    at = f"The start of {name!r} is {start / unit.inward:g}"
+    if 0 < low <= _ABOVE_ZERO * abs(unit.inward) and high == np.inf:  # astropy's own bound of widths
+        return ValueError(f"{at}{inside}, and must be > 0. Give a positive one: p0={{{name!r}: ...}}.")
+    return ValueError(
+        f"{at}, outside its bounds ({low / unit.inward:g}, {high / unit.inward:g}){inside}. Move it inside by "
+        f"p0={{{name!r}: ...}}, or widen bounds={{{name!r}: (low, high)}}."
+    )
 
 
 def _constrain(template: Model, start: np.ndarray, lower: np.ndarray, upper: np.ndarray, fixed: np.ndarray) -> None:

@@ -6,8 +6,9 @@ are done leave, others take their place, and the temporaries stay in cache.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import asdict, dataclass, fields
+from functools import wraps
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
@@ -20,17 +21,36 @@ from xr_modelfit.fitters.contract import FitArrays, Fits, Notes, Rules
 from xr_modelfit.fitters.levenberg_marquardt import iterate
 from xr_modelfit.fitters.linear import solve_directly
 from xr_modelfit.fitters.sums import columns
+from xr_modelfit.foreign_words import refuse_foreign_options
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.status import FitStatus
 
 __all__ = ["BatchLSQFitter"]
 
+# Arguments of the call that may be taken for options of the fitter.
+_OF_FIT = ("sigma", "weights", "bounds", "p0", "covariance", "absolute_sigma", "scheduler", "min_points", "skipna")
 _AGAIN = 50  # iterations of a second try
 _TOGETHER = 4096  # fits that are judged at once
 
+_T = TypeVar("_T")
 Ended = tuple[np.ndarray, LastStep]
 
 
+def _with_told_options(cls: type[_T]) -> type[_T]:
+    """Have options of other fitters refused with what they are called here."""
+    init: Any = cls.__init__
+    known = [one.name for one in fields(cls)]  # type: ignore[arg-type]
+
+    @wraps(init)
+    def told(self: Any, *args: Any, **options: Any) -> None:
+        refuse_foreign_options(options, known, _OF_FIT)
+        init(self, *args, **options)
+
+    setattr(cls, "__init__", told)  # noqa: B010
+    return cls
+
+
+@_with_told_options
 @dataclass(frozen=True)
 class BatchLSQFitter:
     """Nonlinear least squares for many positions at once.
@@ -69,6 +89,16 @@ class BatchLSQFitter:
     engine: Literal["auto", "numba", "numpy"] = "auto"
 
     info_names: ClassVar[tuple[str, ...]] = ()
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        raise TypeError(
+            "BatchLSQFitter fits many positions at once, and is not called for one: data.modelfit(model, dim, "
+            "fitter=BatchLSQFitter()) uses it. For one array without labels, take an astropy fitter, TRFLSQFitter()."
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><th>{one.name}</th><td>{getattr(self, one.name)!r}</td></tr>" for one in fields(self))
+        return f"<p><b>BatchLSQFitter</b></p><table><tbody>{rows}</tbody></table>"
 
     @property
     def rules(self) -> Rules:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xr_modelfit.labels.misread import example_dim, no_coordinate, no_numbers, refuse_counting, refuse_left_over
 from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.units.time_units import check_time_units
 from xr_modelfit.units.times import CalendarError, TimeAxis, holds_times, undecoded_axis
@@ -70,6 +71,7 @@ class ModelInput:
     coordinate: Hashable  # its name
     values: xr.Variable  # numbers without labels
     measure: Measure = field(default_factory=Measure)  # their unit or time axis
+    dates: bool = False  # whether they were dates
 
 
 def _is_name(value: Any) -> bool:
@@ -117,7 +119,7 @@ def fitted_dims(labels: Labels, dim: DimArg, coords: CoordsArg) -> tuple[Hashabl
 
 def _dims_of_coords(labels: Labels, coords: CoordsArg) -> list[Hashable]:
     dims = tuple(labels.data.dims)
-    ask = f"Say which dims each fit consumes, for example dim={dims[-1]!r}, of {dims}." if dims else ""
+    ask = f"Say which dims each fit consumes, for example dim={example_dim(labels.data)!r}, of {dims}." if dims else ""
     if coords is None:
         raise ValueError(f"dim is missing. {ask}")
     asked: list[Hashable] = []
@@ -157,6 +159,8 @@ def model_inputs(
         _require_coordinates(labels.data, fitted, given, inputs)
     found = [_model_input(labels, fitted, name, given.get(name), inputs, time_units) for name in inputs]
     _check_times(found, time_units)
+    read: dict[str, Hashable] = {i.name: i.coordinate for i in found}
+    refuse_left_over(fitted, read, {d for i in found for d in i.values.dims}, given)
     one = found[0]
     if not any(set(i.values.dims) & set(fitted) for i in found):
         raise ValueError(
@@ -171,10 +175,7 @@ def _given_coords(labels: Labels, coords: CoordsArg, inputs: tuple[str, ...]) ->
         return {}
     if not isinstance(coords, Mapping):
         if len(inputs) != 1:
-            raise ValueError(
-                f"coords is {coords if _is_name(coords) else 'an array'!r}, but the model has {len(inputs)} inputs. "
-                f"Say which input reads what: coords={{{', '.join(f'{i!r}: ...' for i in inputs)}}}."
-            )
+            raise _not_by_input(coords, inputs)
         return {inputs[0]: coords}
     unknown = [name for name in coords if name not in inputs]
     if unknown:
@@ -182,6 +183,17 @@ def _given_coords(labels: Labels, coords: CoordsArg, inputs: tuple[str, ...]) ->
         read = f" Keys are inputs, values coordinates: coords={{{inputs[0]!r}: {unknown[0]!r}}}." if known else ""
         raise ValueError(f"coords has the key {unknown[0]!r}, but the model's inputs are {listed(inputs)}.{read}")
     return dict(coords)
+
+
+def _not_by_input(coords: Any, inputs: tuple[str, ...]) -> ValueError:
+    """The error for coordinates of several inputs that do not say which is of which."""
+    in_order = isinstance(coords, list | tuple) and len(coords) == len(inputs) and all(map(_is_name, coords))
+    values = [repr(v) for v in coords] if in_order else ["..."] * len(inputs)
+    reads = ", ".join(f"{name!r}: {value}" for name, value in zip(inputs, values, strict=True))
+    return ValueError(
+        f"coords is {repr(coords) if isinstance(coords, str) else a(coords)}, but the model has {len(inputs)} inputs. "
+        f"Say which input reads what: coords={{{reads}}}."
+    )
 
 
 def _check_times(inputs: list[ModelInput], time_units: str | None) -> None:
@@ -201,19 +213,18 @@ def _model_input(
     labels: Labels, fitted: tuple[Hashable, ...], name: str, value: Any, inputs: tuple[str, ...], time_units: str | None
 ) -> ModelInput:
     data = labels.data
+    named = value
     if value is None and (value := _by_name(data, fitted, name, inputs)) is None:
-        on_dims = [*fitted, *(c for c in data.coords if c not in fitted and _on_fitted(data, c, fitted))]
-        raise ValueError(
-            f"The model's input {name!r} has no coordinate: the fitted dims are {tuple(fitted)}, and none is taken "
-            f"by guess. Say what it reads: coords={{{name!r}: ...}}, with one of {listed(on_dims)}."
-        )
+        raise no_coordinate(data, fitted, name, inputs)
+    if named is None:
+        refuse_counting(data, value, name)
     argument = f"The coordinate of the model's input {name!r}"
     array = _coordinate(labels, argument, value)
     title = argument if array.name is None else f"The coordinate {array.name!r}"
     _require_numbers(array, fitted, name, value)
     values, measure = _measured(array, bare(data, array, title, array.dims), title, time_units)
     own = value if _is_name(value) else name if array.name is None else array.name
-    return ModelInput(name, own, values, measure)
+    return ModelInput(name, own, values, measure, dates=array.dtype.kind != "m" and holds_times(array))
 
 
 def _by_name(data: xr.DataArray, fitted: tuple[Hashable, ...], name: str, inputs: tuple[str, ...]) -> Hashable | None:
@@ -282,10 +293,7 @@ def _require_numbers(array: xr.DataArray, fitted: tuple[Hashable, ...], name: st
             f"The coordinate {shown!r} is a MultiIndex with levels {listed(levels)}; the model's input {name!r} reads "
             f"numbers. Take one level: coords={{{name!r}: {levels[0]!r}}}."
         )
-    raise TypeError(
-        f"The coordinate {shown!r} holds {array.dtype}, neither real numbers nor times, which the model's input "
-        f"{name!r} reads. Name a numeric coordinate on {tuple(fitted)}: coords={{{name!r}: ...}}."
-    )
+    raise no_numbers(array, shown, name, fitted)
 
 
 def bare(data: xr.DataArray, companion: xr.DataArray, argument: str, allowed: Iterable[Hashable]) -> xr.Variable:

@@ -57,6 +57,8 @@ def as_model(model: Any, starts: Mapping[str, float] | None = None) -> Model:
 def not_a_model(model: Any) -> TypeError:
     """The error for what is neither a model nor a function."""
     if isinstance(model, type):
+        if not model.__name__.isidentifier():  # a lambda in custom_model
+            return TypeError("model is a class that custom_model made of a lambda; pass an instance, with () after it.")
         return TypeError(f"model is the class {model.__name__}; pass an instance, {model.__name__}(...).")
     shown = f" ({model!r})" if isinstance(model, str) else ""
     return TypeError(

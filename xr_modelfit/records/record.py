@@ -174,7 +174,7 @@ def _no_record(result: xr.Dataset) -> str:
     if not bare:
         return (
             "This Dataset is no result of a fit: it has no variable ...fit_status with a record of the fit. Its "
-            f"variables are {listed(result.data_vars)}."
+            f"variables are {listed(result.data_vars)}. Fit it first: fit = data.modelfit(model, dim)."
         )
     return (
         f"{bare[0]!r} has no record of the fit: its attrs were lost, in arithmetic or where results were combined. "

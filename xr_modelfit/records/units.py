@@ -66,6 +66,8 @@ def _described_input(one: ModelInput, system: UnitSystem) -> dict[str, Any]:
         "time": None if one.measure.time is None else one.measure.time.described(),
         **described_extent(one.values),
     }
+    if one.dates:
+        described["dates"] = True
     if one.name in system.converted:
         how, measure = system.converted[one.name]
         described |= {

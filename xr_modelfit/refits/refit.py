@@ -177,8 +177,10 @@ def _arrays(labels: Labels, options: FitOptions, samples: Any, record: FitRecord
     found: dict[str, Any] = {"where": None if samples is None else labels.find("samples", samples)}
     if isinstance(options.coords, Mapping):
         here, known = labels.data.coords, labels.variables
-        names = {key: name for key, name in options.coords.items() if not isinstance(name, str) or name in known}
-        found["coords"] = {k: known[n] if isinstance(n, str) and n not in here else n for k, n in names.items()} or None
+        there = {*known, *labels.data.dims}
+        names = {key: name for key, name in options.coords.items() if not isinstance(name, str) or name in there}
+        lent = {name for name in known if isinstance(name, str) and name not in here}
+        found["coords"] = {k: known[n] if isinstance(n, str) and n in lent else n for k, n in names.items()} or None
     return found
 
 

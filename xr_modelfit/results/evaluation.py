@@ -80,10 +80,10 @@ class Evaluation:
         """
         template = matching(model, record)
         data = None if obj is None else one_variable(obj, record)
-        inputs = coordinates(record, data, coords)
+        maps = [record.parameter(result, name) for name in record.names]
+        inputs = coordinates(record, data, coords, {*maps[0].dims, *maps[0].coords})
         told = check_equivalencies(equivalencies, {one["name"]: one["coordinate"] for one in record.inputs})
         with as_recorded():
-            maps = [record.parameter(result, name) for name in record.names]
             parameters = [parameter_numbers(one, record.units, j) for j, one in enumerate(maps)]
         if data is not None:
             parameters = [at_positions(p, data) for p in parameters]

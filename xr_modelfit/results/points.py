@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ __all__ = [
     "shaped_like",
 ]
 
+_YEARS = (1500, 2300)  # whole numbers in here, where dates are meant, look like years
 Source = xr.DataArray | xr.Dataset
 
 
@@ -42,8 +43,10 @@ def one_variable(obj: Any, record: FitRecord) -> Source:
     return data if name is None else data[name]
 
 
-def coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]) -> list[xr.DataArray]:
-    """The coordinate of each model input, from keywords or from the data."""
+def coordinates(
+    record: FitRecord, data: Source | None, given: Mapping[str, Any], remaining: Collection[Hashable] = ()
+) -> list[xr.DataArray]:
+    """The coordinate of each model input, from keywords or from the data; ``remaining``: coordinates of the result."""
     known = {key for one in record.inputs for key in (one["coordinate"], one["name"])}
     unknown = [key for key in given if key not in known]
     if unknown:
@@ -52,6 +55,14 @@ def coordinates(record: FitRecord, data: Source | None, given: Mapping[str, Any]
             f"The coordinate {unknown[0]!r} is given, but the fit read {listed(read)}.{suggestion(unknown[0], read)} "
             f"Give it by name: {read[0]}=values."
         )
+    for one in record.inputs:
+        if one["name"] in given and one["name"] != one["coordinate"] and one["name"] in remaining:
+            raise ValueError(
+                f"{one['name']!r} is given, which is a dim or coordinate of the result, and an input of the model that "
+                f"read {one['coordinate']!r}. To evaluate at other values of that, give it by its own name: "
+                f"{one['coordinate']}=values. To evaluate at some positions, select them first: "
+                f"fit.sel({one['name']}=...)."
+            )
     keys = [next((key for key in (one["coordinate"], one["name"]) if key in given), None) for one in record.inputs]
     unused = [key for key in given if key not in keys]
     if unused:  # an input has the name of the coordinate of another
@@ -91,6 +102,8 @@ def _given_coordinate(one: Mapping[str, Any], value: Any) -> xr.DataArray:
     attrs = {"units": write_unit(value.unit)} if isinstance(value, Quantity) else {}
     times = as_times(value) if one.get("time") else None
     values = np.asarray(value) if times is None else times
+    if one.get("dates") and times is None and not attrs and _look_like_years(values):
+        raise _not_dates(one, values)
     name = one["coordinate"]
     if values.ndim == 0:
         return xr.DataArray(values, coords={name: ((), values, attrs)}, attrs=attrs)
@@ -100,6 +113,22 @@ def _given_coordinate(one: Mapping[str, Any], value: Any) -> xr.DataArray:
     raise TypeError(
         f"{name} is an array of shape {values.shape}; pass a DataArray, so that its dims have names: "
         f"{name}=xr.DataArray(values, dims=[...])."
+    )
+
+
+def _look_like_years(values: np.ndarray) -> bool:
+    if values.dtype.kind not in "iuf" or not values.size:
+        return False
+    return bool(np.all((values >= _YEARS[0]) & (values <= _YEARS[1]) & (values == np.round(values))))
+
+
+def _not_dates(one: Mapping[str, Any], values: np.ndarray) -> ValueError:
+    """The error for numbers that look like years, where a fit counts something else."""
+    name, units, year = one["coordinate"], one["time"]["units"], int(values.flat[0])
+    return ValueError(
+        f"{name} is {year}, which looks like a year, but numbers here count {units}. Give dates: "
+        f"{name}=['{year}-01-01']. If they are such counts, say so: "
+        f"{name}=xr.DataArray(values, dims={name!r}, attrs={{'units': {units!r}}})."
     )
 
 

@@ -13,7 +13,7 @@ from xr_modelfit.results.positions import label_text, labels_at, place_text
 from xr_modelfit.results.significance import SNR, rule_of, significant
 from xr_modelfit.status import FitStatus
 
-__all__ = ["FitReport", "report_of", "summary"]
+__all__ = ["FitReport", "headline", "report_of", "status_counts", "summary"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class FitReport:
 
     def _text(self, prefix: str) -> str:
         counts = self.counts[prefix]
-        lines = [_headline(prefix, counts)]
+        lines = [headline(prefix, counts)]
         width = max((len(str(n)) for n in counts.values()), default=1)
         lines += [f"  {n:>{width}}  {status.meaning:<18}  {status.sentence}" for status, n in counts.items()]
         if self.at_bound[prefix]:
@@ -79,7 +79,7 @@ class FitReport:
             for s, n in counts.items()
         ]
         parts = [
-            f"<p><b>{escape(_headline(prefix, counts))}</b></p>",
+            f"<p><b>{escape(headline(prefix, counts))}</b></p>",
             f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>",
         ]
         if self.at_bound[prefix]:
@@ -107,7 +107,7 @@ def report_of(result: xr.Dataset, n_worst: int) -> FitReport:
     counts, at_bound, worst, found = {}, {}, {}, {}
     for record in records:
         status = result[record.variable("fit_status")]
-        counts[record.prefix] = _counts(status.to_numpy())
+        counts[record.prefix] = status_counts(status.to_numpy())
         at_bound[record.prefix] = _at_bound(result, record)
         worst[record.prefix] = _worst(result, record, n_worst)
         if (told := _significant(result, record)) is not None:
@@ -156,11 +156,11 @@ def _worst(result: xr.Dataset, record: FitRecord, n: int) -> list[tuple[dict[Has
 
 def summary(status: np.ndarray) -> str:
     """Failures per status on one line, the most frequent first; masked positions are no failures."""
-    failed = {s: n for s, n in _counts(status).items() if s <= 0 and s != FitStatus.NO_DATA}
+    failed = {s: n for s, n in status_counts(status).items() if s <= 0 and s != FitStatus.NO_DATA}
     return ", ".join(f"{n} {s.meaning}" for s, n in sorted(failed.items(), key=lambda item: -item[1]))
 
 
-def _counts(status: np.ndarray) -> dict[FitStatus, int]:
+def status_counts(status: np.ndarray) -> dict[FitStatus, int]:
     """Positions per status; NaN, where a result was aligned to more positions, counts as never attempted."""
     numbers = np.nan_to_num(np.asarray(status, dtype=float), nan=float(FitStatus.NOT_ATTEMPTED))
     codes, counts = np.unique(numbers, return_counts=True)
@@ -177,7 +177,8 @@ def _successful(counts: Mapping[FitStatus, int]) -> int:
     return sum(n for s, n in counts.items() if s > 0)
 
 
-def _headline(prefix: str, counts: Mapping[FitStatus, int]) -> str:
+def headline(prefix: str, counts: Mapping[FitStatus, int]) -> str:
+    """How many fits there are, and how many of them succeeded."""
     total, good = sum(counts.values()), _successful(counts)
     title = f"{prefix.removesuffix('_')}: " if prefix else ""
     return f"{title}{total} {'fit' if total == 1 else 'fits'}, {good} successful" + (
