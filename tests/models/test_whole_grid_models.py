@@ -518,12 +518,12 @@ def unreadable(shape: tuple[int, ...], dims: tuple[str, ...]) -> xr.DataArray:
 WRONG: dict[str, tuple[Callable[..., Any], str]] = {
     "complex": (lambda x, a=1.0, tau=2.0: np.fft.ifft(np.fft.fft(a * np.exp(-x / tau))), "complex"),
     "complex of each": (lambda x, a=1.0, w=2.0: a * np.exp(1j * w * x), "complex"),
-    "fewer by one": (lambda x, a=1.0, tau=2.0: np.diff(a * np.exp(-x / tau)), r"of 40 .*\(39,\)"),
+    "fewer by one": (lambda x, a=1.0, tau=2.0: np.diff(a * np.exp(-x / tau)), r"for 40 .*\(39,\)"),
     "valid": (
         lambda x, a=1.0, tau=2.0: np.convolve(a * np.exp(-x / tau), np.ones(5), mode="valid"),
-        r"of 40 .*\(36,\)",
+        r"for 40 .*\(36,\)",
     ),
-    "full": (lambda x, a=1.0, tau=2.0: np.convolve(a * np.exp(-x / tau), np.ones(5)), r"of 40 .*\(44,\)"),
+    "full": (lambda x, a=1.0, tau=2.0: np.convolve(a * np.exp(-x / tau), np.ones(5)), r"for 40 .*\(44,\)"),
 }
 
 
