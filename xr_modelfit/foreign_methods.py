@@ -67,7 +67,7 @@ _GROUPS: dict[str, Iterable[str]] = {
     "1 - fit['chi2'] / ((data - data.mean(dim)) ** 2).sum(dim) is R squared of a fit without sigma": [
         "rsquared", "r2", "rvalue", "R2", "r_squared", "score",
     ],
-    "2 * scipy.stats.t.sf(abs(fit['slope'] / fit['slope_stderr']), fit['dof']) is the p-value of a slope": [
+    "fit.modelfit.p_value('slope') is the p-value of a parameter": [
         "pvalue", "pvalues", "p_values", "tvalues", "ftest", "ttest",
     ],
     _STATISTICS: [

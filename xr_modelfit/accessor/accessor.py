@@ -8,6 +8,7 @@ from xr_modelfit.accessor.data_methods import DataMethods
 from xr_modelfit.accessor.picture_methods import PictureMethods
 from xr_modelfit.accessor.result_methods import ResultMethods
 from xr_modelfit.accessor.significance_methods import SignificanceMethods
+from xr_modelfit.accessor.statistics_methods import StatisticsMethods
 from xr_modelfit.foreign_methods import no_such_method
 
 __all__ = ["ModelfitDataArray", "ModelfitDataset"]
@@ -26,7 +27,7 @@ class ModelfitDataArray(DataMethods):
 
 
 @xr.register_dataset_accessor("modelfit")
-class ModelfitDataset(DataMethods, ResultMethods, SignificanceMethods, PictureMethods):
+class ModelfitDataset(DataMethods, ResultMethods, SignificanceMethods, StatisticsMethods, PictureMethods):
     """Fit astropy models along named dims, and question the results; see `xr_modelfit.fit`."""
 
     _obj: xr.Dataset

@@ -23,7 +23,7 @@ _OF_DATA = (
 _OF_RESULT = (
     ("ok, params", "where the fits succeeded, and their parameters"),
     ("report()", "how the fits ended, and which are worst"),
-    ("significant()", "which of them mean something"),
+    ("significant(), p_value(param)", "which of them mean something"),
     ("plot(), inspect()", "maps, and single fits by a click"),
     ("evaluate(data), residuals(data), components(data)", "the fitted model at the data"),
     ("predict(data), derived()", "the model and further quantities, with their errors"),

@@ -1,0 +1,74 @@
+"""p-values against scipy's regression and distributions."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from astropy.modeling.models import Linear1D, Polynomial1D
+from scipy import stats
+
+from xr_modelfit import RecordError
+
+T = np.linspace(0.0, 5.0, 24)
+Y = np.random.default_rng(3).normal(0, 1, (6, T.size)) + 0.15 * T
+DATA = xr.DataArray(Y, dims=("station", "t"), coords={"t": T}, name="tas")
+
+
+def test_slopes_have_the_p_values_of_linregress() -> None:
+    p = DATA.modelfit(Linear1D(), "t").modelfit.p_value("slope")
+    np.testing.assert_allclose(p, [stats.linregress(T, y).pvalue for y in Y], rtol=1e-8)
+    assert p.name == "slope_p_value"
+    assert p.dims == ("station",)
+    assert "Student's t" in p.attrs["comment"]
+
+
+def test_another_null_is_a_shifted_slope() -> None:
+    p = DATA.modelfit(Linear1D(), "t").modelfit.p_value("slope", null=0.15)
+    np.testing.assert_allclose(p, [stats.linregress(T, y - 0.15 * T).pvalue for y in Y], rtol=1e-8)
+
+
+def test_known_errors_give_the_normal_distribution() -> None:
+    """With errors of 1, the slope scatters by 1 / sqrt(sum of squared distances from the middle)."""
+    z = np.array([stats.linregress(T, y).slope for y in Y]) * np.sqrt(((T - T.mean()) ** 2).sum())
+    p = DATA.modelfit(Linear1D(), "t", sigma=1.0).modelfit.p_value("slope")
+    np.testing.assert_allclose(p, 2 * stats.norm.sf(abs(z)), rtol=1e-8)
+    relative = DATA.modelfit(Linear1D(), "t", sigma=1.0, absolute_sigma=False).modelfit.p_value("slope")
+    np.testing.assert_allclose(relative, [stats.linregress(T, y).pvalue for y in Y], rtol=1e-8)
+
+
+def test_what_has_no_error_has_no_p_value() -> None:
+    fit = DATA.modelfit(Linear1D(fixed={"intercept": True}), "t")
+    assert fit.modelfit.p_value("intercept").isnull().all()
+    exact = DATA.isel(t=slice(2)).modelfit(Linear1D(), "t")
+    assert exact.modelfit.p_value("slope").isnull().all()
+    masked = DATA.where(DATA["station"] > 0).modelfit(Linear1D(), "t")
+    assert masked.modelfit.p_value("slope").isnull().values.tolist() == [True] + [False] * 5
+
+
+def test_lazy_and_read_back(tmp_path: object) -> None:
+    fit = DATA.modelfit(Linear1D(), "t")
+    lazy = DATA.chunk(station=2).modelfit(Linear1D(), "t").modelfit.p_value("slope")
+    assert lazy.chunks is not None
+    np.testing.assert_allclose(lazy.compute(), fit.modelfit.p_value("slope"))
+    pytest.importorskip("netCDF4")
+    fit.to_netcdf(f"{tmp_path}/fit.nc")
+    with xr.open_dataset(f"{tmp_path}/fit.nc") as read:
+        np.testing.assert_array_equal(read.modelfit.p_value("slope"), fit.modelfit.p_value("slope"))
+
+
+def test_one_of_several_fits() -> None:
+    fit = xr.Dataset({"low": DATA, "high": DATA + 5}).modelfit(Polynomial1D(1), "t")
+    np.testing.assert_allclose(
+        fit.modelfit.p_value("c1", data="high"), [stats.linregress(T, y).pvalue for y in Y], rtol=1e-8
+    )
+    with pytest.raises(ValueError, match="Say which is meant"):
+        fit.modelfit.p_value("c1")
+
+
+def test_wrong_questions() -> None:
+    fit = DATA.modelfit(Linear1D(), "t")
+    with pytest.raises(ValueError, match=r"p_value got 'slop'.*Did you mean 'slope'\?"):
+        fit.modelfit.p_value("slop")
+    with pytest.raises(ValueError, match="null is nan; a finite number is needed"):
+        fit.modelfit.p_value("slope", null=np.nan)
+    with pytest.raises(RecordError, match="no variable 'dof'"):
+        fit.drop_vars("dof").modelfit.p_value("slope")
