@@ -49,6 +49,11 @@ def test_signatures_are_short() -> None:
     assert "xarray" not in shown
 
 
+def test_help_has_each_argument_in_one_group() -> None:
+    head = inspect.getdoc(xr_modelfit.fit).split("Parameters\n---")[0].split("groups:")[1]
+    assert sorted(re.findall(r"``(\w+)``", head)) == sorted(list(inspect.signature(xr_modelfit.fit).parameters)[1:])
+
+
 def test_plan_takes_what_its_signature_says() -> None:
     plan = DATA.modelfit.plan(Linear1D(), "t", memory="100 MiB", sigma=0.1, covariance=True)
     assert plan.n_fits == 3

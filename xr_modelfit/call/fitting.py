@@ -33,7 +33,16 @@ __all__ = ["FitError", "FitWarning", "estimate", "first_starts", "fit", "fit_job
 def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
     """Fit an astropy model or a function at every position of a labelled array.
 
-    Also as ``obj.modelfit(model, dim, ...)``.
+    Also as ``obj.modelfit(model, dim, ...)``. The arguments in groups:
+
+    - what: ``model``, ``dim``, ``coords``, ``equivalencies``, ``time_units``, ``pointwise``,
+      ``integrate``, ``response``
+    - data: ``data``, ``where``, ``sigma``, ``weights``, ``absolute_sigma``, ``skipna``, ``min_points``
+    - start: ``p0``, ``bounds``
+    - fitter: ``fitter``, ``fitter_kwargs``, ``fit_info``
+    - output: ``covariance``, ``keep_failed``, ``errors``, ``prefix``, ``keep_attrs``
+    - running: ``scheduler``, ``fits_per_chunk``, ``progress``, ``diagnostics``, ``diagnostics_path``,
+      ``diagnostics_callable``
 
     Parameters
     ----------
