@@ -116,7 +116,7 @@ def test_both_engines_have_the_same_formulas(kind: str, seed: int) -> None:
     y, f, w = some_samples(kind, seed)
     if kind == "poisson":
         f[:3] = [[-1.0] * LANES, [0.0] * LANES, [1e-200] * LANES]
-        y[:3] = [[2.0] * LANES, [0.0] * LANES, [0.0] * LANES]
+        y[:4] = [[2.0] * LANES, [0.0] * LANES, [0.0] * LANES, [-1.0] * LANES]
     out = np.empty((3, *y.shape))
     worked(y, f, w, out)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -17,6 +17,7 @@ from xr_modelfit.fitters.active_fits import ActiveFits
 from xr_modelfit.fitters.chunking import isolate_errors, most_fits
 from xr_modelfit.fitters.compiled.engine import solve_fits
 from xr_modelfit.fitters.contract import FitArrays, Fits, Notes, Rules
+from xr_modelfit.fitters.count_starts import with_positive_starts
 from xr_modelfit.fitters.levenberg_marquardt import iterate
 from xr_modelfit.fitters.linear import solve_directly
 from xr_modelfit.fitters.noise import ROBUST
@@ -175,7 +176,10 @@ class BatchLSQFitter:
                     ids = solve_fits(fits, ids, rules, out)
                 elif fits.problem.traits.linear and linear:
                     ids = solve_directly(fits, ids, out)
-                self._iterated(fits, ids, rules, out)
+                begun = fits
+                if fits.problem.traits.linear and fits.samples.noise == "poisson":
+                    begun = with_positive_starts(fits, ids)
+                self._iterated(begun, ids, rules, out)
 
         for raising, error in isolate_errors(solved, ids):
             out.status[raising] = FitStatus.FITTER_ERROR

@@ -15,7 +15,7 @@ one of ``psi'`` and a tenth of ``rho'``, which alone would be that of iterated r
 
 *Counts.* With ``mu = w f``, where ``w`` is the exposure, a sample costs the deviance of Poisson's distribution
 ``2 (mu - y + y ln(y / mu))`` [2]_, without a logarithm where ``y`` is 0. ``h`` is Fisher's information ``w^2 / mu``. A
-model that predicts negative counts costs NaN.
+model that predicts negative counts costs NaN, and so does a negative datum.
 
 Shapes: ``n`` samples, ``b`` fits; all arrays (n, b). Where ``w`` is 0 a sample is left out, and all three are 0.
 
@@ -103,7 +103,8 @@ def _counts(y: np.ndarray, f: np.ndarray, w: np.ndarray | None) -> Working:
     w = np.ones((1, 1)) if w is None else w
     mu = f * w
     y, mu = np.where(w == 0.0, 0.0, y), np.where(w == 0.0, 0.0, mu)
-    cost = np.where((mu > 0.0) | ((mu == 0.0) & (y == 0.0)), _deviance(y, mu), np.nan)
+    possible = (y >= 0.0) & (mu >= 0.0) & ((mu > 0.0) | (y == 0.0))
+    cost = np.where(possible, _deviance(y, mu), np.nan)
     least = np.maximum(mu, SMALL_COUNT)
     root = np.sqrt(least)
     return Working(cost, np.where(w == 0.0, 0.0, (y - least) / root), w / root)

@@ -81,7 +81,8 @@ def poisson(y, f, w):
     some = y > 0.0
     far = 2.0 * (d - y * log(choose(some, mu / choose(some, y, 1.0), 1.0)))
     cost = choose((abs(s) < _NEAR) & some, 2.0 * s * d - 4.0 * y * s * rest, far)
-    cost = choose((mu > 0.0) | ((mu == 0.0) & (y == 0.0)), cost, _NONE)
+    possible = (y >= 0.0) & (mu >= 0.0) & ((mu > 0.0) | (y == 0.0))
+    cost = choose(possible, cost, _NONE)
     least = choose(mu > _SMALL_COUNT, mu, _SMALL_COUNT)
     root = sqrt(least)
     return cost, choose(left, 0.0, (y - least) / root), w / root
