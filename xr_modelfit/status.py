@@ -62,7 +62,10 @@ _SENTENCES = {
         "A sample is not finite and skipna=False, or a coordinate or response that the whole fit needs."
     ),
     FitStatus.INVALID_START: "The start is not finite, or outside its bounds.",
-    FitStatus.NONFINITE_MODEL: "The model is not finite at the start or at the samples; start elsewhere or set bounds.",
+    FitStatus.NONFINITE_MODEL: (
+        "The model is not finite (or counts are not positive) at the start or at the samples; start elsewhere or set "
+        "bounds."
+    ),
     FitStatus.FITTER_ERROR: "The fitter raised an error.",
     FitStatus.FITTER_WARNING: "The fitter warned that the fit may be unsuccessful.",
 }

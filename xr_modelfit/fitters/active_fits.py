@@ -4,14 +4,15 @@ No operation mixes columns (`fitters.sums`), so that a fit's bits depend on noth
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xr_modelfit.analysis.derivatives import jacobian, replace_at_cusps, values, weighted
 from xr_modelfit.fitters.chunking import at_least_two
 from xr_modelfit.fitters.contract import Fits, Rules
-from xr_modelfit.fitters.sums import columns, dot, norm2
+from xr_modelfit.fitters.noise import working
+from xr_modelfit.fitters.sums import columns, dot, norm2, total
 from xr_modelfit.models.problem import Problem
 
 __all__ = ["ActiveFits"]
@@ -19,6 +20,15 @@ __all__ = ["ActiveFits"]
 Shared = list[np.ndarray] | None
 
 _SUDDEN = 1e8  # growth of the square of a column from one step to the next that is looked into
+
+
+class Residual(NamedTuple):
+    """Residuals of fits in flight, with what follows from the same values of the model."""
+
+    chi2: np.ndarray  # (b,), or what stands for it
+    r: np.ndarray  # (n, b), weighted, or the working residual of `fitters.noise`
+    q: np.ndarray | None  # (n, b), weights of the derivatives there; None means ones
+    shared: Shared  # what the Jacobian there shares with the model's values
 
 
 class ActiveFits:
@@ -46,11 +56,17 @@ class ActiveFits:
     cautious = 0.0  # see `Rules`
 
     def __init__(
-        self, problem: Problem, rules: Rules, inputs: Sequence[np.ndarray], y: np.ndarray, w: np.ndarray | None
+        self,
+        problem: Problem,
+        rules: Rules,
+        inputs: Sequence[np.ndarray],
+        y: np.ndarray,
+        w: np.ndarray | None,
+        noise: str = "linear",
     ) -> None:
-        # inputs (n, 1) or (n, b); y, w and the weighted residual r (n, b)
-        self.problem, self.rules, self.inputs, self.y, self.w = problem, rules, inputs, y, w
-        self.r = y
+        # inputs (n, 1) or (n, b); y, w, the residual r and the weights q of the derivatives (n, b)
+        self.problem, self.rules, self.inputs, self.y, self.w, self.noise = problem, rules, inputs, y, w, noise
+        self.r, self.q = y, w
         self.plain = np.ones(y.shape[1], dtype=bool)  # whether the parameters may as well be those of the model
         self.ours = np.flatnonzero(problem.free)
 
@@ -59,7 +75,7 @@ class ActiveFits:
         """Fits ``ids`` at their starts; never fewer than two columns, see `fitters.sums`."""
         ids, problem = at_least_two(ids), fits.problem
         at = fits.columns(ids)
-        self = cls(problem, rules, at.inputs, at.y, at.w)
+        self = cls(problem, rules, at.inputs, at.y, at.w, at.noise)
         b, k = ids.size, self.ours.size
         self.ids, self.low, self.high = ids, at.low, at.high
         self.free = ~(self.low == self.high)[self.ours]
@@ -69,8 +85,7 @@ class ActiveFits:
         self.dof = np.maximum(fits.samples.n_points[ids] - np.count_nonzero(self.free, axis=0), 1.0)
         self.size2 = norm2(at.y if at.w is None else at.y * at.w)
         self.begin()
-        self.r, shared = self.residual(self.P)
-        self.chi2 = norm2(self.r)
+        self.chi2, self.r, self.q, shared = self.residual(self.P)
         self.H, self.g = np.zeros((k, k, b)), np.zeros((k, b))
         self.D, self.before, self.stretch = np.zeros((k, b)), np.zeros((k, b)), np.ones(b)
         self._linearise(np.arange(b), shared)
@@ -92,8 +107,10 @@ class ActiveFits:
         which = at_least_two(which)
         w = None if self.w is None else columns(self.w, which)
         inputs = [x if x.shape[1] == 1 else columns(x, which) for x in self.inputs]
-        new = ActiveFits(self.problem, self.rules, inputs, columns(self.y, which), w)
+        new = ActiveFits(self.problem, self.rules, inputs, columns(self.y, which), w, self.noise)
         new.r = columns(self.r, which)
+        if self.q is not self.w and self.q is not None:
+            new.q = columns(self.q, which)
         for name in _STATE:
             setattr(new, name, columns(getattr(self, name), which))
         return new
@@ -106,38 +123,49 @@ class ActiveFits:
 
         inputs = [x if x is z else beside(x, z) for x, z in zip(self.inputs, other.inputs, strict=True)]
         w = None if self.w is None or other.w is None else beside(self.w, other.w)
-        new = ActiveFits(self.problem, self.rules, inputs, beside(self.y, other.y), w)
+        new = ActiveFits(self.problem, self.rules, inputs, beside(self.y, other.y), w, self.noise)
         new.r = beside(self.r, other.r)
+        if self.q is not self.w and self.q is not None and other.q is not None:
+            new.q = beside(self.q, other.q)
         for name in _STATE:
             setattr(new, name, beside(getattr(self, name), getattr(other, name)))
         return new
 
-    def residual(self, P: np.ndarray) -> tuple[np.ndarray, Shared]:
-        """Weighted residual, and what the Jacobian there shares with the model's values."""
+    def residual(self, P: np.ndarray) -> Residual:
+        """Residuals at other parameters."""
         found, shared = values(self.problem, self.inputs, self.model_parameters(P))
+        if self.noise != "linear":
+            cost, r, q = working(self.noise, self.y, found, self.w)
+            return Residual(total(cost), r, q, shared)
         r = self.y - found
-        return weighted(self.problem, r, self.w, out=r), shared
+        r = weighted(self.problem, r, self.w, out=r)
+        return Residual(norm2(r), r, self.w, shared)
 
-    def move(self, P: np.ndarray, r: np.ndarray, chi2: np.ndarray, taken: np.ndarray, shared: Shared) -> None:
-        """Go to ``P`` where the step is taken; ``r`` and ``shared`` are those of `residual` there."""
+    def move(self, P: np.ndarray, there: Residual, taken: np.ndarray) -> None:
+        """Go to ``P`` where the step is taken; ``there`` are the residuals."""
         which, back = np.flatnonzero(taken), np.flatnonzero(~taken)
+        chi2, r, q, shared = there
         if back.size < which.size:  # copy the fewer columns
             P[:, back], r[:, back], chi2[back] = self.P[:, back], self.r[:, back], self.chi2[back]
-            self.P, self.r, self.chi2 = P, r, chi2
+            if q is not self.w and q is not None and self.q is not None:
+                q[:, back] = self.q[:, back]
+            self.P, self.r, self.q, self.chi2 = P, r, q, chi2
         elif which.size:
             self.P[:, which], self.r[:, which], self.chi2[which] = P[:, which], r[:, which], chi2[which]
+            if q is not self.w and q is not None and self.q is not None:
+                self.q[:, which] = q[:, which]
         self._linearise(which, shared)
 
     def jacobian(
         self, which: np.ndarray, shared: Shared = None
     ) -> tuple[list[np.ndarray], np.ndarray | None, list[np.ndarray]]:
-        """Inputs, weights and weighted Jacobian of the columns ``which``."""
+        """Inputs, weights of the derivatives, and weighted Jacobian of the columns ``which``."""
         every = np.array_equal(which, np.arange(self.ids.size))
 
         def picked(a: np.ndarray) -> np.ndarray:
             return a if every or a.shape[1] == 1 else columns(a, which)
 
-        w = None if self.w is None else picked(self.w)
+        w = None if self.q is None else picked(self.q)
         inputs = [picked(x) for x in self.inputs]
         known = None if shared is None else [picked(a) for a in shared]
         P = self.model_parameters(picked(self.P), None if every else which)

@@ -6,7 +6,7 @@ are done leave, others take their place, and the temporaries stay in cache.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import wraps
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -18,10 +18,14 @@ from xr_modelfit.fitters.active_fits import ActiveFits
 from xr_modelfit.fitters.chunking import isolate_errors, most_fits
 from xr_modelfit.fitters.compiled.engine import solve_fits
 from xr_modelfit.fitters.contract import FitArrays, Fits, Notes, Rules
+from xr_modelfit.fitters.count_starts import with_positive_starts
 from xr_modelfit.fitters.levenberg_marquardt import iterate
 from xr_modelfit.fitters.linear import solve_directly
+from xr_modelfit.fitters.noise import ROBUST
+from xr_modelfit.fitters.rounds import Solve, clip_in_rounds, scale_in_rounds, with_scale
 from xr_modelfit.fitters.sums import columns
 from xr_modelfit.foreign_words import refuse_foreign_options
+from xr_modelfit.messages import listed
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.status import FitStatus
 
@@ -68,6 +72,21 @@ class BatchLSQFitter:
     engine : {"auto", "numba", "numpy"}
         What does the work: loops compiled by numba, NumPy on whole blocks, or whichever is quicker for the call.
         Models that cannot be compiled, and linear ones, are left to NumPy. Recorded with the result.
+    loss : {"linear", "soft_l1", "huber", "cauchy", "arctan", "poisson"}
+        What a sample adds to chi-square: its squared weighted residual, a robust loss as of
+        `scipy.optimize.least_squares`, which outliers move less, or the deviance of counts. Then ``chi2`` is the sum of
+        that: twice scipy's cost. Errors under a robust loss are those of Huber's sandwich, by the scatter of the
+        residuals, whether ``sigma`` is given or not. Those of counts are from Fisher's information; weights, if any,
+        are exposures: factors of the model.
+    f_scale : float or "mad"
+        Of a robust loss: residuals beyond it count as outliers. In standard errors of a sample where ``sigma`` is
+        given, otherwise in the unit of the data. "mad": 1.4826 times the median absolute residual of each fit,
+        iterated.
+    clip : (float, float), optional
+        Samples whose residuals are further below or above their median than this many standard deviations of the
+        residuals are left out, and the fit is done again (``inf``: not on that side). They do not count as
+        ``n_points``. This is the answer of astropy's `FittingWithOutlierRemoval` with `sigma_clip` and the defaults of
+        both.
 
     Raises
     ------
@@ -80,6 +99,8 @@ class BatchLSQFitter:
     --------
     >>> BatchLSQFitter(maxiter=500).maxiter
     500
+    >>> BatchLSQFitter(loss="huber", f_scale="mad").loss
+    'huber'
     """
 
     maxiter: int = 100
@@ -87,6 +108,9 @@ class BatchLSQFitter:
     xtol: float = 2e-7
     gtol: float = 1e-6
     engine: Literal["auto", "numba", "numpy"] = "auto"
+    loss: Literal["linear", "soft_l1", "huber", "cauchy", "arctan", "poisson"] = "linear"
+    f_scale: float | Literal["mad"] = 1.0
+    clip: tuple[float, float] | None = None
 
     info_names: ClassVar[tuple[str, ...]] = ()
 
@@ -103,7 +127,8 @@ class BatchLSQFitter:
     @property
     def rules(self) -> Rules:
         """When a fit is done."""
-        return Rules(self.maxiter, self.ftol, self.xtol, self.gtol)
+        rules = Rules(self.maxiter, self.ftol, self.xtol, self.gtol)
+        return rules if self.loss == "linear" else rules._replace(alpha=0.0)
 
     @property
     def second_try(self) -> Rules:
@@ -126,26 +151,73 @@ class BatchLSQFitter:
             raise ValueError(f'engine is {self.engine!r}; it must be "auto", "numba" or "numpy".')
         if self.engine == "numba":
             needed("numba", "fast", 'engine="numba"')
+        self._check_noise()
+
+    def _check_noise(self) -> None:
+        losses = ("linear", *ROBUST, "poisson")
+        if self.loss not in losses:
+            raise ValueError(f"loss is {self.loss!r}; it must be one of {listed(losses)}.")
+        by_residuals = isinstance(self.f_scale, str) and self.f_scale == "mad"
+        if not by_residuals and not _is_positive(self.f_scale):
+            raise ValueError(f'f_scale is {self.f_scale!r}; a positive number or "mad" is needed.')
+        if (by_residuals or self.f_scale != 1.0) and self.loss not in ROBUST:
+            raise ValueError(
+                f"f_scale is {self.f_scale!r}, but loss={self.loss!r} has no scale. Leave it out, or take a robust "
+                f"loss: one of {listed(ROBUST)}."
+            )
+        if self.clip is None:
+            return
+        pair = self.clip if isinstance(self.clip, tuple | list) else ()
+        if len(pair) != 2 or not all(_is_positive(one) or one == np.inf for one in pair):
+            raise ValueError(
+                f"clip is {self.clip!r}; a pair of positive numbers (lower, upper) is needed, as in clip=(3, 3)."
+            )
+        object.__setattr__(self, "clip", (float(pair[0]), float(pair[1])))
 
     def solve(self, fits: Fits, attempt: np.ndarray, notes: Notes | None = None) -> FitArrays:
         """See `fitters.contract.Fitter`."""
-        out = FitArrays.unknown(fits)
+        ids = np.flatnonzero(attempt)
+
+        def once(fits: Fits, ids: np.ndarray, rules: Rules | None = None) -> FitArrays:
+            return self._solved(fits, ids, rules or self.rules, notes)
+
+        def scaled(fits: Fits, ids: np.ndarray) -> FitArrays:
+            return scale_in_rounds(once, fits, ids, self.loss, self.rules)
+
+        solve: Solve = once
+        if self.f_scale == "mad":
+            solve = scaled
+        elif self.loss != "linear":
+            samples = replace(fits.samples, noise=self.loss)
+            if self.f_scale != 1.0:
+                samples = with_scale(samples, np.array([float(self.f_scale)]))
+            fits = replace(fits, samples=samples)
+        if self.clip is None:
+            return solve(fits, ids)
+        return clip_in_rounds(solve, fits, ids, self.clip)
+
+    def _solved(self, fits: Fits, ids: np.ndarray, rules: Rules, notes: Notes | None) -> FitArrays:
+        """One fit of each of ``ids``."""
+        out, linear = FitArrays.unknown(fits), fits.samples.noise == "linear"
 
         def solved(ids: np.ndarray) -> None:
             with np.errstate(all="ignore"):
                 if fits.problem.source is not None:
-                    ids = solve_fits(fits, ids, self.rules, out)
-                elif fits.problem.traits.linear:
+                    ids = solve_fits(fits, ids, rules, out)
+                elif fits.problem.traits.linear and linear:
                     ids = solve_directly(fits, ids, out)
-                self._iterated(fits, ids, out)
+                begun = fits
+                if fits.problem.traits.linear and fits.samples.noise == "poisson":
+                    begun = with_positive_starts(fits, ids)
+                self._iterated(begun, ids, rules, out)
 
-        for raising, error in isolate_errors(solved, np.flatnonzero(attempt)):
+        for raising, error in isolate_errors(solved, ids):
             out.status[raising] = FitStatus.FITTER_ERROR
             if notes is not None:
                 notes.raised(raising.tolist(), error)
         return out
 
-    def _iterated(self, fits: Fits, waiting: np.ndarray, out: FitArrays) -> None:
+    def _iterated(self, fits: Fits, waiting: np.ndarray, rules: Rules, out: FitArrays) -> None:
         """Iterate all fits, some in flight, the others waiting for a place."""
         most = most_fits(fits.samples.n_values)
         active: ActiveFits | None = None
@@ -153,7 +225,7 @@ class BatchLSQFitter:
         while waiting.size or active is not None:
             room = most - (0 if active is None else active.ids.size)
             if waiting.size and room > 0:
-                fresh = ActiveFits.filled(fits, waiting[:room], self.rules)
+                fresh = ActiveFits.filled(fits, waiting[:room], rules)
                 waiting = waiting[room:]
                 active = fresh if active is None else active.joined(fresh)
             assert active is not None
@@ -161,6 +233,10 @@ class BatchLSQFitter:
             if active is None or sum(ids.size for ids, _ in ended) >= _TOGETHER:
                 _judge(fits.problem, ended, out)
                 ended = []
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and 0 < float(value) < np.inf
 
 
 def _until_room(active: ActiveFits, n_points: np.ndarray, out: FitArrays, ended: list[Ended]) -> ActiveFits | None:

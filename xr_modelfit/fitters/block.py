@@ -111,8 +111,8 @@ def _fitted(
     status[attempt] = solved.status[attempt]
     raised = (status == FitStatus.FITTER_ERROR) | (status == FitStatus.NONFINITE_MODEL)
     status[attempt & raised & (n_points < n_free)] = FitStatus.DEGENERATE
-    if solved.valid is not given.valid:
-        fits = replace(fits, samples=replace(given, valid=solved.valid))
+    if solved.samples is not given:
+        fits = replace(fits, samples=solved.samples)
         n_points = np.where(attempt, fits.samples.n_points, n_points)
 
     fields = task.layout.fields
@@ -128,6 +128,8 @@ def _fitted(
     verdicts = Verdicts(packed, task, fits, status, parameters, free, np.zeros(block.b, dtype=bool))
     verdicts.judge(solved.judged, notes)
     retry(verdicts)
+    if fits.samples.scale is not None:
+        packed[:, fields["chi2"]] *= fits.samples.scale[:, None] ** 2
     dof = (n_points - n_free).astype(float)
     chi2 = packed[:, fields["chi2"]][:, 0]
     packed[:, fields["reduced_chi2"]] = np.where(dof > 0, chi2 / np.where(dof > 0, dof, 1.0), np.nan)[:, None]

@@ -93,6 +93,13 @@ class BlockTask:
     several: frozenset[Role] = frozenset()
     adapted: bool = False
 
+    def __post_init__(self) -> None:
+        if self.sigma and getattr(self.fitter, "loss", "") == "poisson":
+            raise ValueError(
+                'sigma is given, but loss="poisson" knows the noise of counts: the root of what the model predicts. '
+                "Leave sigma out. If the data are no counts, use another loss."
+            )
+
     def n_core(self, role: Role) -> int:
         """How many of the last axes of an array belong to the samples of a fit."""
         if role.kind == "input" and role in self.spreads:

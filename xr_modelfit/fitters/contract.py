@@ -65,7 +65,8 @@ class Fits:
     def columns(self, ids: np.ndarray, P: np.ndarray | None = None) -> FitColumns:
         """Fits ``ids`` in columns, at ``P`` (ids.size, K) or at their starts."""
         tables = self.starts[ids] if P is None else P, self.low[ids], self.high[ids]
-        return FitColumns(self.problem, *self.samples.columns(ids), *(np.ascontiguousarray(a.T) for a in tables))
+        P, low, high = (np.ascontiguousarray(a.T) for a in tables)
+        return FitColumns(self.problem, *self.samples.columns(ids), P, low, high, self.samples.noise)
 
     def in_chunks(self, ids: np.ndarray, P: np.ndarray) -> Iterator[tuple[np.ndarray, FitColumns]]:
         """Rows of ``ids`` and ``P`` (ids.size, K), and those fits in columns: few enough for the cache."""
@@ -94,7 +95,7 @@ class FitArrays:
     parameters: np.ndarray  # (b, K), the last iterate; NaN where there is none
     status: np.ndarray  # (b,), as the fitter sees it; `fitters.verdicts` decides
     n_iter: np.ndarray  # (b,), NaN where it is not known
-    valid: np.ndarray  # (b, n), samples that took part: those given, less what the fitter rejected
+    samples: Samples  # as they were fitted: those given, less what the fitter rejected, with the noise of its loss
     info: dict[str, np.ndarray] = field(default_factory=dict)  # (b,) numbers of an astropy fitter's ``fit_info``
     judged: list[tuple[np.ndarray, Judgement]] = field(default_factory=list)  # ids, and judgements as if weights
     # were absolute, which need no check
@@ -106,7 +107,7 @@ class FitArrays:
         status = np.full(b, FitStatus.NOT_ATTEMPTED, dtype=np.int8)
         nothing = np.full((b, fits.problem.n_parameters), np.nan)
         info = {name: np.full(b, np.nan) for name in info_names}
-        return cls(nothing, status, np.full(b, np.nan), fits.samples.valid, info)
+        return cls(nothing, status, np.full(b, np.nan), fits.samples, info)
 
 
 @dataclass

@@ -7,6 +7,9 @@ out):
 *Covariance.* With ``J = Q R S`` (`fitters.gram_schmidt`), ``C = S^-1 R^-1 R^-T S^-1``. It is
 multiplied by ``chi2 / (n - k_free)`` unless the weights are one over absolute standard errors.
 
+For other noise than normal, ``r`` and ``J`` are the working residual and Jacobian of `fitters.noise`, always as if
+absolute. Under a robust loss variances have to be multiplied by what `fitters.sandwich` says.
+
 *Rank.* Where the smallest singular value of ``R`` is at its rounding level, the samples do not
 determine all parameters, however small the errors of a pseudo-inverse would be.
 
@@ -91,15 +94,14 @@ def judge(fits: FitColumns, n_points: np.ndarray, free: np.ndarray, absolute: bo
     problem, y, w, P, low, high = fits.problem, fits.y, fits.w, fits.P, fits.low, fits.high
     assert w is not None
     ours = np.flatnonzero(problem.free)
-    r = fits.residual(P)
-    chi2 = norm2(r)
+    chi2, r, q = fits.linearised(P)
     finite = np.isfinite(chi2)
     n_free = np.count_nonzero(free, axis=0)
     dof = n_points - n_free
     some = np.maximum(dof, 1)
-    J = fits.jacobian(P)
+    J = fits.jacobian(P, q)
     doubtful = finite if problem.traits.complex else finite & ~_all_finite(J)
-    from_differences = replace_at_cusps(problem, fits.inputs, w, P, (low, high), J, doubtful)
+    from_differences = replace_at_cusps(problem, fits.inputs, q, P, (low, high), J, doubtful)
     precision = np.where(from_differences, OF_DIFFERENCES, accuracy(problem))
     for m, j in enumerate(ours.tolist()):
         J[m] = np.where(free[j], J[m], 0.0)
@@ -107,7 +109,7 @@ def judge(fits: FitColumns, n_points: np.ndarray, free: np.ndarray, absolute: bo
     T, known = slopes_of_ties(problem, P)
     finite &= np.all(np.isfinite(length), axis=0) & known
 
-    spread, rounding = _scales(y, w)
+    spread, rounding = _scales(y, 1.0 / np.sqrt(np.maximum(y, 1.0)) * (w > 0.0) if fits.noise == "poisson" else w)
     downhill = np.stack([dot(c, r) for c in J]) if J else length
     held = free[ours] & on_bound(length, downhill, chi2, P[ours], low[ours], high[ours], some, spread)
     active = free[ours] & ~held

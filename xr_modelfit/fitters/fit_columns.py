@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from xr_modelfit.analysis.derivatives import jacobian, weighted
-from xr_modelfit.fitters.sums import columns, norm2
+from xr_modelfit.fitters.noise import working
+from xr_modelfit.fitters.sums import columns, norm2, total
 from xr_modelfit.models.problem import Problem
 
 __all__ = ["FitColumns"]
@@ -25,26 +26,44 @@ class FitColumns(NamedTuple):
     P: np.ndarray  # (K, b)
     low: np.ndarray  # (K, b)
     high: np.ndarray  # (K, b)
+    noise: str = "linear"  # see `fitters.noise`
 
     def values(self, P: np.ndarray) -> np.ndarray:
         """Values of the model, (n, b)."""
         return self.problem.evaluate(self.inputs, P)
 
     def residual(self, P: np.ndarray) -> np.ndarray:
-        """Weighted residual, (n, b)."""
-        return weighted(self.problem, self.y - self.values(P), self.w)
+        """Weighted residual, (n, b), or the working one."""
+        return self.linearised(P)[1]
+
+    def chi2(self, P: np.ndarray) -> np.ndarray:
+        """Chi-square, (b,), or what stands for it."""
+        return self.linearised(P)[0]
+
+    def linearised(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Chi-square (b,), residual (n, b) and weights (n, b) of the linear problem there; see `fitters.noise`."""
+        if self.noise == "linear":
+            r = weighted(self.problem, self.y - self.values(P), self.w)
+            return norm2(r), r, self.w
+        found = working(self.noise, self.y, self.values(P), self.w)
+        return total(found.cost), found.residual, found.weights
 
     def change(self, P: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Squared length of the weighted change of the model from ``values`` (n, b), shape (b,)."""
+        if self.noise == "poisson":  # roots of counts all have the same variance
+            here, before = (np.sqrt(weighted(self.problem, f, self.w)) for f in (self.values(P), values))
+            return 4.0 * norm2(here - before)
         return norm2(weighted(self.problem, self.values(P) - values, self.w))
 
-    def jacobian(self, P: np.ndarray) -> list[np.ndarray]:
-        """Weighted derivatives with respect to the free parameters, k of shape (n, b)."""
-        return jacobian(self.problem, self.inputs, P, self.low, self.high, w=self.w)
+    def jacobian(self, P: np.ndarray, w: np.ndarray | None = None) -> list[np.ndarray]:
+        """Weighted derivatives with respect to the free parameters, k of shape (n, b); ``w`` as of `linearised`."""
+        if w is None:
+            w = self.w if self.noise == "linear" else self.linearised(P)[2]
+        return jacobian(self.problem, self.inputs, P, self.low, self.high, w=w)
 
     def taken(self, which: np.ndarray) -> "FitColumns":
         """The fits in the columns ``which``."""
         inputs = [x if x.shape[1] == 1 else columns(x, which) for x in self.inputs]
         w = None if self.w is None else columns(self.w, which)
         y, P, low, high = (columns(a, which) for a in (self.y, self.P, self.low, self.high))
-        return FitColumns(self.problem, inputs, y, w, P, low, high)
+        return FitColumns(self.problem, inputs, y, w, P, low, high, self.noise)

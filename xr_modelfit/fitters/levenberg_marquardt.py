@@ -22,7 +22,8 @@ again for the others; by the damping it turns into a projected gradient step, wh
 
 *Curved valleys.* A fit that is slow gets the geodesic acceleration of Transtrum and Sethna [5]_:
 with ``r_ss``, the second derivative of the residual along the step, ``(H + lambda D^2) a = J' r_ss``
-bends the step to ``s + a / 2``, where ``a`` is small against ``s``.
+bends the step to ``s + a / 2``, where ``a`` is small against ``s``. Fits of
+other noise (`fitters.noise`), whose residual is not ``w (y - f)``, do without.
 
 *Steady approach.* Near a minimum with large residuals the steps shrink at a steady rate, along one
 line. Where two steps in a row do, ``s' D^2 s_before / |D s_before|^2 = 1 - a (1 - m)`` gives the
@@ -57,7 +58,7 @@ from xr_modelfit.analysis.derivatives import weighted
 from xr_modelfit.fitters.active_fits import ActiveFits
 from xr_modelfit.fitters.chunking import at_least_two
 from xr_modelfit.fitters.small_systems import solve
-from xr_modelfit.fitters.sums import columns, dot, norm2
+from xr_modelfit.fitters.sums import columns, dot
 from xr_modelfit.status import FitStatus
 
 __all__ = [
@@ -123,10 +124,9 @@ def step(fits: ActiveFits) -> np.ndarray:
     P = fits.P.copy()
     P[fits.ours] = np.clip(p + stretch * s + _bend(fits, s, system, last), system.low, system.high)
     P = fits.tied(P)
-    r, shared = fits.residual(P)
-    chi2 = norm2(r)
-    verdict = judge_step(fits, chi2, predicted_reduction(fits.g, fits.H, s))
-    fits.move(P, r, chi2, verdict.taken, shared)
+    there = fits.residual(P)
+    verdict = judge_step(fits, there.chi2, predicted_reduction(fits.g, fits.H, s))
+    fits.move(P, there, verdict.taken)
     fits.before, fits.stretch = np.where(verdict.taken, s, 0.0), stretch
     fits.damping, fits.growth, fits.n_flat = verdict.damping, verdict.growth, verdict.n_flat
     fits.n_iter += 1
@@ -253,7 +253,7 @@ def _bend(fits: ActiveFits, s: np.ndarray, system: System, last: np.ndarray) -> 
     """
     rules, out = fits.rules, np.zeros_like(s)
     which = np.flatnonzero((fits.n_iter >= rules.slow) & ~last)
-    if not which.size:
+    if not which.size or rules.alpha == 0.0:
         return out
     which = at_least_two(which)
     s, at = columns(s, which), system.part(which)

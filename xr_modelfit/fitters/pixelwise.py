@@ -67,7 +67,7 @@ class PixelwiseFitter:
         """See `fitters.contract.Fitter`."""
         problem, samples = fits.problem, fits.samples
         out = FitArrays.unknown(fits, self.info_names)
-        out.valid = samples.valid.copy()  # the fitter may reject some
+        valid = samples.valid.copy()  # the fitter may reject some
         fitter, keywords = copy.deepcopy(self.fitter), self._call_keywords(problem)
         model_of = _model_maker(problem)
         for i in np.flatnonzero(attempt).tolist():
@@ -82,9 +82,10 @@ class PixelwiseFitter:
             if run.parameters is not None:
                 out.parameters[i] = run.parameters
             if run.rejected is not None:
-                out.valid[i, numbers[run.rejected]] = False
+                valid[i, numbers[run.rejected]] = False
             for name in self.info_names:
                 out.info[name][i] = _number(run.info.get(name))
+        out.samples = replace(samples, valid=valid)
         return out
 
     def try_out(self, problem: Problem, inputs: Sequence[np.ndarray], weighted: bool) -> dict[str, Any]:

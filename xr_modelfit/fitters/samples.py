@@ -23,6 +23,8 @@ class Samples:
     valid: np.ndarray  # (b, n), which samples take part; the others may hold anything
     whole: bool = False  # the model sees all coordinates of a fit, those of samples that are left out too
     sampling: Sampling | None = None  # samples are made of nodes: inputs (b, N) or (1, N), and one more has the weights
+    noise: str = "linear"  # how a sample counts; see `fitters.noise`
+    scale: np.ndarray | None = None  # (b,), by which weights were divided, so that chi-square is by its square
 
     def columns(self, ids: np.ndarray) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
         """Fits ``ids`` in columns: inputs (n, 1) or (n, b), data (n, b), weights (n, b) or None.
@@ -130,7 +132,8 @@ class Samples:
         """Those of the fits ``ids``."""
         inputs = [x if x.shape[0] == 1 else x[ids] for x in self.inputs]
         weights = self.weights if self.weights is None or self.weights.shape[0] == 1 else self.weights[ids]
-        return replace(self, y=self.y[ids], inputs=inputs, weights=weights, valid=self.valid[ids])
+        scale = None if self.scale is None else self.scale[ids]
+        return replace(self, y=self.y[ids], inputs=inputs, weights=weights, valid=self.valid[ids], scale=scale)
 
     def fit(self, i: int, numbers: np.ndarray) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
         """Inputs, data and weights of the samples ``numbers`` of fit ``i``, contiguous copies.

@@ -6,7 +6,7 @@ a sample of weight zero adds an exact zero, wherever it stands, and no column se
 
 import numpy as np
 
-__all__ = ["along", "columns", "dot", "norm2"]
+__all__ = ["along", "columns", "dot", "norm2", "total"]
 
 
 def columns(a: np.ndarray, which: np.ndarray) -> np.ndarray:
@@ -31,6 +31,11 @@ def along(c: np.ndarray, a: np.ndarray) -> np.ndarray:
 def norm2(a: np.ndarray) -> np.ndarray:
     """Squared length of each column, shape (b,)."""
     return dot(a, a)
+
+
+def total(a: np.ndarray) -> np.ndarray:
+    """Sum of each column, shape (b,)."""
+    return along(np.ones((a.shape[0], 1)), a)
 
 
 def _in_rows(a: np.ndarray) -> np.ndarray:

@@ -11,7 +11,9 @@ from xr_modelfit.fitters.block_task import BlockTask
 from xr_modelfit.fitters.chunking import chunks, isolate_errors
 from xr_modelfit.fitters.contract import Fits, Notes
 from xr_modelfit.fitters.covariance import Judgement, judge
+from xr_modelfit.fitters.noise import ROBUST
 from xr_modelfit.fitters.rows import all_in_row, together
+from xr_modelfit.fitters.sandwich import scatter
 from xr_modelfit.quiet import caught_warnings
 from xr_modelfit.status import FitStatus
 
@@ -29,6 +31,11 @@ class Verdicts:
     parameters: np.ndarray  # (b, K)
     free: np.ndarray  # (b, K)
     at_minimum: np.ndarray  # (b,), whether the parameters are as good as at the minimum
+
+    @property
+    def absolute(self) -> bool:
+        """Whether the errors of parameters follow from the weights alone, and not from chi-square."""
+        return self.task.absolute or self.fits.samples.noise != "linear"
 
     def part(self, ids: np.ndarray) -> Verdicts:
         """A copy for the fits ``ids`` alone."""
@@ -52,7 +59,7 @@ class Verdicts:
         for ids, found in known:
             # Where weights are relative, errors come from the residuals; what is known has degrees of freedom.
             dof = self.packed[together(ids), self.task.layout.fields["dof"]][:, 0]
-            self.settle(ids, said[together(ids)], found, 1.0 if self.task.absolute else found.chi2 / dof)
+            self.settle(ids, said[together(ids)], found, 1.0 if self.absolute else found.chi2 / dof)
             there[ids] = False
         for ids in chunks(np.flatnonzero(there), self.fits.samples.n_values):
             for raising, error in isolate_errors(judged, ids):
@@ -66,11 +73,13 @@ class Verdicts:
         fits = fits._replace(w=np.ones_like(fits.y) if fits.w is None else fits.w)
         n_points = self.packed[ids, self.task.layout.fields["n_points"]][:, 0].astype(int)
         with caught_warnings():
-            return judge(fits, n_points, free.T, self.task.absolute, ended)
+            return judge(fits, n_points, free.T, self.absolute, ended)
 
     def settle(self, ids: np.ndarray, said: np.ndarray, found: Judgement, times: np.ndarray | float = 1.0) -> None:
         """Write down what was found of the fits ``ids``; ``times``: what variances are multiplied by."""
         fields, at = self.task.layout.fields, together(ids)
+        if self.fits.samples.noise in ROBUST:
+            times = self._scatter(ids)
         self.status[at], self.at_minimum[at] = status_after(said, found), found.at_minimum
         self.packed[at, fields["chi2"]] = found.chi2[:, None]
         good = (self.status[at] > 0)[:, None]
@@ -79,6 +88,16 @@ class Verdicts:
             K = self.fits.problem.n_parameters
             covariance = np.moveaxis(found.covariance * times, 2, 0).reshape(-1, K * K)
             self.packed[at, fields["covariance"]] = np.where(good, covariance, np.nan)
+
+    def _scatter(self, ids: np.ndarray) -> np.ndarray:
+        """What variances are multiplied by under a robust loss, shape (b,)."""
+        found, n_free = np.full(ids.size, np.nan), np.count_nonzero(self.free[ids], axis=1)
+        n_points = self.packed[ids, self.task.layout.fields["n_points"]][:, 0]
+        for rows, at in self.fits.in_chunks(ids, self.parameters[ids]):
+            with caught_warnings(), np.errstate(all="ignore"):
+                at = at._replace(P=self.fits.problem.with_ties(at.P))
+                found[rows] = scatter(at, n_points[rows], n_free[rows])
+        return found
 
 
 def status_after(status: np.ndarray, found: Judgement) -> np.ndarray:

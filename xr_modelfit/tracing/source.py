@@ -18,7 +18,7 @@ from xr_modelfit.tracing.graph import CannotTrace, Graph
 from xr_modelfit.tracing.symbols import Symbol
 from xr_modelfit.tracing.tracing import Traced
 
-__all__ = ["LANES", "LEFT", "PIECE", "ROWS", "SCALARS", "SLOW", "is_slow", "rows_of_nodes", "written"]
+__all__ = ["LANES", "LEFT", "PIECE", "ROWS", "SCALARS", "SLOW", "is_slow", "rows_of_nodes", "with_noise", "written"]
 
 LANES = 8  # fits side by side: the widest vector of float64 that processors have
 PIECE = 32  # samples that are taken at a time where rows are kept
@@ -33,6 +33,8 @@ _MOST_AT_ONCE = 11  # rows of which all products are written out
 _IN_REGISTERS = 5  # sums that fit into 16 registers, in two halves, with what they are made of
 _MOST_NODES = 3000  # beyond this, compiling takes too long
 _HIGHEST = 16  # power that is multiplied out
+
+_RESIDUAL = "(y - f) * w"
 
 _FORMS = {
     "add": "{} + {}",
@@ -74,6 +76,27 @@ def written(found: Traced, sampling: Sampling | None = None) -> str:
     if found.tied:
         lines += [*_tied(graph, found.tied), ""]
     return "\n".join(lines)
+
+
+def with_noise(source: str, noise: str) -> str:
+    """The source of the same model for samples of other noise: ``sums`` then sums what `fitters.noise` says.
+
+    The residual and the weight of the slopes are the working ones, and the costs add up by themselves.
+    """
+    if noise == "linear":
+        return source
+    lines = []
+    for line in source.splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        if line.startswith("def columns("):
+            lines += ["    save_to(pS, 0, chi2)", ""]
+        if line.endswith((f" = {_RESIDUAL}", f"{_RESIDUAL})")):
+            lines += [f"{indent}cost, r0, w = {noise}_noise(y, f, w)", f"{indent}chi2 += cost"]
+        else:
+            lines.append(line)
+        if line.startswith("def sums("):
+            lines.append("    chi2 = zero()")
+    return "\n".join(lines) + "\n"
 
 
 def rows_of_nodes(sampling: Sampling | None, rows: int) -> tuple[int, int]:
@@ -192,12 +215,14 @@ def _weighed(graph: Graph, roots: Sequence[Symbol], n_inputs: int, nodes: _Nodes
     """Weighted residual and Jacobian at a sample."""
     indent = " " * 8
     value, *slopes = [f"c{m}" if nodes else _name(graph, root.number) for m, root in enumerate(roots)]
-    residual = f"(load_from(pD, {n_inputs} * stride + at) - {value}) * w"
+    residual = _RESIDUAL
     slopes = [f"{slope} * w" for slope in slopes]
     if nodes is not None:  # where a sample is left out, it may be anything
         residual, *slopes = [f"choose(w == 0.0, 0.0, {text})" for text in (residual, *slopes)]
     return [
+        f"{indent}y = load_from(pD, {n_inputs} * stride + at)",
         f"{indent}w = load_from(pD, {n_inputs + 1} * stride + at)",
+        f"{indent}f = {value}",
         *(f"{indent}r{m} = {text}" for m, text in enumerate([residual, *slopes])),
     ]
 

@@ -14,7 +14,7 @@ from xr_modelfit.fitters.contract import FitArrays, Fits, Rules
 from xr_modelfit.fitters.covariance import Judgement, of_all_parameters, slopes_of_ties
 from xr_modelfit.fitters.samples import Samples
 from xr_modelfit.models.sampling import Sampling
-from xr_modelfit.tracing.source import LANES, LEFT, PIECE, ROWS, SCALARS, rows_of_nodes
+from xr_modelfit.tracing.source import LANES, LEFT, PIECE, ROWS, SCALARS, rows_of_nodes, with_noise
 
 __all__ = ["solve_fits"]
 
@@ -25,7 +25,7 @@ def solve_fits(fits: Fits, ids: np.ndarray, rules: Rules, out: FitArrays) -> np.
     """Fit ``ids``, written to ``out``; returns those that are left to the other engine."""
     problem, samples = fits.problem, fits.samples
     assert problem.source is not None
-    functions = kernels(problem.source)
+    functions = kernels(with_noise(problem.source, samples.noise))
     k, K, n = int(np.count_nonzero(problem.free)), problem.n_parameters, samples.y.shape[1]
     arrays = _arrays(samples)
     tables = *_tables(fits.starts, fits.low, fits.high), np.flatnonzero(problem.free)

@@ -25,7 +25,7 @@ _LOOP: list[Any] = []
 _LOCK = threading.RLock()
 _FOLDERS = ("fitters.compiled", "tracing")
 # Modules whose code is compiled, with all of these folders that they import.
-_COMPILED_FROM = ("fitters.compiled.faddeeva", "fitters.compiled.levenberg", "fitters.compiled.maths")
+_COMPILED_FROM = tuple(f"fitters.compiled.{name}" for name in ("faddeeva", "levenberg", "maths", "noise"))
 
 
 class Kernels(NamedTuple):
@@ -78,8 +78,9 @@ def _compiled(source: str) -> Kernels:
     numba = needed("numba", "fast", "The compiled engine")
     from xr_modelfit.fitters.compiled.faddeeva import special_functions
     from xr_modelfit.fitters.compiled.maths import namespace
+    from xr_modelfit.fitters.compiled.noise import noises
 
-    known, folder = _function(source, "model", namespace() | special_functions())
+    known, folder = _function(source, "model", namespace() | special_functions() | noises())
     number, numbers, nothing = numba.types.int64, numba.types.CPointer(numba.types.float64), numba.types.void
     of_all = nothing(number, number, numbers, numbers, numbers)
     of_some = nothing(number, number, number, number, numbers, numbers, numbers)

@@ -125,7 +125,7 @@ def _propose(columns, tied, n, w, D, P, ours, Q, V, N, J, rules):
         keep_away(V, n_iter < rules.cautious, rules.reach)
     steady = (promised <= near * chi2) & (damping < near)
     stretch, now2 = stretched(V, stretch, steady, rules)
-    bending = begun & (n_iter >= slow) & (by == 1.0)
+    bending = begun & (n_iter >= slow) & (by == 1.0) & (rules.alpha > 0.0)
     if anywhere(bending):
         _bend(columns, tied, n, w, D, P, ours, V, J, rules.along)
         for a in range(k):

@@ -32,7 +32,8 @@ class OwnBasis(ActiveFits):
 
     def begin(self) -> None:
         """Solve for the linear parameters, and count those without bounds from there."""
-        linear = self.problem.partly_linear
+        # Least squares may lead to where counts are negative.
+        linear = self.problem.partly_linear & (self.noise != "poisson")
         free = np.all(np.isinf(self.low) & np.isinf(self.high), axis=1)
         self.which = np.zeros(0, dtype=int)
         given = self.P.copy()

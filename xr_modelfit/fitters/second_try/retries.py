@@ -166,8 +166,8 @@ class _SecondTry:
         for rows, one in _judged(verdicts, found, held):
             ids = found.ids[rows]
             one = _without_error(one, held[rows], found.P[rows], self.fits.low[ids], self.fits.high[ids])
-            verdicts.settle(ids, np.full(ids.shape, FitStatus.CONVERGED, dtype=np.int8), one)
             verdicts.parameters[ids] = found.P[rows]
+            verdicts.settle(ids, np.full(ids.shape, FitStatus.CONVERGED, dtype=np.int8), one)
             verdicts.packed[ids, fields["n_iter"]] += found.n_iter[rows][:, None]
 
 

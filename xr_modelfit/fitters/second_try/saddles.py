@@ -25,7 +25,6 @@ from xr_modelfit.fitters.gram_schmidt import factorise
 from xr_modelfit.fitters.saddle_test import FALLS
 from xr_modelfit.fitters.second_try.distances import effects, visible
 from xr_modelfit.fitters.second_try.tries import Refit, try_again
-from xr_modelfit.fitters.sums import norm2
 
 __all__ = ["from_lower", "past_kinks"]
 
@@ -147,7 +146,7 @@ def _along(
             factors = factorise([np.ascontiguousarray(c) for c in J], others, accuracy(problem))
             Q[ours] = np.clip(Q[ours] + factors.solve(factors.remove(r)[0]), low[ours], high[ours])
         Q = problem.with_ties(Q)
-        yield norm2(at.residual(Q)), Q
+        yield at.chi2(Q), Q
 
 
 def _directions(fits: Fits, at: Refit) -> tuple[np.ndarray, np.ndarray]:

@@ -80,7 +80,7 @@ def _reach(fits: Fits, ids: np.ndarray, j: int) -> np.ndarray:
     which = np.flatnonzero(fits.problem.free).tolist().index(j)
     for rows, at in fits.in_chunks(ids, fits.starts[ids]):
         P = fits.problem.with_ties(at.P)
-        far = np.sqrt(norm2(at.residual(P)) / norm2(at.jacobian(P)[which]))
+        far = np.sqrt(at.chi2(P) / norm2(at.jacobian(P)[which]))
         reach[rows] = np.where(np.isfinite(far), far, 0.0)
     return reach
 
@@ -110,7 +110,7 @@ def _compiled(active: ActiveFits, fits: Fits, ids: np.ndarray, rules: Rules, new
     left = solve_fits(started, np.unique(ids[plain]), rules, out)
     new.P[at], new.n_iter[at], new.good[at] = out.parameters[ids], out.n_iter[ids], out.status[ids] > 0
     found = fits.columns(ids, out.parameters[ids])
-    new.chi2[at] = norm2(found.residual(found.P))
+    new.chi2[at] = found.chi2(found.P)
     return np.concatenate([left, np.unique(ids[~plain])])
 
 

@@ -1,0 +1,93 @@
+"""What a sample costs, and how its cost is linearised, for compiled loops: the formulas of `fitters.noise`.
+
+Each takes datum, model value and weight, and returns cost, working residual and working weight. All three are 0 where
+the weight is.
+"""
+
+import numpy as np
+
+from xr_modelfit.fitters.compiled.maths import in_each_lane, inline, log
+from xr_modelfit.fitters.compiled.vectors import choose, sqrt
+
+__all__ = ["noises"]
+
+# As in `fitters.noise`: numbers here are written into the code.
+_LEAST = 0.1
+_SMALL_COUNT = 1e-100
+_NEAR = 0.1
+_NONE = float("nan")
+
+_arctan = in_each_lane(np.arctan)
+
+
+@inline
+def _residual(y, f, w):
+    return choose(w == 0.0, 0.0, (y - f) * w)
+
+
+@inline
+def _log1p(z):
+    above = 1.0 + z
+    return choose(above == 1.0, z, log(above) * (z / (above - 1.0)))
+
+
+@inline
+def _worked(cost, u, slope, bend, w):
+    bend = sqrt(choose(bend > _LEAST, bend, _LEAST))
+    root = sqrt(slope)
+    return cost, u * root / bend, root * bend * w
+
+
+@inline
+def soft_l1(y, f, w):
+    u = _residual(y, f, w)
+    root = sqrt(1.0 + u * u)
+    slope = 1.0 / root
+    return _worked(2.0 * (u * u) / (1.0 + root), u, slope, slope * slope, w)
+
+
+@inline
+def huber(y, f, w):
+    u = _residual(y, f, w)
+    size = abs(u)
+    inside = size <= 1.0
+    slope = choose(inside, 1.0, 1.0 / size)
+    return _worked(choose(inside, u * u, 2.0 * size - 1.0), u, slope, choose(inside, 1.0, 0.0), w)
+
+
+@inline
+def cauchy(y, f, w):
+    u = _residual(y, f, w)
+    slope = 1.0 / (1.0 + u * u)
+    return _worked(_log1p(u * u), u, slope, 2.0 * slope - 1.0, w)
+
+
+@inline
+def arctan(y, f, w):
+    u = _residual(y, f, w)
+    z = u * u
+    slope = 1.0 / (1.0 + z * z)
+    return _worked(_arctan(z), u, slope, 4.0 * slope - 3.0, w)
+
+
+@inline
+def poisson(y, f, w):
+    left = w == 0.0
+    y, mu = choose(left, 0.0, y), choose(left, 0.0, f * w)
+    d, both = mu - y, mu + y
+    s = d / choose(both == 0.0, 1.0, both)
+    z = s * s
+    rest = z * (1 / 3 + z * (1 / 5 + z * (1 / 7 + z * (1 / 9 + z * (1 / 11 + z * (1 / 13 + z / 15))))))
+    some = y > 0.0
+    far = 2.0 * (d - y * log(choose(some, mu / choose(some, y, 1.0), 1.0)))
+    cost = choose((abs(s) < _NEAR) & some, 2.0 * s * d - 4.0 * y * s * rest, far)
+    possible = (y >= 0.0) & (mu >= 0.0) & ((mu > 0.0) | (y == 0.0))
+    cost = choose(possible, cost, _NONE)
+    least = choose(mu > _SMALL_COUNT, mu, _SMALL_COUNT)
+    root = sqrt(least)
+    return cost, choose(left, 0.0, (y - least) / root), w / root
+
+
+def noises():
+    """What the source of a model may name, beside `fitters.compiled.maths.namespace`."""
+    return {f"{f.__name__}_noise": f for f in (soft_l1, huber, cauchy, arctan, poisson)}
