@@ -22,8 +22,8 @@ _OPTION = (
     "fitter that takes it"
 )
 _ROBUST = (
-    "an astropy fitter that removes outliers? fitter=FittingWithOutlierRemoval(TRFLSQFitter(), sigma_clip, sigma=3); "
-    "the loss is always that of least squares"
+    "an option of the fitter? fitter=BatchLSQFitter(loss='huber', f_scale='mad') weighs outliers down, "
+    "fitter=BatchLSQFitter(clip=(3, 3)) leaves them out"
 )
 _COORDS = "'coords'? It says what the model's inputs read: coords={'x': 'wavelength'}"
 _CORES = "'scheduler'? Data in memory are fitted on all cores without it; scheduler='processes' names one"
