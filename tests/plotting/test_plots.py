@@ -234,7 +234,7 @@ def test_constant_and_empty_maps_are_drawn(cube: xr.DataArray) -> None:
     part = cube.isel(y=slice(4, 7), x=slice(6, 9))
     fixed = part.modelfit(Gaussian1D(1, 4500, 500, fixed={"stddev": True}), "velocity", errors="ignore")
     fixed.modelfit.plot().fig.canvas.draw()
-    empty = (part * np.nan).modelfit(Gaussian1D(1, 4500, 500), "velocity")
+    empty = (part * np.nan).modelfit(Gaussian1D(1, 4500, 500), "velocity", errors="ignore")
     picture = empty.modelfit.plot("mean", status=False)
     picture.fig.canvas.draw()
     assert np.isnan(drawn(picture.axs[0])).all()
