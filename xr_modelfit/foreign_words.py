@@ -86,7 +86,7 @@ _OF_FITTER = {
     "xtol": ["xatol", "epsilon", "step"],
     "engine": ["backend", "numba", "jit", "parallel"],
 }
-_OTHER_WAYS = ("method", "algorithm", "solver", "optimizer", "loss")
+_OTHER_WAYS = ("method", "algorithm", "solver", "optimizer")
 
 
 def refuse_foreign_options(given: Iterable[str], known: Iterable[str], of_fit: Iterable[str]) -> None:

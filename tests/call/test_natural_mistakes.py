@@ -379,4 +379,4 @@ def test_fitters_are_values() -> None:
     assert pickle.loads(pickle.dumps(fitter)) == fitter == replace(BatchLSQFitter(7), engine="numpy")
     assert repr(fitter).startswith("BatchLSQFitter(maxiter=7, ")
     with pytest.raises(TypeError, match="positional"):
-        BatchLSQFitter(1, 2, 3, 4, "auto", 6)
+        BatchLSQFitter(*range(99))

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from dataclasses import fields
 from html.parser import HTMLParser
 from typing import Any
 
@@ -60,7 +61,9 @@ def test_plan_takes_what_its_signature_says() -> None:
 
 
 def test_the_fitter_shows_its_options() -> None:
-    assert list(inspect.signature(BatchLSQFitter).parameters) == ["maxiter", "ftol", "xtol", "gtol", "engine"]
+    shown = list(inspect.signature(BatchLSQFitter).parameters)
+    assert shown == [one.name for one in fields(BatchLSQFitter)]
+    assert {"maxiter", "engine"} <= set(shown)
 
 
 # --- what is shown
