@@ -147,7 +147,7 @@ def _dims(dims: Any, status: xr.DataArray, needed: bool) -> list[Hashable]:
 def _chosen(result: xr.Dataset, record: FitRecord, where: Any, near: Sequence[Hashable], radius: int) -> xr.DataArray:
     """Positions to fit again."""
     status = result[record.variable("fit_status")]
-    ok = (status > 0).drop_attrs()
+    ok = _mask(status.variable > 0, status)
     if where is None:
         return ~ok
     if isinstance(where, str) and where == SUSPICIOUS:
@@ -159,7 +159,14 @@ def _chosen(result: xr.Dataset, record: FitRecord, where: Any, near: Sequence[Ha
             f"again, or {SUSPICIOUS!r}. A mask of samples goes to samples=."
         )
     bare(status, where, "where", status.dims)
-    return (where & (status == status)).transpose(*status.dims).drop_attrs()
+    return _mask((where.variable & (status.variable == status.variable)).transpose(*status.dims), status)
+
+
+def _mask(values: xr.Variable, status: xr.DataArray) -> xr.DataArray:
+    """Positions with the labels of the result; xarray's drop_attrs would break those of stacked dims."""
+    made = status.copy(data=values.data)
+    made.attrs = {}
+    return made
 
 
 def _arrays(labels: Labels, options: FitOptions, samples: Any, record: FitRecord) -> dict[str, Any]:
@@ -190,7 +197,9 @@ def _rounds_of(result: xr.Dataset, record: FitRecord, status: xr.DataArray) -> x
     if before is not None:
         return before
     attrs = {"long_name": "round of the refit that gave this answer; 0: the fit itself", "units": "1"}
-    return xr.zeros_like(status, dtype=np.int8).drop_attrs().assign_attrs(attrs)
+    made = xr.zeros_like(status, dtype=np.int8)
+    made.attrs = attrs
+    return made
 
 
 def _better(
