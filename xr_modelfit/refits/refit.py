@@ -191,13 +191,13 @@ def _arrays(labels: Labels, options: FitOptions, samples: Any, record: FitRecord
     return found
 
 
-def _rounds_of(result: xr.Dataset, record: FitRecord, status: xr.DataArray) -> xr.DataArray:
+def _rounds_of(result: xr.Dataset, record: FitRecord, status: xr.DataArray) -> xr.Variable:
     """Which round each answer is of: 0 where it is that of the fit."""
     before = result.get(record.variable(ROUND))
     if before is not None:
-        return before
+        return before.variable
     attrs = {"long_name": "round of the refit that gave this answer; 0: the fit itself", "units": "1"}
-    made = xr.zeros_like(status, dtype=np.int8)
+    made = xr.zeros_like(status.variable, dtype=np.int8)
     made.attrs = attrs
     return made
 
@@ -219,7 +219,7 @@ def _better(
             continue
         value = xr.where(xr.DataArray(take), xr.DataArray(other), xr.DataArray(v.variable)).variable
         value = value.transpose(*v.dims).astype(v.dtype, copy=False)
-        made[name] = v.copy(data=value.data)
+        made[name] = v.variable.copy(data=value.data)  # without labels, which xarray would merge
     return old.assign(made), chosen.copy(data=take.transpose(*chosen.dims).data)
 
 
@@ -229,6 +229,6 @@ def _noted(result: xr.Dataset, record: FitRecord, p0: Any, rounds: int) -> xr.Da
     content = dict(record.content)
     what = p0 if isinstance(p0, str) else described_starts(p0).get("starts", "given")
     content["refits"] = [*content.get("refits", []), {"starts": what, "rounds": int(rounds)}]
-    status = result[name].copy(deep=False)
+    status = result[name].variable.copy(deep=False)
     status.attrs = {**status.attrs, RECORD: json.dumps(content)}
     return result.assign({name: status})
