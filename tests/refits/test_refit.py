@@ -259,6 +259,36 @@ def test_nothing_to_do_gives_the_result_itself() -> None:
     assert int(again["refit_round"].sum()) == 0
 
 
+def test_labels_and_their_attributes_stay() -> None:
+    data, true = lines()
+    labels = {
+        "y": ("y", np.arange(6.0), {"units": "m", "long_name": "up"}),
+        "x": ("x", list("abcdefgh")),
+        "lat": (("y", "x"), true.values, {"units": "degree_north"}),
+        "run": 7,
+    }
+    told, where = data.assign_coords(labels), true.assign_coords(labels) > 0
+    fit = spoilt(told.modelfit(LINE, "v", p0={"mean": true}, errors="ignore"), y=2)
+    for given in (None, "suspicious", where):
+        for again in (fit.modelfit.refit(told, given), fit.chunk(y=2).modelfit.refit(told.chunk(x=3), given).compute()):
+            xr.testing.assert_identical(again.coords.to_dataset(), fit.coords.to_dataset())
+            assert {n: again[n].attrs for n in fit if n != "fit_status"} == {
+                n: fit[n].attrs for n in fit if n != "fit_status"
+            }
+            assert again.attrs == fit.attrs
+
+
+def test_stacked_dims() -> None:
+    data, true = lines()
+    row = data.stack(z=("y", "x"))
+    goal = row.modelfit(LINE, "v", p0={"mean": true.stack(z=("y", "x"))}, errors="ignore")
+    broken = spoilt(goal, z=slice(20, 24))
+    for where in (None, "suspicious", xr.ones_like(goal["mean"], dtype=bool)):
+        again = broken.modelfit.refit(row, where)
+        assert_reached(again, goal)
+        assert again.indexes["z"].equals(goal.indexes["z"])
+
+
 # --- what belongs to the fit -----------------------------------------------------------------------------------------
 def test_errors_masks_and_bounds_go_along() -> None:
     data, true = lines()

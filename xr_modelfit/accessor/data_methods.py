@@ -119,6 +119,7 @@ class DataMethods:
         -------
         xarray.Dataset
             A map for each parameter, over the remaining dims, in the units of the result. It can be passed as ``p0``.
+            Of several starts, the first.
             Lazy if any input is dask-backed.
 
         Raises

@@ -91,12 +91,13 @@ class ResultMethods:
         where : DataArray of bool or "suspicious", optional
             Positions to fit again, over the remaining dims. Default: those that failed. "suspicious": also those
             where a parameter is further from the median of its good neighbours than five times their scatter, and
-            than five times its own standard error.
+            than five times its own standard error or, where that is less, fifteen times theirs.
         p0 : optional
             "neighbours": the parameters of the nearest good neighbours; of several, the start with the lowest
-            chi-square counts. Or anything that `xr_modelfit.fit` takes: "estimate", "mean", "coarse", values, an
-            earlier result, a function. Where no neighbour is good, a fit starts from the values of ``model``, or of
-            the first good fit.
+            chi-square counts. Neighbours that succeeded but are fitted again themselves serve where there is no
+            better one; without any, a fit starts where it did, or where it first did if it had maps of starts.
+            Or anything that `xr_modelfit.fit` takes: "estimate", "mean", "coarse", values, an earlier result, a
+            function, a list. "mean" and "coarse" are of all positions.
         data : str, optional
             Which fit of a result of several: the name of the variable that was fitted.
         model : astropy.modeling.Model or callable, optional
@@ -114,7 +115,8 @@ class ResultMethods:
             gets better.
         **options
             Those of the fit that its record does not hold: ``sigma``, ``weights``, ``bounds`` that are maps,
-            ``integrate``, ``response``, ``fitter`` where it is one of astropy.
+            ``integrate``, ``response``, ``fitter`` where it is one of astropy. Values of fixed parameters that
+            differ from fit to fit are those of the result (of ``<parameter>_start``, where the fit kept these).
 
         Returns
         -------

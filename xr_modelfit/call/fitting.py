@@ -79,10 +79,18 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
     absolute_sigma : bool, optional
         False: parameter errors are rescaled by the residuals. Default: True exactly when
         ``sigma`` is given.
-    p0 : mapping or Dataset, optional
+    p0 : mapping, Dataset, str, CoarseStart, callable or list, optional
         ``{parameter: number, Quantity, date or DataArray}``, or an earlier result; instead of the
         model's values. Plain numbers are in the unit of the model's parameter or, where it has
         none, in the unit that data and coordinates give it. A parameter keeps the unit given here.
+        "estimate": from the samples of each fit; ``{"stddev": "estimate"}``: this parameter alone.
+        "mean" or "coarse": from a fit of the mean over all positions, or of a coarser grid; see
+        `CoarseStart`.
+        A function ``f(data, *inputs) -> {parameter: values (b,)}`` of samples (b, n), NaN where left
+        out, and inputs (b, n) or (1, n), numbers in the units of the parameters and coordinates in
+        the fit.
+        A list of these (without "mean" and "coarse"), or maps along a dim "start": several starts
+        for each fit. The success with the lowest chi-square counts.
     bounds : mapping, optional
         ``{parameter: (low, high)}``, each as in ``p0`` or None; instead of the model's, which are
         in the unit of the model's parameter.
@@ -92,7 +100,9 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
     fitter_kwargs : mapping, optional
         Passed to the fitter's call, ``{"maxiter": 500}`` for one.
     fit_info : True or sequence of str, optional
-        Names of numbers in the fitter's ``fit_info`` that become variables; True for all.
+        Names of numbers in the fitter's ``fit_info`` that become variables; True for all. "start"
+        adds ``<parameter>_start``, the starts that were used; "n_reached" how many of several starts
+        ended in the best minimum.
     skipna : bool
         Leave samples out that are not finite. False: their fit gets ``nonfinite_data``.
     min_points : int, optional

@@ -39,7 +39,8 @@ class InUnits:
                     f"it gave {name!r}; the parameters are {listed(self.names)}.{suggestion(name, self.names)}"
                 )
             j = self.names.index(name)
-            out[self.own[j]] = np.asarray(value, dtype=float) * self.inward[j]
+            numbers = np.asarray(value, dtype=float) * self.inward[j]
+            out[self.own[j]] = numbers[0] if numbers.shape == (1,) else numbers  # made of a shared coordinate
         return out
 
 

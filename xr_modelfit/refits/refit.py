@@ -147,7 +147,7 @@ def _dims(dims: Any, status: xr.DataArray, needed: bool) -> list[Hashable]:
 def _chosen(result: xr.Dataset, record: FitRecord, where: Any, near: Sequence[Hashable], radius: int) -> xr.DataArray:
     """Positions to fit again."""
     status = result[record.variable("fit_status")]
-    ok = (status > 0).drop_attrs()
+    ok = _mask(status.variable > 0, status)
     if where is None:
         return ~ok
     if isinstance(where, str) and where == SUSPICIOUS:
@@ -159,7 +159,14 @@ def _chosen(result: xr.Dataset, record: FitRecord, where: Any, near: Sequence[Ha
             f"again, or {SUSPICIOUS!r}. A mask of samples goes to samples=."
         )
     bare(status, where, "where", status.dims)
-    return (where & (status == status)).transpose(*status.dims).drop_attrs()
+    return _mask((where.variable & (status.variable == status.variable)).transpose(*status.dims), status)
+
+
+def _mask(values: xr.Variable, status: xr.DataArray) -> xr.DataArray:
+    """Positions with the labels of the result; xarray's drop_attrs would break those of stacked dims."""
+    made = status.copy(data=values.data)
+    made.attrs = {}
+    return made
 
 
 def _arrays(labels: Labels, options: FitOptions, samples: Any, record: FitRecord) -> dict[str, Any]:
@@ -184,13 +191,15 @@ def _arrays(labels: Labels, options: FitOptions, samples: Any, record: FitRecord
     return found
 
 
-def _rounds_of(result: xr.Dataset, record: FitRecord, status: xr.DataArray) -> xr.DataArray:
+def _rounds_of(result: xr.Dataset, record: FitRecord, status: xr.DataArray) -> xr.Variable:
     """Which round each answer is of: 0 where it is that of the fit."""
     before = result.get(record.variable(ROUND))
     if before is not None:
-        return before
+        return before.variable
     attrs = {"long_name": "round of the refit that gave this answer; 0: the fit itself", "units": "1"}
-    return xr.zeros_like(status, dtype=np.int8).drop_attrs().assign_attrs(attrs)
+    made = xr.zeros_like(status.variable, dtype=np.int8)
+    made.attrs = attrs
+    return made
 
 
 def _better(
@@ -210,7 +219,7 @@ def _better(
             continue
         value = xr.where(xr.DataArray(take), xr.DataArray(other), xr.DataArray(v.variable)).variable
         value = value.transpose(*v.dims).astype(v.dtype, copy=False)
-        made[name] = v.copy(data=value.data)
+        made[name] = v.variable.copy(data=value.data)  # without labels, which xarray would merge
     return old.assign(made), chosen.copy(data=take.transpose(*chosen.dims).data)
 
 
@@ -220,6 +229,6 @@ def _noted(result: xr.Dataset, record: FitRecord, p0: Any, rounds: int) -> xr.Da
     content = dict(record.content)
     what = p0 if isinstance(p0, str) else described_starts(p0).get("starts", "given")
     content["refits"] = [*content.get("refits", []), {"starts": what, "rounds": int(rounds)}]
-    status = result[name].copy(deep=False)
+    status = result[name].variable.copy(deep=False)
     status.attrs = {**status.attrs, RECORD: json.dumps(content)}
     return result.assign({name: status})
