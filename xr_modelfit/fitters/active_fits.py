@@ -12,6 +12,7 @@ from xr_modelfit.analysis.derivatives import jacobian, replace_at_cusps, values,
 from xr_modelfit.fitters.chunking import at_least_two
 from xr_modelfit.fitters.contract import Fits, Rules
 from xr_modelfit.fitters.noise import working
+from xr_modelfit.fitters.priors import Priors
 from xr_modelfit.fitters.sums import columns, dot, norm2, total
 from xr_modelfit.models.problem import Problem
 
@@ -63,10 +64,11 @@ class ActiveFits:
         y: np.ndarray,
         w: np.ndarray | None,
         noise: str = "linear",
+        priors: Priors | None = None,  # of the free parameters, (k, b)
     ) -> None:
         # inputs (n, 1) or (n, b); y, w, the residual r and the weights q of the derivatives (n, b)
         self.problem, self.rules, self.inputs, self.y, self.w, self.noise = problem, rules, inputs, y, w, noise
-        self.r, self.q = y, w
+        self.r, self.q, self.priors = y, w, priors
         self.plain = np.ones(y.shape[1], dtype=bool)  # whether the parameters may as well be those of the model
         self.ours = np.flatnonzero(problem.free)
 
@@ -75,7 +77,8 @@ class ActiveFits:
         """Fits ``ids`` at their starts; never fewer than two columns, see `fitters.sums`."""
         ids, problem = at_least_two(ids), fits.problem
         at = fits.columns(ids)
-        self = cls(problem, rules, at.inputs, at.y, at.w, at.noise)
+        priors = None if at.priors is None else Priors(*(a[problem.free] for a in at.priors))
+        self = cls(problem, rules, at.inputs, at.y, at.w, at.noise, priors)
         b, k = ids.size, self.ours.size
         self.ids, self.low, self.high = ids, at.low, at.high
         self.free = ~(self.low == self.high)[self.ours]
@@ -107,7 +110,8 @@ class ActiveFits:
         which = at_least_two(which)
         w = None if self.w is None else columns(self.w, which)
         inputs = [x if x.shape[1] == 1 else columns(x, which) for x in self.inputs]
-        new = ActiveFits(self.problem, self.rules, inputs, columns(self.y, which), w, self.noise)
+        priors = None if self.priors is None else self.priors.taken(which)
+        new = ActiveFits(self.problem, self.rules, inputs, columns(self.y, which), w, self.noise, priors)
         new.r = columns(self.r, which)
         if self.q is not self.w and self.q is not None:
             new.q = columns(self.q, which)
@@ -123,7 +127,8 @@ class ActiveFits:
 
         inputs = [x if x is z else beside(x, z) for x, z in zip(self.inputs, other.inputs, strict=True)]
         w = None if self.w is None or other.w is None else beside(self.w, other.w)
-        new = ActiveFits(self.problem, self.rules, inputs, beside(self.y, other.y), w, self.noise)
+        priors = None if self.priors is None or other.priors is None else self.priors.beside(other.priors)
+        new = ActiveFits(self.problem, self.rules, inputs, beside(self.y, other.y), w, self.noise, priors)
         new.r = beside(self.r, other.r)
         if self.q is not self.w and self.q is not None and other.q is not None:
             new.q = beside(self.q, other.q)
@@ -132,7 +137,13 @@ class ActiveFits:
         return new
 
     def residual(self, P: np.ndarray) -> Residual:
-        """Residuals at other parameters."""
+        """Residuals at other parameters, of all fits."""
+        there = self._of_samples(P)
+        if self.priors is None:
+            return there
+        return there._replace(chi2=there.chi2 + self.priors.chi2(P[self.ours]))
+
+    def _of_samples(self, P: np.ndarray) -> Residual:
         found, shared = values(self.problem, self.inputs, self.model_parameters(P))
         if self.noise != "linear":
             cost, r, q = working(self.noise, self.y, found, self.w)
@@ -206,6 +217,10 @@ class ActiveFits:
             self.g[i, at] = dot(a, r)
             for j in range(i + 1):
                 self.H[i, j, at] = self.H[j, i, at] = dot(a, J[j])
+        if self.priors is not None:
+            H, g = self.H[..., at], self.g[:, at]
+            Priors(self.priors.mean[:, at], self.priors.trust[:, at]).add(self.P[self.ours][:, at], H, g)
+            self.H[..., at], self.g[:, at] = H, g
 
 
 _STATE = tuple(ActiveFits.__annotations__)

@@ -98,19 +98,21 @@ def _fitted(
     given, finite, admitted = all_samples
     free = problem.free & ~(tables.low == tables.high)
     n_points, n_free = given.n_points, np.count_nonzero(free, axis=1)
-    status = _before(task, Fits(problem, given, *tables), finite, admitted, n_free)
+    priors = block.priors(free)
+    n_known = 0 if priors is None else np.count_nonzero(priors.trust, axis=1)
+    status = _before(task, Fits(problem, given, *tables), finite, admitted, n_free - n_known)
     starts, lower, upper, free = (np.broadcast_to(table, (block.b, free.shape[1])) for table in (*tables, free))
     attempt = (status == FitStatus.CONVERGED) & (n_free > 0)
 
     notes = None
     if task.diagnosis is not None or task.raising:
         notes = Notes(errors={} if task.raising else None)
-    fits = Fits(problem, given, starts, lower, upper)
+    fits = Fits(problem, given, starts, lower, upper, priors)
     solved = task.fitter.solve(fits, attempt, notes)
     parameters = np.where(attempt[:, None], solved.parameters, np.nan)
     status[attempt] = solved.status[attempt]
     raised = (status == FitStatus.FITTER_ERROR) | (status == FitStatus.NONFINITE_MODEL)
-    status[attempt & raised & (n_points < n_free)] = FitStatus.DEGENERATE
+    status[attempt & raised & (n_points < n_free - n_known)] = FitStatus.DEGENERATE
     if solved.samples is not given:
         fits = replace(fits, samples=solved.samples)
         n_points = np.where(attempt, fits.samples.n_points, n_points)
@@ -128,11 +130,7 @@ def _fitted(
     verdicts = Verdicts(packed, task, fits, status, parameters, free, np.zeros(block.b, dtype=bool))
     verdicts.judge(solved.judged, notes)
     retry(verdicts)
-    if fits.samples.scale is not None:
-        packed[:, fields["chi2"]] *= fits.samples.scale[:, None] ** 2
-    dof = (n_points - n_free).astype(float)
-    chi2 = packed[:, fields["chi2"]][:, 0]
-    packed[:, fields["reduced_chi2"]] = np.where(dof > 0, chi2 / np.where(dof > 0, dof, 1.0), np.nan)[:, None]
+    _tell_chi2(verdicts)
     if task.layout.starts:
         packed[:, fields["start"]] = starts
     if task.layout.reached:
@@ -151,6 +149,20 @@ def _fitted(
     if task.raising:
         _raise_first(status, block, notes)
     return packed
+
+
+def _tell_chi2(verdicts: Verdicts) -> None:
+    """Chi-square of the samples alone, in the scale of their weights, and what priors add to it."""
+    packed, fits, fields = verdicts.packed, verdicts.fits, verdicts.task.layout.fields
+    if fits.priors is not None:
+        added = fits.priors.in_columns(np.arange(len(packed))).chi2(verdicts.parameters.T)[:, None]
+        packed[:, fields["chi2"]] -= added
+        for name in ("chi2_prior",) if verdicts.task.layout.priors else ():
+            packed[:, fields[name]] = added
+    if fits.samples.scale is not None:
+        packed[:, fields["chi2"]] *= fits.samples.scale[:, None] ** 2
+    dof, chi2 = packed[:, fields["dof"]], packed[:, fields["chi2"]]
+    packed[:, fields["reduced_chi2"]] = np.where(dof > 0, chi2 / np.where(dof > 0, dof, 1.0), np.nan)
 
 
 def _before(task: BlockTask, fits: Fits, finite: np.ndarray, admitted: np.ndarray, n_free: np.ndarray) -> np.ndarray:

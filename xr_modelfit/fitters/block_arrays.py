@@ -6,7 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from xr_modelfit.fitters.block_task import BlockTask, Role
+from xr_modelfit.fitters.block_task import PRIORS, BlockTask, Role
+from xr_modelfit.fitters.priors import Priors
 from xr_modelfit.fitters.samples import Samples
 
 __all__ = ["Block", "part_of"]
@@ -103,6 +104,17 @@ class Block:
         starts, lower, upper = out
         held = (lower == upper) & ~problem.fixed & ~problem.tied
         return (np.where(held, lower, starts) if held.any() else starts), lower, upper
+
+    def priors(self, free: np.ndarray) -> Priors | None:
+        """Priors of parameters that are ``free`` (1 or b, K); None where the call has none."""
+        tables = {kind: np.full((self.b, free.shape[1]), np.nan) for kind in PRIORS}
+        given = [(role, array) for role, array in self.given.items() if role.kind in PRIORS]
+        for role, array in given:
+            with np.errstate(all="ignore"):
+                values = np.broadcast_to(np.asarray(array, dtype=float), self.shape).reshape(self.b)
+            tables[role.kind][:, int(role.name)] = values
+        mean, deviation = (tables[kind] for kind in PRIORS)
+        return Priors.of(mean, deviation, ~free) if given else None
 
     @cached_property
     def positions(self) -> dict[str, np.ndarray]:

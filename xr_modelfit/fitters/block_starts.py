@@ -86,4 +86,7 @@ class Best:
         return tables[0]._replace(starts=starts[chosen, np.arange(chosen.size)])
 
     def _ended(self, packed: np.ndarray) -> tuple[Any, np.ndarray]:
-        return packed[:, self.fields["fit_status"]][:, 0] > 0, packed[:, self.fields["chi2"]][:, 0]
+        chi2 = packed[:, self.fields["chi2"]][:, 0]
+        if "chi2_prior" in self.fields:
+            chi2 = chi2 + packed[:, self.fields["chi2_prior"]][:, 0]
+        return packed[:, self.fields["fit_status"]][:, 0] > 0, chi2

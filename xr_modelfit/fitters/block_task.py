@@ -14,9 +14,10 @@ from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.sampling import Products, Spread
 from xr_modelfit.quiet import innermost
 
-__all__ = ["BlockTask", "Layout", "Role"]
+__all__ = ["PRIORS", "BlockTask", "Layout", "Role"]
 
 
+PRIORS = ("prior_mean", "prior_deviation")  # kinds of arrays, (...), of parameters by number
 _SAMPLED = {"data", "input", "where", "weights", "place"}
 
 
@@ -37,6 +38,7 @@ class Layout:
     diagnosed: bool = False  # each fit says if its diagnostics could not be written
     starts: bool = False  # each fit tells the start values that it used
     reached: bool = False  # each fit tells how many of its starts ended in the minimum that it has
+    priors: bool = False  # each fit tells what its priors add to chi-square
 
     @cached_property
     def fields(self) -> Mapping[str, slice]:
@@ -53,6 +55,8 @@ class Layout:
             widths["start"] = K
         if self.reached:
             widths["n_reached"] = 1
+        if self.priors:
+            widths["chi2_prior"] = 1
         stops = np.cumsum(list(widths.values()))
         parts = zip(widths.items(), stops.tolist(), strict=True)
         return {name: slice(stop - width, stop) for (name, width), stop in parts}
@@ -98,6 +102,31 @@ class BlockTask:
             raise ValueError(
                 'sigma is given, but loss="poisson" knows the noise of counts: the root of what the model predicts. '
                 "Leave sigma out. If the data are no counts, use another loss."
+            )
+        self._check_priors()
+
+    def _check_priors(self) -> None:
+        asked = sorted({int(role.name) for role in self.roles if role.kind in PRIORS})
+        if not asked:
+            return
+        problem, loss = self.problem, getattr(self.fitter, "loss", None)
+        for j in asked:
+            if not problem.free[j]:
+                what = "tied" if problem.tied[j] else "fixed"
+                raise ValueError(
+                    f"priors has {problem.names[j]!r}, which is {what}: no data could change it. Leave the prior out, "
+                    "or free the parameter."
+                )
+        if loss not in ("linear", "poisson"):
+            raise ValueError(
+                f"priors are given, with {type(self.fitter).__name__}"
+                + (f"(loss={loss!r})" if loss else "")
+                + ', which has no place for them. Use BatchLSQFitter() with loss="linear" or "poisson".'
+            )
+        if loss == "linear" and not self.absolute:
+            raise ValueError(
+                "priors are given without the errors of the data, so there is nothing to weigh them against. "
+                "Pass sigma."
             )
 
     def n_core(self, role: Role) -> int:

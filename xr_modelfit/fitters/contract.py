@@ -16,6 +16,7 @@ import numpy as np
 from xr_modelfit.fitters.chunking import chunks
 from xr_modelfit.fitters.covariance import Judgement
 from xr_modelfit.fitters.fit_columns import FitColumns
+from xr_modelfit.fitters.priors import Priors
 from xr_modelfit.fitters.samples import Samples
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.status import FitStatus
@@ -61,12 +62,14 @@ class Fits:
     starts: np.ndarray  # (b, K)
     low: np.ndarray  # (b, K)
     high: np.ndarray  # (b, K)
+    priors: Priors | None = None  # (b, K)
 
     def columns(self, ids: np.ndarray, P: np.ndarray | None = None) -> FitColumns:
         """Fits ``ids`` in columns, at ``P`` (ids.size, K) or at their starts."""
         tables = self.starts[ids] if P is None else P, self.low[ids], self.high[ids]
         P, low, high = (np.ascontiguousarray(a.T) for a in tables)
-        return FitColumns(self.problem, *self.samples.columns(ids), P, low, high, self.samples.noise)
+        priors = None if self.priors is None else self.priors.in_columns(ids)
+        return FitColumns(self.problem, *self.samples.columns(ids), P, low, high, self.samples.noise, priors)
 
     def in_chunks(self, ids: np.ndarray, P: np.ndarray) -> Iterator[tuple[np.ndarray, FitColumns]]:
         """Rows of ``ids`` and ``P`` (ids.size, K), and those fits in columns: few enough for the cache."""
@@ -85,7 +88,8 @@ class Fits:
 
     def part(self, ids: np.ndarray) -> Fits:
         """Those of the fits ``ids``."""
-        return Fits(self.problem, self.samples.part(ids), self.starts[ids], self.low[ids], self.high[ids])
+        priors = None if self.priors is None else self.priors.rows(ids)
+        return Fits(self.problem, self.samples.part(ids), self.starts[ids], self.low[ids], self.high[ids], priors)
 
 
 @dataclass

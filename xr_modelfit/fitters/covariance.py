@@ -105,6 +105,9 @@ def judge(fits: FitColumns, n_points: np.ndarray, free: np.ndarray, absolute: bo
     precision = np.where(from_differences, OF_DIFFERENCES, accuracy(problem))
     for m, j in enumerate(ours.tolist()):
         J[m] = np.where(free[j], J[m], 0.0)
+    n_rows = n_points
+    if fits.priors is not None:
+        r, J, n_rows, chi2 = *fits.with_priors(P, r, J), n_points + fits.n_priors, chi2 + fits.priors.chi2(P)
     length = np.sqrt(np.stack([norm2(c) for c in J])) if J else np.zeros((0, y.shape[1]))
     T, known = slopes_of_ties(problem, P)
     finite &= np.all(np.isfinite(length), axis=0) & known
@@ -121,7 +124,7 @@ def judge(fits: FitColumns, n_points: np.ndarray, free: np.ndarray, absolute: bo
     least = np.maximum(EXACT * spread, 4 * rounding) ** 2
     stationary = removable <= np.maximum(STATIONARY**2 * scatter, least)
     at_minimum = removable <= np.maximum(AT_MINIMUM**2 * scatter, (NO_SCATTER * spread) ** 2)
-    full_rank = factors.full_rank & (np.count_nonzero(active, axis=0) <= n_points)
+    full_rank = factors.full_rank & (np.count_nonzero(active, axis=0) <= n_rows)
     alone = factors.S**2 * np.einsum("iib->ib", inverse)
     doubtful = np.any(alone > HARDLY, axis=0) & finite & full_rank & stationary & ended
     if doubtful.any() and not np.array_equal(problem.partly_linear, problem.free):
@@ -129,7 +132,9 @@ def judge(fits: FitColumns, n_points: np.ndarray, free: np.ndarray, absolute: bo
         enough = chi2 - np.maximum(FALLS * chi2 / some, least)
         at = at_least_two(np.flatnonzero(doubtful))
         others = (columns(a, at) for a in (active, precision, variance, alone, enough))
-        falls = falls_beside(fits.taken(at), [columns(np.broadcast_to(c, y.shape), at) for c in J], *others)
+        falls = falls_beside(
+            fits.taken(at), [columns(np.broadcast_to(c, (len(r), y.shape[1])), at)[: len(y)] for c in J], *others
+        )
         stationary[at[falls]] = at_minimum[at[falls]] = False
     if not absolute:
         inverse = inverse * np.where(dof > 0, chi2 / some, np.where(n_free > 0, np.nan, 0.0))

@@ -10,6 +10,7 @@ import numpy as np
 
 from xr_modelfit.analysis.derivatives import jacobian, weighted
 from xr_modelfit.fitters.noise import working
+from xr_modelfit.fitters.priors import Priors
 from xr_modelfit.fitters.sums import columns, norm2, total
 from xr_modelfit.models.problem import Problem
 
@@ -27,6 +28,7 @@ class FitColumns(NamedTuple):
     low: np.ndarray  # (K, b)
     high: np.ndarray  # (K, b)
     noise: str = "linear"  # see `fitters.noise`
+    priors: Priors | None = None  # (K, b)
 
     def values(self, P: np.ndarray) -> np.ndarray:
         """Values of the model, (n, b)."""
@@ -37,11 +39,15 @@ class FitColumns(NamedTuple):
         return self.linearised(P)[1]
 
     def chi2(self, P: np.ndarray) -> np.ndarray:
-        """Chi-square, (b,), or what stands for it."""
-        return self.linearised(P)[0]
+        """Chi-square, (b,), or what stands for it, with what priors add."""
+        chi2 = self.linearised(P)[0]
+        return chi2 if self.priors is None else chi2 + self.priors.chi2(P)
 
     def linearised(self, P: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Chi-square (b,), residual (n, b) and weights (n, b) of the linear problem there; see `fitters.noise`."""
+        """Chi-square (b,), residual (n, b) and weights (n, b) of the linear problem there; see `fitters.noise`.
+
+        Of the samples alone, without priors.
+        """
         if self.noise == "linear":
             r = weighted(self.problem, self.y - self.values(P), self.w)
             return norm2(r), r, self.w
@@ -61,9 +67,22 @@ class FitColumns(NamedTuple):
             w = self.w if self.noise == "linear" else self.linearised(P)[2]
         return jacobian(self.problem, self.inputs, P, self.low, self.high, w=w)
 
+    def with_priors(self, P: np.ndarray, r: np.ndarray, J: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Residuals (n + k, b) and Jacobian, k of (n + k, b), in which the priors are samples."""
+        assert self.priors is not None
+        ours = self.problem.free
+        return Priors(self.priors.mean[ours], self.priors.trust[ours]).with_samples(P[ours], r, J)
+
+    @property
+    def n_priors(self) -> np.ndarray:
+        """How many parameters have a prior in each fit, shape (b,)."""
+        assert self.priors is not None
+        return np.count_nonzero(self.priors.trust, axis=0)
+
     def taken(self, which: np.ndarray) -> "FitColumns":
         """The fits in the columns ``which``."""
         inputs = [x if x.shape[1] == 1 else columns(x, which) for x in self.inputs]
         w = None if self.w is None else columns(self.w, which)
         y, P, low, high = (columns(a, which) for a in (self.y, self.P, self.low, self.high))
-        return FitColumns(self.problem, inputs, y, w, P, low, high, self.noise)
+        priors = None if self.priors is None else self.priors.taken(which)
+        return FitColumns(self.problem, inputs, y, w, P, low, high, self.noise, priors)

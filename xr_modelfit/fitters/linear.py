@@ -22,7 +22,8 @@ __all__ = ["solve_directly", "solve_linear"]
 
 def solve_directly(fits: Fits, ids: np.ndarray, out: FitArrays) -> np.ndarray:
     """Solve the fits ``ids``, written to ``out``; returns those that bounds or overflow make iterate."""
-    ids = _solve_clear(fits, ids, out)
+    if fits.priors is None:
+        ids = _solve_clear(fits, ids, out)
     left = []
     for some in chunks(ids, fits.samples.n_values):
         at = fits.columns(some)
@@ -88,13 +89,18 @@ def solve_linear(fits: FitColumns) -> np.ndarray:
     P = problem.with_ties(np.where(problem.free[:, None] & ~held, 0.0, fits.P))
     fixed = P[problem.fixed]
     alike = not held.any() and bool(np.all(fixed == fixed[:, :1]))
-    shared = w is None and alike and all(x.shape[1] == 1 for x in fits.inputs)
+    shared = w is None and fits.priors is None and alike and all(x.shape[1] == 1 for x in fits.inputs)
     some = slice(0, 1) if shared else slice(None)
     infinite = np.full(P[:, some].shape, np.inf)
     J = [weighted(problem, c, w) for c in jacobian(problem, fits.inputs, P[:, some], -infinite, infinite)]
+    if fits.priors is not None:
+        _, J = fits.with_priors(P, fits.y, J)
     factors = factorise([np.ascontiguousarray(c) for c in J], active[:, some], accuracy(problem))
     for _ in range(2):
-        z, _ = factors.remove(fits.residual(P))
+        r = fits.residual(P)
+        if fits.priors is not None:
+            r, _ = fits.with_priors(P, r, ())
+        z, _ = factors.remove(r)
         P = P.copy()
         P[ours] += factors.solve(z)
         P = problem.with_ties(P)

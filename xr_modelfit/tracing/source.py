@@ -22,7 +22,7 @@ __all__ = ["LANES", "LEFT", "PIECE", "ROWS", "SCALARS", "SLOW", "is_slow", "rows
 
 LANES = 8  # fits side by side: the widest vector of float64 that processors have
 PIECE = 32  # samples that are taken at a time where rows are kept
-ROWS = 19  # vectors of the free parameters; see `fitters.compiled.algebra`
+ROWS = 21  # vectors of the free parameters; see `fitters.compiled.algebra`
 SCALARS = 11  # single numbers of each fit; see `fitters.compiled.levenberg`
 LEFT = 100  # status of a fit that the other engine has to do
 # Functions of the system, one fit at a time: NumPy's own are faster.

@@ -14,13 +14,13 @@ from xr_modelfit.fitters.compiled.vectors import anywhere, choose, load, save, s
 from xr_modelfit.tracing.source import ROWS
 
 __all__ = [
-    "clip", "is_last", "keep_away", "normalise", "predicted", "prepare", "solve", "step_inside", "still_moves",
-    "stretched",
+    "add_priors", "clip", "is_last", "keep_away", "normalise", "predicted", "prepare", "solve", "step_inside",
+    "still_moves", "stretched",
 ]  # fmt: skip
 
 (
     PLACE, SLOPE, SCALED, INVERSE, LARGEST, SHIFT, X, STEP, BEFORE, LOW, HIGH, PUSH, REST, CUT, Z, BENT, PIVOT, USED,
-    OVER,
+    OVER, PRIOR, TRUST,
 ) = rows(ROWS)  # fmt: skip
 NORMAL, MATRIX, LOWER = rows(3)  # J'J, the same of columns of length 1, its factor
 
@@ -63,6 +63,17 @@ def solve(Q, V, right, by, singular):
         save(V, (X, j), total)
         gain += total * load(V, (right, j))
     return gain
+
+
+@helper
+def add_priors(P, row, ours, V, S):
+    """Add the priors to chi-square, ``g`` and ``H`` of a row of P; see `fitters.priors`."""
+    for a in range(ours.size):
+        trust = load(V, (TRUST, a))
+        missing = trust * (load(V, (PRIOR, a)) - load(P, (row, ours[a])))
+        save(S, (0, 0), load(S, (0, 0)) + missing * missing)
+        save(S, (1 + a, 0), load(S, (1 + a, 0)) + trust * missing)
+        save(S, (1 + a, 1 + a), load(S, (1 + a, 1 + a)) + trust * trust)
 
 
 @helper

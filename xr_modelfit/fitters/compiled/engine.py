@@ -28,7 +28,8 @@ def solve_fits(fits: Fits, ids: np.ndarray, rules: Rules, out: FitArrays) -> np.
     functions = kernels(with_noise(problem.source, samples.noise))
     k, K, n = int(np.count_nonzero(problem.free)), problem.n_parameters, samples.y.shape[1]
     arrays = _arrays(samples)
-    tables = *_tables(fits.starts, fits.low, fits.high), np.flatnonzero(problem.free)
+    priors = (np.zeros((0, K)),) * 2 if fits.priors is None else fits.priors
+    tables = *_tables(fits.starts, fits.low, fits.high, *priors), np.flatnonzero(problem.free)
     work = _work(arrays[1].shape[0], n, k, K, problem.sampling)
     for_each = np.empty(LANES, np.int64), np.empty((2, k, k)), np.empty(k), np.empty(k)
     left = []
@@ -100,4 +101,4 @@ def _arrays(samples: Samples) -> tuple[np.ndarray, ...]:
 
 def _tables(*tables: np.ndarray) -> list[np.ndarray]:
     """Tables of parameters, (b, K) each, or (1, K) where all fits share a row of memory."""
-    return [np.ascontiguousarray(t if t.strides[0] else t[:1], dtype=float) for t in tables]
+    return [np.ascontiguousarray(t if t.strides[0] or not len(t) else t[:1], dtype=float) for t in tables]

@@ -20,13 +20,16 @@ from xr_modelfit.fitters.compiled.algebra import (
     LOW,
     NORMAL,
     PLACE,
+    PRIOR,
     PUSH,
     REST,
     SCALED,
     SLOPE,
     STEP,
+    TRUST,
     USED,
     X,
+    add_priors,
     clip,
     is_last,
     keep_away,
@@ -244,6 +247,16 @@ def _take_up(lane, number, i, P, Q, V, N, out_P, out_sums, kept):
 
 
 @helper
+def _constrain(lane, i, low, high, mean, trust, ours, V):
+    """Put bounds and priors of fit ``i`` into a lane."""
+    for a in range(ours.size):
+        V[LOW, a, lane], V[HIGH, a, lane] = low[own_row(i, low), ours[a]], high[own_row(i, high), ours[a]]
+        if mean.shape[0] > 0:
+            V[PRIOR, a, lane] = mean[own_row(i, mean), ours[a]]
+            V[TRUST, a, lane] = trust[own_row(i, trust), ours[a]]
+
+
+@helper
 def _begin(lane, n, start, size2, damping, P, V, N):
     """Put a fit of ``n`` samples to its start."""
     for j in range(start.size):
@@ -270,7 +283,8 @@ def solve_all(functions, ids, samples, tables, rules, limits, out, work):
         none are given, and weights are 0); ``response`` (1 or b, m), the weights of nodes, without columns where
         samples are values of the model.
     tables : tuple of ndarray
-        ``starts``, ``low``, ``high`` (1 or b, K); ``ours`` (k,), the numbers of the free parameters.
+        ``starts``, ``low``, ``high`` (1 or b, K); ``mean``, ``trust`` of priors (0, 1 or b, K), without rows where
+        there are none; ``ours`` (k,), the numbers of the free parameters.
     rules : fitters.contract.Rules
         Of floats.
     limits : fitters.acceptance.Limits
@@ -284,10 +298,9 @@ def solve_all(functions, ids, samples, tables, rules, limits, out, work):
     """
     sums, columns, tied = functions
     y, x, weights, valid, response = samples
-    starts, low, high, ours = tables
+    starts, low, high, mean, trust, ours = tables
     out_P, out_status, out_iter, out_sums = out
     D, J, P, Q, V, N, S, kept, waiting, who, room, scale, active = work
-    k = ours.size
     own = fill(x, weights, valid, response, D)
     begun, n_waiting, resumed, n_active = 0, 0, 0, 0
     longest = np.int64(0)
@@ -321,8 +334,7 @@ def solve_all(functions, ids, samples, tables, rules, limits, out, work):
             some, n, size2 = gather(i, lane, y, x, weights, valid, response, own, D)
             longest = max(longest, some)
             n_active += 1
-            for a in range(k):
-                V[LOW, a, lane], V[HIGH, a, lane] = low[own_row(i, low), ours[a]], high[own_row(i, high), ours[a]]
+            _constrain(lane, i, low, high, mean, trust, ours, V)
             if fresh:
                 _begin(lane, n, starts[own_row(i, starts)], size2, rules.first_damping, P, V, N)
             else:
@@ -336,6 +348,8 @@ def solve_all(functions, ids, samples, tables, rules, limits, out, work):
             if tied:
                 tie(tied, P, THERE)
             sums_of(sums, longest, D, P, THERE, S)
+            if mean.shape[0] > 0:
+                add_priors(P, THERE, ours, V, S)
             status = _judge(P, S, Q, V, N, last, rules)
             if begun < ids.size:
                 put_back = (status == GOES_ON) & (load(N, N_ITER) == rules.slow)

@@ -44,6 +44,8 @@ class OwnBasis(ActiveFits):
         inside = (solved > self.low[every]) & (solved < self.high[every]) & np.isfinite(solved)
         self.P[every] = np.where(inside, solved, given[every])
         self.P = self.problem.with_ties(self.P)
+        if self.priors is not None:  # they are on the parameters themselves
+            free[self.ours] &= ~np.any(self.priors.trust > 0.0, axis=1)
         which = np.flatnonzero(linear & free)
         if which.size:
             origin, inverse, alone = self._solution(which)
