@@ -439,7 +439,7 @@ def test_estimate_shows_the_starts_of_the_fit(form: str) -> None:
         ([{"mean": 40.0}, "estimate"], ["given", "estimate"]),
         ({"mean": 40.0}, None),
     ],
-    ids=str,
+    ids=["estimate", "mean", "coarse", "levels", "function", "one", "several", "given"],
 )
 def test_the_record_tells_where_starts_came_from(p0: Any, told: Any) -> None:
     data, _ = lines()

@@ -223,6 +223,7 @@ def test_pictures_show_the_model_itself_when_asked(call: str) -> None:
     assert_allclose(y, gauss(x, a, m, s) + b * x + c, rtol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:inspect.. needs a live backend:UserWarning")
 @pytest.mark.parametrize("lazy", [False, True])
 def test_pictures_take_what_a_record_cannot_hold(lazy: bool) -> None:
     """A response of each fit, by array or by name; bounds without a name, shared or of each fit."""
@@ -262,6 +263,7 @@ def test_pictures_take_bounds_of_each_position() -> None:
         assert_allclose(drawn(ds.modelfit.plot_fit(fit, p=9, integrate=integrate))[1], wanted, rtol=1e-8)
 
 
+@pytest.mark.filterwarnings("ignore:inspect.. needs a live backend:UserWarning")
 def test_pictures_ask_for_what_a_record_cannot_hold() -> None:
     import matplotlib.pyplot as plt
 
