@@ -47,7 +47,7 @@ def task_of(model: Model, roles: list[Role], engine: str = "numpy", fitter: Any 
     problem = find_traits(Problem(model, names, np.array(model.parameters), low, high, fixed, ties), [X])
     if engine == "numba":
         pytest.importorskip("numba", reason="the compiled engine")
-        problem = replace(problem, source=compiled_source(problem, [X], "numba", 100, X.size, False))
+        problem = replace(problem, source=compiled_source(problem, [X], "numba", 100, X.size))
     layout = Layout(problem.n_parameters, covariance=True, priors=True)
     given = {"absolute": True, "keep_failed": True, "n_fitted_dims": 1} | options
     return BlockTask(problem, fitter or BatchLSQFitter(engine=engine), layout, tuple(roles), **given)
