@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import xarray as xr
-from astropy.modeling.models import Linear1D, Polynomial1D
+from astropy.modeling.models import Const1D, Linear1D, Polynomial1D
 from scipy import stats
 
-from xr_modelfit import RecordError
+from xr_modelfit import BatchLSQFitter, RecordError
 
 T = np.linspace(0.0, 5.0, 24)
 Y = np.random.default_rng(3).normal(0, 1, (6, T.size)) + 0.15 * T
@@ -33,6 +33,15 @@ def test_known_errors_give_the_normal_distribution() -> None:
     np.testing.assert_allclose(p, 2 * stats.norm.sf(abs(z)), rtol=1e-8)
     relative = DATA.modelfit(Linear1D(), "t", sigma=1.0, absolute_sigma=False).modelfit.p_value("slope")
     np.testing.assert_allclose(relative, [stats.linregress(T, y).pvalue for y in Y], rtol=1e-8)
+
+
+def test_counts_give_the_normal_distribution() -> None:
+    """The mean of n counts has the error sqrt(mean / n), by Fisher's information, whatever they scatter by."""
+    counts = np.random.default_rng(5).poisson(4.0, (5, 30)).astype(float)
+    data = xr.DataArray(counts, dims=("station", "t"), coords={"t": np.arange(30.0)})
+    p = data.modelfit(Const1D(3.0), "t", fitter=BatchLSQFitter(loss="poisson")).modelfit.p_value("amplitude", null=4.0)
+    mean = counts.mean(axis=1)
+    np.testing.assert_allclose(p, 2 * stats.norm.sf(abs(mean - 4.0) / np.sqrt(mean / 30)), rtol=1e-6)
 
 
 def test_what_has_no_error_has_no_p_value() -> None:

@@ -26,12 +26,13 @@ def p_value(result: xr.Dataset, record: FitRecord, name: str, null: float = 0.0)
     lost = [n for n in needed if n not in result]
     if lost:
         raise RecordError(f"The result has no variable {lost[0]!r}, from which the p-value follows. Keep it.")
-    absolute = bool(record.content["options"].get("absolute_sigma", False))
+    counts = record.content["fitter"]["keywords"].get("loss") == "poisson"  # their errors need no residuals
+    absolute = counts or bool(record.content["options"].get("absolute_sigma", False))
     value, error, dof = (result[n] for n in needed)
     found: xr.DataArray = xr.apply_ufunc(
         _two_sided, value - null, error, dof, kwargs={"absolute": absolute}, dask="parallelized", output_dtypes=[float]
     )
-    which = "the normal distribution, as sigma is absolute" if absolute else "Student's t with dof degrees of freedom"
+    which = "the normal distribution, as errors are absolute" if absolute else "Student's t with dof degrees of freedom"
     found.attrs = {
         "long_name": f"p-value of {name} = {null:g}",
         "units": "1",
