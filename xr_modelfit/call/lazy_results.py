@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, finalize
 
 import xarray as xr
 
@@ -48,7 +48,12 @@ def remember(result: xr.Dataset, jobs: list[Job]) -> xr.Dataset:
         for job in jobs:
             job.function.origin = origin
         _ORIGINS.update(dict.fromkeys(lazy, origin))
+        finalize(result, _let_go, origin).atexit = False  # a result of no positions has no graph with a function
     return result
+
+
+def _let_go(_: Origin) -> None:
+    """Called when the result is gone; until then the origin lives."""
 
 
 def _array_name(v: xr.DataArray) -> str:

@@ -82,7 +82,7 @@ def to_zarr(
                 for i in np.flatnonzero(marks == 0).tolist():
                     with _noting_what_is_kept(store):
                         require_ours()
-                        log.mark(j, i, _write_tile(job, names, tiling[i], store, scheduler, tell, options))
+                        log.mark(j, i, _write_tile(job, tiling[i], names, store, scheduler, tell, options))
     return xr.open_zarr(store, storage_options=options.get("storage_options"), consolidated=False)
 
 
@@ -176,8 +176,8 @@ def _write_frame(
 
 def _write_tile(
     job: Job,
-    names: Mapping[Hashable, Hashable],
     tile: Mapping[Hashable, slice],
+    names: Mapping[Hashable, Hashable],
     store: Any,
     scheduler: Any,
     tell: Tell | None,
