@@ -191,6 +191,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, 
     sys.modules.pop("laboratory", None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_imported_model_is_found(kind: str, asked: tuple[dict[str, xr.Dataset], list[dict[str, Any]]]) -> None:
     """Before the import it is asked for, and nothing is imported; afterwards it evaluates as here."""
@@ -243,6 +244,7 @@ CHANGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", CHANGED)
 def test_changed_code_is_told(what: str, laboratory: types.ModuleType, tmp_path: Path) -> None:
     """A number would look right; ``model=`` takes the new code on the user's word."""

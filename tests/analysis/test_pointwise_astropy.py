@@ -36,6 +36,7 @@ def with_gaps(data: xr.DataArray) -> xr.DataArray:
     return data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_every_model_of_astropy_is_pointwise(name: str) -> None:
     """On complete data and with gaps; the record says so, and no order of axes."""
@@ -182,6 +183,7 @@ def samples(n_inputs: int, gaps: bool) -> xr.DataArray:
     return xr.DataArray(y, dims=("p", *dims), coords=coords)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*COMPOUNDS, *OWN])
 def test_compounds_and_own_models_are_pointwise(name: str) -> None:
     """Whether they can be traced or not, with gaps and without, and in whatever order the data have their dims."""
@@ -209,6 +211,7 @@ def test_models_that_cannot_be_traced_are_fitted_without_their_gaps(name: str) -
         np.testing.assert_array_equal(whole["chi2"], alone["chi2"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Gaussian1D", "Voigt1D", "loop", "np.interp", "table of one"])
 def test_lazy_coordinates_and_own_ones_do_not_hide_it(name: str) -> None:
     """Where coordinates are not read before the fit, or vary from fit to fit, models are tried all the same."""

@@ -96,6 +96,7 @@ def test_each_form_reaches_what_the_truth_reaches(form: str) -> None:
     assert bool(((fit["n_reached"] >= 1) == (fit["fit_status"] > 0)).all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_chunks_and_schedulers_change_no_bit(form: str) -> None:
     data, true = lines(3, 5)
@@ -146,6 +147,7 @@ def test_of_several_starts_the_best_counts() -> None:
     assert bool((fit["fit_status"].values[true >= 70] == FitStatus.NO_DATA).all())
 
 
+@pytest.mark.slow
 def test_a_list_of_one_and_lists_in_any_order_end_alike() -> None:
     data, true = lines()
     assert_same_bits(fitted(data, [{"mean": true}]), fitted(data, {"mean": true}))
@@ -228,6 +230,7 @@ def test_a_registered_function_serves_its_model_alone() -> None:
     assert set(np.unique(fit["place_start"])) <= set(V)
 
 
+@pytest.mark.slow
 def test_all_nan_and_dead_positions_stop_nothing() -> None:
     data, true = lines(5, 6)
     nothing = data * np.nan
@@ -447,6 +450,7 @@ def test_the_record_tells_where_starts_came_from(p0: Any, told: Any) -> None:
     assert options.get("starts") == told
 
 
+@pytest.mark.slow
 def test_inputs_stay_as_they_are() -> None:
     data, true = lines()
     before, maps = data.copy(deep=True), true.copy(deep=True)

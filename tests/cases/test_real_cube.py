@@ -82,6 +82,7 @@ def test_the_cube_is_the_real_one(cube: xr.DataArray) -> None:
     np.testing.assert_allclose(cube["velocity"][[0, 1, -1]], [2528.19489695, 2594.61850695, 5982.22261695], rtol=1e-11)
 
 
+@pytest.mark.slow
 @every_variant
 @pytest.mark.parametrize("way", ["computed", "lazy"])
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
@@ -91,6 +92,7 @@ def test_a_part_equals_astropy(cube: xr.DataArray, variant: str, way: str, sched
     assert_same_maps(run(part, variant, way, scheduler), astropy_maps(part, variant))
 
 
+@pytest.mark.slow
 def test_bounds_change_the_maps_and_hold(cube: xr.DataArray) -> None:
     """Without bounds some means leave the band, with them none does: the two variants do test two things."""
     part = cube.isel(SPARSE)

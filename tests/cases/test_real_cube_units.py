@@ -76,6 +76,7 @@ def fitted(path: Path, where: dict[str, slice], bounds: str, way: str, **options
     return cube.modelfit(start(), dim="velocity", bounds=BOUNDS[bounds], **options).compute(scheduler="synchronous")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bounds", list(BOUNDS))
 @pytest.mark.parametrize("way", ["computed", "lazy"])
 def test_a_part_equals_astropy_with_the_wcs(path: Path, bounds: str, way: str) -> None:

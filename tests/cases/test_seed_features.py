@@ -199,6 +199,7 @@ def test_custom_model(kind: str, way: str) -> None:
     assert_minimum(result, data, "t", ["height", "rate"], decay.evaluate, (4.0, 0.3))
 
 
+@pytest.mark.slow
 def test_custom_model_on_processes() -> None:
     """Nothing of a lambda that pickle refuses is lost on the way to other processes."""
     data = xr.DataArray(np.array([[5.0], [3.0]]) * np.exp(-0.4 * T), dims=("p", "t"), coords={"t": T})

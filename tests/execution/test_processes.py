@@ -132,6 +132,7 @@ def test_main_is_as_it_was(tmp_path: Path) -> None:
     assert {name: vars(main).get(name, "nothing") for name in before} == before
 
 
+@pytest.mark.slow
 def test_an_error_in_a_process_is_that_of_the_call() -> None:
     def fails(array: np.ndarray) -> np.ndarray:
         if array[0] == 3:

@@ -253,6 +253,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", DAMAGE)
 @pytest.mark.parametrize("ending", ["nbi", "nbc", "py"])
 def test_damaged_files_are_no_error_and_are_replaced(how: str, ending: str, folder: Path, monkeypatch) -> None:

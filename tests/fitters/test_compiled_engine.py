@@ -271,6 +271,7 @@ def test_units_of_coordinates_and_data() -> None:
 # --- sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 39, 40, 41, 63, 64, 65, 70])
 def test_any_number_of_samples(n: int) -> None:
     """Around whole vectors and pieces, and fewer than parameters: same status, and no sample counts twice."""
@@ -358,6 +359,7 @@ def test_a_bad_fit_disturbs_no_other_and_never_looks_good(kind: str) -> None:
 # --- laws
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"bounds": {"stddev": (0.5, 1.0)}, "p0": {"stddev": 0.9}}])
 def test_bits_of_a_fit_depend_on_nothing_else(options: dict[str, Any]) -> None:
     """Not on chunks, order of dims, scheduler, or company."""

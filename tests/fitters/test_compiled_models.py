@@ -104,6 +104,7 @@ def inputs_of(case: Case, model: Model) -> list[np.ndarray]:
     return [rng.uniform(case.low, case.high, 101) for _ in range(model.n_inputs)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_models_of_astropy_are_compiled_to_what_they_are(name: str) -> None:
     """At their values, and beside them; in plain numbers where they have units."""
@@ -326,6 +327,7 @@ FUNCTIONS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_functions_of_users(function: Callable[..., Any]) -> None:
     model = model_of(function)

@@ -84,6 +84,7 @@ def fitted(ds: xr.Dataset, call: str, engine: str = "numpy", **options: Any) -> 
     return fit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("call", CALLS)
 def test_chunks_do_not_matter(call: str, engine: str) -> None:
@@ -194,6 +195,7 @@ def test_a_sample_that_is_left_out_is_as_if_it_were_not_there(engine: str) -> No
             assert_same_bits(masked, absent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["numpy", "numba"])
 @pytest.mark.parametrize("n", [48, 33, 96])
 def test_whatever_stands_in_a_sample_that_is_left_out(engine: str, n: int) -> None:

@@ -304,6 +304,7 @@ def fitted(case: Case, data: xr.DataArray) -> xr.Dataset:
     return fit(data, case.truth(), data.dims[1:], coords=names, keep_failed=True, errors="ignore")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_equal_calls_have_equal_results(name: str) -> None:
     """Whatever astropy noted on the model meanwhile: it is fitted, and looked at, more than once."""
@@ -372,6 +373,7 @@ def assert_close(got: np.ndarray, expected: np.ndarray, tolerance: float = 1e-12
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * np.nanmax(np.abs(expected)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_model_comes_back_in_a_new_process(name: str, elsewhere: Elsewhere) -> None:
     """From netCDF and zarr: as evaluated here, and as astropy calls the model."""

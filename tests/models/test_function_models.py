@@ -135,6 +135,7 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["numpy", "numba"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_kinds(kind: str, engine: str) -> None:
@@ -330,6 +331,7 @@ def test_the_name_of_the_function_is_told() -> None:
     assert result["a"].attrs["long_name"] == "a of decay"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*KINDS, "object", "method"])
 def test_round_trip_in_the_same_process(kind: str, tmp_path: Path) -> None:
     """Whatever it is: a function or object that is still there, and a lambda of which only the result is left."""

@@ -48,6 +48,7 @@ def expected(name: str, fitter: str = "batch") -> xr.Dataset:
 # --- chunks and schedulers
 
 
+@pytest.mark.slow
 @every_fit
 def test_chunks_do_not_matter(name: str, fitter: str) -> None:
     """Along positions and along the grid, which is put together again; nor how many fits a block has."""

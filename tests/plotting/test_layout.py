@@ -61,6 +61,7 @@ def epochs(fit: xr.Dataset, n: int) -> xr.Dataset:
 # Words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"figsize": (8, 8)}, {"figsize": (7, 5)}, {"stderr": True}, {"col_wrap": 4}], ids=str
 )
@@ -81,6 +82,7 @@ def test_a_label_is_no_longer_than_its_map(six: xr.Dataset) -> None:
     assert "[m s-1]" in picture.artists["narrow_mean"].colorbar.ax.get_ylabel()  # a unit is not torn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 2), (2, 2), (2, 3)], ids=str)
 def test_bars_on_axes_of_a_figure_without_layout_stay_in_their_place(fit: xr.Dataset, shape: tuple[int, int]) -> None:
     import matplotlib.pyplot as plt
@@ -97,6 +99,7 @@ def test_bars_on_axes_of_a_figure_without_layout_stay_in_their_place(fit: xr.Dat
     assert not on_panels(figure)
 
 
+@pytest.mark.slow
 def test_no_title_or_label_is_of_the_wcs(fit: xr.Dataset) -> None:
     odd = fit.assign_coords(wcs=np.int8(0), height=2.0)
     for picture in (odd.modelfit.plot(), epochs(odd, 2).modelfit.plot(), odd.isel(y=6).modelfit.plot()):

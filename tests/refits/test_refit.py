@@ -128,6 +128,7 @@ def test_an_answer_is_replaced_by_a_lower_chi_square_of_a_success_only() -> None
     np.testing.assert_array_equal(again["refit_round"], lower)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_dead_positions_change_no_other(form: str) -> None:
     data, true = lines()
@@ -147,6 +148,7 @@ def test_dead_positions_change_no_other(form: str) -> None:
         assert float(step.where(same).max()) < 1e-3, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "where"), [("neighbours", "failed"), ("neighbours", "suspicious"), *((form, "all") for form in FORMS)]
 )
@@ -259,6 +261,7 @@ def test_nothing_to_do_gives_the_result_itself() -> None:
     assert int(again["refit_round"].sum()) == 0
 
 
+@pytest.mark.slow
 def test_labels_and_their_attributes_stay() -> None:
     data, true = lines()
     labels = {
