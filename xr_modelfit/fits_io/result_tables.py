@@ -138,7 +138,11 @@ def _value(stored: Any) -> Any:
         values = np.array(stored["values"])
         if not is_known_type(stored["dtype"]) or (values.size and values.dtype.kind not in "biuf"):
             raise ValueError("an attr is no array of numbers")
-        return values.astype(stored["dtype"])[()]
+        with np.errstate(invalid="raise"):  # FloatingPointError
+            try:
+                return values.astype(stored["dtype"])[()]
+            except FloatingPointError:
+                raise ValueError("an attr has numbers that its type cannot hold") from None
     if isinstance(stored, list):
         return [_value(one) for one in stored]
     if not isinstance(stored, str | bool | int | float):

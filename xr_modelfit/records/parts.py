@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xr_modelfit.records.record import FitRecord
+from xr_modelfit.records.record import FitRecord, RecordError
 
 __all__ = ["Part", "fixed_names", "parts_of"]
 
@@ -41,12 +41,21 @@ class Part:
 
 
 def parts_of(record: FitRecord) -> list[Part]:
-    """The simple models, in the order of their parameters."""
+    """The simple models, in the order of their parameters.
+
+    Raises
+    ------
+    RecordError
+        The model in the record is damaged.
+    """
     names = iter(record.names)
-    return [
-        Part(tree, dict(zip(tree["values"], names, strict=False)), direct)
-        for tree, direct in _leaves(record.content["model"], True)
-    ]
+    try:
+        return [
+            Part(tree, dict(zip(tree["values"], names, strict=False)), direct)
+            for tree, direct in _leaves(record.content["model"], True)
+        ]
+    except (KeyError, TypeError, AttributeError):
+        raise RecordError("The model in the record of the fit cannot be read: it is damaged.") from None
 
 
 def fixed_names(record: FitRecord) -> set[str]:
