@@ -6,6 +6,7 @@ import xarray as xr
 
 from xr_modelfit.accessor.data_methods import DataMethods
 from xr_modelfit.accessor.picture_methods import PictureMethods
+from xr_modelfit.accessor.refit_methods import RefitMethods
 from xr_modelfit.accessor.result_methods import ResultMethods
 from xr_modelfit.accessor.significance_methods import SignificanceMethods
 from xr_modelfit.accessor.statistics_methods import StatisticsMethods
@@ -27,7 +28,7 @@ class ModelfitDataArray(DataMethods):
 
 
 @xr.register_dataset_accessor("modelfit")
-class ModelfitDataset(DataMethods, ResultMethods, SignificanceMethods, StatisticsMethods, PictureMethods):
+class ModelfitDataset(DataMethods, ResultMethods, RefitMethods, SignificanceMethods, StatisticsMethods, PictureMethods):
     """Fit astropy models along named dims, and question the results; see `xr_modelfit.fit`."""
 
     _obj: xr.Dataset

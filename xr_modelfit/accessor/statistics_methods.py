@@ -34,9 +34,10 @@ class StatisticsMethods:
         -------
         xarray.DataArray
             Between 0 and 1, over the remaining dims. From Student's t with ``dof`` degrees of freedom
-            where errors come from the residuals, and from the normal distribution where ``sigma`` was
-            given as absolute; ``comment`` in its attrs says which. NaN where the fit failed, the
-            parameter is fixed or on its bound, or no degree of freedom is left. Lazy where the result is.
+            where errors come from the residuals. From the normal distribution where ``sigma`` was given as
+            absolute, and for counts (``loss="poisson"``); ``comment`` in its attrs says which. NaN where
+            the fit failed, the parameter is fixed or on its bound, or no degree of freedom is left. Lazy
+            where the result is.
 
         Raises
         ------

@@ -20,7 +20,7 @@ from xr_modelfit.models.expression import representatives, with_values
 
 __all__ = ["CoarseStart", "asks_for_a_first_fit", "starts_of_first_fit", "with_numbers"]
 
-_DATA = "_modelfit_data"
+_DATA, _BESIDE = "_modelfit_data", "_modelfit_input_"
 _FACTOR = 4  # positions in a cell along each dim
 _SMALLEST = 2  # cells along a dim
 
@@ -137,8 +137,8 @@ def starts_of_first_fit(labels: Labels, model: Model, options: FitOptions, free:
             options, p0=first, bounds={n: (low[n], high[n]) for n in low} or None, data=None, where=None, prefix="",
             sigma=None, weights=None, absolute_sigma=None, min_points=None, covariance=False, keep_failed=False,
             errors="ignore", fit_info=None, progress=False, diagnostics=None, diagnostics_path=None,
-            diagnostics_callable=None, keep_attrs=False, coords=_by_name(options.coords, data),
-            **{name: _without_loop(labels, name, getattr(options, name), loop) for name in ("integrate", "response")},
+            diagnostics_callable=None, keep_attrs=False, coords=_by_name(options.coords),
+            **{name: _without_loop(labels, getattr(options, name), loop) for name in ("integrate", "response")},
         ),
     )  # fmt: skip
     found = {name: _rounded(result[name], result[f"{name}_stderr"]) for name in free}
@@ -156,25 +156,20 @@ def _of_fits(labels: Labels, options: FitOptions, fitted: tuple[Hashable, ...]) 
     given = options.coords if isinstance(options.coords, Mapping) else {}
     named = [v for v in (given.values() if given else [options.coords]) if isinstance(v, str)]
     made = made.assign({n: labels.variables[n] for n in named if n in labels.variables and n not in made.variables})
-    for i, (key, value) in enumerate(given.items()):
-        if isinstance(value, xr.DataArray):
-            made = made.assign({f"_modelfit_{i}_{key}": value})
+    made = made.assign({f"{_BESIDE}{key}": v for key, v in given.items() if isinstance(v, xr.DataArray)})
     apart = [n for n, c in made.coords.items() if n in made.dims and n not in fitted]
     texts = [n for n, c in made.variables.items() if c.dtype.kind not in "iufM" and n not in made.indexes]
     return made.drop_vars([*apart, *texts]).reset_coords()
 
 
-def _by_name(coords: Any, data: xr.DataArray) -> Any:
+def _by_name(coords: Any) -> Any:
     """What inputs read, by the names that arrays have beside the smaller data."""
     if isinstance(coords, Mapping):
-        return {
-            key: f"_modelfit_{i}_{key}" if isinstance(value, xr.DataArray) else value
-            for i, (key, value) in enumerate(coords.items())
-        }
+        return {key: f"{_BESIDE}{key}" if isinstance(value, xr.DataArray) else value for key, value in coords.items()}
     return coords
 
 
-def _without_loop(labels: Labels, name: str, value: Any, loop: Mapping[Hashable, int]) -> Any:
+def _without_loop(labels: Labels, value: Any, loop: Mapping[Hashable, int]) -> Any:
     """Bins or a response that all fits share; nothing where each fit has its own."""
     if value is None or isinstance(value, bool):
         return value

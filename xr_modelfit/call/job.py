@@ -174,11 +174,10 @@ class Job:
             _StartFunction(self._task()), self.variables, self.core_dims, {FIELD: self.problem.n_parameters},
             scheduler=self.options.scheduler, fits_per_chunk=self.options.fits_per_chunk, habit=self.habit,
         )  # fmt: skip
-        made = {}
+        metadata, made = self.metadata, {}
         for j, name in enumerate(self.problem.names):
             one = packed.isel({FIELD: j}) / self.units[j].inward
-            made[f"{self.options.prefix}{name}"] = one.copy(deep=False)
-            made[f"{self.options.prefix}{name}"].attrs = self.metadata.start(j)
+            made[f"{self.options.prefix}{name}"] = xr.Variable(one.dims, one.data, metadata.start(j))
         return self.frame.assign(made)
 
     def cause(self, at: Mapping[Hashable, int]) -> BaseException | None:

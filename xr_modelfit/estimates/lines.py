@@ -16,7 +16,7 @@ from xr_modelfit.estimates.columns import SampleColumns, inner
 from xr_modelfit.estimates.edges import between_edges
 from xr_modelfit.estimates.linear_part import Basis, chi_square, columns_at, solved
 from xr_modelfit.estimates.peaks import PEAKS
-from xr_modelfit.estimates.terms import Term
+from xr_modelfit.estimates.terms import Term, with_values
 from xr_modelfit.estimates.windows import Window, Wish, best_window
 
 __all__ = ["with_lines"]
@@ -203,13 +203,7 @@ def _placed(fits: SampleColumns, P: np.ndarray, peak: Term, window: Window) -> n
     """The parameters with those of a peak where the window is; as they were where none was found."""
     kind, held = PEAKS[type(peak.model)], _held(fits, peak)
     values = {kind.place: window.centre} | kind.shape(window.extent, peak.sign * window.height, held)
-    found = np.isfinite(window.height)
-    P = P.copy()
-    for name, value in values.items():
-        j = peak.at[name]
-        if fits.asked[j]:
-            P[j] = np.where(found, np.clip(value, fits.lower[j], fits.upper[j]), fits.start[j])
-    return P
+    return with_values(fits, P, peak, values, np.isfinite(window.height))
 
 
 def _in_order(fits: SampleColumns, P: np.ndarray, peaks: Sequence[Term], windows: Sequence[Window]) -> np.ndarray:

@@ -15,7 +15,7 @@ from xr_modelfit.estimates.cells import Square, best_square, cells_of, without_s
 from xr_modelfit.estimates.columns import SampleColumns, inner
 from xr_modelfit.estimates.linear_part import Basis, columns_at, solved
 from xr_modelfit.estimates.plane_peaks import PLANE_PEAKS
-from xr_modelfit.estimates.terms import Term
+from xr_modelfit.estimates.terms import Term, with_values
 
 __all__ = ["with_stars"]
 
@@ -63,13 +63,7 @@ def _allowed(fits: SampleColumns, peak: Term) -> list[np.ndarray]:
 def _placed(fits: SampleColumns, P: np.ndarray, peak: Term, square: Square, z: np.ndarray) -> np.ndarray:
     kind = PLANE_PEAKS[type(peak.model)]
     values = kind.shape(*_ellipse(fits, square, z)) | dict(zip(kind.places, square.centre, strict=True))
-    found = np.isfinite(square.height)
-    P = P.copy()
-    for name, value in values.items():
-        j = peak.at[name]
-        if fits.asked[j]:
-            P[j] = np.where(found, np.clip(value, fits.lower[j], fits.upper[j]), fits.start[j])
-    return P
+    return with_values(fits, P, peak, values, np.isfinite(square.height))
 
 
 def _ellipse(fits: SampleColumns, square: Square, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

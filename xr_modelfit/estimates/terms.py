@@ -4,16 +4,18 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from astropy.modeling import Model, models
 
+from xr_modelfit.estimates.columns import SampleColumns
 from xr_modelfit.estimates.peaks import PEAKS
 from xr_modelfit.estimates.plane_peaks import PLANE_PEAKS
 from xr_modelfit.models.expression import parts_of
 from xr_modelfit.models.problem import Problem
 
-__all__ = ["WAVES", "Term", "Terms", "terms_of"]
+__all__ = ["WAVES", "Term", "Terms", "terms_of", "with_values"]
 
 WAVES = (models.Sine1D, models.Cosine1D)
 
@@ -63,3 +65,15 @@ def terms_of(problem: Problem, asked: np.ndarray) -> Terms:
     if not any(found.values()):
         others[:] = True
     return Terms(tuple(found["peaks"]), tuple(found["plane_peaks"]), tuple(found["waves"]), others)
+
+
+def with_values(
+    fits: SampleColumns, P: np.ndarray, term: Term, values: Mapping[str, Any], found: np.ndarray
+) -> np.ndarray:
+    """Parameters (K, b) with the ``values`` of a term, inside their bounds; its starts where it was not ``found``."""
+    P = P.copy()
+    for name, value in values.items():
+        j = term.at[name]
+        if fits.asked[j]:
+            P[j] = np.where(found, np.clip(value, fits.lower[j], fits.upper[j]), fits.start[j])
+    return P

@@ -28,6 +28,12 @@ class Factors:
     active: np.ndarray  # (k, b), columns that were asked for
     full_rank: np.ndarray  # (b,)
 
+    def taken(self, at: np.ndarray) -> "Factors":
+        """Those of the fits ``at``, some perhaps several times."""
+        return Factors(
+            [q[:, at] for q in self.Q], self.R[..., at], self.S[:, at], self.active[:, at], self.full_rank[at]
+        )
+
     def remove(self, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``z = Q'r``, shape (k, b), and what is left of ``r``."""
         z = np.zeros((len(self.Q), r.shape[1]))

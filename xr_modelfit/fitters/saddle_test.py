@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from xr_modelfit.fitters.fit_columns import FitColumns
-from xr_modelfit.fitters.gram_schmidt import factorise
+from xr_modelfit.fitters.gram_schmidt import Factors, factorise
+from xr_modelfit.fitters.sums import norm2
 
 __all__ = ["FALLS", "HARDLY", "falls_beside"]
 
@@ -41,40 +42,31 @@ def falls_beside(
     ``alone``, (k, b): squared standard errors, and their ratio to those that each parameter would have alone.
     """
     n, b = fits.y.shape
+    numbers, every = np.argmax(alone, axis=0), np.arange(b)
+    ours = np.flatnonzero(fits.problem.free)
+    factors = factorise(J, active & (np.arange(ours.size)[:, None] != numbers), precision)
+    sigma = np.sqrt(variance[numbers, every] / alone[numbers, every])
     most = max(1, _AT_ONCE // (n * _PLACES.size))
     falls = np.zeros(b, dtype=bool)
     for first in range(0, b, most):
         part = np.arange(first, min(first + most, b))
         at = np.tile(part, _PLACES.size)  # all places of these fits, side by side
-        below = _falls(
-            fits.taken(at), [c[:, at] for c in J], active[:, at], precision[at], variance[:, at], alone[:, at],
-            enough[at], np.repeat(_PLACES, part.size),
-        )  # fmt: skip
-        falls[part] = below.reshape(_PLACES.size, -1).any(axis=0)
+        led = ours[numbers[at]], np.arange(at.size)
+        moved = np.repeat(_PLACES, part.size) * sigma[at]
+        lowest = _chi2_beside(fits.taken(at), factors.taken(at), led, moved)
+        falls[part] = (lowest < enough[at]).reshape(_PLACES.size, -1).any(axis=0)
     return falls
 
 
-def _falls(
-    fits: FitColumns,
-    J: Sequence[np.ndarray],
-    active: np.ndarray,
-    precision: np.ndarray,
-    variance: np.ndarray,
-    alone: np.ndarray,
-    enough: np.ndarray,
-    places: np.ndarray,
+def _chi2_beside(
+    fits: FitColumns, factors: Factors, led: tuple[np.ndarray, np.ndarray], moved: np.ndarray
 ) -> np.ndarray:
-    """Whether chi-square is below ``enough`` (b,) at ``places`` (b,), one for each fit."""
+    """Chi-square (b,) where the parameters ``led`` are ``moved`` (b,), and the others follow by linear steps."""
     problem, P, low, high = fits.problem, fits.P, fits.low, fits.high
-    numbers, every = np.argmax(alone, axis=0), np.arange(P.shape[1])
     ours = np.flatnonzero(problem.free)
-    led = (ours[numbers], every)
-    factors = factorise(J, active & (np.arange(ours.size)[:, None] != numbers), precision)
-    sigma = np.sqrt(variance[numbers, every] / alone[numbers, every])
     Q = P.copy()
-    Q[led] = np.clip(P[led] + places * sigma, low[led], high[led])
+    Q[led] = np.clip(P[led] + moved, low[led], high[led])
     for _ in range(_STEPS):
         r = fits.residual(problem.with_ties(Q))
         Q[ours] = np.clip(Q[ours] + factors.solve(factors.remove(r)[0]), low[ours], high[ours])
-    below: np.ndarray = fits.chi2(problem.with_ties(Q)) < enough
-    return below
+    return norm2(fits.residual(problem.with_ties(Q)))

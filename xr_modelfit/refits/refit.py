@@ -48,7 +48,7 @@ def refit(
     rounds: int,
     given: Mapping[str, Any],
 ) -> xr.Dataset:
-    """See `accessor.result_methods.ResultMethods.refit`."""
+    """See `accessor.refit_methods.RefitMethods.refit`."""
     record = one_fit(result, data)
     for name, number in (("radius", radius), ("neighbours", neighbours), ("rounds", rounds)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
