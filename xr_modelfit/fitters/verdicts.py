@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xr_modelfit.fitters.amplitudes import undetermined
 from xr_modelfit.fitters.block_task import BlockTask
 from xr_modelfit.fitters.chunking import chunks, isolate_errors
 from xr_modelfit.fitters.contract import Fits, Notes
@@ -81,6 +82,8 @@ class Verdicts:
         if self.fits.samples.noise in ROBUST:
             times = self._scatter(ids)
         self.status[at], self.at_minimum[at] = status_after(said, found), found.at_minimum
+        vague = undetermined(found.covariance, self.parameters[at].T, self.fits.problem.partly_linear, times)
+        self.status[ids[vague & (self.status[at] > 0)]] = FitStatus.DEGENERATE
         self.packed[at, fields["chi2"]] = found.chi2[:, None]
         good = (self.status[at] > 0)[:, None]
         self.packed[at, fields["stderr"]] = np.where(good, np.sqrt(found.variance * times).T, np.nan)

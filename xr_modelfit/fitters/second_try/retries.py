@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from xr_modelfit.fitters.amplitudes import undetermined
 from xr_modelfit.fitters.chunking import chunks, isolate_errors
 from xr_modelfit.fitters.contract import Fits, Rules
 from xr_modelfit.fitters.covariance import AT_MINIMUM, Judgement
@@ -23,7 +24,6 @@ __all__ = ["retry"]
 _ROUNDS = 6
 _PATIENT = 50  # iterations that are allowed
 _MARKEDLY = 0.01  # of chi-square by its degrees of freedom
-_LOST = 1e6  # times a linear parameter: an error that tells nothing
 _FAILED = (FitStatus.NO_PROGRESS, FitStatus.DEGENERATE, FitStatus.MAX_ITERATIONS)
 
 
@@ -186,16 +186,9 @@ def _judged(verdicts: Verdicts, found: Refit, held: np.ndarray) -> Iterator[tupl
     for rows in chunks(np.flatnonzero(found.good), verdicts.fits.samples.n_values):
         one = verdicts.judgement(found.ids[rows], found.P[rows], free[rows], np.ones(rows.shape, dtype=bool))
         fine = status_after(np.full(rows.shape, FitStatus.CONVERGED, dtype=np.int8), one) > 0
-        fine &= ~held[rows].any(axis=1) | _known(verdicts, one, found.P[rows])
+        fine &= ~undetermined(one.covariance, found.P[rows].T, verdicts.fits.problem.partly_linear)
         if fine.any():
             yield rows[fine], one.only(fine)
-
-
-def _known(verdicts: Verdicts, found: Judgement, P: np.ndarray) -> np.ndarray:
-    """Whether the linear parameters of fits (b, K) are known at all: those of a spike between two samples are not."""
-    linear = verdicts.fits.problem.partly_linear
-    lost = np.sqrt(found.variance[linear]) > _LOST * np.abs(P.T[linear])
-    return ~np.any(lost, axis=0)
 
 
 def _without_error(found: Judgement, flat: np.ndarray, P: np.ndarray, low: np.ndarray, high: np.ndarray) -> Judgement:
