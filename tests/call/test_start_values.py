@@ -19,8 +19,8 @@ from astropy import units as u
 from astropy.modeling import custom_model
 from astropy.modeling.fitting import TRFLSQFitter
 from astropy.modeling.models import Gaussian1D, Gaussian2D, Linear1D
-from bits import assert_same_bits
 
+from support.bits import assert_same_bits
 from xr_modelfit import CoarseStart, FitStatus, register_estimator
 from xr_modelfit.records.metadata import RECORD
 

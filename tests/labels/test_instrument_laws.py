@@ -10,10 +10,10 @@ import pytest
 import xarray as xr
 from astropy.modeling import models as M
 from astropy.modeling.fitting import TRFLSQFitter
-from bits import assert_same_bits
-from instrument import gauss, mean_gauss, recorded
 from numpy.testing import assert_allclose
 
+from support.bits import assert_same_bits
+from support.instrument import gauss, mean_gauss, recorded
 from xr_modelfit import BatchLSQFitter
 
 X = np.arange(48.0)

@@ -32,8 +32,8 @@ from astropy.modeling.models import (
     Sine1D,
     Voigt1D,
 )
-from bits import assert_same_bits
 
+from support.bits import assert_same_bits
 from xr_modelfit import FitStatus, fit
 from xr_modelfit.call.lazy_results import origin_of
 from xr_modelfit.fitters.block_task import Role

@@ -14,10 +14,10 @@ import xarray as xr
 from astropy.modeling import Model, custom_model
 from astropy.modeling.fitting import DogBoxLSQFitter, LinearLSQFitter, TRFLSQFitter
 from astropy.modeling.models import Const1D, Gaussian1D, Linear1D, Planar2D, Polynomial2D
-from bits import assert_same_bits
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from support.bits import assert_same_bits
 from xr_modelfit import FitStatus, fit
 
 SIZES = {"p": 2, "q": 3, "t": 12, "y": 4, "x": 5}

@@ -18,9 +18,9 @@ import xarray as xr
 from astropy.convolution import convolve_models
 from astropy.modeling.fitting import TRFLSQFitter
 from astropy.modeling.models import Gaussian1D, Linear1D
-from bits import assert_same_bits
-from whole_grid import CASES, Case, assert_right, recorded, right_of
 
+from support.bits import assert_same_bits
+from support.whole_grid import CASES, Case, assert_right, recorded, right_of
 from xr_modelfit import FitStatus, fit
 
 every_case = pytest.mark.parametrize("name", CASES)
@@ -340,7 +340,7 @@ for number, name in enumerate(names):
     data = xr.open_dataarray(f"{folder}/{number}_data.nc")
     if number == len(names) - 1:
         sys.path.insert(0, tests)
-        from whole_grid import CASES
+        from support.whole_grid import CASES
         model = CASES[name].model()
         assert xr_modelfit.__file__ is not None
     else:
