@@ -101,7 +101,7 @@ def test_chunks_do_not_matter(call: str, engine: str) -> None:
             break
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [pytest.param(n, marks=[pytest.mark.slow] * (n != "numpy")) for n in FITTERS])
 @pytest.mark.parametrize("call", CALLS)
 def test_a_position_alone_gives_what_it_gives_in_company(call: str, engine: str) -> None:
     ds = cube()

@@ -226,6 +226,7 @@ def test_ten_thousand_blocks_of_garbage(name: str, everything: bool) -> None:
 TRF = TRFLSQFitter()
 
 
+@pytest.mark.slow
 @every_kind
 def test_garbage_for_a_fitter_of_astropy(name: str, everything: bool) -> None:
     blocks(10, 2, name, everything, TRF)

@@ -27,10 +27,19 @@ every_case = pytest.mark.parametrize("name", CASES)
 FITTERS: dict[str, Callable[[], Any]] = {"batch": lambda: None, "TRF": TRFLSQFitter}
 both_fitters = pytest.mark.parametrize("fitter", FITTERS)
 TRAVEL = ["np.convolve", "fftconvolve", "x.shape[0] > 50", "convolve_models", "convolve_models_fft"]
-SOME = ["np.convolve", "x - x.mean()", "sort", "x.shape[0] > 50", "fftconvolve", "uniform_filter"]
-some_cases = pytest.mark.parametrize("name", SOME)
+SOME = ["np.convolve", "x - x.mean()", "sort", "x.shape[0] > 50", "uniform_filter"]
+some_cases = pytest.mark.parametrize("name", [*SOME, pytest.param("fftconvolve", marks=pytest.mark.slow)])
 OF_TRF = [*TRAVEL, "uniform_filter"]  # it evaluates all models in the same way
-every_fit = pytest.mark.parametrize(("name", "fitter"), [*((n, "batch") for n in CASES), *((n, "TRF") for n in OF_TRF)])
+# Several times as much work as the others, in the same code.
+LONG = {"convolve_models", "convolve_models_fft", "fftconvolve", "table convolved"}
+every_fit = pytest.mark.parametrize(
+    ("name", "fitter"),
+    [
+        pytest.param(name, fitter, marks=[pytest.mark.slow] * (name in LONG))
+        for fitter, names in (("batch", CASES), ("TRF", OF_TRF))
+        for name in names
+    ],
+)
 
 
 def options(name: str, fitter: str = "batch") -> dict[str, Any]:
