@@ -1,5 +1,6 @@
 """Fixtures that all tests share: the folder of real data and public cases, where it is there."""
 
+import gc
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -13,6 +14,12 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 SHARED = Path(os.environ.get("XR_MODELFIT_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay until the end of the run: leave them out of each collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def _load(path: Path) -> ModuleType:

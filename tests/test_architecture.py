@@ -2,8 +2,10 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ def rooms() -> list[str]:
     return [row.split("`")[1] for row in table.splitlines() if row.startswith("| `")]
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
@@ -45,7 +48,6 @@ def imports(tree: ast.Module) -> set[str]:
     return names
 
 
-@pytest.mark.slow
 def test_the_numeric_side_knows_no_labels() -> None:
     for name, tree in modules().items():
         if name.split(".")[0] in NUMERIC or name in NUMERIC_MODULES:
@@ -100,6 +102,13 @@ def test_rooms_import_only_rooms_below() -> None:
                 assert order.index(parts[1]) >= order.index(room), f"{name} imports {imported}, which is above it"
 
 
+def test_tests_share_cases_in_one_place() -> None:
+    """What several need is in ``tests/support``: a file of tests imports no other one."""
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        head = path.read_text().partition("\ndef ")[0]
+        assert not re.findall(r"^(?:from|import) (?:test_|conftest)\w*", head, re.MULTILINE), path
+
+
 def test_the_page_names_files_that_are_there() -> None:
     named = {word for word in PAGE.read_text().split("`")[1::2] if word.endswith(".py")}
     missing = [word for word in sorted(named) if not (PACKAGE / word).exists() and not list(PACKAGE.rglob(word))]
@@ -131,7 +140,6 @@ def test_every_argument_is_documented_in_its_order() -> None:
     assert documented[:3] == arguments[:3] == ["obj", "model", "dim"]
 
 
-@pytest.mark.slow
 def test_functions_stay_small() -> None:
     for name, tree in modules().items():
         for node in ast.walk(tree):

@@ -7,13 +7,7 @@ __all__ = ["needed"]
 
 
 def needed(module: str, extra: str, what: str) -> Any:
-    """An optional module.
-
-    Raises
-    ------
-    ImportError
-        It is not there; names the extra that brings it.
-    """
+    """An optional module; where it is not there, the ImportError names the extra that brings it."""
     try:
         return import_module(module)
     except ImportError as error:

@@ -130,17 +130,8 @@ def no_such_method(
 ) -> AttributeError:
     """The error for an attribute that the accessor does not have.
 
-    Parameters
-    ----------
-    owner : str
-        What lacks the attribute, ``DataArray.modelfit``.
-    name : str
-    known : iterable of str
-        Attributes that are there.
-    of_results : iterable of str
-        Attributes of a result, where this is data.
-    variables : iterable of str
-        Variables of the result.
+    ``owner`` lacks it, such as ``DataArray.modelfit``, and has the attributes ``known``. Where this is data,
+    ``of_results`` are the attributes of a result; where it is a result, ``variables`` are its variables.
     """
     start = f"{owner!r} has no attribute {name!r}."
     if name.startswith("_"):  # asked for by Python, notebooks and the like

@@ -90,12 +90,9 @@ _OTHER_WAYS = ("method", "algorithm", "solver", "optimizer")
 
 
 def refuse_foreign_options(given: Iterable[str], known: Iterable[str], of_fit: Iterable[str]) -> None:
-    """Refuse options that `BatchLSQFitter` does not have; ``of_fit`` are the arguments of the call itself.
+    """Refuse options that `BatchLSQFitter` does not have, and say what they are called here.
 
-    Raises
-    ------
-    TypeError
-        The message says what they are called here.
+    ``of_fit`` are the arguments of the call itself.
     """
     known = list(known)
     for word in (w for w in given if w not in known):
@@ -114,12 +111,9 @@ def refuse_foreign_options(given: Iterable[str], known: Iterable[str], of_fit: I
 
 
 def refuse_foreign(given: Iterable[str], known: Iterable[str] = ()) -> None:
-    """Refuse arguments that other fitting functions have; with ``known``, all others than those.
+    """Refuse arguments that other fitting functions have, and say what they are called here.
 
-    Raises
-    ------
-    TypeError
-        The message says what they are called here.
+    With ``known``, all others than those are refused.
     """
     known = list(known)
     for word in given:
@@ -136,13 +130,7 @@ def refuse_foreign(given: Iterable[str], known: Iterable[str] = ()) -> None:
 
 
 def refuse_more(given: Sequence[Any]) -> None:
-    """Refuse arguments by position, after ``model`` and ``dim``.
-
-    Raises
-    ------
-    TypeError
-        The message says how they are written.
-    """
+    """Refuse arguments by position, after ``model`` and ``dim``, and say how they are written."""
     if not given:
         return
     meant = given[0]

@@ -13,9 +13,9 @@ from astropy.modeling import Fittable1DModel, Model, Parameter, custom_model, fi
 from astropy.modeling.fitting import TRFLSQFitter
 from scipy import special
 from scipy.interpolate import CubicSpline, RegularGridInterpolator
-from test_every_model import CASES, Case, measured
-from whole_grid import recorded
 
+from support.astropy_models import CASES, Case, measured
+from support.whole_grid import recorded
 from xr_modelfit import BatchLSQFitter, fit
 
 M = models

@@ -21,7 +21,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import dask
-from estimate_cases import CASES, Fits, estimated, fitted, outcome
+
+from support.estimate_cases import CASES, Fits, estimated, fitted, outcome
 
 
 def seconds(work: Callable[[], Any], repeats: int = 2) -> float:

@@ -8,12 +8,10 @@ in the same run, from the same starts, by ``scipy.optimize.least_squares`` at 1e
 """
 
 import argparse
-import importlib.util
 import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,23 +20,11 @@ from scipy.optimize import least_squares
 
 from xr_modelfit import BatchLSQFitter, FitStatus
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from support import nist as sets
+
 TIGHT = BatchLSQFitter(maxiter=1000, ftol=1e-12, xtol=1e-12, gtol=1e-12)
 START_MARK, END_MARK = "<!-- made by tests/benchmarks/nist.py -->", "<!-- end -->"
-
-
-def load_sets() -> ModuleType:
-    """The module with the sets; this script has its name, so that it cannot simply be imported."""
-    path = Path(__file__).parents[1] / "nist.py"
-    spec = importlib.util.spec_from_file_location("nist_sets", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-sets = load_sets()
 
 
 @dataclass(frozen=True)

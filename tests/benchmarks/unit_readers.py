@@ -3,8 +3,8 @@
     python tests/benchmarks/unit_readers.py [--wrong]
 
 Prints a table in Markdown; readers that are not installed are left out. The strings and their meanings are those of
-``tests/unit_corpus.py``. Right is a unit of the right size (to 1e-4, for years) and kind. A reader that takes what is
-counted (photons, pixels) for pure numbers is right too, and warnings do not matter. ``--wrong`` lists what each
+``tests/support/unit_corpus.py``. Right is a unit of the right size (to 1e-4, for years) and kind. A reader that takes
+what is counted (photons, pixels) for pure numbers is right too, and warnings do not matter. ``--wrong`` lists what each
 reader reads as something else.
 """
 
@@ -22,7 +22,7 @@ from astropy.units import imperial
 from xr_modelfit.units.text import UnknownUnitError, parse_unit
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from unit_corpus import CORPUS, NO_UNITS
+from support.unit_corpus import CORPUS, NO_UNITS
 
 Meaning = tuple[float, dict[str, float]]
 Reader = Callable[[str, bool], Meaning | None]  # of a string, which may be a temperature's; None where it is refused

@@ -18,9 +18,9 @@ from astropy import units as u
 from astropy.modeling import Fittable1DModel, Parameter, custom_model
 from astropy.modeling.fitting import LinearLSQFitter, TRFLSQFitter, parallel_fit_dask
 from astropy.modeling.models import Gaussian1D, Linear1D, Planar2D
-from bits import assert_same_bits
 from distributed import Client
 
+from support.bits import assert_same_bits
 from xr_modelfit import BatchLSQFitter, FitError, FitStatus, FitWarning, fit
 from xr_modelfit.fitters.diagnosis import folder_name
 

@@ -19,8 +19,8 @@ from astropy import units as u
 from astropy.modeling import custom_model
 from astropy.modeling.fitting import TRFLSQFitter
 from astropy.modeling.models import Gaussian1D, Gaussian2D, Linear1D
-from bits import assert_same_bits
 
+from support.bits import assert_same_bits
 from xr_modelfit import CoarseStart, FitStatus, register_estimator
 from xr_modelfit.records.metadata import RECORD
 
@@ -82,7 +82,10 @@ def assert_reached(got: xr.Dataset, goal: xr.Dataset, share: float = 1.0) -> Non
 
 
 # --- each form, whole and lazy ---------------------------------------------------------------------------------------
-@pytest.mark.parametrize("form", FORMS)
+SEVERAL = {"list of kinds", "maps of starts", "varying maps of starts"}  # as many fits as starts, as a list has
+
+
+@pytest.mark.parametrize("form", [pytest.param(f, marks=[pytest.mark.slow] * (f in SEVERAL)) for f in FORMS])
 def test_each_form_reaches_what_the_truth_reaches(form: str) -> None:
     data, true = lines()
     goal = goal_of(data, true)

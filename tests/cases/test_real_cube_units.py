@@ -91,7 +91,7 @@ def test_the_example_equals_astropy_with_the_wcs(path: Path, bounds: str, way: s
     assert_same(fitted(path, EXAMPLE, bounds, way), astropy_model(path, EXAMPLE, bounds != "free"))
 
 
-@pytest.mark.parametrize("bounds", list(BOUNDS))
+@pytest.mark.parametrize("bounds", [pytest.param(b, marks=[pytest.mark.slow] * (b != "km/s")) for b in BOUNDS])
 def test_the_model_that_comes_back_is_that_of_astropy(path: Path, bounds: str) -> None:
     """With units, ready to evaluate: the same Quantities as the model of ``parallel_fit_dask``."""
     expected = astropy_model(path, PART, bounds != "free")

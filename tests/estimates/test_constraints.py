@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy.modeling.models import Const1D, Const2D, Cosine1D, Gaussian1D, Gaussian2D, Linear1D, Moffat2D, Sine1D
-from estimate_cases import CASES, Fits, blends, decays, estimated, lines, noisy, problem_of, stars, waves
 
+from support.estimate_cases import CASES, Fits, blends, decays, estimated, lines, noisy, problem_of, stars, waves
 from xr_modelfit.estimates.estimate import estimator_for
 
 X = np.linspace(0.0, 100.0, 201)

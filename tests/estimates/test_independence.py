@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from estimate_cases import CASES, Fits, estimated, lines, problem_of
 
+from support.estimate_cases import CASES, Fits, estimated, lines, problem_of
 from xr_modelfit.estimates.estimate import estimator_for
 
 KINDS = [

@@ -103,7 +103,7 @@ def test_without_axes_nothing_is_beside() -> None:
 
 @pytest.mark.parametrize("chunks", [(5, 7), (1, 1), (2, 3), (5, 1), ((1, 3, 1), (6, 1))], ids=str)
 @pytest.mark.parametrize("radius", [1, 3, 8])
-@pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
+@pytest.mark.parametrize("scheduler", ["synchronous", pytest.param("threads", marks=pytest.mark.slow)])
 def test_a_lazy_map_says_what_the_whole_says(chunks: tuple, radius: int, scheduler: str) -> None:
     maps, errors, good = maps_of((4, 5, 7))
     arrays = [*maps, *errors, good.astype(float)]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from astropy.modeling import custom_model
 from astropy.modeling.models import Const1D, Gaussian1D
-from estimate_cases import Fits, estimated, noisy, problem_of
 
+from support.estimate_cases import Fits, estimated, noisy, problem_of
 from xr_modelfit import register_estimator
 from xr_modelfit.estimates import registry
 from xr_modelfit.estimates.estimate import estimator_for

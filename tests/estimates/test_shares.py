@@ -1,7 +1,8 @@
 """Starts from the data lead to the minimum that the truth leads to, in the shares that were promised."""
 
 import pytest
-from estimate_cases import CASES, lines, outcome
+
+from support.estimate_cases import CASES, lines, outcome
 
 # By name: fits, and the least share of them. Where fits are slow there are fewer.
 SHARES = {

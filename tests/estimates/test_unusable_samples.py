@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 from astropy.modeling import custom_model
-from estimate_cases import CASES, Fits, estimated, problem_of
 
+from support.estimate_cases import CASES, Fits, estimated, problem_of
 from xr_modelfit.estimates.linearity import linear_by_trial
 
 BAD = {

@@ -26,8 +26,8 @@ import xarray as xr
 from astropy.modeling import Model, custom_model
 from astropy.modeling.fitting import LinearLSQFitter, TRFLSQFitter
 from astropy.modeling.models import Const1D, Gaussian1D, Linear1D, Lorentz1D
-from bits import assert_same_bits
 
+from support.bits import assert_same_bits
 from xr_modelfit import fit
 
 distributed = pytest.importorskip("distributed", reason="its clusters are tried")

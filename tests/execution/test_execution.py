@@ -24,9 +24,9 @@ from astropy.modeling import Model, custom_model
 from astropy.modeling.fitting import LinearLSQFitter, TRFLSQFitter
 from astropy.modeling.models import Const1D, Gaussian1D, Linear1D, Voigt1D
 from astropy.utils.exceptions import AstropyUserWarning
-from bits import assert_same_bits
 from dask.core import flatten
 
+from support.bits import assert_same_bits
 from xr_modelfit import BatchLSQFitter, FitError, FitStatus, fit
 
 
@@ -389,9 +389,10 @@ def test_distributed_gives_the_same_bits(cluster: Any, expected_bits: xr.Dataset
         assert_same_bits(persisted.compute(), expected_bits)
 
 
-def test_an_active_client_comes_first(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_active_client_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Computed input goes to the cluster if there is one, even where it is small."""
-    from distributed import Client
+    pytest.importorskip("distributed")
+    from distributed import Client, LocalCluster
 
     calls = []
     original = Client.get
@@ -401,7 +402,8 @@ def test_an_active_client_comes_first(cluster: Any, monkeypatch: pytest.MonkeyPa
         return original(self, *args, **kwargs)
 
     monkeypatch.setattr(Client, "get", get)
-    with Client(cluster):
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
+    with LocalCluster(**options) as cluster, Client(cluster):
         everything(lines())
         assert calls
         calls.clear()
@@ -409,6 +411,7 @@ def test_an_active_client_comes_first(cluster: Any, monkeypatch: pytest.MonkeyPa
         assert not calls
 
 
+@pytest.mark.slow
 def test_results_of_different_data_never_mix(cluster: Any) -> None:
     """Under distributed, equal keys would give one result for both; also for data that changed in place."""
     from distributed import Client

@@ -394,7 +394,7 @@ def test_the_sky_over_right_ascension_and_declination(muse: xr.Dataset, sky: xr.
     ],
     ids=["moffat of the star", "gaussian of the star", "gaussian of the galaxy"],
 )
-@pytest.mark.parametrize("tight", [False, True], ids=["as it comes", "tight"])
+@pytest.mark.parametrize("tight", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["as it comes", "tight"])
 def test_a_source_in_every_image(muse: xr.Dataset, model: Model, by_hand: Image, where: Any, tight: bool) -> None:
     """Computed with the default tolerances, lazy with tight ones."""
     part = muse.isel(where)

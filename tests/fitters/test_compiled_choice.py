@@ -16,9 +16,9 @@ import pytest
 import xarray as xr
 from astropy.modeling.models import Const1D, Gaussian1D, Lorentz1D, Voigt1D
 from numpy.testing import assert_array_equal
-from test_derivatives import problem_of
 
 import xr_modelfit
+from support.problems import problem_of
 from xr_modelfit import BatchLSQFitter
 from xr_modelfit.analysis.traits import find_traits
 from xr_modelfit.tracing.source import written

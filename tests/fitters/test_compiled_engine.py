@@ -12,11 +12,11 @@ import pytest
 import xarray as xr
 from astropy import units as u
 from astropy.modeling import Model, custom_model, models
-from bits import assert_same_bits
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import least_squares
 
 import xr_modelfit
+from support.bits import assert_same_bits
 from xr_modelfit import BatchLSQFitter, FitStatus
 
 pytest.importorskip("numba", reason="the engine that numba compiles")

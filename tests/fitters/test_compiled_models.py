@@ -21,10 +21,10 @@ import xarray as xr
 from astropy.modeling import FittableModel, Model, Parameter, custom_model, fix_inputs, models
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import least_squares
-from test_derivatives import problem_of
-from test_every_model import CASES, CLASSES, Case, fitted, measured
 
 import xr_modelfit
+from support.astropy_models import CASES, CLASSES, Case, fitted, measured
+from support.problems import problem_of
 from xr_modelfit import BatchLSQFitter
 from xr_modelfit.call import resolve
 from xr_modelfit.models.expression import evaluate_tree

@@ -11,9 +11,9 @@ import pytest
 import xarray as xr
 from astropy.modeling import Fittable1DModel, Model, Parameter, custom_model, models
 from scipy.optimize import least_squares
-from test_derivatives import choose, derivatives, problem_of
 
 import xr_modelfit
+from support.problems import choose, derivatives, problem_of
 from xr_modelfit.analysis.differences import derivative
 
 X = np.arange(40.0)

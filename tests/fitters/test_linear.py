@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 from astropy.modeling import Model
 from astropy.modeling.models import Chebyshev1D, Const1D, Cosine1D, Linear1D, Polynomial1D, Sine1D
-from bits import assert_same_bits
 
+from support.bits import assert_same_bits
 from xr_modelfit import FitStatus
 from xr_modelfit.fitters import block_arrays, linear
 from xr_modelfit.fitters.fit_columns import FitColumns

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from nist import NistSet, digits, fit_both, read_all, values
 from scipy.optimize import least_squares
 
+from support.nist import NistSet, digits, fit_both, read_all, values
 from xr_modelfit import BatchLSQFitter, FitStatus
 
 TIGHT = BatchLSQFitter(maxiter=1000, ftol=1e-12, xtol=1e-12, gtol=1e-12)

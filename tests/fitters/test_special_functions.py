@@ -18,8 +18,8 @@ from astropy.utils.exceptions import AstropyDeprecationWarning
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special
 from scipy.optimize import least_squares
-from test_derivatives import problem_of
 
+from support.problems import problem_of
 from xr_modelfit import BatchLSQFitter, fit
 from xr_modelfit.analysis.traits import find_traits
 from xr_modelfit.tracing.arrays import _gamma_median_slope, columns_of, values_of

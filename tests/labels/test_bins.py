@@ -16,9 +16,9 @@ import xarray as xr
 from astropy.convolution import discretize_model
 from astropy.modeling import models as M
 from astropy.modeling.fitting import DogBoxLSQFitter, LevMarLSQFitter, LMLSQFitter
-from instrument import answers, assert_right, between, fitters, gauss, mean_gauss, means, recorded
 from numpy.testing import assert_allclose
 
+from support.instrument import answers, assert_right, between, fitters, gauss, mean_gauss, means, recorded
 from xr_modelfit import BatchLSQFitter
 
 X = np.arange(40.0)

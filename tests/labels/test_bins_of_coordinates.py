@@ -9,8 +9,9 @@ import pytest
 import xarray as xr
 from astropy import units as u
 from astropy.modeling import models as M
-from instrument import answers, assert_right, between, mean_gauss, means, recorded
 from numpy.testing import assert_allclose
+
+from support.instrument import answers, assert_right, between, mean_gauss, means, recorded
 
 X = np.arange(40.0)
 NOISE = 0.02

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from astropy.modeling import models as M
-from instrument import between, gauss, mean_gauss, means, recorded
 from numpy.testing import assert_allclose
 
+from support.instrument import between, gauss, mean_gauss, means, recorded
 from xr_modelfit import FitError, FitStatus, RecordError
 
 pytestmark = [

@@ -15,10 +15,10 @@ import pytest
 import xarray as xr
 from astropy import units as u
 from astropy.modeling import models as M
-from instrument import gauss, mean_gauss
 from numpy.testing import assert_allclose
 from scipy.signal import fftconvolve
 
+from support.instrument import gauss, mean_gauss
 from xr_modelfit import FitStatus
 
 X = np.arange(60.0)

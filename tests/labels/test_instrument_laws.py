@@ -10,10 +10,10 @@ import pytest
 import xarray as xr
 from astropy.modeling import models as M
 from astropy.modeling.fitting import TRFLSQFitter
-from bits import assert_same_bits
-from instrument import gauss, mean_gauss, recorded
 from numpy.testing import assert_allclose
 
+from support.bits import assert_same_bits
+from support.instrument import gauss, mean_gauss, recorded
 from xr_modelfit import BatchLSQFitter
 
 X = np.arange(48.0)
@@ -101,7 +101,7 @@ def test_chunks_do_not_matter(call: str, engine: str) -> None:
             break
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [pytest.param(n, marks=[pytest.mark.slow] * (n != "numpy")) for n in FITTERS])
 @pytest.mark.parametrize("call", CALLS)
 def test_a_position_alone_gives_what_it_gives_in_company(call: str, engine: str) -> None:
     ds = cube()

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from astropy.modeling import models as M
-from instrument import between, gauss, mean_gauss
 from numpy.testing import assert_allclose
 
+from support.instrument import between, gauss, mean_gauss
 from xr_modelfit import BatchLSQFitter
 
 N_FITS, N = 60, 40

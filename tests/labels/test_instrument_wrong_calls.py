@@ -11,8 +11,8 @@ import xarray as xr
 from astropy import units as u
 from astropy.modeling import custom_model
 from astropy.modeling.models import Gaussian1D, Gaussian2D, Polynomial2D
-from test_wrong_calls import KELVINS, VELOCITY, G, N, Stage, Wrong
 
+from support.wrong_calls import KELVINS, VELOCITY, G, N, Stage, Wrong
 from xr_modelfit import RecordError
 
 STEP = VELOCITY[1] - VELOCITY[0]

@@ -10,9 +10,9 @@ import xarray as xr
 from astropy import units as u
 from astropy.modeling import custom_model
 from astropy.modeling import models as M
-from instrument import answers, assert_right, gauss, recorded
 from numpy.testing import assert_allclose
 
+from support.instrument import answers, assert_right, gauss, recorded
 from xr_modelfit import FitStatus
 
 X = np.arange(40.0)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from astropy.modeling import models as M
-from instrument import answers, assert_right, between, fitters, gauss, mean_gauss, recorded
 from numpy.testing import assert_allclose
 
+from support.instrument import answers, assert_right, between, fitters, gauss, mean_gauss, recorded
 from xr_modelfit import FitStatus
 
 X = np.arange(60.0)

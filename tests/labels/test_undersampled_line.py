@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from astropy.modeling import models as M
-from instrument import fitters, mean_gauss, recorded
 from numpy.testing import assert_allclose
+
+from support.instrument import fitters, mean_gauss, recorded
 
 pytestmark = [
     # matplotlib 3.8 with a newer pyparsing

@@ -32,8 +32,8 @@ from astropy.modeling.models import (
     Sine1D,
     Voigt1D,
 )
-from bits import assert_same_bits
 
+from support.bits import assert_same_bits
 from xr_modelfit import FitStatus, fit
 from xr_modelfit.call.lazy_results import origin_of
 from xr_modelfit.fitters.block_task import Role
@@ -226,6 +226,7 @@ def test_ten_thousand_blocks_of_garbage(name: str, everything: bool) -> None:
 TRF = TRFLSQFitter()
 
 
+@pytest.mark.slow
 @every_kind
 def test_garbage_for_a_fitter_of_astropy(name: str, everything: bool) -> None:
     blocks(10, 2, name, everything, TRF)

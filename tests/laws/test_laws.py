@@ -14,10 +14,10 @@ import xarray as xr
 from astropy.modeling import Model, custom_model
 from astropy.modeling.fitting import DogBoxLSQFitter, LinearLSQFitter, TRFLSQFitter
 from astropy.modeling.models import Const1D, Gaussian1D, Linear1D, Planar2D, Polynomial2D
-from bits import assert_same_bits
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from support.bits import assert_same_bits
 from xr_modelfit import FitStatus, fit
 
 SIZES = {"p": 2, "q": 3, "t": 12, "y": 4, "x": 5}
@@ -105,7 +105,11 @@ CASES = [
     Case("plane", lambda: Planar2D(0.5, 2.0, 1.0), ("y", "x"), LinearLSQFitter, linear=True),
     Case("surface", lambda: Polynomial2D(1, c0_0=1.0, c1_0=0.5, c0_1=2.0), ("y", "x"), lambda: None),
 ]
-every_case = pytest.mark.parametrize("case", CASES, ids=[c.name for c in CASES])
+# Other fitters of astropy, one fit at a time as "decay" and "line" are.
+LONG = {"bounded", "plane"}
+every_case = pytest.mark.parametrize(
+    "case", [pytest.param(c, id=c.name, marks=[pytest.mark.slow] * (c.name in LONG)) for c in CASES]
+)
 linear_cases = pytest.mark.parametrize("case", [c for c in CASES if c.linear], ids=[c.name for c in CASES if c.linear])
 
 

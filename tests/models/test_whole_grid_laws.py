@@ -18,19 +18,28 @@ import xarray as xr
 from astropy.convolution import convolve_models
 from astropy.modeling.fitting import TRFLSQFitter
 from astropy.modeling.models import Gaussian1D, Linear1D
-from bits import assert_same_bits
-from whole_grid import CASES, Case, assert_right, recorded, right_of
 
+from support.bits import assert_same_bits
+from support.whole_grid import CASES, Case, assert_right, recorded, right_of
 from xr_modelfit import FitStatus, fit
 
 every_case = pytest.mark.parametrize("name", CASES)
 FITTERS: dict[str, Callable[[], Any]] = {"batch": lambda: None, "TRF": TRFLSQFitter}
 both_fitters = pytest.mark.parametrize("fitter", FITTERS)
 TRAVEL = ["np.convolve", "fftconvolve", "x.shape[0] > 50", "convolve_models", "convolve_models_fft"]
-SOME = ["np.convolve", "x - x.mean()", "sort", "x.shape[0] > 50", "fftconvolve", "uniform_filter"]
-some_cases = pytest.mark.parametrize("name", SOME)
+SOME = ["np.convolve", "x - x.mean()", "sort", "x.shape[0] > 50", "uniform_filter"]
+some_cases = pytest.mark.parametrize("name", [*SOME, pytest.param("fftconvolve", marks=pytest.mark.slow)])
 OF_TRF = [*TRAVEL, "uniform_filter"]  # it evaluates all models in the same way
-every_fit = pytest.mark.parametrize(("name", "fitter"), [*((n, "batch") for n in CASES), *((n, "TRF") for n in OF_TRF)])
+# Several times as much work as the others, in the same code.
+LONG = {"convolve_models", "convolve_models_fft", "fftconvolve", "table convolved"}
+every_fit = pytest.mark.parametrize(
+    ("name", "fitter"),
+    [
+        pytest.param(name, fitter, marks=[pytest.mark.slow] * (name in LONG))
+        for fitter, names in (("batch", CASES), ("TRF", OF_TRF))
+        for name in names
+    ],
+)
 
 
 def options(name: str, fitter: str = "batch") -> dict[str, Any]:
@@ -340,7 +349,7 @@ for number, name in enumerate(names):
     data = xr.open_dataarray(f"{folder}/{number}_data.nc")
     if number == len(names) - 1:
         sys.path.insert(0, tests)
-        from whole_grid import CASES
+        from support.whole_grid import CASES
         model = CASES[name].model()
         assert xr_modelfit.__file__ is not None
     else:

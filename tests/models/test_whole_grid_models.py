@@ -16,8 +16,8 @@ from astropy.modeling.fitting import FittingWithOutlierRemoval, LMLSQFitter, TRF
 from astropy.modeling.models import Const1D, Gaussian1D, Gaussian2D, Linear1D, Polynomial1D, Shift
 from astropy.stats import sigma_clip
 from scipy.ndimage import gaussian_filter1d
-from whole_grid import CASES, POSITIONS, Case, assert_right, optimum, recorded, right_of
 
+from support.whole_grid import CASES, POSITIONS, Case, assert_right, optimum, recorded, right_of
 from xr_modelfit import BatchLSQFitter, FitStatus, fit
 
 every_case = pytest.mark.parametrize("name", CASES)

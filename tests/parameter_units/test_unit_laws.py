@@ -15,8 +15,9 @@ from astropy import units as u
 from astropy.modeling import Model, custom_model
 from astropy.modeling import models as M
 from scipy.optimize import curve_fit
-from test_every_model import SPECIAL
-from test_unit_algebra import BY_HAND, CUSTOM, Powers, powers, written
+
+from support.astropy_models import SPECIAL
+from support.unit_tables import BY_HAND, CUSTOM, Powers, powers, written
 
 Y, X = u.Jy, u.s
 SAME_UNIT = {"Shift", "RedshiftScaleFactor"}  # of value and input: so there is no other

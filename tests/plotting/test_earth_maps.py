@@ -11,7 +11,7 @@ from astropy.modeling.models import Linear1D
 
 pytest.importorskip("matplotlib")
 
-from drawn import OLD_WARNINGS, clashes, on_panels
+from support.drawn import OLD_WARNINGS, clashes, on_panels
 
 pytestmark = [
     *OLD_WARNINGS,

@@ -14,7 +14,7 @@ from xr_modelfit import RecordError, tutorial
 
 matplotlib = pytest.importorskip("matplotlib")
 
-from drawn import OLD_WARNINGS, clashes, on_panels, words  # noqa: E402
+from support.drawn import OLD_WARNINGS, clashes, on_panels, words  # noqa: E402
 
 pytestmark = OLD_WARNINGS
 SHAPE = (12, 16)

@@ -17,7 +17,7 @@ import xr_modelfit
 
 pytest.importorskip("matplotlib")
 
-from drawn import OLD_WARNINGS, clashes, on_panels
+from support.drawn import OLD_WARNINGS, clashes, on_panels
 
 pytestmark = OLD_WARNINGS
 SHAPE = (12, 16)

@@ -17,8 +17,8 @@ import xarray as xr
 from astropy import units as u
 from astropy.modeling.fitting import TRFLSQFitter
 from astropy.modeling.models import Const1D, Gaussian1D
-from bits import assert_same_bits
 
+from support.bits import assert_same_bits
 from xr_modelfit import CoarseStart, FitStatus
 from xr_modelfit.records.metadata import RECORD
 

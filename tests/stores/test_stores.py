@@ -70,8 +70,11 @@ def same_as(store: Any, expected: xr.Dataset) -> None:
     assert back.attrs == expected.attrs
 
 
+QUICK = {"both", "one"}  # of chunks along positions and samples, and a single one
+
+
 @pytest.mark.parametrize("memory", MEMORY)
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in LAYOUTS])
 def test_a_store_holds_what_memory_holds(tmp_path: Path, layout: str, memory: Any) -> None:
     data = cube()
     opened = fitted(data.chunk(LAYOUTS[layout])).modelfit.to_zarr(tmp_path / "fit.zarr", memory=memory)

@@ -5,8 +5,8 @@ import math
 import pytest
 from astropy import units as u
 from astropy.units import imperial
-from unit_corpus import CORPUS, NO_UNITS
 
+from support.unit_corpus import CORPUS, NO_UNITS
 from xr_modelfit.units.text import UnknownUnitError, parse_unit
 
 NOT_READ = {

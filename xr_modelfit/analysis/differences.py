@@ -158,11 +158,11 @@ def _rough(at: Values, place: _Place, step: np.ndarray) -> tuple[np.ndarray, np.
             before, bend_before, slope_before = visible, bend, slope
             slope, bend, short = slopes.mean, np.abs(slopes.below - slopes.above), slopes.short
             visible = bend * short > _SEEN * place.noise
-            told = visible & before
-            rough = np.where(told, bend > _ROUGH * bend_before, rough)
+            comparable = visible & before
+            rough = np.where(comparable, bend > _ROUGH * bend_before, rough)
             changed = np.abs(slope) * short > _SEEN * place.noise
-            steep = np.where(told, changed & (np.abs(slope) > _STEEP * np.abs(slope_before)), steep)
-            own, upward = np.where(told, slope, own), np.where(told, slopes.above, upward)
+            steep = np.where(comparable, changed & (np.abs(slope) > _STEEP * np.abs(slope_before)), steep)
+            own, upward = np.where(comparable, slope, own), np.where(comparable, slopes.above, upward)
             moved |= changed
         if not visible.any():
             break

@@ -27,7 +27,7 @@ from xr_modelfit.models.grid import Grid
 from xr_modelfit.models.problem import Inputs, Problem, Traits, as_rows
 from xr_modelfit.models.sampling import Sampling
 from xr_modelfit.tracing.arrays import array_sources, columns_of, values_of
-from xr_modelfit.tracing.graph import TRUTHS, CannotTrace
+from xr_modelfit.tracing.graph import BOOLEANS, CannotTrace
 from xr_modelfit.tracing.source import written
 from xr_modelfit.tracing.tracing import Traced, traced
 
@@ -159,7 +159,7 @@ def _with_trace(problem: Problem, found: Traced, at: Inputs, P: np.ndarray, n_sa
     if not agrees(problem, columns, [x[:, 0] for x in at], P, n_samples):
         return problem
     operations = {found.graph.nodes[n][0] for n in found.graph.needed([found.value.number])}
-    smooth = not operations & (_ROUGH | set(TRUTHS))
+    smooth = not operations & (_ROUGH | set(BOOLEANS))
     return problem.with_traits(traced=sources, partly_linear=_partly_linear(problem, found), smooth=smooth)
 
 

@@ -25,18 +25,9 @@ __all__ = ["check_model", "model_to_fit", "not_labelled"]
 
 
 def model_to_fit(options: FitOptions, dims: Iterable[Hashable] = ()) -> Model:
-    """The model of a call: as it is, or that of a function; checked.
+    """The model of a call: as it is, or that of a function; ``dims`` are those of the data.
 
-    Parameters
-    ----------
-    options : FitOptions
-    dims : iterable of Hashable
-        Those of the data.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is neither, or cannot be fitted; see `check_model`.
+    Raises TypeError or ValueError if it is neither, or cannot be fitted; see `check_model`.
     """
     model, dim, p0, coords = require_model(options.model), options.dim, options.p0, options.coords
     if not callable(model) and callable(dim):
@@ -109,12 +100,7 @@ def _some_number(value: Any, default: float) -> float:
 def check_model(model: Any) -> None:
     """Refuse what cannot be fitted as one model with one output.
 
-    Raises
-    ------
-    TypeError
-        It is no model instance.
-    ValueError
-        It is a model set, has several outputs, or no parameters.
+    Raises TypeError if it is no model instance; ValueError if it is a model set, has several outputs, or no parameters.
     """
     if not isinstance(model, Model):
         raise not_a_model(model)
@@ -141,7 +127,7 @@ def check_model(model: Any) -> None:
     if any(kind.__name__ == "_Spline" for part in leaves(model) for kind in type(part).__mro__):
         raise ValueError(
             "model has a Spline1D, whose values do not follow from its parameters, so that only astropy's own spline "
-            "fitters can fit it. Take a polynomial (Chebyshev1D, for one), or custom_model with a spline inside."
+            "fitters can fit it. Take a polynomial such as Chebyshev1D, or custom_model with a spline inside."
         )
 
 

@@ -40,12 +40,8 @@ def choose_fitter(
 ) -> BatchLSQFitter | PixelwiseFitter:
     """The fitter of the call, tried once on the model's own values at ``probe``.
 
-    Raises
-    ------
-    TypeError
-        ``fitter`` is no fitter instance, or does not know a keyword.
-    ValueError
-        It cannot do this model or its constraints, or does not give a number of ``info``.
+    Raises TypeError if ``fitter`` is no fitter instance, or does not know a keyword; ValueError if it cannot do this
+    model or its constraints, or does not give a number of ``info``.
     """
     fitter = BatchLSQFitter() if fitter is None else fitter
     if keywords is not None and not isinstance(keywords, Mapping):

@@ -21,12 +21,7 @@ _LEVELS = ("error", "error+warn", "all")
 
 
 def check_diagnostics(level: Any, path: Any, function: Any) -> None:
-    """Refuse diagnostics that cannot be done; makes no folder yet.
-
-    Raises
-    ------
-    ValueError, TypeError
-    """
+    """Refuse diagnostics that cannot be done; makes no folder yet."""
     if level is None:
         for name, given in (("diagnostics_path", path), ("diagnostics_callable", function)):
             if given is not None:
@@ -119,10 +114,7 @@ def diagnosis_of(
 def make_folder(diagnosis: Diagnosis | None) -> None:
     """Make the folder that blocks write into.
 
-    Raises
-    ------
-    ValueError
-        It cannot be made, or not be written to.
+    Raises ValueError if it cannot be made, or not be written to.
     """
     if diagnosis is None:
         return

@@ -25,23 +25,10 @@ def named_starts(result: xr.Dataset) -> dict[Hashable, xr.DataArray]:
 
 
 def starts_of(p0: Any, names: tuple[str, ...], data: Hashable | None) -> Mapping[str, Any]:
-    """Start values by parameter, from a mapping or an earlier result.
+    """Start values by parameter ``names``, from a mapping or an earlier result.
 
-    Parameters
-    ----------
-    p0
-        As the user gave it.
-    names : tuple of str
-        Parameters of the model.
-    data : Hashable or None
-        Name of what is fitted: a result of several fits may have one of the same name.
-
-    Raises
-    ------
-    ValueError
-        The result has none of the parameters.
-    TypeError
-        It is neither.
+    ``data`` is the name of what is fitted: a result of several fits may have one of the same name. Raises ValueError
+    if the result has none of the parameters, TypeError if ``p0`` is neither.
     """
     if isinstance(p0, xr.Dataset):
         found = {name: p0[name] for name in names if name in p0.data_vars} or _with_prefix(p0, names, data)
@@ -65,14 +52,9 @@ def no_starts(p0: Any) -> TypeError:
 
 
 def require_same_time(result: xr.Dataset, units: UnitSystem) -> None:
-    """Refuse an earlier result whose times count from elsewhere: its places and phases mean something else.
-
-    Raises
-    ------
-    ValueError
-    """
-    told = [one.get("time") for record in _records(result) for one in record.inputs]
-    then = [TimeAxis.recorded(time) for time in told if time is not None]
+    """Refuse an earlier result whose times count from elsewhere: its places and phases mean something else."""
+    times = [one.get("time") for record in _records(result) for one in record.inputs]
+    then = [TimeAxis.recorded(time) for time in times if time is not None]
     now = [one.measure.time for one in units.inputs if one.measure.time is not None]
     if then and now and not then[0].agrees_with(now[0]):
         raise ValueError(

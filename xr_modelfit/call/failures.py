@@ -43,12 +43,8 @@ def tell_nothing_fitted(status: xr.DataArray, errors: str, why: Callable[[], str
 def tell_failures(status: xr.DataArray, errors: str, cause: Cause, remark: Callable[[], str] = str) -> None:
     """Act on the failures in a computed ``fit_status`` as ``errors`` says; masked positions are none.
 
-    ``cause`` gives the error that ended the fit at a position, ``remark`` what else is to be said.
-
-    Raises
-    ------
-    FitError
-        ``errors`` is "raise" and a fit failed; the first is named by its labels.
+    ``cause`` gives the error that ended the fit at a position, ``remark`` what else is to be said. Raises FitError if
+    ``errors`` is "raise" and a fit failed; the first is named by its labels.
     """
     codes = status.values
     failed = (codes <= 0) & (codes != FitStatus.NO_DATA)
@@ -79,12 +75,12 @@ def _of_all(status: xr.DataArray, cause: Cause) -> str:
     attempted = ~np.isin(status.values, _NOT_TRIED)
     if not attempted.any() or not np.isin(status.values[attempted], _RAISED).all():
         return ""
-    told = set()
+    reasons = set()
     places = np.argwhere(attempted)
     for at in places[sorted({0, len(places) // 2, len(places) - 1})]:
         error = cause({dim: int(i) for dim, i in zip(status.dims, at, strict=True)})
-        told.add(None if error is None else f"{type(error).__name__}: {sentence(error)}")
-    (found, *others) = told
+        reasons.add(None if error is None else f"{type(error).__name__}: {sentence(error)}")
+    (found, *others) = reasons
     return "" if others or found is None else f" All that were attempted raised {found}"
 
 

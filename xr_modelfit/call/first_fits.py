@@ -59,10 +59,7 @@ class CoarseStart:
     def __post_init__(self) -> None:
         """Check the arguments.
 
-        Raises
-        ------
-        ValueError
-            A factor is no whole number above 1, or ``levels`` none above 0.
+        Raises ValueError if a factor is no whole number above 1, or ``levels`` none above 0.
         """
         for dim, factor in (self.factors or {}).items():
             if isinstance(factor, bool) or not isinstance(factor, int | np.integer) or factor < 2:
@@ -73,10 +70,7 @@ class CoarseStart:
     def of(self, sizes: Mapping[Hashable, int]) -> dict[Hashable, int]:
         """Positions in a cell along each dim.
 
-        Raises
-        ------
-        ValueError
-            A dim is not among the remaining ones, or none can be made coarser.
+        Raises ValueError if a dim is not among the remaining ones, or none can be made coarser.
         """
         for dim in self.factors or {}:
             if dim not in sizes:
@@ -101,16 +95,7 @@ def asks_for_a_first_fit(p0: Any) -> bool:
 def starts_of_first_fit(labels: Labels, model: Model, options: FitOptions, free: Iterable[str], fit: Fit) -> Any:
     """Starts as ``p0`` takes them: maps of the ``free`` parameters, NaN where the first fit has nothing to say.
 
-    Parameters
-    ----------
-    labels : Labels
-    model : astropy.modeling.Model
-    options : FitOptions
-        Its ``p0`` asks for a first fit.
-    free : iterable of str
-        Parameters that need a start.
-    fit : callable
-        Fits the data of labels.
+    The ``p0`` of the options asks for a first fit; ``fit`` fits the data of labels.
     """
     fitted = fitted_dims(labels, options.dim, options.coords)
     loop = {d: n for d, n in labels.data.sizes.items() if d not in fitted}

@@ -47,11 +47,7 @@ def _has_none(variable: xr.Variable, usable: Callable[[np.ndarray], np.ndarray])
 def about_start(job: Job, codes: np.ndarray) -> str:
     """That the model is flat at the start, where fits ended as fits from such a start do; nothing otherwise.
 
-    Parameters
-    ----------
-    job : Job
-    codes : ndarray
-        The status of each fit.
+    ``codes`` are the statuses of the fits.
     """
     problem = job.problem.at_nodes
     given = not any(role.kind == "start" for role in job.arrays) and not any(job.estimators) and not job.adapted

@@ -54,19 +54,8 @@ __all__ = ["resolve"]
 def resolve(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[Any, Any]) -> Job:
     """Resolve the fit of one array by metadata and index coordinates alone.
 
-    Parameters
-    ----------
-    labels : Labels
-    model : astropy.modeling.Model
-    options : FitOptions
-        As checked by `options.check_options`.
-    attrs : mapping
-        Attrs of the input as a whole.
-
-    Raises
-    ------
-    ValueError, TypeError
-        The call is wrong; the message says what to do.
+    ``options`` as checked by `options.check_options`; ``attrs`` are those of the input as a whole. Raises ValueError
+    or TypeError if the call is wrong; the message says what to do.
     """
     check_model(model)
     _check_data(labels.data)
@@ -128,10 +117,7 @@ def _estimator(
 ) -> Estimator | None:
     """What estimates one of the starts; None where all are given.
 
-    Raises
-    ------
-    ValueError
-        The user's function fails on the model's own values.
+    Raises ValueError if the user's function fails on the model's own values.
     """
     if not asked.any():
         return None
@@ -173,10 +159,7 @@ def _refuse_progress_of_lazy(lazy: bool, progress: bool) -> None:
 def _tried(starts: Starts, points: TrialPoints, pointwise: bool | None) -> tuple[Problem, list[np.ndarray]]:
     """The problem with its traits, a copy that may be written to, and the coordinates (n,) on which it was tried.
 
-    Raises
-    ------
-    ValueError
-        The model or a tie fails wherever it is tried.
+    Raises ValueError if the model or a tie fails wherever it is tried.
     """
     start = starts.problem.start
     at = points.some(start)
@@ -237,8 +220,8 @@ def _check_data(data: xr.DataArray) -> None:
             "f(x, part, ...) that returns np.where(part == 0, z.real, z.imag)."
         ),
         "b": "Make it numbers: data.astype(float).",
-        "M": "Make it numbers: (data - data[0]) / np.timedelta64(1, 's'), for one.",
-        "m": "Make it numbers: data / np.timedelta64(1, 's'), for one.",
+        "M": "Make it numbers, such as seconds: (data - data[0]) / np.timedelta64(1, 's').",
+        "m": "Make it numbers, such as seconds: data / np.timedelta64(1, 's').",
     }.get(data.dtype.kind, "Make it numbers: data.astype(float).")
     name = "The data" if data.name is None else f"The data {data.name!r}"
     raise TypeError(f"{name} holds {data.dtype}; real numbers are needed. {advice}")

@@ -45,19 +45,9 @@ class InUnits:
 
 
 def try_estimator(estimator: Estimator, problem: Problem, inputs: Sequence[np.ndarray]) -> None:
-    """Call the user's function on the model's own values at its start.
+    """Call the user's function on the model's own values at its start, with ``inputs`` (n,).
 
-    Parameters
-    ----------
-    estimator : Estimator
-        With a ``function``.
-    problem : Problem
-    inputs : sequence of ndarray, shape (n,)
-
-    Raises
-    ------
-    ValueError
-        It raises, or gives something else than values of parameters.
+    Raises ValueError if the function raises, or gives something else than values of parameters.
     """
     with np.errstate(all="ignore"):
         try:

@@ -21,21 +21,11 @@ _WORDS = (ESTIMATE, "mean", "coarse")
 
 @dataclass(frozen=True)
 class StartRequest:
-    """One start of each fit.
+    """One start of each fit."""
 
-    Parameters
-    ----------
-    values : mapping, Dataset or None
-        Starts by parameter, as the user gave them.
-    estimated : frozenset of str or None
-        Parameters that are estimated from the data; None: all that can be.
-    function : callable, optional
-        What the user wants to estimate them by.
-    """
-
-    values: Mapping[str, Any] | xr.Dataset | None = None
-    estimated: frozenset[str] | None = frozenset()
-    function: Callable[..., Mapping[str, Any]] | None = None
+    values: Mapping[str, Any] | xr.Dataset | None = None  # starts by parameter, as the user gave them
+    estimated: frozenset[str] | None = frozenset()  # parameters that are estimated from the data; None: all that can be
+    function: Callable[..., Mapping[str, Any]] | None = None  # what the user wants to estimate them by
 
     @property
     def described(self) -> Any:
@@ -46,19 +36,10 @@ class StartRequest:
 
 
 def requests_of(p0: Any, dims: Any = ()) -> list[StartRequest]:
-    """The starts that ``p0`` asks for, one or several.
+    """The starts that ``p0`` asks for, as the user gave it: one or several.
 
-    Parameters
-    ----------
-    p0
-        As the user gave it.
-    dims : iterable of Hashable
-        Those of the data. Unless one is called "start", maps along a dim of this name have several starts.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is nothing of the kind.
+    Unless one of the ``dims`` of the data is called "start", maps along a dim of this name have several starts. Raises
+    TypeError or ValueError if ``p0`` is nothing of the kind.
     """
     if isinstance(p0, list | tuple):
         if not p0:
@@ -117,7 +98,7 @@ def described_starts(p0: Any, dims: Any = ()) -> dict[str, Any]:
         return {"starts": p0}
     if hasattr(p0, "described"):
         return {"starts": p0.described}
-    told = [one.described for one in requests_of(p0, dims)]
-    if not any(told):
+    described = [one.described for one in requests_of(p0, dims)]
+    if not any(described):
         return {}
-    return {"starts": told[0] if len(told) == 1 else ["given" if one is None else one for one in told]}
+    return {"starts": described[0] if len(described) == 1 else ["given" if one is None else one for one in described]}

@@ -59,28 +59,11 @@ def resolve_starts(
     loop: tuple[Hashable, ...],
     units: UnitSystem,
 ) -> Starts:
-    """Start values, bounds and constraints by parameter.
+    """Start values, bounds and constraints by parameter; one request for each start of a fit.
 
-    Parameters
-    ----------
-    labels : Labels
-    model : astropy.modeling.Model
-        As `called_model.check_model` has it; not changed.
-    requests : sequence of StartRequest
-        One for each start of a fit.
-    bounds
-        As the user gave them.
-    loop : tuple of Hashable
-        The dims that are not fitted, in the data's order.
-    units : UnitSystem
-
-    Raises
-    ------
-    ValueError
-        A unit that cannot be converted, an unknown parameter, a scalar start outside its bounds,
-        bounds in the wrong order, or a map that does not match the data.
-    TypeError
-        A value that is neither a number nor a DataArray.
+    ``loop`` are the dims that are not fitted, in the data's order. Raises ValueError for a unit that cannot be
+    converted, an unknown parameter, a scalar start outside its bounds, bounds in the wrong order, or a map that does
+    not match the data; TypeError for a value that is neither a number nor a DataArray.
     """
     model = model if units.model is None else units.model
     names = result_names(model)

@@ -18,14 +18,7 @@ _FEW = 200  # samples on which derivatives and fitter are tried
 
 @dataclass(frozen=True, eq=False)
 class TrialPoints:
-    """What the inputs of a model read along the fitted dims, as far as it is in memory.
-
-    Parameters
-    ----------
-    inputs : sequence of ModelInput
-    fitted : tuple of Hashable
-    data : xarray.DataArray
-    """
+    """What the inputs of a model read along the fitted dims, as far as it is in memory."""
 
     inputs: Sequence[ModelInput]
     fitted: tuple[Hashable, ...]
@@ -92,10 +85,8 @@ class TrialPoints:
     def refuse_gaps(self) -> None:
         """Refuse coordinates that are not finite everywhere, for a model that needs the whole grid.
 
-        Raises
-        ------
-        ValueError
-            A coordinate that all fits share has such a place; of others, only the fits concerned get a status.
+        Raises ValueError if a coordinate that all fits share has such a place; of others, only the fits concerned get a
+        status.
         """
         for one in self.inputs:
             if one.values._in_memory and set(one.values.dims) <= set(self.fitted):

@@ -22,21 +22,12 @@ _OWN = 0.05
 
 @dataclass(frozen=True)
 class Cells:
-    """A grid of ``side`` x ``side`` cells for each fit.
-
-    Parameters
-    ----------
-    side : int
-    at : ndarray, shape (n, b)
-        The cell of each sample, by its number in an array (side, side, b).
-    origin, size : pair of ndarray, shape (b,)
-        Lowest coordinates, and the length of a cell along each.
-    """
+    """A grid of ``side`` x ``side`` cells for each fit."""
 
     side: int
-    at: np.ndarray
-    origin: tuple[np.ndarray, np.ndarray]
-    size: tuple[np.ndarray, np.ndarray]
+    at: np.ndarray  # (n, b): the cell of each sample, by its number in an array (side, side, b)
+    origin: tuple[np.ndarray, np.ndarray]  # (b,) each: lowest coordinates
+    size: tuple[np.ndarray, np.ndarray]  # (b,) each: the length of a cell along each coordinate
 
     def summed(self, a: np.ndarray) -> np.ndarray:
         """Sums of samples (n, b) in each cell, shape (side, side, b)."""
@@ -96,14 +87,10 @@ def without_spikes(fits: SampleColumns, cells: Cells) -> np.ndarray:
 def best_square(
     z: np.ndarray, W: np.ndarray, columns: Sequence[np.ndarray], cells: Cells, allowed: Sequence[np.ndarray]
 ) -> Square:
-    """The square that lowers chi-square most.
+    """The square that lowers chi-square most, of data ``z`` (n, b) without what the orthonormal ``columns`` explain.
 
-    Parameters
-    ----------
-    z : ndarray, shape (n, b)
-        Data without what the orthonormal ``columns`` explain.
-    allowed : sequence of ndarray, shape (b,)
-        Lowest and highest centre along each coordinate in turn, whether the peak may be positive, and negative.
+    ``allowed``, (b,) each: lowest and highest centre along each coordinate in turn, whether the peak may be positive,
+    and negative.
     """
     b = z.shape[1]
     sums, weight = _integral(cells.summed(W * z)), _integral(cells.summed(np.broadcast_to(W, z.shape)))

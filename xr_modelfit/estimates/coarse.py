@@ -14,23 +14,10 @@ _PART = 8.0  # of a standard error, that starts are rounded to
 
 
 def refined(maps: np.ndarray, factors: Sequence[int], sizes: Sequence[int]) -> np.ndarray:
-    """Maps on a fine grid, linear between the middles of coarse cells and constant beyond the outermost.
+    """Maps (..., *sizes) on a fine grid, linear between the middles of coarse cells and constant beyond the outermost.
 
-    Cells without a value are filled from those beside them first.
-
-    Parameters
-    ----------
-    maps : ndarray, shape (..., *coarse)
-        NaN where a coarse fit failed.
-    factors : sequence of int
-        Positions in a cell along each axis of the grid.
-    sizes : sequence of int
-        Those of the fine grid.
-
-    Returns
-    -------
-    ndarray, shape (..., *sizes)
-        NaN only where no coarse fit has a value.
+    ``maps`` (..., *coarse) are NaN where a coarse fit failed; such cells are filled from those beside them first. A
+    cell has ``factors`` positions along the axes of the grid.
     """
     out = filled(maps, len(sizes))
     for axis, (factor, size) in enumerate(zip(factors, sizes, strict=True), start=maps.ndim - len(sizes)):
@@ -47,12 +34,7 @@ def rounded(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
     """Values to about an eighth of their standard error, a power of two.
 
     The last bits of a mean depend on the order in which its samples are added. Starts must not: another start ends at
-    the same minimum, but not at the same bits.
-
-    Parameters
-    ----------
-    values, errors : ndarray, of equal shape
-        An error that is no positive number leaves its value as it is.
+    the same minimum, but not at the same bits. An error that is no positive number leaves its value as it is.
     """
     with np.errstate(all="ignore"):
         step = np.exp2(np.floor(np.log2(errors / _PART)))

@@ -19,30 +19,16 @@ __all__ = ["SampleColumns", "in_columns", "inner", "running"]
 
 @dataclass(frozen=True)
 class SampleColumns:
-    """Fits to estimate.
-
-    Parameters
-    ----------
-    problem : Problem
-    inputs : list of ndarray, shape (n, 1) or (n, b)
-        Finite everywhere, and sorted where there is one.
-    y : ndarray, shape (n, b)
-        0 where a sample is left out.
-    W : ndarray, shape (n, 1) or (n, b)
-        Squared weights, 0 where a sample is left out.
-    start, lower, upper : ndarray, shape (K, b)
-    asked : ndarray of bool, shape (K,)
-        Which parameters are to be estimated; the others keep their start.
-    """
+    """Fits to estimate."""
 
     problem: Problem
-    inputs: list[np.ndarray]
-    y: np.ndarray
-    W: np.ndarray
-    start: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    asked: np.ndarray
+    inputs: list[np.ndarray]  # (n, 1) or (n, b); finite everywhere, and sorted where there is one
+    y: np.ndarray  # (n, b), 0 where a sample is left out
+    W: np.ndarray  # (n, 1) or (n, b), squared weights, 0 where a sample is left out
+    start: np.ndarray  # (K, b)
+    lower: np.ndarray  # (K, b)
+    upper: np.ndarray  # (K, b)
+    asked: np.ndarray  # (K,), which parameters are to be estimated; the others keep their start
 
     @property
     def linear(self) -> np.ndarray:

@@ -44,44 +44,24 @@ _KEPT, _STEPS = 4, 1  # best points of a model with many parameters, and steps f
 class Estimates:
     """Start values of a block.
 
-    Parameters
-    ----------
-    parameters : ndarray, shape (b, K), in the problem's units
-    failed : ndarray of bool, shape (b,)
-        Fits whose estimator raised, or gave what is no number: they have the starts that were given. So have
-        those without any sample, which nothing has failed for.
+    Fits ``failed`` whose estimator raised, or gave what is no number: they have the starts that were given. So have
+    those without any sample, which nothing has failed for.
     """
 
-    parameters: np.ndarray
-    failed: np.ndarray
+    parameters: np.ndarray  # (b, K), in the problem's units
+    failed: np.ndarray  # (b,)
 
 
 @dataclass(frozen=True, eq=False)
 class Estimator:
-    """What estimates the starts of a call: found once, and picklable where the user's function is.
+    """What estimates the starts of a call: found once, and picklable where the user's function is."""
 
-    Parameters
-    ----------
-    asked : ndarray of bool, shape (K,)
-        Parameters that are estimated.
-    traits : Traits
-        Of the model, perhaps seen on other coordinates than those of the data.
-    terms : Terms
-        Those that the model is the sum of.
-    roles : sequence of ParameterRole
-        Of each parameter, for the search of points.
-    function : callable, optional
-        The one that the user has registered.
-    name : str
-        Of the function, or of what this package does.
-    """
-
-    asked: np.ndarray
-    traits: Traits
-    terms: Terms
-    roles: Sequence[ParameterRole] = ()
-    function: UserEstimator | None = None
-    name: str = field(default="")
+    asked: np.ndarray  # (K,), parameters that are estimated
+    traits: Traits  # of the model, perhaps seen on other coordinates than those of the data
+    terms: Terms  # those that the model is the sum of
+    roles: Sequence[ParameterRole] = ()  # of each parameter, for the search of points
+    function: UserEstimator | None = None  # the one that the user has registered
+    name: str = field(default="")  # of the function, or of what this package does
 
     def __call__(
         self,

@@ -28,14 +28,7 @@ _SPLITS = ((0.28, 0.5), (0.18, 0.7))  # of an extent: distance of two lines from
 def with_lines(fits: SampleColumns, P: np.ndarray, peaks: Sequence[Term], continuum: np.ndarray) -> np.ndarray:
     """Parameters (K, b) with those of the peaks, and linear ones, estimated.
 
-    Parameters
-    ----------
-    fits : SampleColumns
-    P : ndarray, shape (K, b)
-        What is known so far.
-    peaks : sequence of Term
-    continuum : ndarray of bool, shape (K,)
-        Parameters of other terms.
+    ``P`` (K, b) is what is known so far, ``continuum`` (K,) are the parameters of other terms.
     """
     beside = _beside(fits, P, peaks, continuum)
     clean, noise = cleaned(fits, np.zeros((1, 1)) if beside.z is fits.y else fits.y - beside.z)

@@ -24,23 +24,9 @@ def offsets(n_axes: int, radius: int) -> list[tuple[int, ...]]:
 
 
 def best_neighbours(maps: np.ndarray, good: np.ndarray, radius: int, most: int, n_axes: int) -> np.ndarray:
-    """Values of the nearest good neighbours of each position.
+    """Values of the nearest good neighbours of each position, (most, K, ..., *grid): NaN where there are fewer.
 
-    Parameters
-    ----------
-    maps : ndarray, shape (K, ..., *grid)
-    good : ndarray of bool, shape (..., *grid)
-    radius : int
-        In positions.
-    most : int
-        Neighbours for each position.
-    n_axes : int
-        How many of the last axes are those of the grid.
-
-    Returns
-    -------
-    ndarray, shape (most, K, ..., *grid)
-        The nearest first; NaN where there are fewer.
+    ``maps`` are (K, ..., *grid) and ``good`` (..., *grid), with the grid on the last ``n_axes`` axes.
     """
     found = np.full((most, *maps.shape), np.nan)
     count = np.zeros(good.shape, dtype=int)
@@ -59,20 +45,8 @@ def stand_out(
 
     It is further from their median than ``times`` their scatter (1.4826 median absolute deviations), and than
     ``times`` its standard error: its own or, where that is less, three times the median of theirs. A fit that ended
-    elsewhere may have any error.
-
-    Parameters
-    ----------
-    maps, errors : ndarray, shape (K, ..., *grid)
-    good : ndarray of bool, shape (..., *grid)
-    radius, n_axes
-        As in `best_neighbours`.
-    times : float
-
-    Returns
-    -------
-    ndarray of bool, shape (..., *grid)
-        False where fewer than three neighbours are good.
+    elsewhere may have any error. Arguments as in `best_neighbours`; the answer, (..., *grid), is False where fewer than
+    three neighbours are good.
     """
     if not n_axes:
         return np.zeros(good.shape, dtype=bool)
@@ -93,17 +67,9 @@ def _beside_good(a: np.ndarray, good: np.ndarray, radius: int, n_axes: int) -> n
 
 
 def filled(maps: np.ndarray, n_axes: int) -> np.ndarray:
-    """Maps in which each NaN is the mean of the values beside it, from the rim of a gap to its middle.
+    """Maps (..., *grid) in which each NaN is the mean of the values beside it, from the rim of a gap to its middle.
 
-    Parameters
-    ----------
-    maps : ndarray, shape (..., *grid)
-    n_axes : int
-
-    Returns
-    -------
-    ndarray
-        NaN only where a whole grid has no value.
+    NaN is left only where a whole grid has no value.
     """
     maps = np.array(maps, dtype=float)
     axes = tuple(range(maps.ndim - n_axes, maps.ndim))

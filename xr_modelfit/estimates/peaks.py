@@ -19,20 +19,12 @@ Values = Mapping[str, np.ndarray]
 class Kind(NamedTuple):
     """How a peak is described.
 
-    Parameters
-    ----------
-    place : str
-        Parameter that is its centre.
-    height : str
-        Parameter that is proportional to its height.
-    shape : callable
-        ``(extent, height, held) -> {parameter: values}``; ``held`` are values (b,) of parameters that stay.
-    extent : callable
-        ``held -> extent``: what `shape` undoes, where the width is held; else None.
+    ``shape(extent, height, held)`` gives values of parameters, ``held`` being values (b,) of those that stay.
+    ``extent(held)`` is what ``shape`` undoes, where the width is held; else None.
     """
 
-    place: str
-    height: str
+    place: str  # parameter that is its centre
+    height: str  # parameter that is proportional to its height
     shape: Callable[[np.ndarray, np.ndarray, Values], dict[str, np.ndarray]]
     extent: Callable[[Values], np.ndarray | None]
 

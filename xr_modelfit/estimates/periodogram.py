@@ -36,16 +36,8 @@ def best_frequency(
 ) -> np.ndarray:
     """The frequency of each fit that lowers chi-square most, NaN where none is allowed, shape (b,).
 
-    Parameters
-    ----------
-    z : ndarray, shape (n, b)
-    W : ndarray, shape (n, 1) or (n, b)
-    t : ndarray, shape (n, 1) or (n, b)
-        Between 0 and 1.
-    low, high : ndarray, shape (b,)
-        Range of the frequency, per length of the series.
-    n_steps : int
-        Highest frequency to look at, in steps of one over `FINE` times the length.
+    ``z`` is (n, b), ``W`` and the times ``t`` between 0 and 1 are (n, 1) or (n, b). The frequency, per length of the
+    series, is from ``low`` to ``high`` (b,); the highest to look at is ``n_steps`` over `FINE` times the length.
     """
     N = even_length(n_steps)
     cells = N // FINE - 1

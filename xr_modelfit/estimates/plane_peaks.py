@@ -14,18 +14,12 @@ __all__ = ["PLANE_PEAKS", "PlaneKind"]
 class PlaneKind(NamedTuple):
     """How a peak is described.
 
-    Parameters
-    ----------
-    places : pair of str
-        Parameters that are its centre.
-    height : str
-    shape : callable
-        ``(major, minor, angle) -> {parameter: values}`` of standard deviations along the axes of its ellipse, and the
-        angle from x to the first.
+    ``shape(major, minor, angle)`` gives values of parameters, from standard deviations along the axes of its ellipse
+    and the angle from x to the first.
     """
 
-    places: tuple[str, str]
-    height: str
+    places: tuple[str, str]  # parameters that are its centre
+    height: str  # parameter that is proportional to its height
     shape: Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]]
 
 

@@ -67,12 +67,7 @@ def point(
 ) -> np.ndarray:
     """Parameters (K, 1) or (K, b) at a point of the unit cube.
 
-    Parameters
-    ----------
-    u : sequence of float
-        One for each of the parameters ``numbers``.
-    base : ndarray, shape (K, 1) or (K, b)
-        The other parameters.
+    ``u`` has one value for each of the parameters ``numbers``; ``base`` (K, 1) or (K, b) are the other parameters.
     """
     rows = []
     for part, j in zip(u, numbers, strict=True):

@@ -21,11 +21,7 @@ _FARTHEST = 0.7  # of a parameter's own scale, in one step
 def polished(fits: SampleColumns, P: np.ndarray, searched: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray]:
     """Parameters (K, b) after some steps, and their chi-square (b,).
 
-    Parameters
-    ----------
-    P : ndarray, shape (K, b)
-    searched : ndarray of bool, shape (K,)
-        Nonlinear parameters that move; the linear ones do as well.
+    ``searched`` (K,) are nonlinear parameters that move; the linear ones do as well.
     """
     P = solved(fits, P)
     best = chi_square(fits, P)

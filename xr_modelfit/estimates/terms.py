@@ -31,19 +31,12 @@ class Term:
 
 @dataclass(frozen=True)
 class Terms:
-    """Peaks and waves whose place or frequency is asked for, and the parameters of all other terms.
-
-    Parameters
-    ----------
-    peaks, plane_peaks, waves : tuple of Term
-    others : ndarray of bool, shape (K,)
-        Parameters of other terms.
-    """
+    """Peaks and waves whose place or frequency is asked for, and the parameters of all other terms."""
 
     peaks: tuple[Term, ...]
     plane_peaks: tuple[Term, ...]
     waves: tuple[Term, ...]
-    others: np.ndarray
+    others: np.ndarray  # (K,), parameters of other terms
 
 
 def terms_of(problem: Problem, asked: np.ndarray) -> Terms:

@@ -56,13 +56,7 @@ class Wish:
 def best_window(z: np.ndarray, W: np.ndarray, x: np.ndarray, basis: Basis, wish: Wish) -> Window:
     """The box that lowers chi-square most, of those that a peak may be.
 
-    Parameters
-    ----------
-    z : ndarray, shape (n, b)
-        Data without what ``basis`` explains.
-    W : ndarray, shape (n, 1) or (n, b)
-    x : ndarray, shape (n, 1) or (n, b)
-        Sorted.
+    ``z`` (n, b) are data without what ``basis`` explains; ``W`` and the sorted ``x`` are (n, 1) or (n, b).
     """
     n, b = z.shape
     sums = _Sums(running(W * z), running(W), [running(W * q) for q in basis.columns])

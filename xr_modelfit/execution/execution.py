@@ -296,9 +296,9 @@ def sums_over_blocks(variables: Sequence[xr.Variable], function: Callable[..., A
     from dask.base import compute as computed
 
     def of_block(block: np.ndarray, block_info: Any = None) -> np.ndarray:
-        told = block_info[0]
+        info = block_info[0]
         return np.full(
-            (1,) * block.ndim, function(block, [begin for begin, _ in told["array-location"]], told["shape"])
+            (1,) * block.ndim, function(block, [begin for begin, _ in info["array-location"]], info["shape"])
         )
 
     found = []

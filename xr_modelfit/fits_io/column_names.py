@@ -36,13 +36,13 @@ ROLE_WORDS = {word: role for role, words in _OF_ROLES.items() for word in words}
 
 def by_utype(text: str) -> Role | str | None:
     """What a TUTYP or TUCD says: a role, ``"coordinate"``, or None where it says neither."""
-    told = text.lower()
-    if "spectralaxis.value" in told:
+    words = text.lower()
+    if "spectralaxis.value" in words:
         return "coordinate"
-    if "fluxaxis.value" in told:
+    if "fluxaxis.value" in words:
         return Role.DATA
-    if "fluxaxis.accuracy.staterror" in told or (told.startswith("stat.error") and "em." not in told):
+    if "fluxaxis.accuracy.staterror" in words or (words.startswith("stat.error") and "em." not in words):
         return Role.SIGMA
-    if "fluxaxis.accuracy.quality" in told or told.startswith("meta.code.qual"):
+    if "fluxaxis.accuracy.quality" in words or words.startswith("meta.code.qual"):
         return Role.FLAGS
     return None

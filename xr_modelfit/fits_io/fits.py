@@ -152,9 +152,9 @@ def _image_array(
     named = _with_flags(named_images(images), hdus, reading)
     variables = {}
     for name, (image, owner, attrs) in named.items():
-        companions = [other for other, (_, theirs, _) in named.items() if theirs is image]
-        if companions and owner is None:
-            attrs["ancillary_variables"] = " ".join(companions)
+        ancillary = [other for other, (_, theirs, _) in named.items() if theirs is image]
+        if ancillary and owner is None:
+            attrs["ancillary_variables"] = " ".join(ancillary)
         variables[name] = reading.variable(dims, image_numbers(reading.path, image), attrs)
     about = observation(first.header, *([] if hdus is None else [hdus[0].header]))
     return array_or_dataset(xr.Dataset(variables, coords, about))
@@ -168,9 +168,9 @@ def _with_flags(
     for name, (image, owner) in named.items():
         attrs = _attrs(image, owner)
         if image.role is not Role.FLAGS or owner is None:
-            told = image.role is Role.DATA and names_in(image.header, None)  # a second kind of flags, as it is
+            names = image.role is Role.DATA and names_in(image.header, None)  # a second kind of flags, as it is
             dtype = Scale.of(image.header).dtype
-            attrs |= Flags(told, 0, dtype, True).attrs() if told and dtype.kind in "iu" else {}
+            attrs |= Flags(names, 0, dtype, True).attrs() if names and dtype.kind in "iu" else {}
             found[name] = (image, owner, attrs)
             continue
         flags = Flags.of(reading, image.shown, image.header, hdus, Scale.of(image.header).dtype)

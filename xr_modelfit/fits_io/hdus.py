@@ -95,7 +95,7 @@ def shown_hdu(index: int, name: str) -> str:
 
 def image_of(index: int, hdu: Any) -> Image:
     """What an image HDU is."""
-    name, kind, detail, utype, told = (
+    name, kind, detail, utype, of_data = (
         card_text(hdu.header, key).upper() for key in ("EXTNAME", "HDUCLAS2", "HDUCLAS3", "UTYPE", "SCIDATA")
     )
     parent, _, last = name.rpartition("_")
@@ -107,7 +107,7 @@ def image_of(index: int, hdu: Any) -> Image:
         role = _BY_NAME[last]
     else:
         return Image(index, hdu, Role.DATA, None)
-    return Image(index, hdu, _BY_UTYPE.get(utype, role), told or (parent if last in _BY_NAME else "") or None)
+    return Image(index, hdu, _BY_UTYPE.get(utype, role), of_data or (parent if last in _BY_NAME else "") or None)
 
 
 def is_image(hdu: Any) -> bool:

@@ -36,12 +36,7 @@ def card_text(header: fits.Header, key: str) -> str:
 def read_wcs(header: fits.Header, hdus: fits.HDUList | None = None) -> WCS | None:
     """The WCS of a header; None where it has no WCS keyword.
 
-    What astropy can put right in it is put right without a word.
-
-    Raises
-    ------
-    ValueError
-        The keywords make no valid WCS.
+    What astropy can put right in it is put right without a word. Raises ValueError if the keywords make no valid WCS.
     """
     header = header.copy()
     if (log := log_linear(header)) is not None:

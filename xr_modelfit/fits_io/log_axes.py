@@ -19,10 +19,7 @@ ANGSTROM = "Angstrom"  # of wavelengths that SDSS and IRAF say no unit of
 def log_linear(header: fits.Header) -> dict[str, Any] | None:
     """Keywords of the first axis as the standard has them; None where the header tells of no such axis.
 
-    Raises
-    ------
-    ValueError
-        The numbers are no logarithms of wavelengths.
+    Raises ValueError if the numbers are no logarithms of wavelengths.
 
     Examples
     --------
@@ -43,25 +40,25 @@ def log_linear(header: fits.Header) -> dict[str, Any] | None:
     kind = str(header.get("CTYPE1", "")).strip().upper()
     air = kind.startswith("AWAV")
     known = air or header.get("VACUUM") in (True, 1) or kind == "WAVE"
-    told = {
+    keywords = {
         "CTYPE1": "AWAV-LOG" if air else "WAVE-LOG",
         "CUNIT1": _unit(header),
         "CRPIX1": reference,
         "CRVAL1": start,
         "CDELT1": start * step * math.log(10),
     }
-    return told if known else told | {"CNAME1": "wavelength"}  # in vacuum or in air: nothing tells
+    return keywords if known else keywords | {"CNAME1": "wavelength"}  # in vacuum or in air: nothing tells
 
 
 def _coefficients(header: fits.Header) -> tuple[float, float, float] | None:
     """Logarithm at the reference pixel, its step, and that pixel, from 1."""
     first, step = header.get("COEFF0"), header.get("COEFF1")
-    told = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (first, step))
+    are_numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (first, step))
     if header.get("DC-FLAG") == 1 and "CRVAL1" in header:
         own = header.get("CD1_1", header.get("CDELT1", step))
         return float(header["CRVAL1"]), float(own if own is not None else 1.0), float(header.get("CRPIX1", 1.0))
-    same = "CRVAL1" not in header or (told and math.isclose(first, float(header["CRVAL1"]), rel_tol=1e-6))
-    return (float(first), float(step), 1.0) if told and same and header.get("DC-FLAG", 1) == 1 else None
+    same = "CRVAL1" not in header or (are_numbers and math.isclose(first, float(header["CRVAL1"]), rel_tol=1e-6))
+    return (float(first), float(step), 1.0) if are_numbers and same and header.get("DC-FLAG", 1) == 1 else None
 
 
 def _unit(header: fits.Header) -> str:

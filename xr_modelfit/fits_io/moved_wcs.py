@@ -34,10 +34,8 @@ class Track(NamedTuple):
 def wcs_of_maps(array: xr.DataArray, stored: StoredWCS) -> tuple[WCS | None, list[Hashable | None]]:
     """The WCS of the axes that are left, in FITS order, and the dims along them.
 
-    Raises
-    ------
-    ValueError
-        Positions have no even step, or the WCS needs tables that the header does not hold, or an axis that is gone.
+    Raises ValueError if positions have no even step, or the WCS needs tables that the header does not hold, or an axis
+    that is gone.
     """
     found = _tracks(array, stored)
     kept = _axes_with_wcs(found, stored.wcs)

@@ -40,7 +40,7 @@ def spectrum(table: SpectrumTable, hdus: fits.HDUList | None, reading: Reading) 
     for c in table.data:
         own = unique(identifier(c.name) or "data", [*map(str, coords), *map(str, dims), *map(str, variables)])
         variables |= reader.data(c, own, dims)
-    if reading.ignore_bits is not None and not any(role is Role.FLAGS for _, role, _ in table.companions):
+    if reading.ignore_bits is not None and not any(role is Role.FLAGS for _, role, _ in table.ancillary):
         raise ValueError(
             f"ignore_bits is given, but no column of {table.shown} holds flags. Leave it out, or name it: "
             "columns={'flags': ...}."
@@ -85,22 +85,22 @@ class _Reader:
         """The variables of a data column: itself, its errors, and where it is good."""
         units = self._units(column)
         found: dict[Hashable, xr.Variable] = {}
-        for companion, role, owner in self.table.companions:
+        for other, role, owner in self.table.ancillary:
             if owner != column:
                 continue
             key = f"{name}{role.suffix}"
             if role.suffix == "_sigma":
-                own = error_units(spelled(companion.unit, wavelength=self.of_wavelength), units, role)
-                found[key] = self.variable(dims, companion, unit_attrs(own) | ABOUT_ERRORS, role)
+                own = error_units(spelled(other.unit, wavelength=self.of_wavelength), units, role)
+                found[key] = self.variable(dims, other, unit_attrs(own) | ABOUT_ERRORS, role)
             elif role is Role.GOOD:
-                found[key] = self.variable(dims, companion, ABOUT_GOOD, role)
+                found[key] = self.variable(dims, other, ABOUT_GOOD, role)
             else:
-                flags = self._flags(companion)
-                found[key] = self.variable(dims, companion, ABOUT_GOOD | flags.comment(), role, flags.ignored)
+                flags = self._flags(other)
+                found[key] = self.variable(dims, other, ABOUT_GOOD | flags.comment(), role, flags.ignored)
                 if flags.are_kept:
-                    found[f"{name}_flags"] = self.variable(dims, companion, flags.attrs())
-        told = self._flags(column).attrs() if column in self.table.flags else {}  # a second kind is kept as it is
-        attrs = unit_attrs(units) | told | ({"ancillary_variables": " ".join(map(str, found))} if found else {})
+                    found[f"{name}_flags"] = self.variable(dims, other, flags.attrs())
+        second = self._flags(column).attrs() if column in self.table.flags else {}  # a second kind is kept as it is
+        attrs = unit_attrs(units) | second | ({"ancillary_variables": " ".join(map(str, found))} if found else {})
         return {name: self.variable(dims, column, attrs), **found}
 
     def _flags(self, column: Column) -> Flags:

@@ -40,7 +40,7 @@ class SpectrumTable:
     quantity: str  # what the coordinate is called
     logarithmic: bool  # the coordinate holds decimal logarithms
     data: tuple[Column, ...]  # the main one first
-    companions: Sequence[tuple[Column, Role, Column]]  # a column, its role, and the data column that it belongs to
+    ancillary: Sequence[tuple[Column, Role, Column]]  # a column, its role, and the data column that it belongs to
     others: tuple[Column, ...]  # one value for each row of vectors, and text
     flags: tuple[Column, ...]  # data that are a second kind of flags
 
@@ -56,12 +56,8 @@ class SpectrumTable:
 def selected_table(source: Any, asked: Any, names: Any) -> SpectrumTable | None:
     """The table to read; None where images are to be read.
 
-    Without ``hdu``, a table is read only of files without an image.
-
-    Raises
-    ------
-    ValueError, TypeError
-        A table is asked for whose columns are not understood, or there is more than one.
+    Without ``hdu``, a table is read only of files without an image. Raises ValueError or TypeError if a table is asked
+    for whose columns are not understood, or there is more than one.
     """
     if _is_table(source):
         return _classified(0, source, names)
@@ -114,20 +110,20 @@ def _classified(index: int, hdu: Any, names: Any) -> SpectrumTable:
     plain = [c for c in samples if c.is_number and roles[c.name] is Role.DATA and c not in given]
     main = given or _main(plain, fault)
     data = (*main, *(c for c in plain if c not in main))
-    companions: list[tuple[Column, Role, Column]] = []
+    ancillary: list[tuple[Column, Role, Column]] = []
     second = []  # a second kind of errors or flags is kept as it is
     # What is bad in all exposures goes before what is bad in one (SDSS).
     for c in sorted((c for c in samples if roles[c.name] is not Role.DATA), key=lambda c: c.key.startswith("OR_")):
         owner, role = _owner(c, data), roles[c.name]
-        if any(role.suffix == other.suffix and owner == of for _, other, of in companions):
+        if any(role.suffix == other.suffix and owner == of for _, other, of in ancillary):
             second.append(c)
         else:
-            companions.append((c, role, owner))
+            ancillary.append((c, role, owner))
     data = (*data, *(c for c in second if c.is_number))
     flags = tuple(c for c in second if c.is_number and roles[c.name] is Role.FLAGS)
-    used = [coordinate, *data, *second, *(c for c, _, _ in companions)]
+    used = [coordinate, *data, *second, *(c for c, _, _ in ancillary)]
     others = tuple(c for c in columns if c.kind and c.shape == () and c not in used)
-    return SpectrumTable(index, hdu, coordinate, quantity, logarithmic, data, companions, others, flags)
+    return SpectrumTable(index, hdu, coordinate, quantity, logarithmic, data, ancillary, others, flags)
 
 
 def _fault(shown: str, columns: Sequence[Column], what: str, example: str = "") -> ValueError:

@@ -85,11 +85,7 @@ _LOGARITHM = re.compile(r"(?:log|log10|dex|alog10)\s*[\[(]\s*(.*?)\s*[\])]", re.
 def spelled(text: str, *, wavelength: bool = False) -> str:
     """A header's unit in a spelling that is known: as it is where it can be read, or where nothing makes it so.
 
-    Parameters
-    ----------
-    text : str
-    wavelength : bool
-        It is of a spectrum over wavelengths, or a wavelength itself: ``A`` is no ampere there.
+    ``wavelength``: it is of a spectrum over wavelengths, or a wavelength itself, so that ``A`` is no ampere.
 
     Examples
     --------

@@ -128,8 +128,8 @@ def _named(kind: str | None, ctype: str, unit: Any, title: str) -> tuple[str | N
     if kind is None and ctype in _SAYS_NOTHING:
         quantity = next((name for known, name in _BY_UNIT if unit is not None and unit.is_equivalent(known)), None)
         return quantity or identifier(title), quantity or "", None
-    told = identifier(ctype) or identifier(title) or identifier((kind or "").split(".")[-1])
-    return told, "", None
+    name = identifier(ctype) or identifier(title) or identifier((kind or "").split(".")[-1])
+    return name, "", None
 
 
 def _unit(wcs: BaseLowLevelWCS, i: int) -> u.UnitBase | None:

@@ -35,12 +35,8 @@ def bins_of(
 ) -> Bins | None:
     """The bins that ``integrate`` names; None if there are none.
 
-    Raises
-    ------
-    ValueError
-        A name is unknown, bounds do not match a coordinate, or a coordinate has no neighbours.
-    TypeError
-        ``integrate`` is neither names nor True nor False.
+    Raises ValueError if a name is unknown, bounds do not match a coordinate, or a coordinate has no neighbours;
+    TypeError if ``integrate`` is neither names nor True nor False.
     """
     requested = _requested(labels, inputs, fitted, integrate)
     edges = {}

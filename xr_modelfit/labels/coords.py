@@ -1,7 +1,7 @@
 """Dims and coordinates by name: what each fit consumes, and what each model input reads.
 
-Companions of the data (masks, errors, weights, start and bound maps, coordinates) are checked
-and stripped of their own labels here, so that only the data's labels reach the result.
+Other arrays of a call (masks, errors, weights, start and bound maps, coordinates) are checked and stripped of their own
+labels here, so that only the data's labels reach the result.
 """
 
 from collections.abc import Hashable, Iterable, Mapping
@@ -85,10 +85,7 @@ def _is_name(value: Any) -> bool:
 def fitted_dims(labels: Labels, dim: DimArg, coords: CoordsArg) -> tuple[Hashable, ...]:
     """The dims that each fit consumes, sorted: the order of samples depends neither on the data nor on the call.
 
-    Raises
-    ------
-    ValueError
-        A dim is unknown or given twice, or ``dim`` is missing and ``coords`` does not tell.
+    Raises ValueError if a dim is unknown or given twice, or ``dim`` is missing and ``coords`` does not tell.
     """
     data = labels.data
     if isinstance(dim, xr.DataArray | xr.Variable | Mapping):
@@ -145,13 +142,8 @@ def model_inputs(
     """What each input of the model reads; dates and durations as numbers.
 
     ``function``: the inputs are arguments of a function that have no default, so that they may be meant as parameters.
-
-    Raises
-    ------
-    ValueError
-        An input is left without a coordinate, or a coordinate does not match the data.
-    TypeError
-        A coordinate holds neither real numbers nor times.
+    Raises ValueError if an input is left without a coordinate, or a coordinate does not match the data; TypeError if a
+    coordinate holds neither real numbers nor times.
     """
     check_time_units(time_units)
     given = _given_coords(labels, coords, inputs)
@@ -205,8 +197,8 @@ def _check_times(inputs: list[ModelInput], time_units: str | None) -> None:
         )
     calendars = {one.measure.time.calendar: one.coordinate for one in counted if one.measure.time}
     if len(calendars) > 1:
-        told = " and ".join(f"{name!r} ({calendar})" for calendar, name in calendars.items())
-        raise CalendarError(f"The coordinates {told} are of different calendars. Convert one: .convert_calendar(...).")
+        named = " and ".join(f"{name!r} ({calendar})" for calendar, name in calendars.items())
+        raise CalendarError(f"The coordinates {named} are of different calendars. Convert one: .convert_calendar(...).")
 
 
 def _model_input(
@@ -296,13 +288,13 @@ def _require_numbers(array: xr.DataArray, fitted: tuple[Hashable, ...], name: st
     raise no_numbers(array, shown, name, fitted)
 
 
-def bare(data: xr.DataArray, companion: xr.DataArray, argument: str, allowed: Iterable[Hashable]) -> xr.Variable:
-    """A companion of the data without labels, once its dims, sizes and indexes are known to match."""
+def bare(data: xr.DataArray, array: xr.DataArray, argument: str, allowed: Iterable[Hashable]) -> xr.Variable:
+    """An array of a call without labels, once its dims, sizes and indexes are known to match."""
     allowed = tuple(allowed)
-    for dim in companion.dims:
+    for dim in array.dims:
         if dim not in data.dims:
             raise ValueError(
-                f"{argument} has dims {companion.dims}, the data {tuple(data.dims)}: no dim {dim!r}."
+                f"{argument} has dims {array.dims}, the data {tuple(data.dims)}: no dim {dim!r}."
                 f"{suggestion(dim, data.dims)} Rename it, or select one position of it."
             )
         if dim not in allowed:
@@ -310,14 +302,14 @@ def bare(data: xr.DataArray, companion: xr.DataArray, argument: str, allowed: It
                 f"{argument} has the dim {dim!r}, which each fit consumes; it can vary from fit to fit only, over "
                 f"{allowed}. Reduce it over {dim!r} first."
             )
-        if companion.sizes[dim] != data.sizes[dim]:
+        if array.sizes[dim] != data.sizes[dim]:
             raise ValueError(
-                f"{argument} has {companion.sizes[dim]} positions along {dim!r}, the data {data.sizes[dim]}. "
+                f"{argument} has {array.sizes[dim]} positions along {dim!r}, the data {data.sizes[dim]}. "
                 f"Select the same positions of both."
             )
-        if dim in companion.indexes and dim in data.indexes:
-            require_same_index(companion.indexes[dim], data.indexes[dim], argument, dim)
-    return companion.variable
+        if dim in array.indexes and dim in data.indexes:
+            require_same_index(array.indexes[dim], data.indexes[dim], argument, dim)
+    return array.variable
 
 
 def require_same_index(theirs: Any, ours: Any, argument: str, dim: Hashable, other: str = "data") -> None:

@@ -56,19 +56,7 @@ def refuse_left_over(
 ) -> None:
     """Refuse a fitted dim that no input reads, where inputs were matched by name.
 
-    Parameters
-    ----------
-    fitted : sequence of Hashable
-    read : dict of str to Hashable
-        The coordinate of each input.
-    dims : collection of Hashable
-        Dims of these coordinates.
-    named : collection of str
-        Inputs whose coordinate the call names.
-
-    Raises
-    ------
-    ValueError
+    Inputs ``read`` coordinates, which have the dims ``dims``; of the inputs ``named``, the call names the coordinate.
     """
     left = [d for d in fitted if d not in dims]
     if not left or len(read) < 2 or set(named) >= set(read):
@@ -84,12 +72,7 @@ def refuse_left_over(
 
 
 def refuse_counting(data: xr.DataArray, dim: Hashable, name: str) -> None:
-    """Refuse to count 0, 1, 2, ... along a dim without coordinate where the data has another one on it.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse to count 0, 1, 2, ... along a dim without coordinate where the data has another one on it."""
     if dim in data.coords:
         return
     others = [c for c, array in data.coords.items() if array.dims == (dim,) and _is_measured(array)]

@@ -39,12 +39,8 @@ def response_of(
 ) -> Response | None:
     """The response that a call names, if any. Arguments as in `bins_of`.
 
-    Raises
-    ------
-    ValueError
-        Its dims, its length or its unit do not match, or it is zero, or not finite.
-    TypeError
-        It holds no real numbers.
+    Raises ValueError if its dims, its length or its unit do not match, or it is zero, or not finite; TypeError if it
+    holds no real numbers.
     """
     if response is None or response is False:
         return None

@@ -24,7 +24,7 @@ from functools import partial
 from typing import NamedTuple
 
 from xr_modelfit.parameter_units.linear_forms import Form, Symbol, System, consistent, multiple, plus
-from xr_modelfit.tracing.graph import TRUTHS, Graph
+from xr_modelfit.tracing.graph import BOOLEANS, Graph
 
 __all__ = [
     "ANGLE",
@@ -44,7 +44,7 @@ OUTPUT: Symbol = ("output",)
 ANGLE: Symbol = ("angle",)  # a pure number that may be given in degrees
 KNOWN = (OUTPUT[0], ANGLE[0], INPUT, GIVEN)
 _ONE = Fraction(1)
-_PURE = set(TRUTHS) | {"sign", "arctan2", "pure"}
+_PURE = set(BOOLEANS) | {"sign", "arctan2", "pure"}
 _ALIKE = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "minimum", "maximum", "where"}
 _ALIKE |= {"add", "subtract", "negative", "absolute", "hypot", "arctan2", "floor", "ceil", "rint", "trunc"}
 _TABLE = "table"
@@ -271,7 +271,7 @@ class _Reading:
 
     def _alike(self, number: int, op: str, arguments: Sequence[int]) -> Form:
         known = [self.forms[a] for a in arguments if a in self.forms]
-        if not known:  # truths as numbers
+        if not known:  # booleans as numbers
             return self._factor(number, 0, arguments[0])
         for place, argument in enumerate(arguments):
             value = self.graph.value(argument)

@@ -108,8 +108,8 @@ class Carried:
     def _inner(self) -> list[UnitBase | None]:
         """The unit of each parameter inside the fit; None if it is not known."""
         return [
-            told.inner if own is None or told.inner is None else with_angle(told.inner, told.angle, own)
-            for told, own in zip(self._labels(), self.carried, strict=True)
+            label.inner if own is None or label.inner is None else with_angle(label.inner, label.angle, own)
+            for label, own in zip(self._labels(), self.carried, strict=True)
         ]
 
     def _misfit(self) -> int | None:
@@ -179,14 +179,14 @@ class Carried:
 
     def _system(self, inner: Sequence[UnitBase | None]) -> UnitSystem:
         parameters = []
-        for told, unit, inside in zip(self._labels(), self.carried, inner, strict=True):
+        for label, unit, inside in zip(self._labels(), self.carried, inner, strict=True):
             own = inside if unit is None else unit
             text = None if own is None else write_unit(own)
-            if own is not None and told.inner == own and self.data is None:
-                text = told.text  # as the user spells it
+            if own is not None and label.inner == own and self.data is None:
+                text = label.text  # as the user spells it
             if unit is not None:
-                refuse_years(f"{told.name!r} of the model", unit, inside, told.calendar)
-            parameters.append(replace(told, inner=inside, own=own, text=text, bare=unit is None))
+                refuse_years(f"{label.name!r} of the model", unit, inside, label.calendar)
+            parameters.append(replace(label, inner=inside, own=own, text=text, bare=unit is None))
         return UnitSystem(self.read, self.measure, tuple(parameters), self.data, True, self.converted)
 
     def _by_trial(self, probe: Probe) -> UnitSystem:
@@ -202,8 +202,8 @@ class Carried:
 
     def _tried(self, probe: Probe) -> UnitSystem | None:
         """The units in which plain numbers give what astropy's Quantities do; None if there are none."""
-        told = [self._equivalencies_of(i) for i in range(len(self.inputs))]
-        found = units_by_trial(self.model, self.inputs, self.values.read(), told, probe)
+        equivalencies = [self._equivalencies_of(i) for i in range(len(self.inputs))]
+        found = units_by_trial(self.model, self.inputs, self.values.read(), equivalencies, probe)
         if found is None:
             return None
         self.read, self.converted, self.data = found.inputs, found.converted, found.data

@@ -335,7 +335,7 @@ def _rules(model: Model, groups: Sequence[int]) -> dict[int, Form | Any]:
     Y = u.def_unit("Y")
     X = {g: u.def_unit(f"X{g}") for g in groups}
     try:
-        told = model._parameter_units_for_data_units(
+        by_rule = model._parameter_units_for_data_units(
             {name: X[g] for name, g in zip(model.inputs, groups, strict=True)}, {model.outputs[0]: Y}
         )
     except Exception:  # it has no rules, or needs inputs of the same unit
@@ -343,7 +343,7 @@ def _rules(model: Model, groups: Sequence[int]) -> dict[int, Form | Any]:
     symbols = {Y: OUTPUT} | {x: (INPUT, g) for g, x in X.items()}
     found: dict[int, Form | Any] = {}
     for j, name in enumerate(model.param_names):
-        unit = u.dimensionless_unscaled if told.get(name) is None else told[name]
+        unit = u.dimensionless_unscaled if by_rule.get(name) is None else by_rule[name]
         parts = dict(zip(unit.bases, unit.powers, strict=True))
         own = not set(parts) <= set(symbols)
         found[j] = unit if own else {symbols[base]: Fraction(power) for base, power in parts.items()}

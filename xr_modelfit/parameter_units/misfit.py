@@ -66,10 +66,10 @@ def misfit(
         verb, them = ("has", "it") if len(bare) == 1 else ("have", "them")
         calls = ", ".join(one.labelled(_fitting(unit, one, factors)) for one in bare)
         return head + f"{' and '.join(one.title for one in bare)} {verb} no units. Label {them}: {calls}."
-    told = [f"{one.title} is in {one.measure.text!r}" for one in factors]
-    told += [f"{name!r} is in {write_unit(unit)!r}" for name, unit in others]
+    units = [f"{one.title} is in {one.measure.text!r}" for one in factors]
+    units += [f"{name!r} is in {write_unit(unit)!r}" for name, unit in others]
     return head + (
-        f"{' and '.join(told)}, which gives {write_unit(inner)!r} and cannot be converted. "
+        f"{' and '.join(units)}, which gives {write_unit(inner)!r} and cannot be converted. "
         "Correct the units, or say by equivalencies={input: ...} how they are converted."
     )
 

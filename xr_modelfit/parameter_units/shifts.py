@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from xr_modelfit.parameter_units.linear_forms import Form, Symbol, System, multiple, plus
-from xr_modelfit.tracing.graph import TRUTHS, Graph
+from xr_modelfit.tracing.graph import BOOLEANS, Graph
 
 __all__ = ["levels", "places"]
 
@@ -100,5 +100,5 @@ def _moved(graph: Graph, op: str, arguments: Sequence[int], moved: Mapping[int, 
         return multiple(parts[0], exact if op == "multiply" else 1 / exact), []
     if op in _ALIKE:
         first, *others = parts[op == "where" :]
-        return {} if op in TRUTHS else first, [plus(first, other, -1) for other in others]
+        return {} if op in BOOLEANS else first, [plus(first, other, -1) for other in others]
     return {}, parts

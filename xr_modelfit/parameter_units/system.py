@@ -53,9 +53,9 @@ def resolve_units(
         except ValueError as error:
             errors.append(error)
             continue
-        told = dimensions(plan.model, units_of(plan.inputs, measure, given))
-        known = len(plans) == 1 or not told.by_rules
-        if known and not told.contradictions and system.data is None:
+        found = dimensions(plan.model, units_of(plan.inputs, measure, given))
+        known = len(plans) == 1 or not found.by_rules
+        if known and not found.contradictions and system.data is None:
             return replace(system, converted={**plan.converted, **system.converted}, model=plan.model)
     if errors:
         raise errors[0]

@@ -113,10 +113,10 @@ def as_fitted(model: Model, described: Mapping[str, Any]) -> Model:
     """The model with its tables in plain numbers, as they were in the fit; ``described`` is the model of a record."""
     if not any(has_units(leaf) for leaf in leaves(model)):
         return model
-    told = iter(_described_leaves(described))
+    described_leaves = iter(_described_leaves(described))
 
     def plain(leaf: Model) -> Model:
-        one = next(told, {}).get("inner")
+        one = next(described_leaves, {}).get("inner")
         if not has_units(leaf) or one is None:
             return leaf
         points = tuple(None if text is None else parse_unit(text) for text in one["points"])

@@ -50,14 +50,9 @@ def number_or_map(
 ) -> tuple[float | xr.Variable | None, ParameterUnit]:
     """The number, or the map over the dims that are not fitted, and the unit of the parameter that follows from it.
 
-    ``value`` is a number, Quantity, date, duration, DataArray or None; ``argument`` is its name in messages.
-
-    Raises
-    ------
-    TypeError
-        It is nothing of the kind.
-    ValueError
-        It does not match the data, or its unit cannot be converted to the parameter's.
+    ``value`` is a number, Quantity, date, duration, DataArray or None; ``argument`` is its name in messages. Raises
+    TypeError if it is nothing of the kind; ValueError if it does not match the data, or its unit cannot be converted to
+    the parameter's.
     """
     if value is None:
         return None, unit

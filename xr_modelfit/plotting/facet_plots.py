@@ -19,12 +19,7 @@ __all__ = ["check_facets", "draw_facets"]
 
 
 def check_facets(dims: Sequence[Hashable], names: Sequence[str], given: Sequence[Hashable]) -> None:
-    """Refuse facets of several variables, over unknown dims, or with too many dims left.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse facets of several variables, over unknown dims, or with too many dims left."""
     if len(names) != 1:
         raise ValueError(f"Facets show one variable, and {listed(names)} are asked for: plot({names[0]!r}, col=...).")
     unknown = [d for d in given if d not in dims]

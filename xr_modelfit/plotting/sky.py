@@ -33,18 +33,10 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Sky:
-    """The sky that a map shows.
+    """The sky that a map shows."""
 
-    Parameters
-    ----------
-    wcs : astropy.wcs.WCS
-        Of longitude and latitude, in this order, at pixel numbers from 0.
-    slices : tuple of str
-        Which pixel axis of ``wcs`` is horizontal: ``("x", "y")``, or ``("y", "x")`` for its second one.
-    """
-
-    wcs: WCS
-    slices: tuple[str, str]
+    wcs: WCS  # of longitude and latitude, in this order, at pixel numbers from 0
+    slices: tuple[str, str]  # its horizontal pixel axis: ("x", "y"), or ("y", "x") for its second one
 
     @property
     def projection(self) -> dict[str, Any]:

@@ -77,13 +77,7 @@ class Picture:
 
 
 def pyplot(what: str) -> Any:
-    """The module `matplotlib.pyplot`, imported only when something is drawn.
-
-    Raises
-    ------
-    ImportError
-        With the name of the extra that brings it.
-    """
+    """The module `matplotlib.pyplot`, imported only when something is drawn; without it, the error names the extra."""
     return needed("matplotlib.pyplot", "plot", what)
 
 
@@ -94,12 +88,7 @@ def check_size(ax: Any, figsize: Any) -> None:
 
 
 def axes_given(ax: Any, n: int, what: str) -> list[Axes]:
-    """Exactly ``n`` axes from one, or from a sequence or array of them.
-
-    Raises
-    ------
-    TypeError, ValueError
-    """
+    """Exactly ``n`` axes from one, or from a sequence or array of them."""
     from matplotlib.axes import Axes
 
     found = [ax] if isinstance(ax, Axes) else list(np.ravel(np.asarray(ax, dtype=object)))

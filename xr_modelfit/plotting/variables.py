@@ -28,21 +28,13 @@ _LINE = 110  # characters at the foot of a figure
 class Selected:
     """What is drawn: computed, without dims of size 1.
 
-    Parameters
-    ----------
-    loaded : xarray.Dataset
-        The variables, all parameters with their errors, and the status.
-    record : FitRecord
-    good : xarray.DataArray
-        Where a fit succeeded and, if that was asked, is significant; elsewhere parameters are blank.
-    grey : str
-        Why they are; empty where none is.
+    Parameters are blank where a fit is not ``good``: it failed or, if that was asked, is not significant.
     """
 
-    loaded: xr.Dataset
+    loaded: xr.Dataset  # the variables, all parameters with their errors, and the status
     record: FitRecord
     good: xr.DataArray
-    grey: str
+    grey: str  # why parameters are blank; empty where none is
 
     @property
     def status(self) -> xr.DataArray:
@@ -61,10 +53,6 @@ def drawable(obj: xr.Dataset, data: str | None) -> tuple[xr.Dataset, FitRecord, 
     """A result and its record; what has values and errors alone, as derived quantities have, passes for one.
 
     The last tells whether the status is there, and no stand-in.
-
-    Raises
-    ------
-    RecordError, ValueError
     """
     pairs = [str(name) for name in obj.data_vars if f"{name}_stderr" in obj.data_vars]
     if not pairs or any(str(name).endswith("fit_status") for name in obj.data_vars):
@@ -104,10 +92,7 @@ def _derived(result: xr.Dataset, record: FitRecord, name: str) -> xr.Dataset:
 def chosen_variables(result: xr.Dataset, record: FitRecord, params: Any, stderr: bool = False) -> list[str]:
     """Variables to draw, by their names in the result; unless they are named, no fixed parameters.
 
-    Raises
-    ------
-    ValueError
-        One is not there, or has other dims than the fits.
+    Raises ValueError if one is not there, or has other dims than the fits.
     """
     fixed = fixed_names(record)
     default = [name for name in record.names if name not in fixed] or record.names
@@ -143,12 +128,7 @@ def select_variables(
 ) -> Selected:
     """The variables, all parameters with their errors, and the status; computed at once.
 
-    Parameters are blank where the fit failed, whatever is kept there.
-
-    Raises
-    ------
-    ValueError
-        There is no position.
+    Parameters are blank where the fit failed, whatever is kept there. Raises ValueError if there is no position.
     """
     status = record.variable("fit_status")
     names = list(names)

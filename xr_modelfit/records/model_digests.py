@@ -27,9 +27,9 @@ def token_of(function: Any, problem: Problem, *others: Any) -> str:
     this, dask would pickle the model at each evaluation, and custom classes by value.
     """
     how = problem.traits
-    told = how.broadcasts, how.writes_inputs, how.atoms, how.traced, repr(how.grid), repr(problem.sampling)
+    traits = how.broadcasts, how.writes_inputs, how.atoms, how.traced, repr(how.grid), repr(problem.sampling)
     try:
-        return digest_by_value(type(function), (_content(problem.model), told, others))
+        return digest_by_value(type(function), (_content(problem.model), traits, others))
     except Exception:  # it holds something that has no digest, such as an open file
         return uuid.uuid4().hex
 

@@ -50,8 +50,8 @@ def describe_model(model: Model) -> dict[str, Any]:
             tree["right"] = describe_model(model.right)
         else:
             tree["right"] = [[key, plain_value(value)] for key, value in model.right.items()]
-        if op not in (*_OPERATORS, "fix_inputs") and (told := describe_convolution(model)) is not None:
-            tree["convolution"] = told
+        if op not in (*_OPERATORS, "fix_inputs") and (described := describe_convolution(model)) is not None:
+            tree["convolution"] = described
         if tuple(model.inputs) != default_inputs(model):
             tree["inputs"] = list(model.inputs)
         return tree | _meta(model)

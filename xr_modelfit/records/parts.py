@@ -13,21 +13,11 @@ __all__ = ["Part", "fixed_names", "parts_of"]
 
 @dataclass(frozen=True)
 class Part:
-    """A simple model in the expression.
+    """A simple model in the expression."""
 
-    Parameters
-    ----------
-    tree : mapping
-        What the record says of it.
-    names : dict of str to str
-        For each parameter, by its own name, the name in the result, without prefix.
-    direct : bool
-        Whether it reads the inputs of the whole model, and no others.
-    """
-
-    tree: Mapping[str, Any]
-    names: dict[str, str]
-    direct: bool
+    tree: Mapping[str, Any]  # what the record says of it
+    names: dict[str, str]  # of each parameter, by its own name: the name in the result, without prefix
+    direct: bool  # it reads the inputs of the whole model, and no others
 
     @property
     def fixed(self) -> set[str]:
@@ -43,10 +33,7 @@ class Part:
 def parts_of(record: FitRecord) -> list[Part]:
     """The simple models, in the order of their parameters.
 
-    Raises
-    ------
-    RecordError
-        The model in the record is damaged.
+    Raises RecordError if the model in the record is damaged.
     """
     names = iter(record.names)
     try:

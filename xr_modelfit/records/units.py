@@ -150,8 +150,8 @@ def _in_inner_unit(array: xr.DataArray, one: Mapping[str, Any], what: str, equiv
         now = Measure(read)
     if inner is None or now.text is None or now.text == inner:
         return array.variable
-    told = equivalencies
-    if told is None and "from" in one:
+    asked = equivalencies
+    if asked is None and "from" in one:
         pass_them = f"Pass them: evaluate(..., equivalencies={{{one['name']!r}: ...}})."
         if not one["named"]:
             raise RecordError(
@@ -159,14 +159,14 @@ def _in_inner_unit(array: xr.DataArray, one: Mapping[str, Any], what: str, equiv
                 + pass_them
             )
         try:
-            told = recorded_equivalencies(one["equivalencies"])
+            asked = recorded_equivalencies(one["equivalencies"])
         except Exception as error:  # the record may be forged, and astropy may raise anything
             raise RecordError(
                 f"The equivalencies of {what} cannot be read from the record of the fit ({error}). {pass_them}"
             ) from error
     difference = bool(one.get("difference"))
     how = required_conversion(
-        now, Measure(inner), f"{what} is", "the fit", equivalencies=told, difference=difference, error=RecordError
+        now, Measure(inner), f"{what} is", "the fit", equivalencies=asked, difference=difference, error=RecordError
     )
     return how.apply(array.variable)
 

@@ -83,10 +83,10 @@ def _are_units(units: Mapping[str, Any], n: int) -> bool:
     return same and 0 not in units["inward"] and len(scale) == 2 and scale[0] != 0
 
 
-def _is_sampled(told: Mapping[str, Any]) -> bool:
-    points, response = told["points"], told["response"]
+def _is_sampled(described: Mapping[str, Any]) -> bool:
+    points, response = described["points"], described["response"]
     known = points is None or 1 <= points <= _MOST_POINTS
-    known = known and all(isinstance(name, str | None) for name in told["bins"].values())
+    known = known and all(isinstance(name, str | None) for name in described["bins"].values())
     if response in (None, "lost"):
         return known
     n, offsets = len(response["values"]), response["offsets"]

@@ -27,23 +27,12 @@ _HERE = "_modelfit_position"
 
 @dataclass(frozen=True)
 class Again:
-    """Fits some positions of the data, from starts that differ from one call to the next.
-
-    Parameters
-    ----------
-    labels : Labels
-    options : FitOptions
-        Its ``where`` is an array, or None.
-    held : mapping of str to xarray.DataArray
-        Values of fixed parameters that differ from fit to fit.
-    units : sequence of UnitBase or None
-        Those of the parameters in the result that is to be bettered, where they are known.
-    """
+    """Fits some positions of the data, from starts that differ from one call to the next."""
 
     labels: Labels
-    options: FitOptions
-    held: Mapping[str, xr.DataArray]
-    units: Sequence[UnitBase | None]
+    options: FitOptions  # its ``where`` is an array, or None
+    held: Mapping[str, xr.DataArray]  # values of fixed parameters that differ from fit to fit
+    units: Sequence[UnitBase | None]  # of the parameters in the result that is to be bettered, where they are known
 
     def job(self, p0: Any, mask: xr.DataArray | None = None) -> Job:
         """The fit, resolved; of the positions of a mask alone, where given."""

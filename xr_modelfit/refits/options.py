@@ -27,27 +27,23 @@ _OWN = ("model", "dim", "p0", "where", "data", "prefix", "errors", "fit_info")
 def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, given: Mapping[str, Any]) -> FitOptions:
     """The options for another fit of the same data; what the record does not hold must be ``given`` again.
 
-    Raises
-    ------
-    ValueError
-        The fit had weights, bins, a response, bounds that are maps or an astropy fitter, and these are not given.
-    TypeError
-        An option is not known.
+    Raises ValueError if the fit had weights, bins, a response, bounds that are maps or an astropy fitter, and these are
+    not given; TypeError if an option is not known.
     """
     refuse_foreign(given, [f.name for f in fields(FitOptions) if f.name not in _OWN])
-    told = record.content["options"]
-    _require(told.get("weighting"), ("sigma", "weights"), given, "was weighted by {}")
+    recorded = record.content["options"]
+    _require(recorded.get("weighting"), ("sigma", "weights"), given, "was weighted by {}")
     sampled = record.sampled or {}
     _require("integrate" if sampled.get("bins") else None, ("integrate",), given, "took means over bins, {}")
     _require("response" if sampled.get("response") else None, ("response",), given, "had an instrument, {}")
-    _require("bounds" if told.get("maps", {}).get("bounds") else None, ("bounds",), given, "had {} that are maps")
+    _require("bounds" if recorded.get("maps", {}).get("bounds") else None, ("bounds",), given, "had {} that are maps")
     fitter = record.content["fitter"]
     known: dict[str, Any] = {
         "coords": {one["name"]: one["coordinate"] for one in record.inputs},
-        "absolute_sigma": told.get("absolute_sigma"),
-        "skipna": told.get("skipna", True),
-        "min_points": told.get("min_points"),
-        "keep_failed": told.get("keep_failed", False),
+        "absolute_sigma": recorded.get("absolute_sigma"),
+        "skipna": recorded.get("skipna", True),
+        "min_points": recorded.get("min_points"),
+        "keep_failed": recorded.get("keep_failed", False),
         "pointwise": record.grid_dims is None,
         "covariance": record.variable("covariance") in result,
         "fit_info": _own_info(result, record),

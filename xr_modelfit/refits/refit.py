@@ -86,12 +86,7 @@ def refit(
 
 
 def _known(p0: Any) -> Any:
-    """Starts that are no word that a fit does not know.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Starts that are no word that a fit does not know."""
     for word in p0 if isinstance(p0, list | tuple) else [p0]:
         if isinstance(word, str) and word != ESTIMATE:
             known = [NEIGHBOURS, ESTIMATE, "mean", "coarse"]
@@ -172,10 +167,7 @@ def _mask(values: xr.Variable, status: xr.DataArray) -> xr.DataArray:
 def _arrays(labels: Labels, options: FitOptions, samples: Any, record: FitRecord) -> dict[str, Any]:
     """The mask of samples as an array, and the coordinates that the labels do not name.
 
-    Raises
-    ------
-    ValueError
-        The fit had a mask, and it is not given.
+    Raises ValueError if the fit had a mask, and it is not given.
     """
     if samples is None and record.content["options"].get("masked"):
         raise ValueError(

@@ -82,7 +82,7 @@ class Evaluation:
         data = None if obj is None else one_variable(obj, record)
         maps = [record.parameter(result, name) for name in record.names]
         inputs = coordinates(record, data, coords, {*maps[0].dims, *maps[0].coords})
-        told = check_equivalencies(equivalencies, {one["name"]: one["coordinate"] for one in record.inputs})
+        asked = check_equivalencies(equivalencies, {one["name"]: one["coordinate"] for one in record.inputs})
         with as_recorded():
             parameters = [parameter_numbers(one, record.units, j) for j, one in enumerate(maps)]
         if data is not None:
@@ -92,7 +92,7 @@ class Evaluation:
             require_same_positions(x, title, parameters[0], "result")
         with as_recorded():
             both = zip(inputs, record.inputs, strict=True)
-            numbers = [coordinate_numbers(x, one, told.get(one["name"])) for x, one in both]
+            numbers = [coordinate_numbers(x, one, asked.get(one["name"])) for x, one in both]
         at = cls(record, template, parameters, inputs, numbers, data)
         measured = [
             ModelInput(one["name"], one["coordinate"], values, recorded_measure(one))

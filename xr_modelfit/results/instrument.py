@@ -38,11 +38,11 @@ def recorded_nodes(
     The ``inputs`` are numbers inside the fit. The data of the ``labels`` has the dims of the values; the result lacks
     the ``new`` ones. ``integrate`` and ``response`` are as in a fit; None means those of the record.
     """
-    told = record.sampled or _NOTHING
-    asked = _recorded_bins(told["bins"], labels) if integrate is None else integrate
+    recorded = record.sampled or _NOTHING
+    asked = _recorded_bins(recorded["bins"], labels) if integrate is None else integrate
     bins = bins_of(labels, inputs, new, asked, _numbers_as_recorded(record, labels))
     if response is None:
-        found = _recorded_response(told["response"], labels, new)
+        found = _recorded_response(recorded["response"], labels, new)
     else:
         found = response_of(labels, inputs, new, response, _as_given(record, inputs, labels))
     if bins is None and found is None:
@@ -50,7 +50,7 @@ def recorded_nodes(
     if record.grid_dims is not None:
         refuse_between(bins, found)
     bins, inputs = shared_at_hand(bins, inputs, new)
-    n_points = 1 if bins is None else told["points"] or UNKNOWN
+    n_points = 1 if bins is None else recorded["points"] or UNKNOWN
     fitted = set(record.content["fitted_dims"])
     along = [one["name"] for one in record.inputs if fitted & set(one["dims"])]
     return nodes_of(bins, found, inputs, new, labels.data.sizes, n_points, along)
@@ -96,14 +96,14 @@ def _numbers_as_recorded(record: FitRecord, labels: Labels) -> Callable[[ModelIn
     return numbers
 
 
-def _recorded_response(told: Any, labels: Labels, new: tuple[Hashable, ...]) -> Response | None:
+def _recorded_response(recorded: Any, labels: Labels, new: tuple[Hashable, ...]) -> Response | None:
     """The response that the record holds."""
-    if told is None:
+    if recorded is None:
         return None
-    _refuse_lost(told)
-    values = np.asarray(told["values"], dtype=float)
-    if told["offsets"] is not None:
-        return Response(xr.Variable([_SAMPLE], values), np.asarray(told["offsets"], dtype=float))
+    _refuse_lost(recorded)
+    values = np.asarray(recorded["values"], dtype=float)
+    if recorded["offsets"] is not None:
+        return Response(xr.Variable([_SAMPLE], values), np.asarray(recorded["offsets"], dtype=float))
     n = labels.data.sizes[new[0]] if len(new) == 1 else 0
     if values.shape != (n, n):
         raise RecordError(
@@ -113,8 +113,8 @@ def _recorded_response(told: Any, labels: Labels, new: tuple[Hashable, ...]) -> 
     return Response(xr.Variable([new[0], _SAMPLE], values), None)
 
 
-def _refuse_lost(told: Any) -> None:
-    if told == "lost":
+def _refuse_lost(recorded: Any) -> None:
+    if recorded == "lost":
         raise RecordError(
             "The fit had a response that its record could not hold. Pass it, response=..., or response=False for the "
             "model itself."
@@ -132,19 +132,19 @@ class Instrument:
     @classmethod
     def of(cls, labels: Labels, record: FitRecord, integrate: Any, response: Any) -> Instrument:
         """The arrays at all positions; refuses unknown names, and missing bounds or responses."""
-        told = record.sampled or _NOTHING
+        recorded = record.sampled or _NOTHING
         given: list[Any] = []
         _each(integrate, given.append)
         names: list[Any] = [one for one in given if isinstance(one, str)]
         if integrate is None:
-            bins = _recorded_bins(told["bins"], labels) or {}
+            bins = _recorded_bins(recorded["bins"], labels) or {}
             names += [name for name in bins.values() if name is not BETWEEN]
         if any(one is True for one in given):
             read = (labels.variables.get(one["coordinate"]) for one in record.inputs)
             named = [name_of_bounds(coordinate) for coordinate in read if coordinate is not None]
             names += [name for name in named if name in labels.variables]
         if response is None:
-            _refuse_lost(told["response"])
+            _refuse_lost(recorded["response"])
         elif response is not False:
             response = labels.find("response", response)
         return cls(integrate, response, {name: labels.find("integrate", name) for name in names})

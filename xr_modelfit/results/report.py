@@ -110,8 +110,8 @@ def report_of(result: xr.Dataset, n_worst: int) -> FitReport:
         counts[record.prefix] = status_counts(status.to_numpy())
         at_bound[record.prefix] = _at_bound(result, record)
         worst[record.prefix] = _worst(result, record, n_worst)
-        if (told := _significant(result, record)) is not None:
-            found[record.prefix] = told
+        if (counted := _significant(result, record)) is not None:
+            found[record.prefix] = counted
     return FitReport(counts, at_bound, worst, found)
 
 

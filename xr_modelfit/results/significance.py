@@ -39,18 +39,10 @@ class _Limited:
 
 @dataclass(frozen=True)
 class Rule:
-    """What makes a fit of a result significant.
+    """What makes a fit of a result significant."""
 
-    Parameters
-    ----------
-    measured : tuple of str
-        Parameters, without prefix, that are held against their errors.
-    limited : tuple
-        Positions and widths, and their limits.
-    """
-
-    measured: tuple[str, ...]
-    limited: tuple[_Limited, ...]
+    measured: tuple[str, ...]  # parameters, without prefix, that are held against their errors
+    limited: tuple[_Limited, ...]  # positions and widths, and their limits
 
     def words(self, snr: float) -> str:
         """The rule in one line."""
@@ -110,12 +102,7 @@ class _Test:
 
 
 def checked_snr(snr: Any) -> float:
-    """The number itself.
-
-    Raises
-    ------
-    ValueError
-    """
+    """The number itself, if it is positive and finite."""
     number = isinstance(snr, int | float | np.integer | np.floating) and not isinstance(snr, bool)
     if not number or not math.isfinite(snr) or snr <= 0:
         raise ValueError(f"snr is {snr!r}; a positive number is needed, how many times its error a value has to be.")
@@ -125,10 +112,7 @@ def checked_snr(snr: Any) -> float:
 def rule_of(record: FitRecord, params: str | Iterable[str] | None = None) -> Rule | None:
     """What makes a fit significant; None where nothing is named and the model has no amplitude that was fitted.
 
-    Raises
-    ------
-    ValueError
-        A name is no parameter of the fit.
+    Raises ValueError if a name is no parameter of the fit.
     """
     parts = parts_of(record)
     if params is None:

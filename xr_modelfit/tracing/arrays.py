@@ -149,7 +149,7 @@ def _line(graph: Graph, number: int, last: dict[int, int], full: set[int]) -> st
     if op in _OWN:
         return f"{op}({', '.join(arguments)})"
     module = "special" if op in SPECIAL else "np"
-    free = [a for a in dict.fromkeys(rest) if last.get(a) == number and a in full and not graph.is_truth(a)]
-    if not free or op == "where" or graph.is_truth(number):
+    free = [a for a in dict.fromkeys(rest) if last.get(a) == number and a in full and not graph.is_boolean(a)]
+    if not free or op == "where" or graph.is_boolean(number):
         return f"{module}.{op}({', '.join(arguments)})"
     return f"{module}.{op}({', '.join(arguments)}, out=v{free[0]})"

@@ -37,7 +37,7 @@ def special_function(ufunc: Any) -> Callable[..., Any] | None:
 def _where(self: Any, condition: Any, *choices: Any) -> Any:
     if len(choices) != 2:
         raise CannotTrace("where with one argument")
-    condition = self.made("not_equal", condition, 0.0) if not self.graph.is_truth(self.node(condition)) else condition
+    condition = self.made("not_equal", condition, 0.0) if not self.graph.is_boolean(self.node(condition)) else condition
     return self.made("where", condition, *choices)
 
 

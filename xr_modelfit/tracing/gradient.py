@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xr_modelfit.tracing.graph import PARTS, TRUTHS, CannotTrace
+from xr_modelfit.tracing.graph import BOOLEANS, PARTS, CannotTrace
 from xr_modelfit.tracing.symbols import Symbol
 
 __all__ = ["gradient"]
@@ -45,7 +45,7 @@ def gradient(root: Symbol, parameters: Sequence[Symbol]) -> list[Symbol]:
 
 
 # Piecewise constant: no slope where there is one.
-_FLAT = TRUTHS.keys() | {"sign", "floor", "ceil", "rint", "trunc"}
+_FLAT = BOOLEANS.keys() | {"sign", "floor", "ceil", "rint", "trunc"}
 
 
 def _power(i: int, above: Any, itself: Any, base: Any, exponent: Any) -> Any:

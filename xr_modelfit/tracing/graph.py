@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["FUNCTIONS", "ONE_ARGUMENT", "PARTS", "SPECIAL", "TRUTHS", "CannotTrace", "Graph"]
+__all__ = ["BOOLEANS", "FUNCTIONS", "ONE_ARGUMENT", "PARTS", "SPECIAL", "CannotTrace", "Graph"]
 
 
 class CannotTrace(BaseException):
@@ -26,15 +26,15 @@ ONE_ARGUMENT = _functions(
     "arctanh absolute sign floor ceil rint trunc"
 )
 _TWO_ARGUMENTS = _functions("add subtract multiply divide power arctan2 hypot minimum maximum")
-TRUTHS = _functions(
+BOOLEANS = _functions(
     "less less_equal greater greater_equal equal not_equal logical_and logical_or logical_not isfinite isnan"
 )
-FUNCTIONS = ONE_ARGUMENT | _TWO_ARGUMENTS | TRUTHS | {"where": np.where}
+FUNCTIONS = ONE_ARGUMENT | _TWO_ARGUMENTS | BOOLEANS | {"where": np.where}
 SPECIAL = {"erf", "erfc", "erfcx", "expit"}  # of scipy.special
 PARTS = {"real", "imag"}  # of ``wofz``, which is a pair of numbers made of another pair
 _LEAVES = {"constant", "input", "parameter"}
 _LOGICAL = {"logical_and", "logical_or", "logical_not"}
-_OF_TRUTHS = {"add": "logical_or", "maximum": "logical_or", "multiply": "logical_and", "minimum": "logical_and"}
+_OF_BOOLEANS = {"add": "logical_or", "maximum": "logical_or", "multiply": "logical_and", "minimum": "logical_and"}
 
 
 class Graph:
@@ -53,7 +53,7 @@ class Graph:
         return self._number((kind, value))
 
     def constant(self, value: Any) -> int:
-        """A number or a truth; two zeros that differ in sign are two."""
+        """A number or a boolean; two zeros that differ in sign are two."""
         value = bool(value) if isinstance(value, bool | np.bool_) else float(value)
         key = ("constant", value)
         sign = str(value) if value == 0 or value != value else ""
@@ -128,34 +128,34 @@ class Graph:
         """All leaves of a kind."""
         return [number for number, node in enumerate(self.nodes) if node[0] == kind]
 
-    def is_truth(self, number: int) -> bool:
+    def is_boolean(self, number: int) -> bool:
         node = self.nodes[number]
         if node[0] == "where":  # choices are of one kind
-            return self.is_truth(node[2])
-        return node[0] in TRUTHS or (node[0] == "constant" and isinstance(node[1], bool))
+            return self.is_boolean(node[2])
+        return node[0] in BOOLEANS or (node[0] == "constant" and isinstance(node[1], bool))
 
     def of_one_kind(self, op: str, arguments: Sequence[int]) -> tuple[str, list[int]]:
-        """What NumPy does where truths are among the operands: it makes them numbers unless all are truths."""
-        truths = [self.is_truth(a) for a in arguments]
+        """What NumPy does where booleans are among the operands: it makes them numbers unless all are booleans."""
+        booleans = [self.is_boolean(a) for a in arguments]
         if op == "where":
             return op, [arguments[0], *self._numbers_unless_all(arguments[1:])]
         if op in _LOGICAL:
-            pairs = zip(arguments, truths, strict=True)
-            return op, [a if truth else self.make("not_equal", a, self.constant(0.0)) for a, truth in pairs]
-        if not all(truths) or op in TRUTHS:
+            pairs = zip(arguments, booleans, strict=True)
+            return op, [a if boolean else self.make("not_equal", a, self.constant(0.0)) for a, boolean in pairs]
+        if not all(booleans) or op in BOOLEANS:
             return op, self._numbers_unless_all(arguments)
-        if op not in _OF_TRUTHS:
-            raise CannotTrace(f"{op} of truths")
-        return _OF_TRUTHS[op], list(arguments)
+        if op not in _OF_BOOLEANS:
+            raise CannotTrace(f"{op} of booleans")
+        return _OF_BOOLEANS[op], list(arguments)
 
     def as_number(self, argument: int) -> int:
-        """A truth as 0 or 1."""
-        if not self.is_truth(argument):
+        """A boolean as 0 or 1."""
+        if not self.is_boolean(argument):
             return argument
         return self.make("where", argument, self.constant(1.0), self.constant(0.0))
 
     def _numbers_unless_all(self, arguments: Sequence[int]) -> list[int]:
-        if all(self.is_truth(a) for a in arguments):
+        if all(self.is_boolean(a) for a in arguments):
             return list(arguments)
         return [self.as_number(a) for a in arguments]
 

@@ -85,12 +85,12 @@ class Symbol:
         return Complex(real, imag)
 
     @property
-    def is_truth(self) -> bool:
-        return self.graph.is_truth(self.number)
+    def is_boolean(self) -> bool:
+        return self.graph.is_boolean(self.number)
 
     @property
     def dtype(self) -> np.dtype:
-        return np.dtype(bool if self.is_truth else float)
+        return np.dtype(bool if self.is_boolean else float)
 
     value = real = property(lambda self: self)  # of astropy's parameters, and of arrays
 
@@ -145,7 +145,7 @@ class Symbol:
             cells = np.frompyfunc(lambda *one: self.__array_ufunc__(ufunc, method, *one), len(operands), 1)
             return cells(*map(_boxed, operands))
         if name in _BITWISE:
-            if not all(self.graph.is_truth(self.node(o)) for o in operands):
+            if not all(self.graph.is_boolean(self.node(o)) for o in operands):
                 raise CannotTrace(ufunc.__name__)
             name = _BITWISE[name]
         if name in REWRITTEN_UFUNCS:
@@ -168,18 +168,18 @@ class Symbol:
 
     def __setitem__(self, which: Any, value: Any) -> None:
         number = self.node(value)
-        if self.locked or (self.is_truth and not self.graph.is_truth(number)):
-            raise CannotTrace("an assignment to an input, or of numbers to truths")
-        number = number if self.is_truth else self.graph.as_number(number)
+        if self.locked or (self.is_boolean and not self.graph.is_boolean(number)):
+            raise CannotTrace("an assignment to an input, or of numbers to booleans")
+        number = number if self.is_boolean else self.graph.as_number(number)
         self.number = self.made("where", self._truth(which), self.symbol(number), self).number
 
     def any(self) -> _Anywhere:
         return _Anywhere(self._truth(self))
 
-    max = any  # of truths
+    max = any  # of booleans
 
     def _truth(self, which: Any) -> Symbol:
-        if isinstance(which, Symbol) and which.is_truth:
+        if isinstance(which, Symbol) and which.is_boolean:
             return which
         raise CannotTrace("numbers where a condition is needed")
 

@@ -59,11 +59,8 @@ class TimeAxis:
     def of(cls, values: xr.Variable, time_units: str | None = None) -> "TimeAxis":
         """The axis that dates (of numpy or cftime) or durations are counted on: days since 1970-01-01, or days.
 
-        Raises
-        ------
-        ValueError
-            ``time_units`` has an epoch for durations or none for dates, or its epoch is no date
-            of the calendar.
+        Raises ValueError if ``time_units`` has an epoch for durations or none for dates, or its epoch is no date of the
+        calendar.
         """
         symbol, epoch = ("d", None) if time_units is None else split_units(time_units)
         if values.dtype.kind == "m":
@@ -85,10 +82,7 @@ class TimeAxis:
     def numbers(self, values: xr.Variable, what: str) -> xr.Variable:
         """Dates or durations as numbers of this axis; NaN where there is none. Lazy ones stay lazy.
 
-        Raises
-        ------
-        CalendarError
-            The dates are of another calendar, or there are durations where dates are counted.
+        Raises CalendarError if the dates are of another calendar, or there are durations where dates are counted.
         """
         if values.dtype.kind == "O" and values.size == 0:
             return values.copy(data=np.zeros(values.shape))
@@ -235,10 +229,7 @@ def holds_times(array: xr.DataArray | xr.Variable) -> bool:
 def undecoded_axis(array: xr.DataArray) -> TimeAxis | None:
     """The axis of numbers whose attrs say that they count from an epoch; None if they do not.
 
-    Raises
-    ------
-    CalendarError
-        The calendar is not known.
+    Raises CalendarError if the calendar is not known.
     """
     units = array.attrs.get("units")
     if not isinstance(units, str) or " since " not in units or array.dtype.kind not in "iuf":

@@ -33,15 +33,15 @@ class _Bits(types.Type):
     """Integers of 64 bits."""
 
 
-class _Truths(types.Type):
+class _Booleans(types.Type):
     """Booleans."""
 
 
-NUMBERS, BITS, TRUTHS = _Numbers("numbers of lanes"), _Bits("bits of lanes"), _Truths("truths of lanes")
+NUMBERS, BITS, BOOLEANS = _Numbers("numbers of lanes"), _Bits("bits of lanes"), _Booleans("booleans of lanes")
 _KINDS = {
     NUMBERS: (types.float64, ir.VectorType(ir.DoubleType(), LANES)),
     BITS: (types.int64, ir.VectorType(ir.IntType(64), LANES)),
-    TRUTHS: (types.boolean, ir.VectorType(_BIT, LANES)),
+    BOOLEANS: (types.boolean, ir.VectorType(_BIT, LANES)),
 }
 
 
@@ -63,7 +63,7 @@ def _in_all_lanes(context, builder, value, of, kind):
         return value
     scalar, vector = _KINDS[kind]
     single = context.cast(builder, value, of, scalar)
-    if kind == TRUTHS and single.type != _BIT:
+    if kind == BOOLEANS and single.type != _BIT:
         single = builder.trunc(single, _BIT)
     if isinstance(single, ir.Constant):
         return ir.Constant(vector, [single.constant] * LANES)
@@ -134,15 +134,15 @@ _two((operator.mul, operator.imul), {NUMBERS: _I.fmul, BITS: _I.mul})
 _two((operator.truediv, operator.itruediv), {NUMBERS: _I.fdiv})
 _two((operator.rshift,), {BITS: _I.ashr})
 _two((operator.lshift,), {BITS: _I.shl})
-_two((operator.and_, operator.iand), {BITS: _I.and_, TRUTHS: _I.and_})
-_two((operator.or_, operator.ior), {BITS: _I.or_, TRUTHS: _I.or_})
+_two((operator.and_, operator.iand), {BITS: _I.and_, BOOLEANS: _I.and_})
+_two((operator.or_, operator.ior), {BITS: _I.or_, BOOLEANS: _I.or_})
 for _function, _sign in (
     (operator.lt, "<"), (operator.le, "<="), (operator.gt, ">"), (operator.ge, ">="), (operator.eq, "=="),
     (operator.ne, "!="),
 ):  # fmt: skip
-    _two((_function,), _compared(_sign), TRUTHS)
+    _two((_function,), _compared(_sign), BOOLEANS)
 _one(operator.neg, NUMBERS, _I.fneg)
-_one(operator.not_, TRUTHS, _I.not_)
+_one(operator.not_, BOOLEANS, _I.not_)
 _one(abs, NUMBERS, lambda builder, x: called(builder, "fabs", x))
 
 
@@ -258,13 +258,13 @@ def save(context, array, index, value):
 @intrinsic
 def choose(context, condition, a, b):
     """``a`` where the condition holds, else ``b``, without a branch."""
-    kind = TRUTHS if TRUTHS in (a, b) else BITS if BITS in (a, b) else NUMBERS
+    kind = BOOLEANS if BOOLEANS in (a, b) else BITS if BITS in (a, b) else NUMBERS
 
     def written(context, builder, typed, arguments):
         both = (_in_all_lanes(context, builder, v, t, kind) for v, t in zip(arguments[1:], typed.args[1:], strict=True))
         return builder.select(arguments[0], *both)
 
-    return kind(TRUTHS, a, b), written
+    return kind(BOOLEANS, a, b), written
 
 
 @intrinsic
@@ -322,14 +322,14 @@ def half_of(context, bits):
 
 
 @intrinsic
-def anywhere(context, truths):
+def anywhere(context, booleans):
     """Whether it holds in any lane."""
 
     def written(context, builder, typed, arguments):
         bits = builder.bitcast(arguments[0], ir.IntType(LANES))
         return builder.icmp_unsigned("!=", bits, bits.type(0))
 
-    return types.boolean(TRUTHS), written
+    return types.boolean(BOOLEANS), written
 
 
 @intrinsic

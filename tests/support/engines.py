@@ -1,7 +1,7 @@
 """Every block of a test run fitted by both engines of `BatchLSQFitter`, and compared.
 
-``PYTHONPATH=tests python -m pytest -p engines``. The compiled engine gives the answers that the tests see. Models that
-cannot be compiled, linear ones, and fits in other processes run as they would without it.
+``PYTHONPATH=tests python -m pytest -p support.engines``. The compiled engine gives the answers that the tests see.
+Models that cannot be compiled, linear ones, and fits in other processes run as they would without it.
 
 Where fits converged in both, parameters must agree to `TOLERANCE`; where rounding is all that is left of the data,
 chi-square must be so in both. From bad data and bad starts the last bits may lead to different minima, told by
