@@ -149,6 +149,7 @@ class DataMethods:
         residuals: bool = True,
         sigma: Any = None,
         where: Any = None,
+        exposure: Any = None,
         integrate: Any = None,
         response: Any = None,
         ax: Any = None,
@@ -177,6 +178,8 @@ class DataMethods:
             Standard errors of the data, drawn as bars.
         where : DataArray or name, optional
             The mask of the fit: samples where it is False are drawn hollow.
+        exposure : DataArray, name, number or Quantity, optional
+            That of a fit of counts that had one: samples are drawn divided by it, as the model is.
         integrate, response : optional
             By default as in the fit; False: the model itself. Needed where the record could not hold them: bounds in an
             array without a name, a response of each fit.
@@ -216,5 +219,6 @@ class DataMethods:
         """
         return fit_plots.plot_fit(
             self._obj, fit, position, data=data, model=model, components=components, residuals=residuals,
-            sigma=sigma, where=where, integrate=integrate, response=response, ax=ax, figsize=figsize,
+            sigma=sigma, where=where, exposure=exposure, integrate=integrate, response=response, ax=ax,
+            figsize=figsize,
         )  # fmt: skip

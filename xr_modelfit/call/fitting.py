@@ -37,8 +37,9 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
 
     - what: ``model``, ``dim``, ``coords``, ``equivalencies``, ``time_units``, ``pointwise``,
       ``integrate``, ``response``
-    - data: ``data``, ``where``, ``sigma``, ``weights``, ``absolute_sigma``, ``skipna``, ``min_points``
-    - start: ``p0``, ``bounds``
+    - data: ``data``, ``where``, ``sigma``, ``weights``, ``absolute_sigma``, ``exposure``, ``skipna``,
+      ``min_points``
+    - parameters: ``p0``, ``bounds``, ``priors``
     - fitter: ``fitter``, ``fitter_kwargs``, ``fit_info``
     - output: ``covariance``, ``keep_failed``, ``errors``, ``prefix``, ``keep_attrs``
     - running: ``scheduler``, ``fits_per_chunk``, ``progress``, ``diagnostics``, ``diagnostics_path``,
@@ -79,6 +80,11 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
     absolute_sigma : bool, optional
         False: parameter errors are rescaled by the residuals. Default: True exactly when
         ``sigma`` is given.
+    exposure : DataArray, name, number or Quantity, optional
+        Of counts, with ``fitter=BatchLSQFitter(loss="poisson")``: the time or the area in which each
+        sample was counted. The model times the exposure predicts the data, so that the model is in
+        the unit of the data over that of the exposure. Samples whose exposure is 0, negative or NaN
+        are left out.
     p0 : mapping, Dataset, str, CoarseStart, callable or list, optional
         ``{parameter: number, Quantity, date or DataArray}``, or an earlier result; instead of the
         model's values. Plain numbers are in the unit of the model's parameter or, where it has
@@ -95,6 +101,11 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
         ``{parameter: (low, high)}``, each as in ``p0`` or None; instead of the model's, which are
         in the unit of the model's parameter.
         Equal bounds fix a parameter.
+    priors : mapping, optional
+        ``{parameter: (mean, standard deviation)}``: normal distributions, known beforehand. Each
+        number is as in ``p0``; the deviation is a difference (of dates, a duration). Needs ``sigma``,
+        or counts. In maps, NaN is no prior at that position, and a deviation that is not positive
+        gives its fit the status ``invalid_start``.
     fitter : BatchLSQFitter or astropy fitter, optional
         Used exactly as given, one fit at a time. Default: `BatchLSQFitter`, many fits at once.
     fitter_kwargs : mapping, optional
@@ -167,8 +178,8 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
     -------
     xarray.Dataset
         Over the dims that are not fitted, in the data's order: each parameter, its ``_stderr``,
-        ``chi2``, ``reduced_chi2``, ``dof``, ``n_points``, ``n_iter`` and ``fit_status``
-        (`xr_modelfit.FitStatus`; positive means success). ``attrs["units"]`` where they are
+        ``chi2``, ``reduced_chi2``, ``dof``, ``n_points``, ``n_iter``, with priors ``chi2_prior``, and
+        ``fit_status`` (`xr_modelfit.FitStatus`; positive means success). ``attrs["units"]`` where they are
         known. Lazy if any input is dask-backed.
 
     Raises
@@ -303,7 +314,7 @@ def _variables_to_fit(ds: xr.Dataset, variables: Mapping[Any, xr.DataArray], opt
         shape = np.broadcast_to(0.0, tuple(ds.sizes.values()))  # a view: the dims alone matter
         skeleton = Labels(xr.DataArray(shape, dims=list(ds.sizes), coords=ds.coords), variables)
         fitted = fitted_dims(skeleton, dim, options.coords)
-    given = [options.where, options.sigma, options.weights, options.response]
+    given = [options.where, options.sigma, options.weights, options.exposure, options.response]
     for one in (options.coords, options.integrate):
         given += list(one.values() if isinstance(one, Mapping) else one if isinstance(one, list | tuple) else [one])
     named = {v.name if isinstance(v, xr.DataArray) else v for v in given if isinstance(v, xr.DataArray | str)}

@@ -4,7 +4,7 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -69,6 +69,8 @@ class Job:
         One for each start of a fit; None where starts are given.
     adapted : bool
         Starts are found by another fit: one that is NaN or outside its bounds is no mistake.
+    priors : mapping
+        What the record says of priors, by parameter.
     """
 
     data: xr.DataArray
@@ -87,6 +89,7 @@ class Job:
     nodes: Nodes | None = None
     estimators: tuple[Estimator | None, ...] = (None,)
     adapted: bool = False
+    priors: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def variables(self) -> list[xr.Variable]:
@@ -122,7 +125,9 @@ class Job:
 
     @property
     def chi2_units(self) -> str | None:
-        """Unit of chi-square: none with errors of the data, the data's squared without weights."""
+        """Unit of chi-square: none with errors of the data or of counts, the data's squared without weights."""
+        if self.companions.counted:
+            return "1"
         if self.companions.weighted:
             return "1" if self.companions.sigma else None
         text = self.system.measure.text
@@ -208,6 +213,7 @@ class Job:
         """The record of the fit, for the attrs of its ``fit_status``."""
         options = {k: getattr(self.options, k) for k in ("skipna", "min_points", "keep_failed")}
         options |= described_starts(self.options.p0, self.data.dims) | self._maps
+        options |= {"priors": dict(self.priors)} if self.priors else {}
         grid = self.problem.traits.grid
         return write_record(
             model=self.problem.model,

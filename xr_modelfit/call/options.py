@@ -39,8 +39,10 @@ class FitOptions:
     sigma: Hashable | xr.DataArray | float | Quantity | None = None
     weights: Hashable | xr.DataArray | float | None = None
     absolute_sigma: bool | None = None
+    exposure: Hashable | xr.DataArray | float | Quantity | None = None
     p0: Any = None
     bounds: Mapping[str, tuple[Any, Any]] | None = None
+    priors: Mapping[str, tuple[Any, Any]] | None = None
     fitter: Any = None
     fitter_kwargs: Mapping[str, Any] | None = None
     fit_info: bool | Sequence[str] | None = None

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from astropy.units import Quantity
 
+from xr_modelfit.call.options import FitOptions
 from xr_modelfit.fitters.block_task import Role
 from xr_modelfit.labels.coords import Labels, bare
 from xr_modelfit.parameter_units.parameters import UnitSystem
@@ -20,7 +21,8 @@ class Companions:
 
     ``sigma``: the array holds standard errors. ``scalar_weight``: one weight for all samples.
     ``absolute``: errors of the parameters are not rescaled by the residuals. ``times``: what the
-    array is multiplied by to be in the unit of the samples.
+    array is multiplied by to be in the unit of the samples. ``counted``: samples are counts, which
+    are never converted, and the array is their exposure.
     """
 
     maps: dict[Role, xr.Variable] = field(default_factory=dict)
@@ -28,6 +30,8 @@ class Companions:
     scalar_weight: float | None = None
     absolute: bool = False
     times: float = 1.0
+    counted: bool = False
+    weighting: str | None = None  # the argument that it is
 
     @property
     def weighted(self) -> bool:
@@ -35,14 +39,11 @@ class Companions:
 
     def described(self) -> dict[str, Any]:
         """What the record of the fit says of the weights."""
-        kind = "sigma" if self.sigma else "weights"
-        return {"weighting": kind if self.weighted else None, "absolute_sigma": self.absolute}
+        return {"weighting": self.weighting, "absolute_sigma": self.absolute}
 
 
-def resolve_companions(
-    labels: Labels, where: Any, sigma: Any, weights: Any, absolute_sigma: bool | None, units: UnitSystem
-) -> Companions:
-    """Check and match ``where``, ``sigma`` and ``weights``.
+def resolve_companions(labels: Labels, options: FitOptions, units: UnitSystem, counted: bool) -> Companions:
+    """Check and match ``where``, ``sigma``, ``weights`` and ``exposure``; the data are counts where ``counted``.
 
     Raises
     ------
@@ -52,6 +53,7 @@ def resolve_companions(
     TypeError
         An array without names, or of the wrong type.
     """
+    sigma, weights, absolute_sigma = options.sigma, options.weights, options.absolute_sigma
     if sigma is not None and weights is not None:
         raise ValueError(
             "sigma and weights are both given; they exclude each other. sigma is the standard error of each sample, "
@@ -59,17 +61,21 @@ def resolve_companions(
         )
     if not isinstance(absolute_sigma, bool | np.bool_ | None):
         raise TypeError(f"absolute_sigma is {absolute_sigma!r}; it must be True, False or None.")
-    out = Companions(absolute=sigma is not None if absolute_sigma is None else bool(absolute_sigma))
-    if where is not None:
-        out.maps[Role("where")] = _mask(labels, where)
-    for argument, value in (("sigma", sigma), ("weights", weights)):
+    out = Companions(absolute=sigma is not None if absolute_sigma is None else bool(absolute_sigma), counted=counted)
+    if options.where is not None:
+        out.maps[Role("where")] = _mask(labels, options.where)
+    if counted:
+        _scale_counts(out, units)
+    given: dict[str, Any] = {"sigma": sigma, "weights": weights, "exposure": options.exposure}
+    for argument, value in given.items():
         if value is None:
             continue
-        out.sigma = argument == "sigma"
+        out.sigma, out.weighting = argument == "sigma", argument
         power = 1 if out.sigma else -1
         times = units.plain_factor(power)
         if isinstance(value, Quantity) and value.ndim == 0:
-            times, value = units.sigma_factor(value, argument, power), float(value.value)
+            times = times if counted else units.sigma_factor(value, argument, power)  # the model is in its unit
+            value = float(value.value)
         if isinstance(value, tuple) and len(value) == 2:
             raise TypeError(
                 f"{argument} is a pair, as if errors differed below and above; least squares knows one standard error "
@@ -90,10 +96,32 @@ def resolve_companions(
                 raise TypeError(
                     f"{argument} holds {array.dtype}; real numbers are needed. To leave samples out, use where=."
                 )
-            if out.sigma or out.absolute:  # other weights are relative
+            if counted:
+                out.times, out.scalar_weight = times, None
+            elif out.sigma or out.absolute:  # other weights are relative
                 out.times = units.sigma_factor(array, argument, power)
             out.maps[Role("weights")] = bare(labels.data, array, argument, labels.data.dims)
     return out
+
+
+def _scale_counts(out: Companions, units: UnitSystem) -> None:
+    """Have the exposure make up for the unit of a model that is not that of the counts, which stay what they are.
+
+    Raises
+    ------
+    ValueError
+        The units have different zero points.
+    """
+    how = units.data
+    if how is None:
+        return
+    if how.offset != 0.0 or how.equivalencies is not None:
+        raise ValueError(
+            f"The data would be converted from {how.old} to {how.new}, the unit of the model, but counts cannot be. "
+            "Give the model the unit of the data."
+        )
+    if how.factor != 1.0:
+        out.scalar_weight = units.plain_factor(-1)
 
 
 def _mask(labels: Labels, where: Any) -> xr.Variable:

@@ -105,16 +105,22 @@ class Block:
         held = (lower == upper) & ~problem.fixed & ~problem.tied
         return (np.where(held, lower, starts) if held.any() else starts), lower, upper
 
-    def priors(self, free: np.ndarray) -> Priors | None:
-        """Priors of parameters that are ``free`` (1 or b, K); None where the call has none."""
-        tables = {kind: np.full((self.b, free.shape[1]), np.nan) for kind in PRIORS}
+    def priors(self, free: np.ndarray) -> tuple[Priors | None, np.ndarray]:
+        """Priors of parameters that are ``free`` (1 or b, K), None where the call has none; and which fits have
+        one that is none, (b,): a mean that is infinite, or a deviation that is not positive. NaN is no prior.
+        """
         given = [(role, array) for role, array in self.given.items() if role.kind in PRIORS]
+        if not given:
+            return None, np.zeros(self.b, dtype=bool)
+        tables = {kind: np.full((self.b, free.shape[1]), np.nan) for kind in PRIORS}
         for role, array in given:
             with np.errstate(all="ignore"):
                 values = np.broadcast_to(np.asarray(array, dtype=float), self.shape).reshape(self.b)
             tables[role.kind][:, int(role.name)] = values
         mean, deviation = (tables[kind] for kind in PRIORS)
-        return Priors.of(mean, deviation, ~free) if given else None
+        known = free & ~np.isnan(mean) & ~np.isnan(deviation)
+        wrong = np.any(known & (np.isinf(mean) | (deviation <= 0.0)), axis=1)
+        return Priors.of(mean, deviation, ~free), wrong
 
     @cached_property
     def positions(self) -> dict[str, np.ndarray]:

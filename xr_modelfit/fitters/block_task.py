@@ -1,7 +1,7 @@
 """What a task of a call needs to know beside its arrays, and what its packed array holds."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.sampling import Products, Spread
 from xr_modelfit.quiet import innermost
 
-__all__ = ["PRIORS", "BlockTask", "Layout", "Role"]
+__all__ = ["PRIORS", "BlockTask", "Layout", "Role", "refuse_noise"]
 
 
 PRIORS = ("prior_mean", "prior_deviation")  # kinds of arrays, (...), of parameters by number
@@ -66,6 +66,48 @@ class Layout:
         return max(s.stop for s in self.fields.values())
 
 
+def refuse_noise(problem: Problem, fitter: Fitter, priors: Sequence[int], sigma: bool, absolute: bool) -> None:
+    """Refuse errors of the data and priors where there is no place for them.
+
+    Parameters
+    ----------
+    problem : Problem
+    fitter : Fitter
+    priors : sequence of int
+        The parameters that have one.
+    sigma, absolute : bool
+        As of `BlockTask`.
+
+    Raises
+    ------
+    ValueError
+    """
+    loss = getattr(fitter, "loss", None)
+    if sigma and loss == "poisson":
+        raise ValueError(
+            'sigma is given, but loss="poisson" knows the noise of counts: the root of what the model predicts. '
+            "Leave sigma out. If the data are no counts, use another loss."
+        )
+    for j in priors:
+        if not problem.free[j]:
+            what = "tied" if problem.tied[j] else "fixed"
+            raise ValueError(
+                f"priors has {problem.names[j]!r}, which is {what}: no data could change it. Leave the prior out, "
+                "or free the parameter."
+            )
+    if priors and loss not in ("linear", "poisson"):
+        name = type(getattr(fitter, "fitter", fitter)).__name__ + (f"(loss={loss!r})" if loss else "")
+        raise ValueError(
+            f"priors are given, with {name}, which has no place for them. Use BatchLSQFitter() with "
+            'loss="linear" or "poisson".'
+        )
+    if priors and loss == "linear" and not absolute:
+        raise ValueError(
+            "priors are given without the errors of the data, so there is nothing to weigh them against. Pass sigma, "
+            "and leave absolute_sigma out."
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class BlockTask:
     """Everything that a task needs beside its arrays; picklable, shared by all blocks of a call.
@@ -98,36 +140,8 @@ class BlockTask:
     adapted: bool = False
 
     def __post_init__(self) -> None:
-        if self.sigma and getattr(self.fitter, "loss", "") == "poisson":
-            raise ValueError(
-                'sigma is given, but loss="poisson" knows the noise of counts: the root of what the model predicts. '
-                "Leave sigma out. If the data are no counts, use another loss."
-            )
-        self._check_priors()
-
-    def _check_priors(self) -> None:
         asked = sorted({int(role.name) for role in self.roles if role.kind in PRIORS})
-        if not asked:
-            return
-        problem, loss = self.problem, getattr(self.fitter, "loss", None)
-        for j in asked:
-            if not problem.free[j]:
-                what = "tied" if problem.tied[j] else "fixed"
-                raise ValueError(
-                    f"priors has {problem.names[j]!r}, which is {what}: no data could change it. Leave the prior out, "
-                    "or free the parameter."
-                )
-        if loss not in ("linear", "poisson"):
-            raise ValueError(
-                f"priors are given, with {type(self.fitter).__name__}"
-                + (f"(loss={loss!r})" if loss else "")
-                + ', which has no place for them. Use BatchLSQFitter() with loss="linear" or "poisson".'
-            )
-        if loss == "linear" and not self.absolute:
-            raise ValueError(
-                "priors are given without the errors of the data, so there is nothing to weigh them against. "
-                "Pass sigma."
-            )
+        refuse_noise(self.problem, self.fitter, asked, self.sigma, self.absolute)
 
     def n_core(self, role: Role) -> int:
         """How many of the last axes of an array belong to the samples of a fit."""

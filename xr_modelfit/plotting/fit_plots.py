@@ -45,6 +45,7 @@ def plot_fit(
     residuals: bool = True,
     sigma: Any = None,
     where: Any = None,
+    exposure: Any = None,
     integrate: Any = None,
     response: Any = None,
     ax: Any = None,
@@ -57,7 +58,7 @@ def plot_fit(
         raise TypeError(f"fit is {a(fit)}; pass the Dataset that fitting this data returned.")
     one = one_fit_of(
         obj, fit, one_fit(fit, data), position,
-        sigma=sigma, where=where, model=model, integrate=integrate, response=response,
+        sigma=sigma, where=where, exposure=exposure, model=model, integrate=integrate, response=response,
     )  # fmt: skip
     if ax is None:
         size = (4.0 * (2 + residuals), 4.8) if one.is_image else (7.0, 5.6 if residuals else 4.4)

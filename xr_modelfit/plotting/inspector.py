@@ -21,6 +21,7 @@ from xr_modelfit.records.record import FitRecord
 from xr_modelfit.results.fit_samples import OneFit, data_of, known_names, one_fit_of
 from xr_modelfit.results.instrument import Instrument
 from xr_modelfit.results.positions import index_label, labels_at, number_at
+from xr_modelfit.results.rates import exposure_of
 
 if TYPE_CHECKING:
     from matplotlib.backend_bases import KeyEvent, MouseEvent
@@ -39,6 +40,7 @@ def inspect(
     model: ModelArg | None = None,
     sigma: Any = None,
     where: Any = None,
+    exposure: Any = None,
     integrate: Any = None,
     response: Any = None,
     figsize: tuple[float, float] | None = None,
@@ -46,7 +48,9 @@ def inspect(
     """Open a map of the fits of ``record``; see `accessor.picture_methods.PictureMethods.inspect`."""
     plt = pyplot("inspect()")
     # A wrong argument is told now, not at the first click.
-    Instrument.of(known_names(obj, data_of(obj, record)), record, integrate, response)
+    labels = known_names(obj, data_of(obj, record))
+    Instrument.of(labels, record, integrate, response)
+    exposure_of(labels, record, exposure)
     (name,) = chosen_variables(result, record, record.names[0] if param is None else param)
     beside = [record.variable("reduced_chi2")] if record.variable("reduced_chi2") in result else []
     selected = select_variables(result, record, [name, *beside])
@@ -72,7 +76,8 @@ def inspect(
             UserWarning,
             stacklevel=outside_level(),
         )
-    options = {"model": model, "sigma": sigma, "where": where, "integrate": integrate, "response": response}
+    options = {"model": model, "sigma": sigma, "where": where, "exposure": exposure}
+    options |= {"integrate": integrate, "response": response}
     return Inspector(figure, selected, obj, record, name, options)
 
 

@@ -106,6 +106,10 @@ class Metadata:
         units = _units(self.chi2_units if name in _SQUARES else "1", "difference")
         return self._attrs(STATISTICS[name], units, "number_of_observations" if name == "n_points" else None)
 
+    def prior(self) -> dict[str, Any]:
+        """Attrs of what priors add to chi-square."""
+        return self._attrs("squared distances from the means of priors in their standard deviations", {"units": "1"})
+
     def info(self, name: str) -> dict[str, Any]:
         """Attrs of a number that the fitter reports."""
         return self._attrs(f"{name} of the fitter's fit_info")

@@ -29,7 +29,7 @@ def output_names(names: Iterable[str], layout: Layout, prefix: str) -> list[str]
     """Every name that a fit puts on its result."""
     parts = [*names, *(f"{n}_stderr" for n in names), *STATISTICS, "fit_status", *layout.info_names]
     parts += ["covariance"] * layout.covariance + [f"{n}_start" for n in names] * layout.starts
-    return [prefix + part for part in parts + ["n_reached"] * layout.reached]
+    return [prefix + part for part in parts + ["n_reached"] * layout.reached + ["chi2_prior"] * layout.priors]
 
 
 def check_names(frame: xr.Dataset, data: xr.DataArray, names: list[str], layout: Layout) -> None:
@@ -107,6 +107,8 @@ def label(
         put(f"{name}_stderr", metadata.stderr(j), "stderr", j)
     for name in STATISTICS:
         put(name, metadata.statistic(name), name)
+    if layout.priors:
+        put("chi2_prior", metadata.prior(), "chi2_prior")
     for name in layout.info_names:
         put(name, metadata.info(name), f"info:{name}")
     put("fit_status", metadata.status(), "fit_status")

@@ -30,17 +30,29 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
     Raises
     ------
     ValueError
-        The fit had weights, bins, a response, bounds that are maps or an astropy fitter, and these are not given.
+        The fit had weights, an exposure, bins, a response, bounds or priors that are maps, or an astropy fitter, and
+        these are not given.
     TypeError
         An option is not known.
     """
     refuse_foreign(given, [f.name for f in fields(FitOptions) if f.name not in _OWN])
     told = record.content["options"]
-    _require(told.get("weighting"), ("sigma", "weights"), given, "was weighted by {}")
+    weighting = told.get("weighting")
+    if weighting == "exposure":
+        _require(weighting, ("exposure",), given, "had an {}")
+    else:
+        _require(weighting, ("sigma", "weights"), given, "was weighted by {}")
     sampled = record.sampled or {}
     _require("integrate" if sampled.get("bins") else None, ("integrate",), given, "took means over bins, {}")
     _require("response" if sampled.get("response") else None, ("response",), given, "had an instrument, {}")
     _require("bounds" if told.get("maps", {}).get("bounds") else None, ("bounds",), given, "had {} that are maps")
+    if "priors" in given and not record.priors:
+        raise ValueError(
+            "priors are given, but the fit had none: with them, its answers are no better or worse than new ones. Fit "
+            "all positions with priors instead."
+        )
+    maps = [name for name, one in record.priors.items() if None in (one["mean"], one["deviation"])]
+    _require("priors" if maps else None, ("priors",), given, "had {} that are maps")
     fitter = record.content["fitter"]
     known: dict[str, Any] = {
         "coords": {one["name"]: one["coordinate"] for one in record.inputs},
@@ -51,6 +63,7 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
         "pointwise": record.grid_dims is None,
         "covariance": record.variable("covariance") in result,
         "fit_info": _own_info(result, record),
+        "priors": {} if maps else _priors(record),
     }
     times = [one["time"]["units"] for one in record.inputs if one.get("time") is not None]
     if times:
@@ -66,6 +79,15 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
         errors="ignore",
         **(known | dict(given)),
     )
+
+
+def _priors(record: FitRecord) -> dict[str, tuple[xr.DataArray, xr.DataArray]] | None:
+    """The priors of the fit, each number with its unit; None where there were none."""
+
+    def number(one: Mapping[str, Any], which: str) -> xr.DataArray:
+        return xr.DataArray(one[which], attrs={} if one["units"] is None else {"units": one["units"]})
+
+    return {n: (number(one, "mean"), number(one, "deviation")) for n, one in record.priors.items()} or None
 
 
 def units_of(result: xr.Dataset, record: FitRecord) -> list[UnitBase | None]:

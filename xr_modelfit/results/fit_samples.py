@@ -21,6 +21,7 @@ from xr_modelfit.results.evaluation import Evaluation, evaluate
 from xr_modelfit.results.instrument import Instrument
 from xr_modelfit.results.points import coordinates, one_variable
 from xr_modelfit.results.positions import one_position
+from xr_modelfit.results.rates import as_rates, exposure_of
 from xr_modelfit.units.times import holds_times
 from xr_modelfit.units.units import measure_of, plain
 
@@ -30,7 +31,7 @@ _FINE = 500  # points of a curve, at least
 _FINEST = 200_000
 _STEP = 5  # points of a curve for each sample, so that a long series shows its seasons
 _CURVE = "_modelfit_curve"
-_DATA, _SIGMA, _WHERE = "_modelfit_data", "_modelfit_sigma", "_modelfit_where"
+_DATA, _SIGMA, _WHERE, _EXPOSURE = "_modelfit_data", "_modelfit_sigma", "_modelfit_where", "_modelfit_exposure"
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ def one_fit_of(
     *,
     sigma: Any = None,
     where: Any = None,
+    exposure: Any = None,
     model: ModelArg | None = None,
     integrate: Any = None,
     response: Any = None,
@@ -138,6 +140,9 @@ def one_fit_of(
         held[_SIGMA] = bare(data, _sigma(labels, sigma), "sigma", data.dims)
     if where is not None:
         held[_WHERE] = bare(data, labels.find("where", where), "where", data.dims)
+    divisor = exposure_of(labels, record, exposure)
+    if divisor is not None:
+        held[_EXPOSURE] = bare(data, divisor, "exposure", data.dims)
     in_data, in_result, shown = one_position(data, fit, record, position)
     read = data.to_dataset(name=_DATA, promote_attrs=False).assign(held).isel(in_data).compute()
     samples = read[_DATA].rename(data.name)
@@ -147,6 +152,9 @@ def one_fit_of(
             "residuals: data - fit.modelfit.evaluate(data)."
         )
     error = _over(samples, read[_SIGMA]) if _SIGMA in held else None
+    if _EXPOSURE in held:
+        error = None if error is None else as_rates(error, read[_EXPOSURE])
+        samples = as_rates(samples, read[_EXPOSURE])
     used = np.isfinite(samples.values)
     for one in coordinates(record, samples, {}):
         used &= _over(samples, one.notnull()).values

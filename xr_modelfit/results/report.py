@@ -32,12 +32,15 @@ class FitReport:
         Labels and ``reduced_chi2`` of the successful positions where it is largest, worst first.
     significant : dict of str to (int, str)
         Number of significant fits, and the rule; nothing where the model has no amplitude.
+    priors : dict of str to str
+        Means and standard deviations of the priors of a fit that had some, in words.
     """
 
     counts: dict[str, dict[FitStatus, int]]
     at_bound: dict[str, dict[str, int]]
     worst: dict[str, list[tuple[dict[Hashable, Any], float]]]
     significant: dict[str, tuple[int, str]] = field(default_factory=dict)
+    priors: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n\n".join(self._text(prefix) for prefix in self.counts)
@@ -53,6 +56,8 @@ class FitReport:
             lines.append(f"On a bound: {self._bounds(prefix)}.")
         if prefix in self.significant:
             lines.append(f"Significant: {self._significant(prefix)}.")
+        if prefix in self.priors:
+            lines.append(f"Priors: {self.priors[prefix]}.")
         if self.worst[prefix]:
             worst = ", ".join(f"{value:.3g} ({place_text(labels)})" for labels, value in self.worst[prefix])
             lines.append(f"Largest reduced_chi2: {worst}.")
@@ -86,6 +91,8 @@ class FitReport:
             parts.append(f"<p>On a bound: {escape(self._bounds(prefix))}.</p>")
         if prefix in self.significant:
             parts.append(f"<p>Significant: {escape(self._significant(prefix))}.</p>")
+        if prefix in self.priors:
+            parts.append(f"<p>Priors: {escape(self.priors[prefix])}.</p>")
         if self.worst[prefix]:
             dims = list(self.worst[prefix][0][0])
             head = "".join(f"<th>{escape(str(d))}</th>" for d in [*dims, "reduced_chi2"])
@@ -112,7 +119,19 @@ def report_of(result: xr.Dataset, n_worst: int) -> FitReport:
         worst[record.prefix] = _worst(result, record, n_worst)
         if (told := _significant(result, record)) is not None:
             found[record.prefix] = told
-    return FitReport(counts, at_bound, worst, found)
+    priors = {record.prefix: _priors(record) for record in records if record.priors}
+    return FitReport(counts, at_bound, worst, found, priors)
+
+
+def _priors(record: FitRecord) -> str:
+    """``stddev 120 +- 10 m s-1, mean by maps``."""
+    told = []
+    for name, one in record.priors.items():
+        mean, deviation = ("a map" if number is None else f"{number:.6g}" for number in (one["mean"], one["deviation"]))
+        both = mean == deviation == "a map"
+        unit = f" {one['units']}" if not both and one["units"] not in (None, "", "1") else ""
+        told.append(f"{name} {'by maps' if both else f'{mean} +- {deviation}'}{unit}")
+    return ", ".join(told)
 
 
 def _at_bound(result: xr.Dataset, record: FitRecord) -> dict[str, int]:
