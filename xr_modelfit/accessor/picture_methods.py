@@ -175,6 +175,7 @@ class PictureMethods:
         sigma: Any = None,
         where: Any = None,
         exposure: Any = None,
+        upper_limit: Any = None,
         integrate: Any = None,
         response: Any = None,
         figsize: tuple[float, float] | None = None,
@@ -192,7 +193,7 @@ class PictureMethods:
             The variable of the map; default: the first parameter.
         data, figsize
             As in `plot`.
-        model, sigma, where, exposure, integrate, response : optional
+        model, sigma, where, exposure, upper_limit, integrate, response : optional
             As in ``plot_fit``.
 
         Returns
@@ -222,6 +223,7 @@ class PictureMethods:
         """
         return inspector.inspect(
             self._obj, obj, one_fit(self._obj, data), param,
-            model=model, sigma=sigma, where=where, exposure=exposure, integrate=integrate, response=response,
+            model=model, sigma=sigma, where=where, exposure=exposure, upper_limit=upper_limit, integrate=integrate,
+            response=response,
             figsize=figsize,
         )  # fmt: skip

@@ -29,7 +29,7 @@ from xr_modelfit.models.expression import expression_text, parameter_titles
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.sampling import Products, Spread
 from xr_modelfit.parameter_units.parameters import ParameterUnit, UnitSystem
-from xr_modelfit.records.metadata import Metadata, dataset_attrs, grid_mapping_of
+from xr_modelfit.records.metadata import Metadata, coordinates_of_samples, dataset_attrs, grid_mapping_of
 from xr_modelfit.records.record import write_record
 from xr_modelfit.records.schema import FIELD, Fields, Maps, label, lazy_fields
 from xr_modelfit.records.units import describe_units
@@ -71,6 +71,8 @@ class Job:
         Starts are found by another fit: one that is NaN or outside its bounds is no mistake.
     priors : mapping
         What the record says of priors, by parameter.
+    weighted : Problem or None
+        What is solved instead where the coordinate has errors.
     """
 
     data: xr.DataArray
@@ -90,6 +92,7 @@ class Job:
     estimators: tuple[Estimator | None, ...] = (None,)
     adapted: bool = False
     priors: Mapping[str, Any] = field(default_factory=dict)
+    weighted: Problem | None = None
 
     @property
     def variables(self) -> list[xr.Variable]:
@@ -170,6 +173,7 @@ class Job:
             spreads=self.spreads,
             estimators=self.estimators,
             adapted=self.adapted,
+            weighted=self.weighted,
             several=frozenset(r for r, v in self.arrays.items() if START in v.dims),
         )
 
@@ -243,6 +247,11 @@ class Job:
         return {d: n for d, n in self.data.sizes.items() if d not in self.fitted}
 
     @property
+    def samples(self) -> dict[Hashable, int]:
+        """Fitted dims and their sizes."""
+        return {d: self.data.sizes[d] for d in self.fitted}
+
+    @property
     def n_fits(self) -> int:
         """Positions in all."""
         return math.prod(self.loop.values())
@@ -314,7 +323,9 @@ class Job:
         """The result that some fields make, at a part of the positions where given."""
         frame = self.frame
         frame = frame if tile is None else frame.isel(tile, missing_dims="ignore")
-        result = label(fields, tuple(self.loop), self.layout, frame, self.metadata)
+        result = label(fields, tuple(self.loop), self.layout, frame, self.metadata, self.samples)
+        if self.layout.clipped is not None:
+            result = result.assign_coords(coordinates_of_samples(self.data, self.fitted))
         kept = self.attrs if self.options.keep_attrs else {}
         result.attrs = dataset_attrs(kept, expression_text(self.problem.model), self.data.name, self.fitted)
         return result

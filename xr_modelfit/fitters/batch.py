@@ -130,8 +130,7 @@ class BatchLSQFitter:
     @property
     def rules(self) -> Rules:
         """When a fit is done."""
-        rules = Rules(self.maxiter, self.ftol, self.xtol, self.gtol)
-        return rules if self.loss == "linear" else rules._replace(alpha=0.0)
+        return Rules(self.maxiter, self.ftol, self.xtol, self.gtol).of(self.loss)
 
     @property
     def second_try(self) -> Rules:

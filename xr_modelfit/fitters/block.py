@@ -96,6 +96,9 @@ def _fitted(
     packed = _fields_apart((block.b,), task.layout.width)
     packed[...] = np.nan
     given, finite, admitted = all_samples
+    own = problem, given
+    if task.weighted is not None:
+        problem, given = task.weighted.private(), given.weighted()
     free = problem.free & ~(tables.low == tables.high)
     n_points, n_free = given.n_points, np.count_nonzero(free, axis=1)
     priors, wrong = block.priors(free)
@@ -121,6 +124,8 @@ def _fitted(
     packed[:, fields["dof"]] = (n_points - n_free)[:, None]
     packed[:, fields["n_points"]] = n_points[:, None]
     packed[:, fields["n_iter"]] = np.where(attempt, solved.n_iter, 0.0)[:, None]
+    if task.layout.clipped is not None:
+        packed[:, fields["clipped"]] = given.valid & ~fits.samples.valid
     for name, values in solved.info.items():
         packed[:, fields[f"info:{name}"]] = values[:, None]
     all_fixed = (status == FitStatus.CONVERGED) & (n_free == 0)
@@ -141,10 +146,8 @@ def _fitted(
     if task.diagnosis is not None and notes is not None:
         numbers = {name: packed[:, part] for name, part in fields.items()} | {"parameters": parameters, "start": starts}
         masked = Role("where") in block.given
-        places = block.places or given.inputs
-        ended = Ended(
-            problem, given, places, masked, block.fitted, block.positions, status, (lower, upper), numbers, notes
-        )
+        places = block.places or own[1].inputs
+        ended = Ended(*own, places, masked, block.fitted, block.positions, status, (lower, upper), numbers, notes)
         packed[:, fields["unwritten"]] = task.diagnosis.write(ended)[:, None]
     if task.raising:
         _raise_first(status, block, notes)

@@ -42,7 +42,7 @@ def tables_of(block: Block, task: BlockTask, problem: Problem, given: Samples, n
         with np.errstate(all="ignore"):  # the model gives rates, whose variance falls with the exposure
             y, weights = y / weights, np.sqrt(weights)
     with caught_warnings():
-        found = estimator(problem.at_nodes, y, inputs, weights, given.valid, starts, (low, high))
+        found = estimator(problem.at_nodes, y, inputs, weights, given.measured, starts, (low, high))
     return Tables(found.parameters, low, high)
 
 

@@ -14,11 +14,11 @@ from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.sampling import Products, Spread
 from xr_modelfit.quiet import innermost
 
-__all__ = ["PRIORS", "BlockTask", "Layout", "Role", "refuse_noise"]
+__all__ = ["PRIORS", "BlockTask", "Layout", "Role", "refuse_noise", "refuse_sides"]
 
 
 PRIORS = ("prior_mean", "prior_deviation")  # kinds of arrays, (...), of parameters by number
-_SAMPLED = {"data", "input", "where", "weights", "place"}
+_SAMPLED = {"data", "input", "where", "weights", "weights_above", "limit", "coord_sigma", "place"}
 
 
 class Role(NamedTuple):
@@ -39,6 +39,7 @@ class Layout:
     starts: bool = False  # each fit tells the start values that it used
     reached: bool = False  # each fit tells how many of its starts ended in the minimum that it has
     priors: bool = False  # each fit tells what its priors add to chi-square
+    clipped: int | None = None  # samples of a fit, where each of them tells whether the fitter has left it out
 
     @cached_property
     def fields(self) -> Mapping[str, slice]:
@@ -57,6 +58,8 @@ class Layout:
             widths["n_reached"] = 1
         if self.priors:
             widths["chi2_prior"] = 1
+        if self.clipped is not None:
+            widths["clipped"] = self.clipped
         stops = np.cumsum(list(widths.values()))
         parts = zip(widths.items(), stops.tolist(), strict=True)
         return {name: slice(stop - width, stop) for (name, width), stop in parts}
@@ -108,6 +111,35 @@ def refuse_noise(problem: Problem, fitter: Fitter, priors: Sequence[int], sigma:
         )
 
 
+def refuse_sides(kinds: Sequence[str], fitter: Fitter) -> None:
+    """Refuse errors of two sides or of the coordinate, and upper limits, where they mean nothing.
+
+    ``kinds`` are those of the roles of a call.
+
+    Raises
+    ------
+    ValueError
+    """
+    loss = getattr(fitter, "loss", None)
+    said = {"coord_sigma": "coord_sigma is given", "limit": "upper_limit is given", "weights_above": "sigma is a pair"}
+    given = [words for kind, words in said.items() if kind in kinds]
+    if not given:
+        return
+    what = given[0]
+    if what == said["coord_sigma"] and len(given) > 1:
+        raise ValueError(
+            f"{what}, and {given[1]}: what errors of the coordinate make of that is not known. Leave one out."
+        )
+    if loss != "linear":
+        name = type(getattr(fitter, "fitter", fitter)).__name__ + (f"(loss={loss!r})" if loss else "")
+        raise ValueError(f'{what}, with {name}, which has no place for that. Use BatchLSQFitter() with loss="linear".')
+    if what != said["weights_above"] and getattr(fitter, "clip", None) is not None:
+        raise ValueError(
+            f"{what} together with clip=, but samples are clipped by residuals that all count alike. Leave clip out, "
+            "or leave outliers out by where=."
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class BlockTask:
     """Everything that a task needs beside its arrays; picklable, shared by all blocks of a call.
@@ -117,6 +149,7 @@ class BlockTask:
     their weights, of the arrays that they are for. ``estimators`` has one for each start of a fit, None where starts
     are given; the arrays of starts that are ``several`` have an axis of starts last. Starts that are ``adapted`` were
     found by another fit: the model's own serves where the first is NaN, and they are moved inside the bounds.
+    ``weighted`` is what is solved instead where the coordinate has errors (`analysis.coordinate_errors`).
     """
 
     problem: Problem
@@ -138,8 +171,10 @@ class BlockTask:
     estimators: tuple[StartEstimator | None, ...] = (None,)
     several: frozenset[Role] = frozenset()
     adapted: bool = False
+    weighted: Problem | None = None
 
     def __post_init__(self) -> None:
+        refuse_sides([role.kind for role in self.roles], self.fitter)
         asked = sorted({int(role.name) for role in self.roles if role.kind in PRIORS})
         refuse_noise(self.problem, self.fitter, asked, self.sigma, self.absolute)
 

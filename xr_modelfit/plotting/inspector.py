@@ -41,6 +41,7 @@ def inspect(
     sigma: Any = None,
     where: Any = None,
     exposure: Any = None,
+    upper_limit: Any = None,
     integrate: Any = None,
     response: Any = None,
     figsize: tuple[float, float] | None = None,
@@ -76,9 +77,12 @@ def inspect(
             UserWarning,
             stacklevel=outside_level(),
         )
-    options = {"model": model, "sigma": sigma, "where": where, "exposure": exposure}
+    options = {"model": model, "sigma": sigma, "where": where, "exposure": exposure, "upper_limit": upper_limit}
     options |= {"integrate": integrate, "response": response}
-    return Inspector(figure, selected, obj, record, name, options)
+    mask = result.get(record.variable("clipped"))  # as large as the data, and read at a click
+    if mask is not None:
+        mask = mask.squeeze([d for d in result[name].dims if d not in dims])
+    return Inspector(figure, selected, obj, record, name, options, mask)
 
 
 def _is_still(figure: Any) -> bool:
@@ -106,11 +110,13 @@ class Inspector:
         record: FitRecord,
         name: str,
         options: dict[str, Any],
+        mask: xr.DataArray | None,
     ) -> None:
         self.fig = figure
         self.picture: Picture | None = None
         loaded = selected.loaded
-        self._fits, self._obj, self._record, self._options = loaded, obj, record, options
+        self._fits = loaded if mask is None else loaded.assign({record.variable("clipped"): mask})
+        self._obj, self._record, self._options = obj, record, options
         self._dims = loaded[name].dims
         axes = [axis_along(loaded, dim) for dim in self._dims]
         left, self._right = figure.subfigures(1, 2, width_ratios=[1, 1.15])

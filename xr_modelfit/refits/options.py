@@ -42,6 +42,8 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
         _require(weighting, ("exposure",), given, "had an {}")
     else:
         _require(weighting, ("sigma", "weights"), given, "was weighted by {}")
+    for word in ("upper_limit", "coord_sigma"):
+        _require(word if told.get(word) else None, (word,), given, "was given {}")
     sampled = record.sampled or {}
     _require("integrate" if sampled.get("bins") else None, ("integrate",), given, "took means over bins, {}")
     _require("response" if sampled.get("response") else None, ("response",), given, "had an instrument, {}")
@@ -101,8 +103,8 @@ def units_of(result: xr.Dataset, record: FitRecord) -> list[UnitBase | None]:
 
 
 def _own_info(result: xr.Dataset, record: FitRecord) -> list[str] | None:
-    """What the batch fitter was asked to tell of the starts."""
-    shown = {"start": f"{record.names[0]}_start", "n_reached": "n_reached"}
+    """What was asked for beside what the fitter itself reports."""
+    shown = {"start": f"{record.names[0]}_start", "n_reached": "n_reached", "clipped": "clipped"}
     return [word for word, name in shown.items() if record.variable(name) in result] or None
 
 
