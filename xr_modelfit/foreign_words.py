@@ -68,7 +68,15 @@ _GROUPS: dict[str, Iterable[str]] = {
     "'skipna'? skipna=False gives fits with missing samples a status of their own": [
         "nan_policy", "skip_na", "dropna", "check_finite", "filter_non_finite",
     ],
+    "'coord_sigma'? It takes standard errors of the coordinate": ["xerr", "x_err", "dx", "sx", "sigma_x", "x_sigma"],
+    "'upper_limit'? It is True where the datum is an upper limit": ["upper_limits", "uplims", "censored", "limit"],
     "'weights'? They multiply the residuals; for standard errors, sigma=": ["w", "weight"],
+    "'priors'? It takes a mean and a standard deviation by parameter: priors={'stddev': (120, 10)}": [
+        "prior", "gaussian_priors", "penalty", "penalties", "regularization",
+    ],
+    "'exposure'? It takes the time or the area of counts, beside fitter=BatchLSQFitter(loss='poisson')": [
+        "exptime", "exposure_time", "livetime", "live_time", "effective_area",
+    ],
     "'fitter_kwargs'? It goes to the call of an astropy fitter": [
         "kwargs", "fit_kws", "options", "optimizer_kwargs", "fitting_kwargs",
     ],

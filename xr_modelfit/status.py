@@ -61,7 +61,7 @@ _SENTENCES = {
     FitStatus.NONFINITE_DATA: (
         "A sample is not finite and skipna=False, or a coordinate or response that the whole fit needs."
     ),
-    FitStatus.INVALID_START: "The start is not finite, or outside its bounds.",
+    FitStatus.INVALID_START: "The start is not finite or outside its bounds, or a prior's deviation is not positive.",
     FitStatus.NONFINITE_MODEL: (
         "The model is not finite (or counts are not positive) at the start or at the samples; start elsewhere or set "
         "bounds."

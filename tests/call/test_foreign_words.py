@@ -68,8 +68,8 @@ def test_errors_that_are_numbers_are_pointed_to_sigma(value: Any) -> None:
 
 @pytest.mark.parametrize("pair", [(0.1, 0.2), (np.ones(20), np.ones(20)), ("low", "high")])
 def test_a_pair_of_errors(pair: Any) -> None:
-    with pytest.raises(TypeError, match=r"sigma is a pair.*sigma=\(low \+ high\) / 2"):
-        data().modelfit(LINE, "x", sigma=pair)
+    with pytest.raises(TypeError, match=r"weights is a pair.*pass these as sigma=\(lower, upper\)"):
+        data().modelfit(LINE, "x", weights=pair)
 
 
 # --- fitters that cannot work

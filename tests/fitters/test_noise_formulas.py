@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import least_squares
+from scipy.special import log_ndtr
 from scipy.stats import poisson
 
-from xr_modelfit.fitters.noise import LEAST, ROBUST, SMALL_COUNT, influence, working
+from xr_modelfit.fitters.noise import LEAST, LIMITS, ROBUST, SMALL_COUNT, TWO_SIDED, influence, working
 from xr_modelfit.tracing.source import LANES
 
 KINDS = [*ROBUST, "poisson"]
@@ -122,3 +123,66 @@ def test_both_engines_have_the_same_formulas(kind: str, seed: int) -> None:
     with np.errstate(divide="ignore", invalid="ignore"):
         for right, found in zip(working(kind, y, f, w), out, strict=True):
             assert_allclose(found, right, rtol=1e-12, atol=1e-300)
+
+
+def samples_of_two_sides(kind: str, seed: int = 1) -> tuple[np.ndarray, ...]:
+    """Data, values, weights and second weights; limits that the model is far below and far above."""
+    y, f, w = some_samples("huber", seed)
+    rng = np.random.default_rng(seed + 100)
+    above = 10.0 ** rng.uniform(-1, 1, y.shape)
+    if kind == LIMITS:
+        limit = rng.random(y.shape) < 0.5
+        above = np.where(limit, -np.where(w > 0, w, 1.0), above)
+        z = rng.choice([-1.0, 1.0], y.shape) * 10.0 ** rng.uniform(-3, 3, y.shape)
+        f = np.where(limit, y - z / np.where(w > 0, w, 1.0), f)
+    return y, f, w, above
+
+
+def cost_of_two_sides(y: np.ndarray, f: np.ndarray, w: np.ndarray, above: np.ndarray) -> np.ndarray:
+    chosen = np.where(f > y, above, w) * (y - f)
+    cost = np.where(above < 0, -2 * log_ndtr(w * (y - f)), chosen**2)
+    return np.where(w > 0, cost, 0.0)
+
+
+@pytest.mark.parametrize("kind", [TWO_SIDED, LIMITS])
+@pytest.mark.parametrize("seed", range(4))
+def test_two_sides_and_limits(kind: str, seed: int) -> None:
+    """Costs are those of their definition, and the working problem has their slope; limits, their curvature."""
+    y, f, w, above = samples_of_two_sides(kind, seed)
+    found = working(kind, y, f, w, above)
+    assert_allclose(found.cost, cost_of_two_sides(y, f, w, above), rtol=1e-12, atol=1e-300)
+    width = 1.0 / np.where(w > 0, w, 1.0)
+    h = 1e-4 * np.where(above < 0, width, np.maximum(np.abs(y - f), 1e-3 * width))
+    less, more = (cost_of_two_sides(y, f + side * h, w, above) for side in (-1, 1))
+    slope = (more - less) / (2 * h)
+    assert_allclose(-2 * found.residual * found.weights, slope, rtol=1e-5, atol=1e-7 * np.max(np.abs(slope * w)))
+    bent = (less - 2 * found.cost + more) / (2 * h**2)
+    smooth = (w > 0) & (np.abs(w * (y - f)) < 30) & (np.abs(w * (y - f)) > 0.1)
+    assert_allclose((found.weights**2)[smooth], bent[smooth], rtol=1e-2, atol=1e-5 * np.max(w**2))
+    for array in found:
+        assert np.isfinite(array).all()
+        assert_array_equal(array[w == 0], 0.0)
+
+
+@pytest.mark.parametrize("kind", [TWO_SIDED, LIMITS])
+@pytest.mark.parametrize("seed", range(4))
+def test_both_engines_have_the_same_two_sides(kind: str, seed: int) -> None:
+    numba = pytest.importorskip("numba", reason="the compiled form of each formula")
+    from xr_modelfit.fitters.compiled.noise import noises
+    from xr_modelfit.fitters.compiled.vectors import load, save
+
+    function: Callable = noises()[f"{kind}_noise"]
+
+    @numba.njit(error_model="numpy")
+    def worked(y, f, w, above, out):
+        for i in range(y.shape[0]):
+            cost, residual, weight = function(load(y, i), load(f, i), load(w, i), load(above, i))
+            save(out, (0, i), cost)
+            save(out, (1, i), residual)
+            save(out, (2, i), weight)
+
+    given = samples_of_two_sides(kind, seed)
+    out = np.empty((3, *given[0].shape))
+    worked(*given, out)
+    for right, found in zip(working(kind, *given), out, strict=True):
+        assert_allclose(found, right, rtol=3e-12, atol=1e-200)

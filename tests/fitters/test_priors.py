@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.modeling import Model
+from astropy.modeling.fitting import TRFLSQFitter
 from astropy.modeling.models import Const1D, Gaussian1D, Linear1D, Polynomial1D
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import least_squares, minimize
@@ -196,7 +197,7 @@ def test_wrong_priors() -> None:
         task_of(model, roles)
     with pytest.raises(ValueError, match=r"priors are given, with BatchLSQFitter\(loss='huber'\), which has no place"):
         task_of(line(), roles, fitter=BatchLSQFitter(loss="huber"))
-    with pytest.raises(ValueError, match=r"with PixelwiseFitter, which has no place for them\. Use BatchLSQFitter"):
-        task_of(line(), roles, fitter=PixelwiseFitter(None))
+    with pytest.raises(ValueError, match=r"with TRFLSQFitter, which has no place for them\. Use BatchLSQFitter"):
+        task_of(line(), roles, fitter=PixelwiseFitter(TRFLSQFitter()))
     with pytest.raises(ValueError, match=r"without the errors of the data, .* Pass sigma"):
         task_of(line(), roles, absolute=False)

@@ -628,6 +628,46 @@ def test_samples_left_out_are_hollow(cube: xr.DataArray, fit: xr.Dataset) -> Non
     assert "left_out" in cube.modelfit.plot_fit(fit, y=6, x=8, sigma=sigma).artists
 
 
+def test_clipped_samples_are_hollow(cube: xr.DataArray) -> None:
+    part = cube.isel(y=[6], x=[8, 9]).copy(deep=True)
+    part[{"y": 0, "x": 0, "velocity": 10}] += 5.0
+    line = Gaussian1D(2, 4800, 500)
+    clip = xr_modelfit.BatchLSQFitter(clip=(4, 4))
+    fit = part.modelfit(line, "velocity", fitter=clip, fit_info=["clipped"])
+    picture = part.modelfit.plot_fit(fit, x=part["x"].values[0])
+    clipped = fit["clipped"].isel(y=0, x=0).values
+    assert clipped[10]
+    drawn = picture.artists["clipped"]
+    assert drawn.get_markerfacecolor() == "none"
+    np.testing.assert_array_equal(drawn.get_xdata(), part["velocity"].values[clipped])
+    assert not np.isin(drawn.get_xdata(), picture.artists["data"].lines[0].get_xdata()).any()
+    assert "clipped" in [text.get_text() for text in picture.axs[0].get_legend().get_texts()]
+    first = part["x"].values[0]
+    assert "clipped" not in part.modelfit.plot_fit(fit.drop_vars("clipped"), x=first).artists
+    others = part.isel(velocity=slice(2, None))
+    assert "clipped" not in others.modelfit.plot_fit(fit, x=first).artists
+    viewer = fit.modelfit.inspect(part)
+    viewer.select(x=part["x"].values[0])
+    assert "clipped" in viewer.picture.artists
+
+
+def test_limits_are_arrows_and_bars_have_two_sides(cube: xr.DataArray) -> None:
+    part = cube.isel(y=[6], x=[8])
+    limit = part < 0.2
+    sigma = (0.1, xr.full_like(part, 0.2))
+    fit = part.where(~limit, 0.2).modelfit(Gaussian1D(2, 4800, 500), "velocity", sigma=sigma, upper_limit=limit)
+    picture = part.modelfit.plot_fit(fit, sigma=sigma, upper_limit=limit)
+    arrows = picture.artists["upper_limits"]
+    np.testing.assert_array_equal(arrows.lines[0].get_xdata(), part["velocity"].values[limit.values.ravel()])
+    assert "upper limit" in [text.get_text() for text in picture.axs[0].get_legend().get_texts()]
+    dots = picture.artists["data"]
+    assert len(dots.lines[0].get_xdata()) == int((~limit).sum())
+    y = dots.lines[0].get_ydata()
+    ends = np.array([segment[:, 1] for segment in dots.lines[2][0].get_segments()])
+    np.testing.assert_allclose(ends, np.stack([y - 0.1, y + 0.2], axis=1))
+    assert "upper_limits" in part.modelfit.plot_fit(fit, upper_limit=limit).artists
+
+
 def test_terms_of_a_sum_are_drawn(cube: xr.DataArray) -> None:
     part = cube.isel(y=[6], x=[8])
     model = Gaussian1D(2, 4800, 500, name="line") + Const1D(0.1)

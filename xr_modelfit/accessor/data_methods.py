@@ -149,6 +149,8 @@ class DataMethods:
         residuals: bool = True,
         sigma: Any = None,
         where: Any = None,
+        exposure: Any = None,
+        upper_limit: Any = None,
         integrate: Any = None,
         response: Any = None,
         ax: Any = None,
@@ -173,10 +175,15 @@ class DataMethods:
             Draw the parts of a sum of models too.
         residuals : bool
             Draw data minus model too.
-        sigma : DataArray, name, number or Quantity, optional
-            Standard errors of the data, drawn as bars.
+        sigma : DataArray, name, number or Quantity, or a tuple of two, optional
+            Standard errors of the data, drawn as bars. ``(lower, upper)`` as in the fit.
         where : DataArray or name, optional
-            The mask of the fit: samples where it is False are drawn hollow.
+            The mask of the fit: samples where it is False are drawn hollow. So are, in another colour, samples that
+            were clipped, where the fit was made with ``fit_info=["clipped"]``.
+        exposure : DataArray, name, number or Quantity, optional
+            That of a fit of counts that had one: samples are drawn divided by it, as the model is.
+        upper_limit : DataArray or name, optional
+            True at samples that are upper limits, drawn as arrows.
         integrate, response : optional
             By default as in the fit; False: the model itself. Needed where the record could not hold them: bounds in an
             array without a name, a response of each fit.
@@ -192,8 +199,8 @@ class DataMethods:
         Returns
         -------
         Picture
-            With ``fig``, ``axs`` and ``artists``, a dict with ``"data"``, ``"model"``, ``"components"`` and
-            ``"residuals"`` as far as they were drawn.
+            With ``fig``, ``axs`` and ``artists``, a dict with ``"data"``, ``"upper_limits"``, ``"left_out"``,
+            ``"clipped"``, ``"model"``, ``"components"`` and ``"residuals"`` as far as they were drawn.
 
         Raises
         ------
@@ -216,5 +223,7 @@ class DataMethods:
         """
         return fit_plots.plot_fit(
             self._obj, fit, position, data=data, model=model, components=components, residuals=residuals,
-            sigma=sigma, where=where, integrate=integrate, response=response, ax=ax, figsize=figsize,
+            sigma=sigma, where=where, exposure=exposure, upper_limit=upper_limit, integrate=integrate,
+            response=response, ax=ax,
+            figsize=figsize,
         )  # fmt: skip

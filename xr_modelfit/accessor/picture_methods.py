@@ -174,6 +174,8 @@ class PictureMethods:
         model: ModelArg | None = None,
         sigma: Any = None,
         where: Any = None,
+        exposure: Any = None,
+        upper_limit: Any = None,
         integrate: Any = None,
         response: Any = None,
         figsize: tuple[float, float] | None = None,
@@ -191,7 +193,7 @@ class PictureMethods:
             The variable of the map; default: the first parameter.
         data, figsize
             As in `plot`.
-        model, sigma, where, integrate, response : optional
+        model, sigma, where, exposure, upper_limit, integrate, response : optional
             As in ``plot_fit``.
 
         Returns
@@ -221,5 +223,7 @@ class PictureMethods:
         """
         return inspector.inspect(
             self._obj, obj, one_fit(self._obj, data), param,
-            model=model, sigma=sigma, where=where, integrate=integrate, response=response, figsize=figsize,
+            model=model, sigma=sigma, where=where, exposure=exposure, upper_limit=upper_limit, integrate=integrate,
+            response=response,
+            figsize=figsize,
         )  # fmt: skip

@@ -34,7 +34,8 @@ class RefitMethods:
     ) -> xr.Dataset:
         """Fit some positions again, from other starts, and keep the better answer of each.
 
-        A new answer is taken where it converged and the old one failed, or has a higher chi-square.
+        A new answer is taken where it converged and the old one failed, or has a higher chi-square (with a loss, what
+        stands for it; with priors, their share included).
 
         Parameters
         ----------
@@ -66,7 +67,8 @@ class RefitMethods:
             At most so often: fits that succeed are neighbours in the next round. A computed refit ends when nothing
             gets better.
         **options
-            Those of the fit that its record does not hold: ``sigma``, ``weights``, ``bounds`` that are maps,
+            Those of the fit that its record does not hold: ``sigma``, ``weights``, ``exposure``, ``bounds`` or
+            ``priors`` that are maps,
             ``integrate``, ``response``, ``fitter`` where it is one of astropy. Values of fixed parameters that
             differ from fit to fit are those of the result (of ``<parameter>_start``, where the fit kept these).
 

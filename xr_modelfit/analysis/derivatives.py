@@ -125,6 +125,8 @@ def replace_at_cusps(
     changed = np.zeros(P.shape[1], dtype=bool)
     if not {"analytic", "complex"} & set(problem.traits.atoms) and problem.traits.traced is None:
         return changed
+    if not problem.traits.atoms:  # an expression of which no atom has derivatives of its own
+        return changed
     ids = np.flatnonzero(which)
     ids = ids[np.any([_spiked(c[:, ids]) for c in J], axis=0)] if ids.size and J else ids[:0]
     if not ids.size:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from astropy.modeling.fitting import Fitter
+from astropy.modeling.fitting import Fitter, FittingWithOutlierRemoval
 
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block_task import Role
@@ -14,13 +14,13 @@ from xr_modelfit.messages import a, listed, sentence, suggestion
 from xr_modelfit.models.expression import has_fixed_inputs
 from xr_modelfit.models.problem import Problem
 
-__all__ = ["choose_fitter", "own_info"]
+__all__ = ["choose_fitter", "own_info", "refuse_clipped"]
 
-OWN_INFO = ("start", "n_reached")  # told of the starts, whatever the fitter
+OWN_INFO = ("start", "n_reached", "clipped")  # told whatever the fitter
 
 
 def own_info(asked: Any) -> tuple[set[str], Any]:
-    """What ``fit_info`` asks of the starts of the fits, and what is asked of the fitter."""
+    """What ``fit_info`` asks of any fit, and what is asked of the fitter."""
     names = [asked] if isinstance(asked, str) else list(asked) if isinstance(asked, list | tuple) else []
     ours = {name for name in names if name in OWN_INFO}
     if not ours:
@@ -98,6 +98,25 @@ def _batch(fitter: BatchLSQFitter, keywords: Mapping[str, Any] | None, info: Any
             f"name one of {listed(OWN_INFO)}, or name an astropy fitter."
         )
     return fitter
+
+
+def refuse_clipped(fitter: BatchLSQFitter | PixelwiseFitter) -> None:
+    """Refuse to tell which samples were clipped, where the fitter leaves none out.
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(fitter, BatchLSQFitter):
+        clips, name = fitter.clip is not None, "BatchLSQFitter has no clip="
+    else:
+        clips = isinstance(fitter.fitter, FittingWithOutlierRemoval)
+        name = f"{type(fitter.fitter).__name__} is its fitter"
+    if not clips:
+        raise ValueError(
+            f"fit_info names 'clipped', but this fit leaves no sample out for its residual: {name}. Pass "
+            "fitter=BatchLSQFitter(clip=(3, 3)), or leave 'clipped' out."
+        )
 
 
 def _check_inputs(problem: Problem) -> None:

@@ -11,6 +11,7 @@ import xarray as xr
 from astropy.modeling import Model
 from astropy.units import Quantity
 
+from xr_modelfit.call.exposure import is_of_counts
 from xr_modelfit.call.options import FitOptions
 from xr_modelfit.call.start_requests import ESTIMATE
 from xr_modelfit.estimates.coarse import refined, rounded
@@ -20,7 +21,8 @@ from xr_modelfit.models.expression import representatives, with_values
 
 __all__ = ["CoarseStart", "asks_for_a_first_fit", "starts_of_first_fit", "with_numbers"]
 
-_DATA, _BESIDE = "_modelfit_data", "_modelfit_input_"
+_DATA, _BESIDE, _EXPOSURE = "_modelfit_data", "_modelfit_input_", "_modelfit_exposure"
+_OWN = (_DATA, _EXPOSURE)
 _FACTOR = 4  # positions in a cell along each dim
 _SMALLEST = 2  # cells along a dim
 
@@ -97,6 +99,8 @@ def starts_of_first_fit(labels: Labels, model: Model, options: FitOptions, free:
 
     The ``p0`` of the options asks for a first fit; ``fit`` fits the data of labels.
     """
+    if is_of_counts(options.fitter) and options.weights is not None:  # the other name of the exposure
+        options = replace(options, exposure=options.weights, weights=None)
     fitted = fitted_dims(labels, options.dim, options.coords)
     loop = {d: n for d, n in labels.data.sizes.items() if d not in fitted}
     reduced = _of_fits(labels, options, fitted)
@@ -113,16 +117,20 @@ def starts_of_first_fit(labels: Labels, model: Model, options: FitOptions, free:
     else:
         small = reduced.mean(list(loop))
         low, high = (_bounds(options.bounds, list(loop), how) for how in ("min", "max"))
-    small = small.set_coords([n for n in small.variables if n != _DATA])
+    exposure = options.exposure
+    if _EXPOSURE in small:
+        exposure = small[_EXPOSURE].assign_attrs(labels.find("exposure", exposure).attrs)
+    small = small.drop_vars(_EXPOSURE, errors="ignore").set_coords([n for n in small.variables if n not in _OWN])
     data = small[_DATA].rename(labels.data.name).assign_attrs(labels.data.attrs)
     result = fit(
         Labels(data, {n: data.coords[n] for n in data.coords}),
         with_numbers(model),
         replace(
             options, p0=first, bounds={n: (low[n], high[n]) for n in low} or None, data=None, where=None, prefix="",
-            sigma=None, weights=None, absolute_sigma=None, min_points=None, covariance=False, keep_failed=False,
-            errors="ignore", fit_info=None, progress=False, diagnostics=None, diagnostics_path=None,
-            diagnostics_callable=None, keep_attrs=False, coords=_by_name(options.coords),
+            sigma=None, weights=None, absolute_sigma=None, exposure=exposure, priors=None, upper_limit=None,
+            coord_sigma=None, min_points=None, covariance=False, keep_failed=False, errors="ignore", fit_info=None,
+            progress=False, diagnostics=None, diagnostics_path=None, diagnostics_callable=None, keep_attrs=False,
+            coords=_by_name(options.coords),
             **{name: _without_loop(labels, getattr(options, name), loop) for name in ("integrate", "response")},
         ),
     )  # fmt: skip
@@ -142,9 +150,18 @@ def _of_fits(labels: Labels, options: FitOptions, fitted: tuple[Hashable, ...]) 
     named = [v for v in (given.values() if given else [options.coords]) if isinstance(v, str)]
     made = made.assign({n: labels.variables[n] for n in named if n in labels.variables and n not in made.variables})
     made = made.assign({f"{_BESIDE}{key}": v for key, v in given.items() if isinstance(v, xr.DataArray)})
+    made = made.assign(_exposure(labels, options, made[_DATA]))
     apart = [n for n, c in made.coords.items() if n in made.dims and n not in fitted]
     texts = [n for n, c in made.variables.items() if c.dtype.kind not in "iufM" and n not in made.indexes]
     return made.drop_vars([*apart, *texts]).reset_coords()
+
+
+def _exposure(labels: Labels, options: FitOptions, data: xr.DataArray) -> dict[str, xr.DataArray]:
+    """The exposure of the samples that take part, to be averaged as they are; nothing where it is a number."""
+    if not isinstance(options.exposure, str | xr.DataArray):
+        return {}
+    given = labels.find("exposure", options.exposure)
+    return {_EXPOSURE: given.drop_vars(list(given.coords)).where(data.notnull())}
 
 
 def _by_name(coords: Any) -> Any:

@@ -37,8 +37,9 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
 
     - what: ``model``, ``dim``, ``coords``, ``equivalencies``, ``time_units``, ``pointwise``,
       ``integrate``, ``response``
-    - data: ``data``, ``where``, ``sigma``, ``weights``, ``absolute_sigma``, ``skipna``, ``min_points``
-    - start: ``p0``, ``bounds``
+    - data: ``data``, ``where``, ``sigma``, ``weights``, ``absolute_sigma``, ``exposure``, ``upper_limit``,
+      ``coord_sigma``, ``skipna``, ``min_points``
+    - parameters: ``p0``, ``bounds``, ``priors``
     - fitter: ``fitter``, ``fitter_kwargs``, ``fit_info``
     - output: ``covariance``, ``keep_failed``, ``errors``, ``prefix``, ``keep_attrs``
     - running: ``scheduler``, ``fits_per_chunk``, ``progress``, ``diagnostics``, ``diagnostics_path``,
@@ -72,13 +73,28 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
         Dates and durations are read as numbers; see ``time_units``.
     where : DataArray of bool, or name
         True where a sample is used.
-    sigma : DataArray, name, number or Quantity, optional
+    sigma : DataArray, name, number or Quantity, or a tuple of two, optional
         Standard errors of the data. Plain numbers are in its unit; others are converted.
+        ``(lower, upper)``: those below and above each datum, both positive. The side on which the model lies
+        decides: where it is above the datum, ``upper``.
     weights : DataArray, name or number, optional
         Factors of the residuals, relative. Exclusive with ``sigma``.
     absolute_sigma : bool, optional
         False: parameter errors are rescaled by the residuals. Default: True exactly when
         ``sigma`` is given.
+    exposure : DataArray, name, number or Quantity, optional
+        Of counts, with ``fitter=BatchLSQFitter(loss="poisson")``: the time or the area in which each
+        sample was counted. The model times the exposure predicts the data, so that the model is in
+        the unit of the data over that of the exposure. Samples whose exposure is 0, negative or NaN
+        are left out.
+    upper_limit : DataArray of bool, or name, optional
+        True where nothing was detected, and the datum is the limit below which the measurement lies. ``sigma``
+        is the standard error of that measurement: a limit of three sigma has a third of the datum. Such a
+        sample adds ``-2 ln Phi((datum - model) / sigma)`` to ``chi2``, with Phi the normal distribution.
+    coord_sigma : DataArray, name, number or Quantity, optional
+        Standard errors of the coordinate, of a model with one input; ``sigma`` is needed too. Residuals are
+        weighted by the effective variance ``sigma**2 + (slope * coord_sigma)**2``, with the slope of the model
+        at the parameters that are tried. Plain numbers are in the unit of the coordinate.
     p0 : mapping, Dataset, str, CoarseStart, callable or list, optional
         ``{parameter: number, Quantity, date or DataArray}``, or an earlier result; instead of the
         model's values. Plain numbers are in the unit of the model's parameter or, where it has
@@ -95,6 +111,11 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
         ``{parameter: (low, high)}``, each as in ``p0`` or None; instead of the model's, which are
         in the unit of the model's parameter.
         Equal bounds fix a parameter.
+    priors : mapping, optional
+        ``{parameter: (mean, standard deviation)}``: normal distributions, known beforehand. Each
+        number is as in ``p0``; the deviation is a difference (of dates, a duration). Needs ``sigma``,
+        or counts. In maps, NaN is no prior at that position, and a deviation that is not positive
+        gives its fit the status ``invalid_start``.
     fitter : BatchLSQFitter or astropy fitter, optional
         Used exactly as given, one fit at a time. Default: `BatchLSQFitter`, many fits at once.
     fitter_kwargs : mapping, optional
@@ -102,7 +123,8 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
     fit_info : True or sequence of str, optional
         Names of numbers in the fitter's ``fit_info`` that become variables; True for all. "start"
         adds ``<parameter>_start``, the starts that were used; "n_reached" how many of several starts
-        ended in the best minimum.
+        ended in the best minimum; "clipped" a mask over the fitted dims too, True at the samples that
+        ``BatchLSQFitter(clip=...)`` or astropy's ``FittingWithOutlierRemoval`` left out.
     skipna : bool
         Leave samples out that are not finite. False: their fit gets ``nonfinite_data``.
     min_points : int, optional
@@ -167,8 +189,8 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
     -------
     xarray.Dataset
         Over the dims that are not fitted, in the data's order: each parameter, its ``_stderr``,
-        ``chi2``, ``reduced_chi2``, ``dof``, ``n_points``, ``n_iter`` and ``fit_status``
-        (`xr_modelfit.FitStatus`; positive means success). ``attrs["units"]`` where they are
+        ``chi2``, ``reduced_chi2``, ``dof``, ``n_points``, ``n_iter``, with priors ``chi2_prior``, and
+        ``fit_status`` (`xr_modelfit.FitStatus`; positive means success). ``attrs["units"]`` where they are
         known. Lazy if any input is dask-backed.
 
     Raises
@@ -303,8 +325,9 @@ def _variables_to_fit(ds: xr.Dataset, variables: Mapping[Any, xr.DataArray], opt
         shape = np.broadcast_to(0.0, tuple(ds.sizes.values()))  # a view: the dims alone matter
         skeleton = Labels(xr.DataArray(shape, dims=list(ds.sizes), coords=ds.coords), variables)
         fitted = fitted_dims(skeleton, dim, options.coords)
-    given = [options.where, options.sigma, options.weights, options.response]
-    for one in (options.coords, options.integrate):
+    given = [options.where, options.weights, options.exposure, options.response]
+    given += [options.upper_limit, options.coord_sigma]
+    for one in (options.coords, options.integrate, options.sigma):
         given += list(one.values() if isinstance(one, Mapping) else one if isinstance(one, list | tuple) else [one])
     named = {v.name if isinstance(v, xr.DataArray) else v for v in given if isinstance(v, xr.DataArray | str)}
     named |= auxiliary_variables(ds)

@@ -4,7 +4,7 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +29,7 @@ from xr_modelfit.models.expression import expression_text, parameter_titles
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.sampling import Products, Spread
 from xr_modelfit.parameter_units.parameters import ParameterUnit, UnitSystem
-from xr_modelfit.records.metadata import Metadata, dataset_attrs, grid_mapping_of
+from xr_modelfit.records.metadata import Metadata, coordinates_of_samples, dataset_attrs, grid_mapping_of
 from xr_modelfit.records.record import write_record
 from xr_modelfit.records.schema import FIELD, Fields, Maps, label, lazy_fields
 from xr_modelfit.records.units import describe_units
@@ -69,6 +69,10 @@ class Job:
         One for each start of a fit; None where starts are given.
     adapted : bool
         Starts are found by another fit: one that is NaN or outside its bounds is no mistake.
+    priors : mapping
+        What the record says of priors, by parameter.
+    weighted : Problem or None
+        What is solved instead where the coordinate has errors.
     """
 
     data: xr.DataArray
@@ -87,6 +91,8 @@ class Job:
     nodes: Nodes | None = None
     estimators: tuple[Estimator | None, ...] = (None,)
     adapted: bool = False
+    priors: Mapping[str, Any] = field(default_factory=dict)
+    weighted: Problem | None = None
 
     @property
     def variables(self) -> list[xr.Variable]:
@@ -122,7 +128,9 @@ class Job:
 
     @property
     def chi2_units(self) -> str | None:
-        """Unit of chi-square: none with errors of the data, the data's squared without weights."""
+        """Unit of chi-square: none with errors of the data or of counts, the data's squared without weights."""
+        if self.companions.counted:
+            return "1"
         if self.companions.weighted:
             return "1" if self.companions.sigma else None
         text = self.system.measure.text
@@ -165,6 +173,7 @@ class Job:
             spreads=self.spreads,
             estimators=self.estimators,
             adapted=self.adapted,
+            weighted=self.weighted,
             several=frozenset(r for r, v in self.arrays.items() if START in v.dims),
         )
 
@@ -208,6 +217,7 @@ class Job:
         """The record of the fit, for the attrs of its ``fit_status``."""
         options = {k: getattr(self.options, k) for k in ("skipna", "min_points", "keep_failed")}
         options |= described_starts(self.options.p0, self.data.dims) | self._maps
+        options |= {"priors": dict(self.priors)} if self.priors else {}
         grid = self.problem.traits.grid
         return write_record(
             model=self.problem.model,
@@ -235,6 +245,11 @@ class Job:
     def loop(self) -> dict[Hashable, int]:
         """Remaining dims and their sizes."""
         return {d: n for d, n in self.data.sizes.items() if d not in self.fitted}
+
+    @property
+    def samples(self) -> dict[Hashable, int]:
+        """Fitted dims and their sizes."""
+        return {d: self.data.sizes[d] for d in self.fitted}
 
     @property
     def n_fits(self) -> int:
@@ -308,7 +323,9 @@ class Job:
         """The result that some fields make, at a part of the positions where given."""
         frame = self.frame
         frame = frame if tile is None else frame.isel(tile, missing_dims="ignore")
-        result = label(fields, tuple(self.loop), self.layout, frame, self.metadata)
+        result = label(fields, tuple(self.loop), self.layout, frame, self.metadata, self.samples)
+        if self.layout.clipped is not None:
+            result = result.assign_coords(coordinates_of_samples(self.data, self.fitted))
         kept = self.attrs if self.options.keep_attrs else {}
         result.attrs = dataset_attrs(kept, expression_text(self.problem.model), self.data.name, self.fitted)
         return result

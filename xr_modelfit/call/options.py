@@ -36,11 +36,15 @@ class FitOptions:
     data: Hashable | None = None
     coords: CoordsArg = None
     where: Hashable | xr.DataArray | None = None
-    sigma: Hashable | xr.DataArray | float | Quantity | None = None
+    sigma: Hashable | xr.DataArray | float | Quantity | tuple[Any, Any] | None = None
     weights: Hashable | xr.DataArray | float | None = None
     absolute_sigma: bool | None = None
+    exposure: Hashable | xr.DataArray | float | Quantity | None = None
+    upper_limit: Hashable | xr.DataArray | None = None
+    coord_sigma: Hashable | xr.DataArray | float | Quantity | None = None
     p0: Any = None
     bounds: Mapping[str, tuple[Any, Any]] | None = None
+    priors: Mapping[str, tuple[Any, Any]] | None = None
     fitter: Any = None
     fitter_kwargs: Mapping[str, Any] | None = None
     fit_info: bool | Sequence[str] | None = None

@@ -12,12 +12,15 @@ import xarray as xr
 from astropy.modeling import Model
 
 from xr_modelfit.analysis.checks import refuse_broken
+from xr_modelfit.analysis.coordinate_errors import more_inputs, with_coordinate_errors
 from xr_modelfit.analysis.traits import Whole, find_traits, with_sampling
 from xr_modelfit.call.called_model import check_model
-from xr_modelfit.call.choose_fitter import choose_fitter, own_info
+from xr_modelfit.call.choose_fitter import choose_fitter, own_info, refuse_clipped
 from xr_modelfit.call.diagnostics import diagnosis_of
+from xr_modelfit.call.exposure import check_exposure, is_of_counts, measure_of_rates
 from xr_modelfit.call.job import Job
 from xr_modelfit.call.options import FitOptions
+from xr_modelfit.call.priors import resolve_priors
 from xr_modelfit.call.start_functions import InUnits, try_estimator
 from xr_modelfit.call.start_requests import StartRequest, requests_of
 from xr_modelfit.call.starts import Starts, resolve_starts
@@ -27,7 +30,7 @@ from xr_modelfit.estimates.estimate import Estimator, estimator_for
 from xr_modelfit.execution.computing import check_scheduler
 from xr_modelfit.execution.execution import is_lazy
 from xr_modelfit.fitters.batch import BatchLSQFitter
-from xr_modelfit.fitters.block_task import Layout, Role
+from xr_modelfit.fitters.block_task import Layout, Role, refuse_noise, refuse_sides
 from xr_modelfit.fitters.compiled.cache_folder import tell_unused
 from xr_modelfit.fitters.compiled.choice import compiled_source
 from xr_modelfit.fitters.diagnosis import Diagnosis
@@ -46,7 +49,7 @@ from xr_modelfit.parameter_units.values import given_units
 from xr_modelfit.quiet import caught_warnings
 from xr_modelfit.records.metadata import frame_of
 from xr_modelfit.records.schema import check_names, output_names
-from xr_modelfit.units.units import check_equivalencies, measure_of
+from xr_modelfit.units.units import check_equivalencies
 
 __all__ = ["resolve"]
 
@@ -59,16 +62,16 @@ def resolve(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[An
     """
     check_model(model)
     _check_data(labels.data)
+    check_exposure(options)
     data = labels.data
     fitted = fitted_dims(labels, options.dim, options.coords)
     loop = tuple(d for d in data.dims if d not in fitted)
     system = _resolve_units(labels, model, fitted, options)
-    companions = resolve_companions(
-        labels, options.where, options.sigma, options.weights, options.absolute_sigma, system
-    )
+    companions = resolve_companions(labels, options, system, is_of_counts(options.fitter))
     requests = requests_of(options.p0, data.dims)
     starts = resolve_starts(labels, model, requests, options.bounds, loop, system)
-    arrays = _arrays(data, system.inputs, companions.maps, fitted) | starts.maps
+    priors = resolve_priors(labels, options.priors, starts, loop, system)
+    arrays = _arrays(data, system.inputs, companions.maps, fitted) | starts.maps | priors.maps
     lazy = is_lazy(*arrays.values())
     check_scheduler(options.scheduler, lazy)
     _refuse_progress_of_lazy(lazy, options.progress)
@@ -94,22 +97,70 @@ def resolve(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[An
     of_fitter = options.fitter, options.fitter_kwargs, info
     fitter = choose_fitter(tried, starts.maps, at, companions.weighted, *of_fitter)
     problem = replace(starts.problem, traits=tried.traits, sampling=tried.sampling)
+    refuse_noise(problem, fitter, priors.numbers, companions.sigma, companions.absolute)
+    refuse_sides([role.kind for role in arrays], fitter)
+    weighted = _with_coordinate_errors(tried) if Role("coord_sigma") in arrays else None
     if isinstance(fitter, BatchLSQFitter):
         n_fits = math.prod(data.sizes[d] for d in loop)
+        two = nodes is not None and not {Role("weights_above"), Role("limit")}.isdisjoint(arrays)
+        engine = "numpy" if two else fitter.engine  # compiled loops have one weight for what is made of nodes
+        solved = tried if weighted is None else weighted
         with caught_warnings():
-            source = compiled_source(tried, at_samples, fitter.engine, n_fits, points.n_samples)
+            source = compiled_source(solved, more_inputs(solved, at_samples), engine, n_fits, points.n_samples)
         tell_unused()
         problem = replace(problem, source=source)
-    layout = Layout(
-        problem.n_parameters, fitter.info_names, options.covariance, diagnosed, "start" in told, "n_reached" in told
-    )
+        weighted = None if weighted is None else replace(weighted, source=source)
+    layout = _layout(fitter, options, told, problem.n_parameters, bool(priors.maps), [data.sizes[d] for d in fitted])
     frame = frame_of(data, labels.variables, fitted)
     check_names(frame, data, output_names(problem.names, layout, options.prefix), layout)
     return Job(
         data, fitted, system, starts.units, companions, problem, fitter, layout, frame,
         _in_inner_units(arrays, system, companions), options, attrs,
         _diagnosis(options, data, fitted, system, starts, fitter, problem), nodes, estimators,
+        priors=priors.described, weighted=weighted,
     )  # fmt: skip
+
+
+def _layout(
+    fitter: BatchLSQFitter | PixelwiseFitter,
+    options: FitOptions,
+    told: set[str],
+    n_parameters: int,
+    priors: bool,
+    sizes: Sequence[int],
+) -> Layout:
+    """What the packed array holds; ``sizes`` are those of fitted dims, ``told`` is what ``fit_info`` asks of any fit.
+
+    Raises
+    ------
+    ValueError
+        It asks for something that the fitter does not do.
+    """
+    if "clipped" in told:
+        refuse_clipped(fitter)
+    return Layout(
+        n_parameters, fitter.info_names, options.covariance, options.diagnostics is not None, "start" in told,
+        "n_reached" in told, priors, math.prod(sizes) if "clipped" in told else None,
+    )  # fmt: skip
+
+
+def _with_coordinate_errors(problem: Problem) -> Problem:
+    """What is solved where the coordinate has errors.
+
+    Raises
+    ------
+    ValueError
+        The slope of the model along its coordinate is not known.
+    """
+    found = with_coordinate_errors(problem)
+    if found is None:
+        what = "has bins or a response" if problem.sampling is not None else "cannot be written as such"
+        raise ValueError(
+            "coord_sigma is given, which needs the model as an expression, and its slope: this one "
+            f"{what}. Leave it out, and make sigma larger by the slope of an earlier fit: "
+            "sigma=np.hypot(sigma, slope * coord_sigma)."
+        )
+    return found
 
 
 def _estimator(
@@ -187,8 +238,8 @@ def _resolve_units(labels: Labels, model: Model, fitted: tuple[Hashable, ...], o
         return TrialPoints(inputs, fitted, labels.data).some(np.array(representatives(model)), indexes=bare)
 
     with caught_warnings():
-        given = given_units(options.p0, options.bounds, model)
-        return resolve_units(model, inputs, measure_of(labels.data), told, probe, given)
+        given = given_units(options.p0, options.bounds, options.priors, model)
+        return resolve_units(model, inputs, measure_of_rates(labels, options), told, probe, given)
 
 
 def _at_nodes(arrays: dict[Role, xr.Variable], nodes: Nodes, diagnosed: bool) -> dict[Role, xr.Variable]:
@@ -202,11 +253,12 @@ def _in_inner_units(
     arrays: dict[Role, xr.Variable], system: UnitSystem, companions: Companions
 ) -> dict[Role, xr.Variable]:
     """The arrays as the fit reads them; last of all, since it may read samples."""
-    data, weights = Role("data"), Role("weights")
-    if system.data is not None:
+    data = Role("data")
+    if system.data is not None and not companions.counted:
         arrays = arrays | {data: system.data.apply(arrays[data])}
-    if companions.times != 1.0:
-        arrays = arrays | {weights: arrays[weights].astype(float) * companions.times}
+    for role, times in companions.multiplied.items():
+        if times != 1.0:
+            arrays = arrays | {role: arrays[role].astype(float) * times}
     return arrays
 
 

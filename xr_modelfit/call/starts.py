@@ -26,7 +26,7 @@ from xr_modelfit.parameter_units.parameters import ParameterUnit, UnitSystem
 from xr_modelfit.parameter_units.values import number_or_map
 from xr_modelfit.units.units import plain
 
-__all__ = ["START", "Starts", "resolve_starts"]
+__all__ = ["START", "Starts", "is_ambiguous", "parameter_number", "resolve_starts"]
 
 START = "_modelfit_start"  # the dim of several starts, in the arrays of a block
 
@@ -82,7 +82,7 @@ def resolve_starts(
         each.append(of_model | reader.starts(starts_of(one.values, names, labels.data.name), model))
     lows, highs = _model_bounds(model, units)
     for key, pair in (bounds or {}).items():
-        j = _index("bounds", key, model, names)
+        j = parameter_number("bounds", key, model, names)
         lows[j], highs[j] = reader.bounds(key, j, pair)
     template = scalar_model(model)
     if units.carried:
@@ -159,7 +159,7 @@ def _moved_inside(
 
 def _is_in(keys: Iterable[str], j: int, model: Model, names: tuple[str, ...]) -> bool:
     """Whether parameter ``j`` is among those that some keys name."""
-    return any(_index("p0", key, model, names) == j for key in keys)
+    return any(parameter_number("p0", key, model, names) == j for key in keys)
 
 
 def _tie_in_units(template: Model, model: Model, units: UnitSystem) -> None:
@@ -214,7 +214,7 @@ class _Reader:
         """Starts by number of the parameter."""
         found: dict[int, float | xr.Variable] = {}
         for key, value in given.items():
-            j = _index("p0", key, model, self.names)
+            j = parameter_number("p0", key, model, self.names)
             if j in found:
                 raise ValueError(
                     f"p0 names the parameter {self.names[j]!r} twice, the second time as {key!r}. Keep one."
@@ -254,19 +254,24 @@ class _Reader:
 
     def _refuse_ambiguous(self, key: str, j: int, value: Any) -> None:
         """A plain bound beside a start in another unit could be meant in either."""
-        if self.units[j].own == self.system.parameters[j].own or value is None:
-            return
-        bare_number = isinstance(value, int | float | np.number)
-        if bare_number and (value == 0 or not np.isfinite(value)):
-            return  # the same in every unit
-        if bare_number or (isinstance(value, xr.DataArray) and "units" not in plain(value).attrs):
+        if is_ambiguous(value, self.units[j], self.system.parameters[j]):
             raise ValueError(
                 f"bounds[{key!r}] has a number without unit, but the start of {self.names[j]!r} is given in "
                 f"{self.units[j].text!r}. Say what the bound is in: bounds={{{key!r}: (low * unit, high * unit)}}."
             )
 
 
-def _index(argument: str, key: str, model: Model, names: tuple[str, ...]) -> int:
+def is_ambiguous(value: Any, given: ParameterUnit, own: ParameterUnit) -> bool:
+    """Whether a value without unit may be meant in that of the start, ``given``, or that of the parameter, ``own``."""
+    if given.own == own.own or value is None:
+        return False
+    if isinstance(value, int | float | np.number):
+        return value != 0 and bool(np.isfinite(value))  # others are the same in every unit
+    return isinstance(value, xr.DataArray) and "units" not in plain(value).attrs
+
+
+def parameter_number(argument: str, key: str, model: Model, names: tuple[str, ...]) -> int:
+    """The number of the parameter that a key of an argument names; a ValueError if there is none."""
     for known in (names, tuple(model.param_names)):
         if key in known:
             return known.index(key)

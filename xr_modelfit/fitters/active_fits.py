@@ -65,10 +65,11 @@ class ActiveFits:
         w: np.ndarray | None,
         noise: str = "linear",
         priors: Priors | None = None,  # of the free parameters, (k, b)
+        above: np.ndarray | None = None,
     ) -> None:
-        # inputs (n, 1) or (n, b); y, w, the residual r and the weights q of the derivatives (n, b)
+        # inputs (n, 1) or (n, b); y, w, above, the residual r and the weights q of the derivatives (n, b)
         self.problem, self.rules, self.inputs, self.y, self.w, self.noise = problem, rules, inputs, y, w, noise
-        self.r, self.q, self.priors = y, w, priors
+        self.r, self.q, self.priors, self.above = y, w, priors, above
         self.plain = np.ones(y.shape[1], dtype=bool)  # whether the parameters may as well be those of the model
         self.ours = np.flatnonzero(problem.free)
 
@@ -78,7 +79,7 @@ class ActiveFits:
         ids, problem = at_least_two(ids), fits.problem
         at = fits.columns(ids)
         priors = None if at.priors is None else Priors(*(a[problem.free] for a in at.priors))
-        self = cls(problem, rules, at.inputs, at.y, at.w, at.noise, priors)
+        self = cls(problem, rules.of(at.noise), at.inputs, at.y, at.w, at.noise, priors, at.above)
         b, k = ids.size, self.ours.size
         self.ids, self.low, self.high = ids, at.low, at.high
         self.free = ~(self.low == self.high)[self.ours]
@@ -111,7 +112,8 @@ class ActiveFits:
         w = None if self.w is None else columns(self.w, which)
         inputs = [x if x.shape[1] == 1 else columns(x, which) for x in self.inputs]
         priors = None if self.priors is None else self.priors.taken(which)
-        new = ActiveFits(self.problem, self.rules, inputs, columns(self.y, which), w, self.noise, priors)
+        above = None if self.above is None else columns(self.above, which)
+        new = ActiveFits(self.problem, self.rules, inputs, columns(self.y, which), w, self.noise, priors, above)
         new.r = columns(self.r, which)
         if self.q is not self.w and self.q is not None:
             new.q = columns(self.q, which)
@@ -128,7 +130,8 @@ class ActiveFits:
         inputs = [x if x is z else beside(x, z) for x, z in zip(self.inputs, other.inputs, strict=True)]
         w = None if self.w is None or other.w is None else beside(self.w, other.w)
         priors = None if self.priors is None or other.priors is None else self.priors.beside(other.priors)
-        new = ActiveFits(self.problem, self.rules, inputs, beside(self.y, other.y), w, self.noise, priors)
+        above = None if self.above is None or other.above is None else beside(self.above, other.above)
+        new = ActiveFits(self.problem, self.rules, inputs, beside(self.y, other.y), w, self.noise, priors, above)
         new.r = beside(self.r, other.r)
         if self.q is not self.w and self.q is not None and other.q is not None:
             new.q = beside(self.q, other.q)
@@ -146,7 +149,7 @@ class ActiveFits:
     def _of_samples(self, P: np.ndarray) -> Residual:
         found, shared = values(self.problem, self.inputs, self.model_parameters(P))
         if self.noise != "linear":
-            cost, r, q = working(self.noise, self.y, found, self.w)
+            cost, r, q = working(self.noise, self.y, found, self.w, self.above)
             return Residual(total(cost), r, q, shared)
         r = self.y - found
         r = weighted(self.problem, r, self.w, out=r)

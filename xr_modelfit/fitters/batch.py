@@ -32,7 +32,10 @@ from xr_modelfit.status import FitStatus
 __all__ = ["BatchLSQFitter"]
 
 # Arguments of the call that may be taken for options of the fitter.
-_OF_FIT = ("sigma", "weights", "bounds", "p0", "covariance", "absolute_sigma", "scheduler", "min_points", "skipna")
+_OF_FIT = (
+    "sigma", "weights", "bounds", "p0", "covariance", "absolute_sigma", "scheduler", "min_points", "skipna", "priors",
+    "exposure",
+)  # fmt: skip
 _AGAIN = 50  # iterations of a second try
 _TOGETHER = 4096  # fits that are judged at once
 
@@ -76,8 +79,8 @@ class BatchLSQFitter:
         What a sample adds to chi-square: its squared weighted residual, a robust loss as of
         `scipy.optimize.least_squares`, which outliers move less, or the deviance of counts. Then ``chi2`` is the sum of
         that: twice scipy's cost. Errors under a robust loss are those of Huber's sandwich, by the scatter of the
-        residuals, whether ``sigma`` is given or not. Those of counts are from Fisher's information; weights, if any,
-        are exposures: factors of the model.
+        residuals, whether ``sigma`` is given or not. Those of counts are from Fisher's information; the call's
+        ``exposure`` is a factor of the model.
     f_scale : float or "mad"
         Of a robust loss: residuals beyond it count as outliers. In standard errors of a sample where ``sigma`` is
         given, otherwise in the unit of the data. "mad": 1.4826 times the median absolute residual of each fit,
@@ -127,8 +130,7 @@ class BatchLSQFitter:
     @property
     def rules(self) -> Rules:
         """When a fit is done."""
-        rules = Rules(self.maxiter, self.ftol, self.xtol, self.gtol)
-        return rules if self.loss == "linear" else rules._replace(alpha=0.0)
+        return Rules(self.maxiter, self.ftol, self.xtol, self.gtol).of(self.loss)
 
     @property
     def second_try(self) -> Rules:

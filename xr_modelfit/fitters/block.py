@@ -96,11 +96,14 @@ def _fitted(
     packed = _fields_apart((block.b,), task.layout.width)
     packed[...] = np.nan
     given, finite, admitted = all_samples
+    own = problem, given
+    if task.weighted is not None:
+        problem, given = task.weighted.private(), given.weighted()
     free = problem.free & ~(tables.low == tables.high)
     n_points, n_free = given.n_points, np.count_nonzero(free, axis=1)
-    priors = block.priors(free)
+    priors, wrong = block.priors(free)
     n_known = 0 if priors is None else np.count_nonzero(priors.trust, axis=1)
-    status = _before(task, Fits(problem, given, *tables), finite, admitted, n_free - n_known)
+    status = _before(task, Fits(problem, given, *tables), finite, admitted, n_free - n_known, wrong)
     starts, lower, upper, free = (np.broadcast_to(table, (block.b, free.shape[1])) for table in (*tables, free))
     attempt = (status == FitStatus.CONVERGED) & (n_free > 0)
 
@@ -121,6 +124,8 @@ def _fitted(
     packed[:, fields["dof"]] = (n_points - n_free)[:, None]
     packed[:, fields["n_points"]] = n_points[:, None]
     packed[:, fields["n_iter"]] = np.where(attempt, solved.n_iter, 0.0)[:, None]
+    if task.layout.clipped is not None:
+        packed[:, fields["clipped"]] = given.valid & ~fits.samples.valid
     for name, values in solved.info.items():
         packed[:, fields[f"info:{name}"]] = values[:, None]
     all_fixed = (status == FitStatus.CONVERGED) & (n_free == 0)
@@ -141,10 +146,8 @@ def _fitted(
     if task.diagnosis is not None and notes is not None:
         numbers = {name: packed[:, part] for name, part in fields.items()} | {"parameters": parameters, "start": starts}
         masked = Role("where") in block.given
-        places = block.places or given.inputs
-        ended = Ended(
-            problem, given, places, masked, block.fitted, block.positions, status, (lower, upper), numbers, notes
-        )
+        places = block.places or own[1].inputs
+        ended = Ended(*own, places, masked, block.fitted, block.positions, status, (lower, upper), numbers, notes)
         packed[:, fields["unwritten"]] = task.diagnosis.write(ended)[:, None]
     if task.raising:
         _raise_first(status, block, notes)
@@ -156,7 +159,7 @@ def _tell_chi2(verdicts: Verdicts) -> None:
     packed, fits, fields = verdicts.packed, verdicts.fits, verdicts.task.layout.fields
     if fits.priors is not None:
         added = fits.priors.in_columns(np.arange(len(packed))).chi2(verdicts.parameters.T)[:, None]
-        packed[:, fields["chi2"]] -= added
+        packed[:, fields["chi2"]] = np.maximum(packed[:, fields["chi2"]] - added, 0.0)
         for name in ("chi2_prior",) if verdicts.task.layout.priors else ():
             packed[:, fields[name]] = added
     if fits.samples.scale is not None:
@@ -165,10 +168,12 @@ def _tell_chi2(verdicts: Verdicts) -> None:
     packed[:, fields["reduced_chi2"]] = np.where(dof > 0, chi2 / np.where(dof > 0, dof, 1.0), np.nan)
 
 
-def _before(task: BlockTask, fits: Fits, finite: np.ndarray, admitted: np.ndarray, n_free: np.ndarray) -> np.ndarray:
+def _before(
+    task: BlockTask, fits: Fits, finite: np.ndarray, admitted: np.ndarray, n_free: np.ndarray, wrong: np.ndarray
+) -> np.ndarray:
     """Status of each fit before it is tried, shape (b,); CONVERGED where it can be.
 
-    Starts, bounds and ``n_free`` have one row where all fits share them.
+    Starts, bounds and ``n_free`` have one row where all fits share them; ``wrong`` (b,) have a prior that is none.
     """
     problem, samples, n_points = fits.problem, fits.samples, fits.samples.n_points
     least = n_free if task.min_points is None else task.min_points
@@ -176,7 +181,7 @@ def _before(task: BlockTask, fits: Fits, finite: np.ndarray, admitted: np.ndarra
     bad_start = (outside | ~np.isfinite(fits.starts)) & ~problem.tied
     status = np.full(n_points.shape, FitStatus.CONVERGED, dtype=np.int8)
     status[n_points < least] = FitStatus.TOO_FEW_POINTS
-    status[np.broadcast_to(any_in_row(bad_start), status.shape)] = FitStatus.INVALID_START
+    status[wrong | np.broadcast_to(any_in_row(bad_start), status.shape)] = FitStatus.INVALID_START
     for x in samples.needed_whole:
         status[np.broadcast_to(~np.all(np.isfinite(x), axis=1), status.shape)] = FitStatus.NONFINITE_DATA
     status[n_points == 0] = FitStatus.NO_DATA

@@ -8,7 +8,7 @@ import numpy as np
 
 from xr_modelfit.fitters.block_task import PRIORS, BlockTask, Role
 from xr_modelfit.fitters.priors import Priors
-from xr_modelfit.fitters.samples import Samples
+from xr_modelfit.fitters.samples import Samples, with_sides
 
 __all__ = ["Block", "part_of"]
 
@@ -61,19 +61,37 @@ class Block:
         admitted = np.ones((1, 1), dtype=bool)
         if Role("where") in self.given:
             admitted = self._sampled(Role("where"), dtype=bool)
-        weights = None
-        if Role("weights") in self.given:
-            weights = self._sampled(Role("weights"))
-            finite = finite & np.isfinite(weights)
-            with np.errstate(all="ignore"):
-                positive = weights > 0
-                if task.sigma:
-                    weights = 1.0 / weights
-            admitted = admitted & positive & (np.isfinite(weights) | ~positive)
-        elif task.scalar_weight is not None:
-            weights = np.full((1, self.n), task.scalar_weight)
+        found: list[np.ndarray | None] = []
+        for role in (Role("weights"), Role("weights_above")):
+            if role not in self.given:
+                found.append(None)
+                continue
+            weights, known, usable = self._weights(role)
+            finite, admitted = finite & known, admitted & usable
+            found.append(weights)
+        if found[0] is None and task.scalar_weight is not None:
+            found[0] = np.full((1, self.n), task.scalar_weight)
+        off = None
+        if Role("coord_sigma") in self.given:
+            off = self._sampled(Role("coord_sigma"))
+            finite, admitted = finite & np.isfinite(off), admitted & ~(off < 0.0)
         valid = finite if admitted.all() else finite & admitted
-        return Samples(y, inputs, weights, valid, whole, sampling), finite, np.broadcast_to(admitted, y.shape)
+        samples = Samples(y, inputs, found[0], valid, whole, sampling, off=off)
+        return with_sides(samples, found[1], self._limits), finite, np.broadcast_to(admitted, y.shape)
+
+    def _weights(self, role: Role) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weights (b, n) or (1, n), whether what was given is finite, and whether it can be used."""
+        given = weights = self._sampled(role)
+        with np.errstate(all="ignore"):
+            positive = given > 0
+            if self.task.sigma:
+                weights = 1.0 / given
+        return weights, np.isfinite(given), positive & (np.isfinite(weights) | ~positive)
+
+    @property
+    def _limits(self) -> np.ndarray | None:
+        """Which samples are upper limits, (b, n) or (1, n); None where none is."""
+        return self._sampled(Role("limit"), dtype=bool) if Role("limit") in self.given else None
 
     @property
     def places(self) -> list[np.ndarray]:
@@ -105,16 +123,22 @@ class Block:
         held = (lower == upper) & ~problem.fixed & ~problem.tied
         return (np.where(held, lower, starts) if held.any() else starts), lower, upper
 
-    def priors(self, free: np.ndarray) -> Priors | None:
-        """Priors of parameters that are ``free`` (1 or b, K); None where the call has none."""
-        tables = {kind: np.full((self.b, free.shape[1]), np.nan) for kind in PRIORS}
+    def priors(self, free: np.ndarray) -> tuple[Priors | None, np.ndarray]:
+        """Priors of parameters that are ``free`` (1 or b, K), None where the call has none; and which fits have
+        one that is none, (b,): a mean that is infinite, or a deviation that is not positive. NaN is no prior.
+        """
         given = [(role, array) for role, array in self.given.items() if role.kind in PRIORS]
+        if not given:
+            return None, np.zeros(self.b, dtype=bool)
+        tables = {kind: np.full((self.b, free.shape[1]), np.nan) for kind in PRIORS}
         for role, array in given:
             with np.errstate(all="ignore"):
                 values = np.broadcast_to(np.asarray(array, dtype=float), self.shape).reshape(self.b)
             tables[role.kind][:, int(role.name)] = values
         mean, deviation = (tables[kind] for kind in PRIORS)
-        return Priors.of(mean, deviation, ~free) if given else None
+        known = free & ~np.isnan(mean) & ~np.isnan(deviation)
+        wrong = np.any(known & (np.isinf(mean) | (deviation <= 0.0)), axis=1)
+        return Priors.of(mean, deviation, ~free), wrong
 
     @cached_property
     def positions(self) -> dict[str, np.ndarray]:

@@ -37,8 +37,12 @@ def tables_of(block: Block, task: BlockTask, problem: Problem, given: Samples, n
     if estimator is None:
         return Tables(starts, low, high)
     inputs = given.inputs if problem.sampling is None else block.places
+    y, weights = given.y, given.weights
+    if weights is not None and getattr(task.fitter, "loss", "") == "poisson":
+        with np.errstate(all="ignore"):  # the model gives rates, whose variance falls with the exposure
+            y, weights = y / weights, np.sqrt(weights)
     with caught_warnings():
-        found = estimator(problem.at_nodes, given.y, inputs, given.weights, given.valid, starts, (low, high))
+        found = estimator(problem.at_nodes, y, inputs, weights, given.measured, starts, (low, high))
     return Tables(found.parameters, low, high)
 
 

@@ -1,7 +1,7 @@
 """What a task of a call needs to know beside its arrays, and what its packed array holds."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -14,11 +14,11 @@ from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.sampling import Products, Spread
 from xr_modelfit.quiet import innermost
 
-__all__ = ["PRIORS", "BlockTask", "Layout", "Role"]
+__all__ = ["PRIORS", "BlockTask", "Layout", "Role", "refuse_noise", "refuse_sides"]
 
 
 PRIORS = ("prior_mean", "prior_deviation")  # kinds of arrays, (...), of parameters by number
-_SAMPLED = {"data", "input", "where", "weights", "place"}
+_SAMPLED = {"data", "input", "where", "weights", "weights_above", "limit", "coord_sigma", "place"}
 
 
 class Role(NamedTuple):
@@ -39,6 +39,7 @@ class Layout:
     starts: bool = False  # each fit tells the start values that it used
     reached: bool = False  # each fit tells how many of its starts ended in the minimum that it has
     priors: bool = False  # each fit tells what its priors add to chi-square
+    clipped: int | None = None  # samples of a fit, where each of them tells whether the fitter has left it out
 
     @cached_property
     def fields(self) -> Mapping[str, slice]:
@@ -57,6 +58,8 @@ class Layout:
             widths["n_reached"] = 1
         if self.priors:
             widths["chi2_prior"] = 1
+        if self.clipped is not None:
+            widths["clipped"] = self.clipped
         stops = np.cumsum(list(widths.values()))
         parts = zip(widths.items(), stops.tolist(), strict=True)
         return {name: slice(stop - width, stop) for (name, width), stop in parts}
@@ -64,6 +67,77 @@ class Layout:
     @property
     def width(self) -> int:
         return max(s.stop for s in self.fields.values())
+
+
+def refuse_noise(problem: Problem, fitter: Fitter, priors: Sequence[int], sigma: bool, absolute: bool) -> None:
+    """Refuse errors of the data and priors where there is no place for them.
+
+    Parameters
+    ----------
+    problem : Problem
+    fitter : Fitter
+    priors : sequence of int
+        The parameters that have one.
+    sigma, absolute : bool
+        As of `BlockTask`.
+
+    Raises
+    ------
+    ValueError
+    """
+    loss = getattr(fitter, "loss", None)
+    if sigma and loss == "poisson":
+        raise ValueError(
+            'sigma is given, but loss="poisson" knows the noise of counts: the root of what the model predicts. '
+            "Leave sigma out. If the data are no counts, use another loss."
+        )
+    for j in priors:
+        if not problem.free[j]:
+            what = "tied" if problem.tied[j] else "fixed"
+            raise ValueError(
+                f"priors has {problem.names[j]!r}, which is {what}: no data could change it. Leave the prior out, "
+                "or free the parameter."
+            )
+    if priors and loss not in ("linear", "poisson"):
+        name = type(getattr(fitter, "fitter", fitter)).__name__ + (f"(loss={loss!r})" if loss else "")
+        raise ValueError(
+            f"priors are given, with {name}, which has no place for them. Use BatchLSQFitter() with "
+            'loss="linear" or "poisson".'
+        )
+    if priors and loss == "linear" and not absolute:
+        raise ValueError(
+            "priors are given without the errors of the data, so there is nothing to weigh them against. Pass sigma, "
+            "and leave absolute_sigma out."
+        )
+
+
+def refuse_sides(kinds: Sequence[str], fitter: Fitter) -> None:
+    """Refuse errors of two sides or of the coordinate, and upper limits, where they mean nothing.
+
+    ``kinds`` are those of the roles of a call.
+
+    Raises
+    ------
+    ValueError
+    """
+    loss = getattr(fitter, "loss", None)
+    said = {"coord_sigma": "coord_sigma is given", "limit": "upper_limit is given", "weights_above": "sigma is a pair"}
+    given = [words for kind, words in said.items() if kind in kinds]
+    if not given:
+        return
+    what = given[0]
+    if what == said["coord_sigma"] and len(given) > 1:
+        raise ValueError(
+            f"{what}, and {given[1]}: what errors of the coordinate make of that is not known. Leave one out."
+        )
+    if loss != "linear":
+        name = type(getattr(fitter, "fitter", fitter)).__name__ + (f"(loss={loss!r})" if loss else "")
+        raise ValueError(f'{what}, with {name}, which has no place for that. Use BatchLSQFitter() with loss="linear".')
+    if what != said["weights_above"] and getattr(fitter, "clip", None) is not None:
+        raise ValueError(
+            f"{what} together with clip=, but samples are clipped by residuals that all count alike. Leave clip out, "
+            "or leave outliers out by where=."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +149,7 @@ class BlockTask:
     their weights, of the arrays that they are for. ``estimators`` has one for each start of a fit, None where starts
     are given; the arrays of starts that are ``several`` have an axis of starts last. Starts that are ``adapted`` were
     found by another fit: the model's own serves where the first is NaN, and they are moved inside the bounds.
+    ``weighted`` is what is solved instead where the coordinate has errors (`analysis.coordinate_errors`).
     """
 
     problem: Problem
@@ -96,38 +171,12 @@ class BlockTask:
     estimators: tuple[StartEstimator | None, ...] = (None,)
     several: frozenset[Role] = frozenset()
     adapted: bool = False
+    weighted: Problem | None = None
 
     def __post_init__(self) -> None:
-        if self.sigma and getattr(self.fitter, "loss", "") == "poisson":
-            raise ValueError(
-                'sigma is given, but loss="poisson" knows the noise of counts: the root of what the model predicts. '
-                "Leave sigma out. If the data are no counts, use another loss."
-            )
-        self._check_priors()
-
-    def _check_priors(self) -> None:
+        refuse_sides([role.kind for role in self.roles], self.fitter)
         asked = sorted({int(role.name) for role in self.roles if role.kind in PRIORS})
-        if not asked:
-            return
-        problem, loss = self.problem, getattr(self.fitter, "loss", None)
-        for j in asked:
-            if not problem.free[j]:
-                what = "tied" if problem.tied[j] else "fixed"
-                raise ValueError(
-                    f"priors has {problem.names[j]!r}, which is {what}: no data could change it. Leave the prior out, "
-                    "or free the parameter."
-                )
-        if loss not in ("linear", "poisson"):
-            raise ValueError(
-                f"priors are given, with {type(self.fitter).__name__}"
-                + (f"(loss={loss!r})" if loss else "")
-                + ', which has no place for them. Use BatchLSQFitter() with loss="linear" or "poisson".'
-            )
-        if loss == "linear" and not self.absolute:
-            raise ValueError(
-                "priors are given without the errors of the data, so there is nothing to weigh them against. "
-                "Pass sigma."
-            )
+        refuse_noise(self.problem, self.fitter, asked, self.sigma, self.absolute)
 
     def n_core(self, role: Role) -> int:
         """How many of the last axes of an array belong to the samples of a fit."""

@@ -52,6 +52,10 @@ class Rules(NamedTuple):
     poor: float = 0.5  # of the promised gain: less is not enough early
     gains: float = 1e-4  # of the promised gain: less is never enough
 
+    def of(self, noise: str) -> Rules:
+        """Without the acceleration where the residual is not that of least squares."""
+        return self if noise == "linear" else self._replace(alpha=0.0)
+
 
 @dataclass(frozen=True)
 class Fits:
@@ -69,7 +73,9 @@ class Fits:
         tables = self.starts[ids] if P is None else P, self.low[ids], self.high[ids]
         P, low, high = (np.ascontiguousarray(a.T) for a in tables)
         priors = None if self.priors is None else self.priors.in_columns(ids)
-        return FitColumns(self.problem, *self.samples.columns(ids), P, low, high, self.samples.noise, priors)
+        samples = self.samples
+        above = samples.above_in_columns(ids)
+        return FitColumns(self.problem, *samples.columns(ids), P, low, high, samples.noise, priors, above)
 
     def in_chunks(self, ids: np.ndarray, P: np.ndarray) -> Iterator[tuple[np.ndarray, FitColumns]]:
         """Rows of ``ids`` and ``P`` (ids.size, K), and those fits in columns: few enough for the cache."""

@@ -29,6 +29,7 @@ class FitColumns(NamedTuple):
     high: np.ndarray  # (K, b)
     noise: str = "linear"  # see `fitters.noise`
     priors: Priors | None = None  # (K, b)
+    above: np.ndarray | None = None  # (n, b), second weights; see `fitters.noise`
 
     def values(self, P: np.ndarray) -> np.ndarray:
         """Values of the model, (n, b)."""
@@ -51,7 +52,7 @@ class FitColumns(NamedTuple):
         if self.noise == "linear":
             r = weighted(self.problem, self.y - self.values(P), self.w)
             return norm2(r), r, self.w
-        found = working(self.noise, self.y, self.values(P), self.w)
+        found = working(self.noise, self.y, self.values(P), self.w, self.above)
         return total(found.cost), found.residual, found.weights
 
     def change(self, P: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -85,4 +86,5 @@ class FitColumns(NamedTuple):
         w = None if self.w is None else columns(self.w, which)
         y, P, low, high = (columns(a, which) for a in (self.y, self.P, self.low, self.high))
         priors = None if self.priors is None else self.priors.taken(which)
-        return FitColumns(self.problem, inputs, y, w, P, low, high, self.noise, priors)
+        above = None if self.above is None else columns(self.above, which)
+        return FitColumns(self.problem, inputs, y, w, P, low, high, self.noise, priors, above)

@@ -17,6 +17,15 @@ one of ``psi'`` and a tenth of ``rho'``, which alone would be that of iterated r
 ``2 (mu - y + y ln(y / mu))`` [2]_, without a logarithm where ``y`` is 0. ``h`` is Fisher's information ``w^2 / mu``. A
 model that predicts negative counts costs NaN, and so does a negative datum.
 
+*Errors that differ below and above the datum* (``two_sided``). A sample costs ``(w (y - f))^2`` with its own weight
+where the model lies below the datum, and with a second one where it lies above. The slope of that is continuous.
+
+*Upper limits* (``limits``). All that is known of a measurement of standard error ``1 / w`` is that it is below the
+datum. The chance of that is Phi(z) with ``z = w (y - f)``, Phi the normal distribution, and a sample costs ``-2 ln
+Phi(z)`` [3]_. With the ratio ``q`` of the normal density to Phi at ``z``, which is also the slope of ``ln Phi``, half
+the curvature of the cost is ``w^2 q (z + q)``. That is positive everywhere, so that ``h`` is the curvature itself. A
+limit has a second weight that is negative; other samples have two positive weights, as above.
+
 Shapes: ``n`` samples, ``b`` fits; all arrays (n, b). Where ``w`` is 0 a sample is left out, and all three are 0.
 
 References
@@ -24,18 +33,24 @@ References
 .. [1] McCullagh, P. and Nelder, J. (1989), Generalized Linear Models, 2nd ed., Chapman and Hall, section 2.5;
    Triggs, B. et al. (2000), Bundle adjustment: a modern synthesis, Lecture Notes in Computer Science 1883, 298.
 .. [2] Cash, W. (1979), Astrophysical Journal 228, 939.
+.. [3] Tobin, J. (1958), Econometrica 26, 24; Isobe, T. et al. (1986), Astrophysical Journal 306, 490; Sawicki, M.
+   (2012), Publications of the Astronomical Society of the Pacific 124, 1208, section 2.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import erfcx, log_ndtr
 
-__all__ = ["LEAST", "ROBUST", "SMALL_COUNT", "Loss", "Working", "influence", "working"]
+__all__ = ["LEAST", "LIMITS", "ROBUST", "SMALL_COUNT", "TWO_SIDED", "Loss", "Working", "influence", "working"]
+
+TWO_SIDED, LIMITS = "two_sided", "limits"
 
 LEAST = 0.1  # of rho': the least curvature of a robust loss
 SMALL_COUNT = 1e-100  # smaller predictions do as this one
 _NEAR = 0.1  # of (mu - y) / (mu + y): below, the deviance by its series
+_FAR_ABOVE = -100.0  # z of a limit that the model is far above: z + q would cancel, and a series serves
 
 
 class Working(NamedTuple):
@@ -68,10 +83,14 @@ ROBUST = {
 }
 
 
-def working(kind: str, y: np.ndarray, f: np.ndarray, w: np.ndarray | None) -> Working:
-    """Cost, working residual and weights of samples; ``w`` None means ones."""
+def working(kind: str, y: np.ndarray, f: np.ndarray, w: np.ndarray | None, above: np.ndarray | None = None) -> Working:
+    """Cost, working residual and weights of samples; ``w`` None means ones, ``above`` are second weights."""
     if kind == "poisson":
         return _counts(y, f, w)
+    if kind in (TWO_SIDED, LIMITS):
+        assert w is not None
+        assert above is not None
+        return _two_sided(y, f, w, above) if kind == TWO_SIDED else _with_limits(y, f, w, above)
     loss, u = ROBUST[kind], _weighted_residual(y, f, w)
     z = u * u
     slope = loss.slope(z)
@@ -97,6 +116,31 @@ def influence(
 def _weighted_residual(y: np.ndarray, f: np.ndarray, w: np.ndarray | None) -> np.ndarray:
     """``w (y - f)``, 0 where a sample is left out, even if the model is NaN there."""
     return y - f if w is None else np.where(w == 0.0, 0.0, (y - f) * w)
+
+
+def _two_sided(y: np.ndarray, f: np.ndarray, w: np.ndarray, above: np.ndarray) -> Working:
+    u = y - f
+    q = np.where(w == 0.0, 0.0, np.where(u < 0.0, above, w))
+    r = np.where(q == 0.0, 0.0, u * q)
+    return Working(r * r, r, q)
+
+
+def _with_limits(y: np.ndarray, f: np.ndarray, w: np.ndarray, above: np.ndarray) -> Working:
+    found = _two_sided(y, f, w, np.abs(above))
+    limit = (above < 0.0) & (w != 0.0)
+    if limit.any():
+        w = w[limit]
+        found.cost[limit], found.residual[limit], root = _below_limit(w * (y - f)[limit])
+        found.weights[limit] = w * root
+    return found
+
+
+def _below_limit(z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cost, working residual and working weight of limits at ``z`` standard errors above the model."""
+    ratio = np.sqrt(2.0 / np.pi) / erfcx(-z * np.sqrt(0.5))
+    x = np.where(z < _FAR_ABOVE, z, _FAR_ABOVE)
+    bend = np.where(z < _FAR_ABOVE, -(1.0 - (2.0 - 10.0 / x**2) / x**2) / x, z + ratio)
+    return -2.0 * log_ndtr(z), -np.sqrt(ratio / bend), np.sqrt(ratio * bend)
 
 
 def _counts(y: np.ndarray, f: np.ndarray, w: np.ndarray | None) -> Working:

@@ -15,7 +15,6 @@ import numpy as np
 
 from xr_modelfit.fitters.fit_columns import FitColumns
 from xr_modelfit.fitters.gram_schmidt import Factors, factorise
-from xr_modelfit.fitters.sums import norm2
 
 __all__ = ["FALLS", "HARDLY", "falls_beside"]
 
@@ -69,4 +68,4 @@ def _chi2_beside(
     for _ in range(_STEPS):
         r = fits.residual(problem.with_ties(Q))
         Q[ours] = np.clip(Q[ours] + factors.solve(factors.remove(r)[0]), low[ours], high[ours])
-    return norm2(fits.residual(problem.with_ties(Q)))
+    return fits.chi2(problem.with_ties(Q))

@@ -6,11 +6,12 @@ from functools import cached_property
 
 import numpy as np
 
+from xr_modelfit.fitters.noise import LIMITS, TWO_SIDED
 from xr_modelfit.fitters.rows import together
 from xr_modelfit.fitters.sums import columns
 from xr_modelfit.models.sampling import Sampling
 
-__all__ = ["Samples"]
+__all__ = ["Samples", "with_sides"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Samples:
     sampling: Sampling | None = None  # samples are made of nodes: inputs (b, N) or (1, N), and one more has the weights
     noise: str = "linear"  # how a sample counts; see `fitters.noise`
     scale: np.ndarray | None = None  # (b,), by which weights were divided, so that chi-square is by its square
+    above: np.ndarray | None = None  # (b, n) or (1, n), second weights; see `fitters.noise`
+    off: np.ndarray | None = None  # (b, n) or (1, n), standard errors of the coordinate
 
     def columns(self, ids: np.ndarray) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
         """Fits ``ids`` in columns: inputs (n, 1) or (n, b), data (n, b), weights (n, b) or None.
@@ -35,6 +38,13 @@ class Samples:
         y, inputs, weights = self._filled
         w = None if weights is None else np.ascontiguousarray(weights[ids].T)
         return [x if x.shape[1] == 1 else columns(x, ids) for x in inputs], np.ascontiguousarray(y[ids].T), w
+
+    def above_in_columns(self, ids: np.ndarray) -> np.ndarray | None:
+        """Second weights of fits ``ids``, (n, b), 0 where a sample is left out; None without."""
+        if self.above is None:
+            return None
+        above = np.broadcast_to(self.above, self.y.shape)[ids]
+        return np.ascontiguousarray(np.where(self.valid[ids], above, 0.0).T)
 
     def squares(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Data and squared weights of fits ``ids``, (n, b) each, 0 where a sample is left out; None means ones.
@@ -74,6 +84,11 @@ class Samples:
         if self.whole:
             return self.inputs
         return self.inputs[-1:] if self.sampling is not None else ()
+
+    @property
+    def measured(self) -> np.ndarray:
+        """The valid samples that are no upper limits, (b, n)."""
+        return self.valid if self.noise != LIMITS or self.above is None else self.valid & (self.above > 0.0)
 
     @property
     def n_values(self) -> int:
@@ -133,7 +148,18 @@ class Samples:
         inputs = [x if x.shape[0] == 1 else x[ids] for x in self.inputs]
         weights = self.weights if self.weights is None or self.weights.shape[0] == 1 else self.weights[ids]
         scale = None if self.scale is None else self.scale[ids]
-        return replace(self, y=self.y[ids], inputs=inputs, weights=weights, valid=self.valid[ids], scale=scale)
+        above = self.above if self.above is None or self.above.shape[0] == 1 else self.above[ids]
+        off = self.off if self.off is None or self.off.shape[0] == 1 else self.off[ids]
+        some = replace(self, y=self.y[ids], inputs=inputs, weights=weights, valid=self.valid[ids])
+        return replace(some, scale=scale, above=above, off=off)
+
+    def weighted(self) -> "Samples":
+        """The same for the model of `analysis.coordinate_errors`."""
+        assert self.weights is not None
+        assert self.off is not None
+        with np.errstate(all="ignore"):
+            y = self.y * self.weights
+        return replace(self, y=y, inputs=[*self.inputs, self.y, self.weights, self.off], weights=None, off=None)
 
     def fit(self, i: int, numbers: np.ndarray) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
         """Inputs, data and weights of the samples ``numbers`` of fit ``i``, contiguous copies.
@@ -150,6 +176,20 @@ class Samples:
         if not valid.all():
             y, w = np.where(valid, y, 0.0), np.where(valid, 1.0 if w is None else w, 0.0)
         return inputs, y, w
+
+
+def with_sides(samples: Samples, above: np.ndarray | None, limits: np.ndarray | None) -> Samples:
+    """Samples with weights for where the model lies ``above`` the datum, and of which some are upper limits.
+
+    Both (b, n) or (1, n), None without.
+    """
+    if above is None and limits is None:
+        return samples
+    assert samples.weights is not None
+    above = samples.weights if above is None else above
+    if limits is None:
+        return replace(samples, above=above, noise=TWO_SIDED)
+    return replace(samples, above=np.where(limits, -samples.weights, above), noise=LIMITS)
 
 
 def _in_columns(a: np.ndarray, ids: np.ndarray) -> np.ndarray:

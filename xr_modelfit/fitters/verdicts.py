@@ -12,7 +12,7 @@ from xr_modelfit.fitters.block_task import BlockTask
 from xr_modelfit.fitters.chunking import chunks, isolate_errors
 from xr_modelfit.fitters.contract import Fits, Notes
 from xr_modelfit.fitters.covariance import Judgement, judge
-from xr_modelfit.fitters.noise import ROBUST
+from xr_modelfit.fitters.noise import ROBUST, TWO_SIDED
 from xr_modelfit.fitters.rows import all_in_row, together
 from xr_modelfit.fitters.sandwich import scatter
 from xr_modelfit.quiet import caught_warnings
@@ -36,7 +36,7 @@ class Verdicts:
     @property
     def absolute(self) -> bool:
         """Whether the errors of parameters follow from the weights alone, and not from chi-square."""
-        return self.task.absolute or self.fits.samples.noise != "linear"
+        return self.task.absolute or self.fits.samples.noise not in ("linear", TWO_SIDED)
 
     def part(self, ids: np.ndarray) -> Verdicts:
         """A copy for the fits ``ids`` alone."""

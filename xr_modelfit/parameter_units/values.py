@@ -1,6 +1,7 @@
 """Starts and bounds as the user gives them, as numbers inside a fit."""
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,18 @@ from xr_modelfit.messages import listed
 from xr_modelfit.models.expression import result_names
 from xr_modelfit.parameter_units.parameters import ParameterUnit, UnitSystem
 from xr_modelfit.units.times import TimeAxis, as_times, holds_times
-from xr_modelfit.units.units import Measure, factor, measure_of, plain
+from xr_modelfit.units.units import Measure, conversion, factor, measure_of, plain
 
-__all__ = ["given_units", "number_or_map"]
+__all__ = ["deviation_or_map", "given_units", "number_or_map"]
 
 
-def given_units(p0: Any, bounds: Any, model: Model) -> dict[int, UnitBase]:
-    """Units of starts and bounds by number of the parameter; of several, the first."""
+def given_units(p0: Any, bounds: Any, priors: Any, model: Model) -> dict[int, UnitBase]:
+    """Units of starts, bounds and means of priors by number of the parameter; of several, the first."""
     found: dict[int, UnitBase] = {}
     known = (result_names(model), tuple(model.param_names))
-    for argument in (p0, bounds):
+    pairs = priors.items() if isinstance(priors, Mapping) else ()
+    means = {key: pair[0] for key, pair in pairs if isinstance(pair, tuple | list) and len(pair) == 2}
+    for argument in (p0, bounds, means):
         for key, value in argument.items() if isinstance(argument, Mapping) else ():
             j = next((names.index(key) for names in known if key in names), None)
             for one in value if isinstance(value, tuple | list) else (value,):
@@ -78,6 +81,47 @@ def number_or_map(
         f"{argument} is {shown}; pass a number or a DataArray over {tuple(map(str, remaining_dims))}, so that it can "
         "be matched by the names of its dims."
     )
+
+
+def deviation_or_map(
+    argument: str,
+    value: Any,
+    unit: ParameterUnit,
+    labels: Labels,
+    remaining_dims: tuple[Hashable, ...],
+    system: UnitSystem,
+) -> float | xr.Variable | None:
+    """As `number_or_map`, of a standard deviation: a difference, so that scales of time and temperature have no origin.
+
+    Of dates it is a duration; a kelvin is as long as a degree Celsius.
+    """
+    unit = replace(unit, place=False, level=False)
+    return number_or_map(argument, _of_difference(value, unit), unit, labels, remaining_dims, system)[0]
+
+
+def _of_difference(value: Any, unit: ParameterUnit) -> Any:
+    """A difference of temperatures on another scale, as numbers on that of the parameter; anything else as it is."""
+    if isinstance(value, Quantity):
+        measure, numbers = Measure(None), value.value
+        units = [value.unit]
+    elif isinstance(value, xr.DataArray) and value.dtype.kind in "iuf":
+        numbers = plain(value)
+        measure = measure_of(numbers)
+        units = [measure.unit, replace(measure, temperature=True).unit]  # C, on what has lost its name
+    else:
+        return value
+    if unit.inner is None or (measure.text is not None and measure.text == unit.text):
+        return value
+    for said in units:
+        if said is None or factor(said, unit.inner) is not None:
+            continue
+        how = conversion(said, unit.inner, difference=True)
+        if how is not None and how.equivalencies is None:
+            found = numbers * (how.factor / unit.inward)
+            if isinstance(found, xr.DataArray):
+                found.attrs = {}
+            return found
+    return value
 
 
 def _map_numbers(

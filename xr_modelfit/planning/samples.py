@@ -16,7 +16,7 @@ import xarray as xr
 from xr_modelfit.analysis.probing import about
 from xr_modelfit.call.job import Job
 from xr_modelfit.execution.execution import n_sources, read_timed
-from xr_modelfit.fitters.block_task import Role
+from xr_modelfit.fitters.block_task import PRIORS, Role
 from xr_modelfit.quiet import caught_warnings
 from xr_modelfit.stores.tiles import Tiling
 
@@ -166,7 +166,7 @@ def _of_one_fit(job: Job, role: Role, like: xr.Variable) -> xr.Variable:
         return like.copy(data=about(problem.start, like.size).reshape(like.shape))
     if role.kind == "response" and sampling is not None:
         return like.copy(data=np.full(like.shape, sampling.rows / like.size))
-    table = {"start": problem.start, "lower": problem.lower, "upper": problem.upper}
+    table = {"start": problem.start, "lower": problem.lower, "upper": problem.upper, PRIORS[0]: problem.start}
     if role.kind in table:
         return like.copy(data=np.full(like.shape, table[role.kind][int(role.name)]))
     return like.copy(data=np.ones(like.shape, like.dtype))

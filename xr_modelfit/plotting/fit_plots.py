@@ -45,6 +45,8 @@ def plot_fit(
     residuals: bool = True,
     sigma: Any = None,
     where: Any = None,
+    exposure: Any = None,
+    upper_limit: Any = None,
     integrate: Any = None,
     response: Any = None,
     ax: Any = None,
@@ -57,7 +59,8 @@ def plot_fit(
         raise TypeError(f"fit is {a(fit)}; pass the Dataset that fitting this data returned.")
     one = one_fit_of(
         obj, fit, one_fit(fit, data), position,
-        sigma=sigma, where=where, model=model, integrate=integrate, response=response,
+        sigma=sigma, where=where, exposure=exposure, upper_limit=upper_limit, model=model, integrate=integrate,
+        response=response,
     )  # fmt: skip
     if ax is None:
         size = (4.0 * (2 + residuals), 4.8) if one.is_image else (7.0, 5.6 if residuals else 4.4)
@@ -107,20 +110,20 @@ def _draw_series(axs: Sequence[Axes], one: OneFit, components: bool) -> dict[str
     x, label = plot_values(coordinate)
     if x is None:
         x, label = np.arange(one.data.size, dtype=float).reshape(one.data.shape), label_of(coordinate)
-    x, y, used = x.ravel(), one.data.values.ravel().astype(float), one.used.ravel()
-    error = None if one.sigma is None else one.sigma.values.ravel()
+    x, y, used, limits = x.ravel(), one.data.values.ravel().astype(float), one.used.ravel(), one.limits.ravel()
+    error = None if one.sigma is None else np.stack([side.values.ravel() for side in one.sigma])
     colour = mpl.rcParams["axes.labelcolor"]  # as the text: seen on any background
-    artists: dict[str, Any] = {"data": _draw_samples(ax, x, y, error, used, colour, "data")}
-    left_out = np.isfinite(y) & ~used
-    hollow: dict[str, Any] = {
-        "marker": "o",
-        "linestyle": "none",
-        "markersize": 4,
-        "markerfacecolor": "none",
-        "markeredgecolor": "0.6",
+    artists: dict[str, Any] = {"data": _draw_samples(ax, x, y, error, used & ~limits, colour, "data")}
+    if limits.any():
+        artists["upper_limits"] = _draw_limits(ax, x[limits], y[limits], error, limits, "upper limit")
+    clipped = one.clipped.ravel()
+    hollow = {
+        name: (which, colour)
+        for name, which, colour in (("left_out", np.isfinite(y) & ~used & ~clipped, "0.6"), ("clipped", clipped, "C3"))
+        if which.any()
     }
-    if left_out.any():
-        (artists["left_out"],) = ax.plot(x[left_out], y[left_out], **hollow, label="left out")
+    for name, (which, edge) in hollow.items():
+        artists[name] = _draw_hollow(ax, x[which], y[which], edge, name.replace("_", " "))
     model = one.model().transpose(*one.data.dims).values.ravel()
     if np.isfinite(model).any():
         artists |= _draw_model(ax, x, model, one, components)
@@ -130,9 +133,11 @@ def _draw_series(axs: Sequence[Axes], one: OneFit, components: bool) -> dict[str
         _tell(axs[1], "no model")
     if len(axs) > 1:
         residual = y - model
-        artists["residuals"] = _draw_samples(axs[1], x, residual, error, used, colour, None)
-        if left_out.any():
-            axs[1].plot(x[left_out], residual[left_out], **hollow)
+        artists["residuals"] = _draw_samples(axs[1], x, residual, error, used & ~limits, colour, None)
+        if limits.any():
+            _draw_limits(axs[1], x[limits], residual[limits], error, limits, None)
+        for which, edge in hollow.values():
+            _draw_hollow(axs[1], x[which], residual[which], edge)
         if "model" in artists:
             axs[1].axhline(0.0, color="C1", linewidth=1)
         axs[1].set_ylabel(label_of(one.data, "residuals"))
@@ -172,14 +177,28 @@ def _legend_height(ax: Axes) -> float:
 def _draw_samples(
     ax: Axes, x: np.ndarray, y: np.ndarray, error: np.ndarray | None, used: np.ndarray, colour: Any, label: str | None
 ) -> Any:
-    """Dots, with bars where there are errors and they can be told apart."""
+    """Dots, with bars where there are errors (2, n) and they can be told apart."""
     many = x.size > _MANY
     shown = used & np.isfinite(y)
-    bars = None if error is None or many else error[shown]
+    bars = None if error is None or many else error[:, shown]
     return ax.errorbar(
         x[shown], y[shown], bars, fmt=".", color=colour, ecolor="0.6", elinewidth=1, markersize=2 if many else 5,
         label=label,
     )  # fmt: skip
+
+
+def _draw_limits(
+    ax: Axes, x: np.ndarray, y: np.ndarray, error: np.ndarray | None, limits: np.ndarray, label: str | None
+) -> Any:
+    """Arrows down from the limits, as long as their errors where these are known."""
+    low, high = ax.get_ylim()
+    length = np.full(x.size, 0.1 * (high - low)) if error is None else error[0, limits]
+    return ax.errorbar(x, y, length, uplims=True, fmt="_", color="C4", elinewidth=1, label=label)
+
+
+def _draw_hollow(ax: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str | None = None) -> Any:
+    """Samples that took no part in the fit."""
+    return ax.plot(x, y, "o", markersize=4, markerfacecolor="none", markeredgecolor=colour, label=label)[0]
 
 
 def _draw_model(ax: Axes, x: np.ndarray, model: np.ndarray, one: OneFit, components: bool) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from xr_modelfit.records.record import FitRecord
 from xr_modelfit.results.fit_samples import OneFit, data_of, known_names, one_fit_of
 from xr_modelfit.results.instrument import Instrument
 from xr_modelfit.results.positions import index_label, labels_at, number_at
+from xr_modelfit.results.rates import exposure_of
 
 if TYPE_CHECKING:
     from matplotlib.backend_bases import KeyEvent, MouseEvent
@@ -39,6 +40,8 @@ def inspect(
     model: ModelArg | None = None,
     sigma: Any = None,
     where: Any = None,
+    exposure: Any = None,
+    upper_limit: Any = None,
     integrate: Any = None,
     response: Any = None,
     figsize: tuple[float, float] | None = None,
@@ -46,7 +49,9 @@ def inspect(
     """Open a map of the fits of ``record``; see `accessor.picture_methods.PictureMethods.inspect`."""
     plt = pyplot("inspect()")
     # A wrong argument is told now, not at the first click.
-    Instrument.of(known_names(obj, data_of(obj, record)), record, integrate, response)
+    labels = known_names(obj, data_of(obj, record))
+    Instrument.of(labels, record, integrate, response)
+    exposure_of(labels, record, exposure)
     (name,) = chosen_variables(result, record, record.names[0] if param is None else param)
     beside = [record.variable("reduced_chi2")] if record.variable("reduced_chi2") in result else []
     selected = select_variables(result, record, [name, *beside])
@@ -72,8 +77,12 @@ def inspect(
             UserWarning,
             stacklevel=outside_level(),
         )
-    options = {"model": model, "sigma": sigma, "where": where, "integrate": integrate, "response": response}
-    return Inspector(figure, selected, obj, record, name, options)
+    options = {"model": model, "sigma": sigma, "where": where, "exposure": exposure, "upper_limit": upper_limit}
+    options |= {"integrate": integrate, "response": response}
+    mask = result.get(record.variable("clipped"))  # as large as the data, and read at a click
+    if mask is not None:
+        mask = mask.squeeze([d for d in result[name].dims if d not in dims])
+    return Inspector(figure, selected, obj, record, name, options, mask)
 
 
 def _is_still(figure: Any) -> bool:
@@ -101,11 +110,13 @@ class Inspector:
         record: FitRecord,
         name: str,
         options: dict[str, Any],
+        mask: xr.DataArray | None,
     ) -> None:
         self.fig = figure
         self.picture: Picture | None = None
         loaded = selected.loaded
-        self._fits, self._obj, self._record, self._options = loaded, obj, record, options
+        self._fits = loaded if mask is None else loaded.assign({record.variable("clipped"): mask})
+        self._obj, self._record, self._options = obj, record, options
         self._dims = loaded[name].dims
         axes = [axis_along(loaded, dim) for dim in self._dims]
         left, self._right = figure.subfigures(1, 2, width_ratios=[1, 1.15])

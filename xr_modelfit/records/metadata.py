@@ -26,6 +26,7 @@ __all__ = [
     "RECORD",
     "STATISTICS",
     "Metadata",
+    "coordinates_of_samples",
     "dataset_attrs",
     "frame_of",
     "grid_mapping_of",
@@ -101,10 +102,18 @@ class Metadata:
         """Attrs of the number of starts that ended in the same minimum."""
         return self._attrs("number of starts that ended in this minimum", {"units": "1"})
 
+    def clipped(self) -> dict[str, Any]:
+        """Attrs of the mask of samples that were clipped."""
+        return self._attrs("whether the fitter left the sample out for its residual")
+
     def statistic(self, name: str) -> dict[str, Any]:
         """Attrs of one of `STATISTICS`."""
         units = _units(self.chi2_units if name in _SQUARES else "1", "difference")
         return self._attrs(STATISTICS[name], units, "number_of_observations" if name == "n_points" else None)
+
+    def prior(self) -> dict[str, Any]:
+        """Attrs of what priors add to chi-square."""
+        return self._attrs("squared distances from the means of priors in their standard deviations", {"units": "1"})
 
     def info(self, name: str) -> dict[str, Any]:
         """Attrs of a number that the fitter reports."""
@@ -217,6 +226,12 @@ def frame_of(data: xr.DataArray, variables: Mapping[Hashable, xr.DataArray], fit
         if (name in frame.dims or name in bounds) and (variable.dtype.kind in "fmM" or dates):
             variable.encoding["_FillValue"] = None  # CF: no value of a coordinate is missing
     return frame
+
+
+def coordinates_of_samples(data: xr.DataArray, fitted: Sequence[Hashable]) -> xr.Coordinates:
+    """The coordinates of the data along its fitted dims alone, as `frame_of` has those along the others."""
+    frame = frame_of(data, {}, [d for d in data.dims if d not in fitted])
+    return frame.drop_vars([name for name, c in frame.coords.items() if not c.ndim]).coords
 
 
 def _links(variable: xr.Variable) -> Iterator[tuple[str, str]]:

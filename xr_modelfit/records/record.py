@@ -63,6 +63,12 @@ class FitRecord:
         """Bins and response of the fit; see `labels.nodes.Nodes.described`."""
         return self.content.get("sampled")
 
+    @property
+    def priors(self) -> dict[str, dict[str, Any]]:
+        """``mean``, ``deviation`` (None where it was a map) and ``units`` of each parameter that had a prior."""
+        options = self.content.get("options")
+        return dict(options.get("priors", {})) if isinstance(options, dict) else {}
+
     def variable(self, name: str) -> str:
         """Name of a variable of this fit in the result."""
         return self.prefix + name

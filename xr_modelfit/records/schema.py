@@ -20,7 +20,9 @@ _DTYPES: dict[str, Any] = {
     "n_points": np.int64,
     "fit_status": np.int8,
     "n_reached": np.int64,
+    "clipped": np.bool_,
 }  # others are float64
+_WIDE = ("covariance", "clipped")  # one array each, with an axis of its own behind
 
 Fields = Mapping[str, Sequence[Any]]
 
@@ -29,7 +31,9 @@ def output_names(names: Iterable[str], layout: Layout, prefix: str) -> list[str]
     """Every name that a fit puts on its result."""
     parts = [*names, *(f"{n}_stderr" for n in names), *STATISTICS, "fit_status", *layout.info_names]
     parts += ["covariance"] * layout.covariance + [f"{n}_start" for n in names] * layout.starts
-    return [prefix + part for part in parts + ["n_reached"] * layout.reached]
+    parts += ["n_reached"] * layout.reached + ["chi2_prior"] * layout.priors
+    parts += ["clipped"] * (layout.clipped is not None)
+    return [prefix + part for part in parts]
 
 
 def check_names(frame: xr.Dataset, data: xr.DataArray, names: list[str], layout: Layout) -> None:
@@ -61,7 +65,7 @@ class Maps:
         self._columns, self._divisor = _columns(layout), _divisor(layout, units)
         self.fields: dict[str, list[np.ndarray]] = {}
         for name, columns in self._columns.items():
-            own = (columns[0].stop - columns[0].start,) if name == "covariance" else ()
+            own = (columns[0].stop - columns[0].start,) if name in _WIDE else ()
             self.fields[name] = [np.empty((*shape, *own), _DTYPES.get(name, np.float64)) for _ in columns]
 
     def put(self, at: tuple[slice, ...], packed: np.ndarray) -> None:
@@ -83,17 +87,22 @@ def lazy_fields(packed: xr.Variable, layout: Layout, units: Sequence[ParameterUn
 
 
 def _columns(layout: Layout) -> dict[str, Sequence[Any]]:
-    """The columns of each field in the packed array. The covariance is one array with its own last axis."""
-    return {n: [part] if n == "covariance" else range(part.start, part.stop) for n, part in layout.fields.items()}
+    """The columns of each field in the packed array; those that are `_WIDE` are together."""
+    return {n: [part] if n in _WIDE else range(part.start, part.stop) for n, part in layout.fields.items()}
 
 
 def label(
-    fields: Fields, dims: Sequence[Hashable], layout: Layout, frame: xr.Dataset, metadata: Metadata
+    fields: Fields,
+    dims: Sequence[Hashable],
+    layout: Layout,
+    frame: xr.Dataset,
+    metadata: Metadata,
+    samples: Mapping[Hashable, int],
 ) -> xr.Dataset:
     """The variables of the result, with the coordinates of the frame.
 
     ``fields`` are arrays over the remaining ``dims`` in the units of the result; that of the covariance has an axis of
-    size K * K behind.
+    size K * K behind, that of clipped samples one of all samples. ``samples`` are the fitted dims and their sizes.
     """
     prefix, names = metadata.prefix, metadata.names
     variables: dict[str, xr.Variable] = {}
@@ -107,6 +116,8 @@ def label(
         put(f"{name}_stderr", metadata.stderr(j), "stderr", j)
     for name in STATISTICS:
         put(name, metadata.statistic(name), name)
+    if layout.priors:
+        put("chi2_prior", metadata.prior(), "chi2_prior")
     for name in layout.info_names:
         put(name, metadata.info(name), f"info:{name}")
     put("fit_status", metadata.status(), "fit_status")
@@ -114,6 +125,10 @@ def label(
         put(f"{name}_start", metadata.start(j), "start", j)
     if layout.reached:
         put("n_reached", metadata.reached(), "n_reached")
+    if layout.clipped is not None:
+        flat = fields["clipped"][0]
+        shaped = flat.reshape(*flat.shape[:-1], *samples.values())
+        variables[f"{prefix}clipped"] = xr.Variable((*dims, *samples), shaped, metadata.clipped())
     result = xr.Dataset({**frame.data_vars, **variables}, frame.coords, frame.attrs)
     if layout.covariance:
         result = result.assign({f"{prefix}covariance": _covariance(fields["covariance"][0], dims, metadata)})

@@ -7,7 +7,7 @@ of nested models, would keep a process busy for ever.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,8 @@ def has_its_parts(content: Mapping[str, Any]) -> bool:
         return False
     if any("from" in one and not {"named", "equivalencies"} <= one.keys() for one in content["inputs"]):
         return False
+    if not _are_priors(content.get("options"), content["names"]):
+        return False
     units, sampled = content.get("units"), content.get("sampled")
     return (units is None or _are_units(units, len(content["names"]))) and (sampled is None or _is_sampled(sampled))
 
@@ -75,6 +77,15 @@ def _has_form(value: Any, form: Any) -> bool:
     if form is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, form) if isinstance(form, type) else value == form
+
+
+def _are_priors(options: Any, names: Collection[str]) -> bool:
+    """Whether the priors in the options of a fit, if there are any, are of its parameters."""
+    priors = options.get("priors", {}) if isinstance(options, dict) else {}
+    if not isinstance(priors, dict) or not priors.keys() <= set(names):
+        return False
+    form = {"mean": (float, None), "deviation": (float, None), "units": _TEXT_OR_NONE}
+    return all(_has_form(one, form) for one in priors.values())
 
 
 def _are_units(units: Mapping[str, Any], n: int) -> bool:

@@ -74,14 +74,14 @@ def _fitted_at(job: Job, at: tuple[np.ndarray, ...]) -> xr.Dataset:
     make_folder(job.diagnosis)
     with fits_bar(job.options.progress, len(at[0])) as tell:
         fields = job.fields(variables, scheduler=job.options.scheduler, tell=tell)
-    some = label(fields, (_HERE,) if dims else (), job.layout, xr.Dataset(), job.metadata)
+    some = label(fields, (_HERE,) if dims else (), job.layout, xr.Dataset(), job.metadata, job.samples)
     if not dims:
         return some
     made = {}
     for name, v in some.data_vars.items():
         v = v.transpose(_HERE, ...)
         shape = (*job.loop.values(), *v.shape[1:])
-        full = np.zeros(shape, v.dtype) if v.dtype.kind in "iu" else np.full(shape, np.nan)
+        full = np.zeros(shape, v.dtype) if v.dtype.kind in "iub" else np.full(shape, np.nan)
         full[at] = v.values
         made[name] = xr.Variable((*dims, *v.dims[1:]), full, v.attrs)
     return xr.Dataset(made)

@@ -27,16 +27,34 @@ _OWN = ("model", "dim", "p0", "where", "data", "prefix", "errors", "fit_info")
 def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, given: Mapping[str, Any]) -> FitOptions:
     """The options for another fit of the same data; what the record does not hold must be ``given`` again.
 
-    Raises ValueError if the fit had weights, bins, a response, bounds that are maps or an astropy fitter, and these are
-    not given; TypeError if an option is not known.
+    Raises
+    ------
+    ValueError
+        The fit had weights, an exposure, bins, a response, bounds or priors that are maps, or an astropy fitter, and
+        these are not given.
+    TypeError
+        An option is not known.
     """
     refuse_foreign(given, [f.name for f in fields(FitOptions) if f.name not in _OWN])
     recorded = record.content["options"]
-    _require(recorded.get("weighting"), ("sigma", "weights"), given, "was weighted by {}")
+    weighting = recorded.get("weighting")
+    if weighting == "exposure":
+        _require(weighting, ("exposure",), given, "had an {}")
+    else:
+        _require(weighting, ("sigma", "weights"), given, "was weighted by {}")
+    for word in ("upper_limit", "coord_sigma"):
+        _require(word if recorded.get(word) else None, (word,), given, "was given {}")
     sampled = record.sampled or {}
     _require("integrate" if sampled.get("bins") else None, ("integrate",), given, "took means over bins, {}")
     _require("response" if sampled.get("response") else None, ("response",), given, "had an instrument, {}")
     _require("bounds" if recorded.get("maps", {}).get("bounds") else None, ("bounds",), given, "had {} that are maps")
+    if "priors" in given and not record.priors:
+        raise ValueError(
+            "priors are given, but the fit had none: with them, its answers are no better or worse than new ones. Fit "
+            "all positions with priors instead."
+        )
+    maps = [name for name, one in record.priors.items() if None in (one["mean"], one["deviation"])]
+    _require("priors" if maps else None, ("priors",), given, "had {} that are maps")
     fitter = record.content["fitter"]
     known: dict[str, Any] = {
         "coords": {one["name"]: one["coordinate"] for one in record.inputs},
@@ -47,6 +65,7 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
         "pointwise": record.grid_dims is None,
         "covariance": record.variable("covariance") in result,
         "fit_info": _own_info(result, record),
+        "priors": {} if maps else _priors(record),
     }
     times = [one["time"]["units"] for one in record.inputs if one.get("time") is not None]
     if times:
@@ -64,6 +83,15 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
     )
 
 
+def _priors(record: FitRecord) -> dict[str, tuple[xr.DataArray, xr.DataArray]] | None:
+    """The priors of the fit, each number with its unit; None where there were none."""
+
+    def number(one: Mapping[str, Any], which: str) -> xr.DataArray:
+        return xr.DataArray(one[which], attrs={} if one["units"] is None else {"units": one["units"]})
+
+    return {n: (number(one, "mean"), number(one, "deviation")) for n, one in record.priors.items()} or None
+
+
 def units_of(result: xr.Dataset, record: FitRecord) -> list[UnitBase | None]:
     """The units in which the parameters of a result are, whatever those of another fit of the data would be."""
     if record.units is None:
@@ -75,8 +103,8 @@ def units_of(result: xr.Dataset, record: FitRecord) -> list[UnitBase | None]:
 
 
 def _own_info(result: xr.Dataset, record: FitRecord) -> list[str] | None:
-    """What the batch fitter was asked to tell of the starts."""
-    shown = {"start": f"{record.names[0]}_start", "n_reached": "n_reached"}
+    """What was asked for beside what the fitter itself reports."""
+    shown = {"start": f"{record.names[0]}_start", "n_reached": "n_reached", "clipped": "clipped"}
     return [word for word, name in shown.items() if record.variable(name) in result] or None
 
 

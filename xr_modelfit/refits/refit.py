@@ -198,8 +198,8 @@ def _better(
     old: xr.Dataset, new: xr.Dataset, record: FitRecord, chosen: xr.DataArray, number: int
 ) -> tuple[xr.Dataset, xr.DataArray]:
     """The better of two answers at each position, and where it is the new one."""
-    status, chi2 = record.variable("fit_status"), record.variable("chi2")
-    lower = new[chi2].variable < old[chi2].variable * (1.0 - _LOWER)
+    status = record.variable("fit_status")
+    lower = _minimised(new, record) < _minimised(old, record) * (1.0 - _LOWER)
     take = chosen.variable & (new[status].variable > 0) & ((old[status].variable <= 0) | lower)
     made = {}
     for name, v in old.data_vars.items():
@@ -213,6 +213,12 @@ def _better(
         value = value.transpose(*v.dims).astype(v.dtype, copy=False)
         made[name] = v.variable.copy(data=value.data)  # without labels, which xarray would merge
     return old.assign(made), chosen.copy(data=take.transpose(*chosen.dims).data)
+
+
+def _minimised(result: xr.Dataset, record: FitRecord) -> xr.Variable:
+    """What the fits minimise: chi-square, or what stands for it, and what priors add."""
+    chi2, added = result[record.variable("chi2")].variable, record.variable("chi2_prior")
+    return chi2 + result[added].variable if added in result else chi2
 
 
 def _noted(result: xr.Dataset, record: FitRecord, p0: Any, rounds: int) -> xr.Dataset:

@@ -21,6 +21,7 @@ from xr_modelfit.results.evaluation import Evaluation, evaluate
 from xr_modelfit.results.instrument import Instrument
 from xr_modelfit.results.points import coordinates, one_variable
 from xr_modelfit.results.positions import one_position
+from xr_modelfit.results.rates import as_rates, exposure_of
 from xr_modelfit.units.times import holds_times
 from xr_modelfit.units.units import measure_of, plain
 
@@ -30,7 +31,8 @@ _FINE = 500  # points of a curve, at least
 _FINEST = 200_000
 _STEP = 5  # points of a curve for each sample, so that a long series shows its seasons
 _CURVE = "_modelfit_curve"
-_DATA, _SIGMA, _WHERE = "_modelfit_data", "_modelfit_sigma", "_modelfit_where"
+_DATA, _WHERE, _EXPOSURE, _LIMIT = (f"_modelfit_{name}" for name in ("data", "where", "exposure", "limit"))
+_SIGMA = ("_modelfit_sigma", "_modelfit_sigma_above")
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,10 @@ class OneFit:
     result: xr.Dataset  # without dims
     record: FitRecord
     labels: Mapping[Hashable, str]  # the position, as text
-    sigma: xr.DataArray | None  # in the unit of the data, with its dims
+    sigma: tuple[xr.DataArray, xr.DataArray] | None  # below and above, in the unit of the data, with its dims
     used: np.ndarray  # bool: the samples that were probably fitted
+    clipped: np.ndarray  # bool: those that the fitter left out, as far as the result tells
+    limits: np.ndarray  # bool: those that are upper limits
     template: ModelArg | None  # the model, if the record cannot give it
     instrument: Instrument
 
@@ -125,6 +129,8 @@ def one_fit_of(
     *,
     sigma: Any = None,
     where: Any = None,
+    exposure: Any = None,
+    upper_limit: Any = None,
     model: ModelArg | None = None,
     integrate: Any = None,
     response: Any = None,
@@ -133,11 +139,16 @@ def one_fit_of(
     data = data_of(obj, record)
     labels = known_names(obj, data)
     instrument = Instrument.of(labels, record, integrate, response)
-    held = {}
+    held: dict[str, xr.Variable] = {}
     if sigma is not None:
-        held[_SIGMA] = bare(data, _sigma(labels, sigma), "sigma", data.dims)
-    if where is not None:
-        held[_WHERE] = bare(data, labels.find("where", where), "where", data.dims)
+        given = sigma if isinstance(sigma, tuple) and len(sigma) == 2 else (sigma,)
+        held = {key: bare(data, _sigma(labels, s), "sigma", data.dims) for key, s in zip(_SIGMA, given, strict=False)}
+    for key, argument, mask in ((_WHERE, "where", where), (_LIMIT, "upper_limit", upper_limit)):
+        if mask is not None:
+            held[key] = bare(data, labels.find(argument, mask), argument, data.dims)
+    divisor = exposure_of(labels, record, exposure)
+    if divisor is not None:
+        held[_EXPOSURE] = bare(data, divisor, "exposure", data.dims)
     in_data, in_result, shown = one_position(data, fit, record, position)
     read = data.to_dataset(name=_DATA, promote_attrs=False).assign(held).isel(in_data).compute()
     samples = read[_DATA].rename(data.name)
@@ -146,17 +157,36 @@ def one_fit_of(
             f"Each fit is over {samples.ndim} dims, {samples.dims}; pictures show one or two. Draw a slice of the "
             "residuals: data - fit.modelfit.evaluate(data)."
         )
-    error = _over(samples, read[_SIGMA]) if _SIGMA in held else None
+    errors = [_over(samples, read[key]) for key in _SIGMA if key in held]
+    if _EXPOSURE in held:
+        errors = [as_rates(error, read[_EXPOSURE]) for error in errors]
+        samples = as_rates(samples, read[_EXPOSURE])
     used = np.isfinite(samples.values)
     for one in coordinates(record, samples, {}):
         used &= _over(samples, one.notnull()).values
-    if error is not None:
+    for error in errors:
         used &= np.isfinite(error.values) & (error.values > 0)
     if _WHERE in held:
         used &= _over(samples, read[_WHERE]).values.astype(bool)
+    limits = used & _over(samples, read[_LIMIT]).values.astype(bool) if _LIMIT in held else used & False
     kept = fit[record.present(fit, "fit_status", "n_points", "reduced_chi2")]
     result, here = kept.isel(in_result).compute(), instrument.at(data, in_data)
-    return OneFit(samples, result, record, shown, error, used, model, here)
+    clipped = used & _clipped(fit, record, in_result, samples)
+    sides = (errors[0], errors[-1]) if errors else None
+    return OneFit(samples, result, record, shown, sides, used & ~clipped, clipped, limits, model, here)
+
+
+def _clipped(fit: xr.Dataset, record: FitRecord, position: Mapping[Hashable, int], samples: xr.DataArray) -> np.ndarray:
+    """Which samples were clipped; none where the result does not tell, or where it is of other samples."""
+    name = record.variable("clipped")
+    if name in fit:
+        mask = fit[name].isel(position)
+        alike = dict(mask.sizes) == dict(samples.sizes) and all(
+            mask.indexes[d].equals(samples.indexes[d]) for d in mask.dims if d in mask.indexes and d in samples.indexes
+        )
+        if alike:
+            return np.asarray(mask.transpose(*samples.dims).values == 1, dtype=bool)
+    return np.zeros(samples.shape, dtype=bool)
 
 
 def _over(samples: xr.DataArray, array: xr.DataArray) -> xr.DataArray:

@@ -1,6 +1,6 @@
 """How the fits of a result ended: counted, in words, and which are worst."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -14,6 +14,12 @@ from xr_modelfit.results.significance import SNR, rule_of, significant
 from xr_modelfit.status import FitStatus
 
 __all__ = ["FitReport", "headline", "report_of", "status_counts", "summary"]
+
+_NOISE = {  # options in the record of a fit
+    "two_sided": "Errors of the data differ below and above: the side on which the model lies decides.",
+    "coord_sigma": "Errors of the coordinate are counted along the slope of the model.",
+    "upper_limit": "Some samples are upper limits: each adds -2 ln of the chance of a measurement below it to chi2.",
+}
 
 
 @dataclass(frozen=True)
@@ -32,12 +38,21 @@ class FitReport:
         Labels and ``reduced_chi2`` of the successful positions where it is largest, worst first.
     significant : dict of str to (int, str)
         Number of significant fits, and the rule; nothing where the model has no amplitude.
+    priors : dict of str to str
+        Means and standard deviations of the priors of a fit that had some, in words.
+    clipped : dict of str to (int, int)
+        Number of samples that were clipped, and of fits that have such; nothing where the result does not tell.
+    noise : dict of str to list of str
+        Sentences on the errors of the data, where they are more than one standard error for each.
     """
 
     counts: dict[str, dict[FitStatus, int]]
     at_bound: dict[str, dict[str, int]]
     worst: dict[str, list[tuple[dict[Hashable, Any], float]]]
     significant: dict[str, tuple[int, str]] = field(default_factory=dict)
+    priors: dict[str, str] = field(default_factory=dict)
+    clipped: dict[str, tuple[int, int]] = field(default_factory=dict)
+    noise: dict[str, list[str]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n\n".join(self._text(prefix) for prefix in self.counts)
@@ -53,6 +68,9 @@ class FitReport:
             lines.append(f"On a bound: {self._bounds(prefix)}.")
         if prefix in self.significant:
             lines.append(f"Significant: {self._significant(prefix)}.")
+        if prefix in self.priors:
+            lines.append(f"Priors: {self.priors[prefix]}.")
+        lines += self._about_noise(prefix)
         if self.worst[prefix]:
             worst = ", ".join(f"{value:.3g} ({place_text(labels)})" for labels, value in self.worst[prefix])
             lines.append(f"Largest reduced_chi2: {worst}.")
@@ -65,6 +83,14 @@ class FitReport:
     def _significant(self, prefix: str) -> str:
         n, rule = self.significant[prefix]
         return f"{n} of {_successful(self.counts[prefix])} ({rule})"
+
+    def _about_noise(self, prefix: str) -> list[str]:
+        lines = list(self.noise.get(prefix, []))
+        if prefix in self.clipped:
+            pairs = zip(self.clipped[prefix], ("sample", "fit"), strict=True)
+            samples, fits = (f"{n} {what}{'s' * (n != 1)}" for n, what in pairs)
+            lines.append(f"Clipped: {samples} in {fits}.")
+        return lines
 
     def _repr_html_(self) -> str:
         return "".join(self._table(prefix) for prefix in self.counts)
@@ -86,6 +112,9 @@ class FitReport:
             parts.append(f"<p>On a bound: {escape(self._bounds(prefix))}.</p>")
         if prefix in self.significant:
             parts.append(f"<p>Significant: {escape(self._significant(prefix))}.</p>")
+        if prefix in self.priors:
+            parts.append(f"<p>Priors: {escape(self.priors[prefix])}.</p>")
+        parts += [f"<p>{escape(line)}</p>" for line in self._about_noise(prefix)]
         if self.worst[prefix]:
             dims = list(self.worst[prefix][0][0])
             head = "".join(f"<th>{escape(str(d))}</th>" for d in [*dims, "reduced_chi2"])
@@ -103,8 +132,8 @@ def report_of(result: xr.Dataset, n_worst: int) -> FitReport:
         raise ValueError(f"n_worst is {n_worst!r}; a whole number of 0 or more is needed.")
     records = read_records(result)
     names = [name for r in records for name in r.present(result, "fit_status", "reduced_chi2")]
-    result = result[names].compute()
-    counts, at_bound, worst, found = {}, {}, {}, {}
+    result = result[names].assign(_numbers_clipped(result, records)).compute()
+    counts, at_bound, worst, found, clipped = {}, {}, {}, {}, {}
     for record in records:
         status = result[record.variable("fit_status")]
         counts[record.prefix] = status_counts(status.to_numpy())
@@ -112,7 +141,33 @@ def report_of(result: xr.Dataset, n_worst: int) -> FitReport:
         worst[record.prefix] = _worst(result, record, n_worst)
         if (counted := _significant(result, record)) is not None:
             found[record.prefix] = counted
-    return FitReport(counts, at_bound, worst, found)
+        if (name := record.variable("clipped")) in result:
+            clipped[record.prefix] = int(result[name].sum()), int((result[name] > 0).sum())
+    said = {r.prefix: [words for key, words in _NOISE.items() if r.content["options"].get(key)] for r in records}
+    priors = {record.prefix: _priors(record) for record in records if record.priors}
+    return FitReport(counts, at_bound, worst, found, priors, clipped, said)
+
+
+def _numbers_clipped(result: xr.Dataset, records: Sequence[FitRecord]) -> dict[str, xr.Variable]:
+    """How many samples of each fit were clipped, in place of the masks."""
+    found = {}
+    for record in records:
+        name = record.variable("clipped")
+        if name in result:
+            mask, kept = result[name].variable, result[record.variable("fit_status")].dims
+            found[name] = (mask == 1).sum([d for d in mask.dims if d not in kept])  # NaN where it was aligned
+    return found
+
+
+def _priors(record: FitRecord) -> str:
+    """``stddev 120 +- 10 m s-1, mean by maps``."""
+    told = []
+    for name, one in record.priors.items():
+        mean, deviation = ("a map" if number is None else f"{number:.6g}" for number in (one["mean"], one["deviation"]))
+        both = mean == deviation == "a map"
+        unit = f" {one['units']}" if not both and one["units"] not in (None, "", "1") else ""
+        told.append(f"{name} {'by maps' if both else f'{mean} +- {deviation}'}{unit}")
+    return ", ".join(told)
 
 
 def _at_bound(result: xr.Dataset, record: FitRecord) -> dict[str, int]:

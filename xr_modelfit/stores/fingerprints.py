@@ -11,12 +11,16 @@ import numpy as np
 import xarray as xr
 
 from xr_modelfit.call.job import Job
+from xr_modelfit.fitters.block_task import PRIORS
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.records.model_digests import state_by_value
 from xr_modelfit.records.registry import digest_by_value
 
 __all__ = ["fingerprint"]
 
+_PARTS = {"start": "model", "lower": "model", "upper": "model", "input": "coordinates"} | dict.fromkeys(
+    PRIORS, "options"
+)
 _OF_A_RUN = ("fit_info", "fitter")  # results of a fit; an inner fitter is recorded by its class
 
 
@@ -31,7 +35,7 @@ def fingerprint(jobs: Sequence[Job], result: xr.Dataset) -> tuple[dict[str, str]
         record = json.loads(job.record)
         parts["versions"].append(record.pop("versions"))
         parts["options"] += [record.pop("options"), record.pop("fitter"), repr(job.layout)]
-        parts["options"] += [repr(job.companions.scalar_weight), job.companions.times]
+        parts["options"] += [repr(job.companions.scalar_weight), *job.companions.multiplied.values()]
         parts["options"].append(_state_of_fitter(job.fitter))
         try:
             parts["model"] += [record, state_by_value(job.problem.model)]
@@ -39,7 +43,7 @@ def fingerprint(jobs: Sequence[Job], result: xr.Dataset) -> tuple[dict[str, str]
             parts["model"] += [record, None]
             unknown = unknown or str(error)
         for role, variable in job.arrays.items():
-            kind = {"start": "model", "lower": "model", "upper": "model", "input": "coordinates"}.get(role.kind, "data")
+            kind = _PARTS.get(role.kind, "data")
             parts[kind].append([*map(str, role), _digest(variable)])
     parts["coordinates"] += [[str(n), _digest(c.variable)] for n, c in sorted(result.coords.items(), key=str)]
     texts = {name: json.dumps(found, sort_keys=True, default=str) for name, found in parts.items()}

@@ -10,6 +10,7 @@ inputs, data and weights come the weights of nodes, and room for values and Jaco
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,8 @@ _MOST_NODES = 3000  # beyond this, compiling takes too long
 _HIGHEST = 16  # power that is multiplied out
 
 _RESIDUAL = "(y - f) * w"
+_OF_SAMPLE = re.compile(r"(?P<begin> +)(?P<name>[yw]) = load_from\(pD, (?P<row>\d+) \* stride \+ at\)")
+_OF_TWO_WEIGHTS = ("two_sided", "limits")  # kinds of noise; see `fitters.noise`
 
 _FORMS = {
     "add": "{} + {}",
@@ -81,17 +84,24 @@ def written(found: Traced, sampling: Sampling | None = None) -> str:
 def with_noise(source: str, noise: str) -> str:
     """The source of the same model for samples of other noise: ``sums`` then sums what `fitters.noise` says.
 
-    The residual and the weight of the slopes are the working ones, and the costs add up by themselves.
+    The residual and the weight of the slopes are the working ones, and the costs add up by themselves. Where samples
+    have a second weight, that is one more row of D behind the inputs.
     """
     if noise == "linear":
         return source
-    lines = []
+    two, lines = noise in _OF_TWO_WEIGHTS, []
     for line in source.splitlines():
+        if two and (found := _OF_SAMPLE.fullmatch(line)):
+            begin, row = found["begin"], int(found["row"])
+            lines.append(f"{begin}{found['name']} = load_from(pD, {row + 1} * stride + at)")
+            lines += [f"{begin}above = load_from(pD, {row} * stride + at)"] * (found["name"] == "y")
+            continue
         indent = line[: len(line) - len(line.lstrip())]
         if line.startswith("def columns("):
             lines += ["    save_to(pS, 0, chi2)", ""]
         if line.endswith((f" = {_RESIDUAL}", f"{_RESIDUAL})")):
-            lines += [f"{indent}cost, r0, w = {noise}_noise(y, f, w)", f"{indent}chi2 += cost"]
+            given = "y, f, w, above" if two else "y, f, w"
+            lines += [f"{indent}cost, r0, w = {noise}_noise({given})", f"{indent}chi2 += cost"]
         else:
             lines.append(line)
         if line.startswith("def sums("):

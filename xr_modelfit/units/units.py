@@ -14,7 +14,7 @@ from astropy import units as u
 from astropy.units import Quantity, UnitBase
 
 from xr_modelfit.messages import a, listed, suggestion
-from xr_modelfit.units.text import UnknownUnitError, parse_unit, write_unit
+from xr_modelfit.units.text import UnknownUnitError, compose_text, parse_unit, write_unit
 from xr_modelfit.units.times import TimeAxis
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "check_equivalencies",
     "conversion",
     "describe_equivalencies",
+    "divided",
     "factor",
     "involves_temperature",
     "measure_of",
@@ -86,6 +87,13 @@ def measure_of(array: xr.DataArray) -> Measure:
         standard_name=_quantity_name(array.attrs),
         scale=None if scale is None else str(scale),
     )
+
+
+def divided(measure: Measure, text: str | None) -> Measure:
+    """What numbers mean that are divided by others in the unit ``text``; these have none if it is None or empty."""
+    if not text:
+        return measure
+    return Measure() if measure.text is None else Measure(compose_text([(measure.text, 1), (str(text), -1)]))
 
 
 def involves_temperature(text: str | None) -> bool:

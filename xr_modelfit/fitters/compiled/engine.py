@@ -25,7 +25,7 @@ def solve_fits(fits: Fits, ids: np.ndarray, rules: Rules, out: FitArrays) -> np.
     """Fit ``ids``, written to ``out``; returns those that are left to the other engine."""
     problem, samples = fits.problem, fits.samples
     assert problem.source is not None
-    functions = kernels(with_noise(problem.source, samples.noise))
+    functions, rules = kernels(with_noise(problem.source, samples.noise)), rules.of(samples.noise)
     k, K, n = int(np.count_nonzero(problem.free)), problem.n_parameters, samples.y.shape[1]
     arrays = _arrays(samples)
     priors = (np.zeros((0, K)),) * 2 if fits.priors is None else fits.priors
@@ -92,8 +92,9 @@ def _arrays(samples: Samples) -> tuple[np.ndarray, ...]:
         # Copies: what cannot be written to has another type, for which the loop would be compiled anew.
         w = nothing if w is None else np.array(w, order="C")
         return np.array(y, order="C"), x, w, valid, np.array(inputs[-1], order="C")
-    rows = max(x.shape[0] for x in samples.inputs)
-    x = np.stack([np.broadcast_to(x, (rows, y.shape[1])) for x in samples.inputs])
+    columns = [*samples.inputs] if samples.above is None else [*samples.inputs, samples.above]
+    rows = max(x.shape[0] for x in columns)
+    x = np.stack([np.broadcast_to(x, (rows, y.shape[1])) for x in columns])
     weights = nothing if samples.weights is None else np.ascontiguousarray(samples.weights)
     valid = nothing.astype(bool) if samples.all_valid else np.ascontiguousarray(samples.valid)
     return np.ascontiguousarray(y), x, weights, valid, none

@@ -1,13 +1,14 @@
 """What a sample costs, and how its cost is linearised, for compiled loops: the formulas of `fitters.noise`.
 
-Each takes datum, model value and weight, and returns cost, working residual and working weight. All three are 0 where
-the weight is.
+Each takes datum, model value and weight, some a second weight, and returns cost, working residual and working weight.
+All three are 0 where the weight is.
 """
 
 import numpy as np
 
-from xr_modelfit.fitters.compiled.maths import in_each_lane, inline, log
-from xr_modelfit.fitters.compiled.vectors import choose, sqrt
+from xr_modelfit.fitters.compiled.faddeeva import erfcx
+from xr_modelfit.fitters.compiled.maths import exp, in_each_lane, inline, log
+from xr_modelfit.fitters.compiled.vectors import anywhere, choose, sqrt
 
 __all__ = ["noises"]
 
@@ -16,6 +17,9 @@ _LEAST = 0.1
 _SMALL_COUNT = 1e-100
 _NEAR = 0.1
 _NONE = float("nan")
+_FAR_ABOVE = -100.0
+_ROOT_OF_HALF = 0.7071067811865476
+_DENSITY = 0.3989422804014327  # of the normal distribution at 0
 
 _arctan = in_each_lane(np.arctan)
 
@@ -88,6 +92,38 @@ def poisson(y, f, w):
     return cost, choose(left, 0.0, (y - least) / root), w / root
 
 
+@inline
+def two_sided(y, f, w, above):
+    u = y - f
+    q = choose(w == 0.0, 0.0, choose(u < 0.0, above, w))
+    r = choose(q == 0.0, 0.0, u * q)
+    return r * r, r, q
+
+
+@inline
+def _below_limit(z):
+    size, square = abs(z), z * z
+    near, scaled = exp(-0.5 * square), 0.5 * erfcx(size * _ROOT_OF_HALF)
+    below = z <= 0.0
+    chance = choose(below, scaled, 1.0 - near * scaled)  # Phi(z); over exp(-z^2 / 2) where z is not positive
+    ratio = _DENSITY * choose(below, 1.0, near) / chance
+    x = choose(z < _FAR_ABOVE, z, _FAR_ABOVE)
+    by = 1.0 / (x * x)
+    bend = choose(z < _FAR_ABOVE, -(1.0 - (2.0 - 10.0 * by) * by) / x, z + ratio)
+    cost = choose(below, square - 2.0 * log(scaled), -2.0 * _log1p(-near * scaled))
+    return cost, -sqrt(ratio / bend), sqrt(ratio * bend)
+
+
+@inline
+def limits(y, f, w, above):
+    cost, r, q = two_sided(y, f, w, abs(above))
+    limit = (above < 0.0) & (w != 0.0)
+    if anywhere(limit):
+        below = _below_limit((y - f) * w)
+        cost, r, q = choose(limit, below[0], cost), choose(limit, below[1], r), choose(limit, below[2] * w, q)
+    return cost, r, q
+
+
 def noises():
     """What the source of a model may name, beside `fitters.compiled.maths.namespace`."""
-    return {f"{f.__name__}_noise": f for f in (soft_l1, huber, cauchy, arctan, poisson)}
+    return {f"{f.__name__}_noise": f for f in (soft_l1, huber, cauchy, arctan, poisson, two_sided, limits)}

@@ -45,7 +45,9 @@ def retry(verdicts: Verdicts) -> None:
         which |= good
     if not which.any():
         return
-    ids = np.flatnonzero(which & (verdicts.fits.samples.n_points >= np.count_nonzero(verdicts.free, axis=1)))
+    priors, n_free = verdicts.fits.priors, np.count_nonzero(verdicts.free, axis=1)
+    n_unknown = n_free if priors is None else n_free - np.count_nonzero(priors.trust, axis=1)
+    ids = np.flatnonzero(which & (verdicts.fits.samples.n_points >= n_unknown))
     if not ids.size:
         return
     part = verdicts.part(ids)
