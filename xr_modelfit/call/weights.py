@@ -18,7 +18,8 @@ __all__ = ["Companions", "resolve_companions"]
 class Companions:
     """Arrays that go with the samples, and how the weights are meant.
 
-    ``sigma``: the array holds standard errors. ``scalar_weight``: one weight for all samples.
+    ``sigma``: the array holds standard errors. ``scalar_weight``: one weight for all samples. ``number``: the sigma
+    or weight that it is made of, in the unit of the data.
     ``absolute``: errors of the parameters are not rescaled by the residuals. ``times``: what the
     array is multiplied by to be in the unit of the samples.
     """
@@ -26,6 +27,7 @@ class Companions:
     maps: dict[Role, xr.Variable] = field(default_factory=dict)
     sigma: bool = False
     scalar_weight: float | None = None
+    number: float | None = None
     absolute: bool = False
     times: float = 1.0
 
@@ -36,7 +38,8 @@ class Companions:
     def described(self) -> dict[str, Any]:
         """What the record of the fit says of the weights."""
         kind = "sigma" if self.sigma else "weights"
-        return {"weighting": kind if self.weighted else None, "absolute_sigma": self.absolute}
+        one = {} if self.number is None else {kind: self.number}
+        return {"weighting": kind if self.weighted else None, "absolute_sigma": self.absolute} | one
 
 
 def resolve_companions(
@@ -84,6 +87,7 @@ def resolve_companions(
                     f"{argument} is {number}; a positive, finite number is needed. To leave samples out, use where=."
                 )
             out.scalar_weight = 1.0 / number if out.sigma else number
+            out.number = number / units.plain_factor(power)
         else:
             array = labels.find(argument, value)
             if array.dtype.kind not in "iuf":

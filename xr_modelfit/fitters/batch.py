@@ -131,7 +131,7 @@ class BatchLSQFitter:
         return rules if self.loss == "linear" else rules._replace(alpha=0.0)
 
     @property
-    def second_try(self) -> Rules:
+    def second_try(self) -> Rules | None:
         """Fits that failed are tried once more, with fewer iterations: most have no minimum to go to."""
         return self.rules._replace(maxiter=min(self.maxiter, _AGAIN))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -36,7 +37,8 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
     """
     refuse_foreign(given, [f.name for f in fields(FitOptions) if f.name not in _OWN])
     told = record.content["options"]
-    _require(told.get("weighting"), ("sigma", "weights"), given, "was weighted by {}")
+    number = {} if {"sigma", "weights"} & set(given) else _one_weight(told)
+    _require(None if number else told.get("weighting"), ("sigma", "weights"), given, "was weighted by {}")
     sampled = record.sampled or {}
     _require("integrate" if sampled.get("bins") else None, ("integrate",), given, "took means over bins, {}")
     _require("response" if sampled.get("response") else None, ("response",), given, "had an instrument, {}")
@@ -64,8 +66,16 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
         record.content["fitted_dims"],
         prefix=record.prefix,
         errors="ignore",
-        **(known | dict(given)),
+        **(known | number | dict(given)),
     )
+
+
+def _one_weight(told: Mapping[str, Any]) -> dict[str, float]:
+    """The sigma or the weight of all samples, where it was one number."""
+    kind = told.get("weighting")
+    number = told.get(kind) if kind in ("sigma", "weights") else None
+    known = isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < math.inf
+    return {str(kind): float(number)} if known and number is not None else {}
 
 
 def units_of(result: xr.Dataset, record: FitRecord) -> list[UnitBase | None]:
