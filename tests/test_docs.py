@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -127,6 +128,37 @@ def test_links_between_pages_resolve(page: Path) -> None:
         linked = page.parent / name if name else page
         assert linked.is_file(), f"{page.name}: no page {target}"
         assert not anchor or anchor in anchors(linked), f"{page.name}: no heading {target}"
+
+
+SCRIPTS = {  # and what each writes
+    "velocity_maps.py": {"velocity_maps.png", "velocity_maps.nc"},
+    "trends.py": {"trends.png"},
+    "decays.py": {"lifetimes.png", "one_decay.png"},
+}
+
+
+def test_the_scripts_are_those_that_are_run() -> None:
+    assert {path.name for path in (DOCS / "scripts").glob("*.py")} == set(SCRIPTS)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_is_short_and_draws(name: str, tmp_path: Path) -> None:
+    """Fifteen lines, and no warning; the pictures are large enough to print and not blank."""
+    image = pytest.importorskip("matplotlib.image")
+    pytest.importorskip("netCDF4", reason="a script writes a netCDF file")
+    script = DOCS / "scripts" / name
+    assert sum(bool(line.strip()) for line in script.read_text().splitlines()) <= 15
+    command = [sys.executable, "-W", "error", str(script)]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "MPLBACKEND": "Agg"}, capture_output=True, text=True, timeout=300,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == SCRIPTS[name]
+    for path in tmp_path.glob("*.png"):
+        pixels = image.imread(path)[..., :3]
+        assert pixels.shape[1] >= 1000
+        assert pixels.std() > 0.05
 
 
 def test_every_page_is_on_the_map() -> None:

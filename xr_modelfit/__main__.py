@@ -155,18 +155,12 @@ def with_two_other_dims(cube: xr.DataArray, dim: str) -> xr.DataArray:
 
 
 def draw_maps(fit: xr.Dataset, title: str) -> Figure:
-    """Draw amplitude, mean, stddev and status; where the amplitude is noise, mean and stddev are blank."""
-    from matplotlib.figure import Figure
+    """Draw the parameters and the status; fits that are not significant are grey."""
+    from matplotlib import pyplot
 
-    significant = abs(fit["amplitude"]) > SIGNIFICANT * fit["amplitude_stderr"]
-    shown = fit.assign({name: fit[name].where(significant) for name in ("mean", "stddev")})
-    figure = Figure(figsize=(11, 8), layout="compressed")
+    figure: Figure = fit.modelfit.plot(snr=SIGNIFICANT, figsize=(11, 8)).fig
     figure.suptitle(f"Gaussian1D, {title}")
-    figure.supxlabel(f"grey: no fit, or an amplitude less than {SIGNIFICANT:g} times its error", fontsize="medium")
-    axes = figure.subplots(2, 2, sharex=True, sharey=True)
-    shown.modelfit.plot(["amplitude", "mean", "stddev", "fit_status"], ax=axes)
-    for ax in axes.flat:
-        ax.label_outer()
+    pyplot.close(figure)  # it is written to a file
     return figure
 
 

@@ -14,7 +14,10 @@ _EVALUATE = "fit.modelfit.evaluate(data) is the fitted model with the labels of 
 _RESIDUALS = "fit.modelfit.residuals(data) is the data minus the fitted model"
 _PARAMS = "fit.modelfit.params has the parameters, and each is a variable of the result: fit['amplitude']"
 _ERRORS = "standard errors are variables of the result: fit['amplitude_stderr']"
-_COVARIANCE = "data.modelfit(model, dim, covariance=True) adds the variable fit['covariance']"
+_COVARIANCE = (
+    "data.modelfit(model, dim, covariance=True) adds the variable fit['covariance'], and so does "
+    "fit.modelfit.with_covariance(data) afterwards"
+)
 _STATUS = "fit['fit_status'] has one code per fit, and fit.modelfit.ok is True where it succeeded"
 _FILE = "a result is a Dataset: fit.to_netcdf(path) or fit.to_zarr(path) writes it, with the record of the fit"
 _FITS = "xr_modelfit.to_hdulist(fit).writeto(path) writes a result as FITS"
@@ -40,7 +43,7 @@ _GROUPS: dict[str, Iterable[str]] = {
     _REPORT: ["fit_report", "summary", "pprint", "pretty_print", "ci_report", "message", "ier", "describe", "info"],
     _EVALUATE: ["best_fit", "eval", "evaluated", "model_cube", "fitted", "fittedvalues", "polyval", "yfit", "best"],
     "fit.modelfit.components(data) has the parts of a compound model": ["eval_components", "parts"],
-    "fit.modelfit.predict(data) is the fitted model with its standard error; it needs covariance=True": [
+    "fit.modelfit.predict(data) is the fitted model with its standard error": [
         "eval_uncertainty", "uncertainty", "prediction", "confidence_band", "dely",
     ],
     _RESIDUALS: ["residual", "resid", "res", "fvec", "fun"],

@@ -314,8 +314,8 @@ def test_errors_masks_and_bounds_go_along() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"sigma": 0.3}, "sigma=..."),
-        ({"weights": 2.0}, "weights=..."),
+        ({"sigma": xr.full_like(lines()[0], 0.3)}, "sigma=..."),
+        ({"weights": xr.full_like(lines()[0], 2.0)}, "weights=..."),
         ({"where": xr.ones_like(lines()[0], dtype=bool)}, "samples=..."),
         ({"bounds": {"mean": (centres() - 15, centres() + 15)}}, "bounds=..."),
         ({"integrate": True}, "integrate=..."),

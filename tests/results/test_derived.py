@@ -174,6 +174,39 @@ def test_units_follow() -> None:
     np.testing.assert_allclose(found["plain"], np.log(fit["stddev"]))
 
 
+UNITS: dict[str, tuple[Any, str | None]] = {  # of a slope in K d-1 and an intercept in K
+    "a factor of hours": (lambda slope: slope * 3600, None),
+    "two factors": (lambda slope: slope * 60.0 * 24, None),
+    "days in a decade": (lambda slope: 3652.5 * slope, None),
+    "by hours": (lambda slope, intercept: slope / 24 * intercept / intercept, None),
+    "milli": (lambda intercept: 1000 * intercept, None),
+    "percent": (lambda intercept: 100 * intercept / (intercept + intercept), None),
+    "without units inside": (lambda intercept: 2.0 * np.asarray(intercept), None),
+    "half": (lambda slope: 0.5 * slope, "K d-1"),
+    "a full width": (lambda slope: 2 * np.sqrt(2 * np.log(2)) * abs(slope), "K d-1"),
+    "a time": (lambda slope, intercept: -intercept / slope, "d"),
+    "a square": (lambda slope: slope**2, "K2 d-2"),
+    "per its own unit": (lambda slope: slope * (1 * u.d), "K"),
+    "over an hour of its own": (lambda slope: (slope * (1 * u.h)).to("K"), "K"),
+    "a number": (lambda slope, intercept: np.arctan2(slope, slope), "rad"),
+}
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_follows_or_there_is_none(name: str) -> None:
+    """A factor that may be there to change the unit, and a function that forgets units, leave none."""
+    function, unit = UNITS[name]
+    time = xr.DataArray(np.arange(6.0), dims="t", attrs={"units": "d"})
+    data = xr.DataArray(3.0 + 0.5 * np.arange(6.0), dims="t", coords={"t": time}, attrs={"units": "K"})
+    found = data.modelfit(models.Linear1D(), dim="t", sigma=0.1, covariance=True).modelfit.derived(value=function)
+    assert found["value"].attrs.get("units") == unit
+    assert found["value_stderr"].attrs.get("units") == unit
+    if unit == "d":
+        assert found["value"].item() == pytest.approx(-6.0)
+    if name == "a factor of hours":
+        assert found["value"].item() == pytest.approx(1800.0)
+
+
 @pytest.mark.parametrize("name", ["flux", "fwhm"])
 def test_the_unit_of_a_parameter_may_be_changed_afterwards(name: str) -> None:
     """Maps that the user converted mean the same; the covariance is still in the units of the fit."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import xarray as xr
 
+from xr_modelfit.accessor.covariance_methods import CovarianceMethods
 from xr_modelfit.accessor.data_methods import DataMethods
 from xr_modelfit.accessor.picture_methods import PictureMethods
 from xr_modelfit.accessor.refit_methods import RefitMethods
@@ -28,7 +29,9 @@ class ModelfitDataArray(DataMethods):
 
 
 @xr.register_dataset_accessor("modelfit")
-class ModelfitDataset(DataMethods, ResultMethods, RefitMethods, SignificanceMethods, StatisticsMethods, PictureMethods):
+class ModelfitDataset(
+    DataMethods, ResultMethods, RefitMethods, CovarianceMethods, SignificanceMethods, StatisticsMethods, PictureMethods
+):
     """Fit astropy models along named dims, and question the results; see `xr_modelfit.fit`."""
 
     _obj: xr.Dataset

@@ -67,10 +67,10 @@ class RefitMethods:
             At most so often: fits that succeed are neighbours in the next round. A computed refit ends when nothing
             gets better.
         **options
-            Those of the fit that its record does not hold: ``sigma``, ``weights``, ``exposure``, ``bounds`` or
-            ``priors`` that are maps,
-            ``integrate``, ``response``, ``fitter`` where it is one of astropy. Values of fixed parameters that
-            differ from fit to fit are those of the result (of ``<parameter>_start``, where the fit kept these).
+            Those of the fit that its record does not hold: ``sigma`` and ``weights`` that were no single number,
+            ``exposure``, ``upper_limit``, ``coord_sigma``, ``bounds`` or ``priors`` that are maps, ``integrate``,
+            ``response``, ``fitter`` where it is one of astropy. Values of fixed parameters that differ from fit to fit
+            are those of the result (of ``<parameter>_start``, where the fit kept these).
 
         Returns
         -------

@@ -9,7 +9,8 @@ import xarray as xr
 from astropy.modeling import Model
 
 from xr_modelfit.models.function_models import ModelArg
-from xr_modelfit.results import components, derived, evaluation, fitted_model
+from xr_modelfit.refits import covariance
+from xr_modelfit.results import components, evaluation, fitted_model
 from xr_modelfit.results.evaluation import Evaluation
 from xr_modelfit.results.report import FitReport, report_of
 from xr_modelfit.results.selection import one_fit, parameters_of, succeeded
@@ -208,7 +209,7 @@ class ResultMethods:
         self,
         obj: xr.DataArray | xr.Dataset | None = None,
         *,
-        data: str | None = None,
+        data: str | xr.DataArray | xr.Dataset | None = None,
         model: ModelArg | None = None,
         equivalencies: Any = None,
         integrate: Any = None,
@@ -222,8 +223,11 @@ class ResultMethods:
 
         Parameters
         ----------
-        obj, data, model, equivalencies, integrate, response, **coords
-            As in `evaluate`. The fit must have been made with ``covariance=True``.
+        obj, model, equivalencies, integrate, response, **coords
+            As in `evaluate`.
+        data : str, DataArray or Dataset, optional
+            The name, as in `evaluate`; or the data that was fitted. If the result has no ``covariance``, it is computed
+            from this data, by default from ``obj``. See `with_covariance` for what the record of the fit does not hold.
 
         Returns
         -------
@@ -234,21 +238,25 @@ class ResultMethods:
         Raises
         ------
         RecordError, ValueError, TypeError
-            The result has no covariance; or as in `evaluate`.
+            The result has no covariance, and it does not follow from the data; or as in `evaluate`.
 
         Examples
         --------
         >>> import xarray as xr, xr_modelfit
         >>> from astropy.modeling.models import Const1D
         >>> data = xr.DataArray([1.0, 3.0, 5.0, 3.0], dims="t")
-        >>> fit = data.modelfit(Const1D(), dim="t", sigma=2.0, covariance=True)
-        >>> fit.modelfit.predict(t=[9.0])["model_stderr"].round(6).values.tolist()
+        >>> fit = data.modelfit(Const1D(), dim="t", sigma=2.0)
+        >>> fit.modelfit.predict(t=[9.0], data=data)["model_stderr"].round(6).values.tolist()
         [1.0]
         """
-        return derived.predict(self._obj, self._at(obj, data, coords, model, equivalencies, integrate, response))
+        return covariance.predict(self._obj, obj, data, coords, model, equivalencies, integrate, response)
 
     def derived(
-        self, *names: str, data: str | None = None, model: ModelArg | None = None, **functions: Callable[..., Any]
+        self,
+        *names: str,
+        data: str | xr.DataArray | xr.Dataset | None = None,
+        model: ModelArg | None = None,
+        **functions: Callable[..., Any],
     ) -> xr.Dataset:
         """Quantities computed from the parameters, with errors through their covariance.
 
@@ -258,13 +266,21 @@ class ResultMethods:
         ----------
         *names : str
             Quantities with a known formula: ``flux`` and ``fwhm`` of lines, ``x_fwhm``, ``y_fwhm`` and ``flux`` of
-            sources, ``half_life``, ``period``. Of a compound, in the pattern of its parameters: ``halpha_flux``,
-            ``flux_0``. Without names and functions: all.
-        data, model
+            sources, ``half_life``. Of waves ``period``, ``wave_amplitude`` (not negative), ``maximum`` (the first one
+            in the data) and, over dates, ``maximum_day``, its day of the year. Of a compound, in the pattern of its
+            parameters: ``halpha_flux``, ``flux_0``; without number or name for waves of one fixed frequency together.
+            Without names and functions: all of these.
+            ``"per decade"`` or ``"per year"``: each slope in time, as ``slope_per_decade``, in years of the
+            coordinate's own calendar.
+        data : str, DataArray or Dataset, optional
+            Which fit of a result of several: the name of the variable that was fitted. Or the data that was fitted,
+            from which the covariance is computed if the result has none; see `with_covariance`.
+        model
             As in `evaluate`.
         **functions : callable
             New quantities, each by a function whose arguments are called like parameters. It gets arrays, as Quantities
-            where units are known and the function takes them.
+            where units are known and the function takes them. Its unit is found by trial; there is none where a factor
+            such as 3600 or 1000 may be there to change it.
 
         Returns
         -------
@@ -275,22 +291,23 @@ class ResultMethods:
         Raises
         ------
         RecordError
-            The result has no covariance where a quantity takes several parameters (fit with ``covariance=True``), or
-            does not say enough about its fit.
+            The result has no covariance where a quantity takes several parameters, and no data is given from which it
+            follows; or does not say enough about its fit.
         ValueError, TypeError
-            A name is not known, or a function takes something that is no parameter.
+            A name is not known, the coordinate of a trend is no time, or a function takes something that is no
+            parameter.
 
         Examples
         --------
         >>> import numpy as np, xarray as xr, xr_modelfit
         >>> from astropy.modeling.models import Linear1D
         >>> data = xr.DataArray([-2.0, 0.1, 1.9, 4.1], dims="t")
-        >>> fit = data.modelfit(Linear1D(), dim="t", sigma=0.1, covariance=True)
-        >>> zero = fit.modelfit.derived(crossing=lambda slope, intercept: -intercept / slope)
+        >>> fit = data.modelfit(Linear1D(), dim="t", sigma=0.1)
+        >>> zero = fit.modelfit.derived(data=data, crossing=lambda slope, intercept: -intercept / slope)
         >>> round(zero["crossing"].item(), 3), round(zero["crossing_stderr"].item(), 3)
         (0.99, 0.027)
         """
-        return derived.derived(self._obj, one_fit(self._obj, data), names, functions, model)
+        return covariance.derived(self._obj, names, functions, data, model)
 
     def to_zarr(
         self,

@@ -21,7 +21,8 @@ __all__ = ["Companions", "resolve_companions"]
 class Companions:
     """Arrays that go with the samples, and how the weights are meant.
 
-    ``sigma``: the array holds standard errors. ``scalar_weight``: one weight for all samples.
+    ``sigma``: the array holds standard errors. ``scalar_weight``: one weight for all samples. ``number``: the sigma
+    or weight that it is made of, in the unit of the data.
     ``absolute``: errors of the parameters are not rescaled by the residuals. ``times``: what the
     array is multiplied by to be in the unit of the samples; ``times_above`` that of errors above the data,
     ``times_coord`` that of errors of the coordinate. ``counted``: samples are counts, which are never
@@ -31,6 +32,7 @@ class Companions:
     maps: dict[Role, xr.Variable] = field(default_factory=dict)
     sigma: bool = False
     scalar_weight: float | None = None
+    number: float | None = None
     absolute: bool = False
     times: float = 1.0
     counted: bool = False
@@ -52,8 +54,10 @@ class Companions:
     def described(self) -> dict[str, Any]:
         """What the record of the fit says of the weights."""
         named = {"weights_above": "two_sided", "limit": "upper_limit", "coord_sigma": "coord_sigma"}
-        told = {"weighting": self.weighting, "absolute_sigma": self.absolute}
-        return told | {word: True for kind, word in named.items() if Role(kind) in self.maps}
+        described: dict[str, Any] = {"weighting": self.weighting, "absolute_sigma": self.absolute}
+        if self.number is not None and self.weighting is not None:
+            described[self.weighting] = self.number
+        return described | {word: True for kind, word in named.items() if Role(kind) in self.maps}
 
 
 def resolve_companions(labels: Labels, options: FitOptions, units: UnitSystem, counted: bool) -> Companions:
@@ -109,6 +113,7 @@ def resolve_companions(labels: Labels, options: FitOptions, units: UnitSystem, c
                     f"{argument} is {number}; a positive, finite number is needed. To leave samples out, use where=."
                 )
             out.scalar_weight = 1.0 / number if out.sigma else number
+            out.number = number / units.plain_factor(power)
         else:
             array = labels.find(argument, value)
             if array.dtype.kind not in "iuf":

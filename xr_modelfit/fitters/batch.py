@@ -133,7 +133,7 @@ class BatchLSQFitter:
         return Rules(self.maxiter, self.ftol, self.xtol, self.gtol).of(self.loss)
 
     @property
-    def second_try(self) -> Rules:
+    def second_try(self) -> Rules | None:
         """Fits that failed are tried once more, with fewer iterations: most have no minimum to go to."""
         return self.rules._replace(maxiter=min(self.maxiter, _AGAIN))
 

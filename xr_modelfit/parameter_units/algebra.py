@@ -31,6 +31,7 @@ __all__ = [
     "GIVEN",
     "INPUT",
     "KNOWN",
+    "OF_TIMES",
     "OUTPUT",
     "PARAMETER",
     "Analysis",
@@ -51,8 +52,8 @@ _TABLE = "table"
 _WAVES = {"sin", "cos", "tan"}
 _ANGLES = {"arcsin", "arccos", "arctan"}
 # Days in a year or a month, hours, minutes and seconds: among times, such a factor may be there to change the unit.
-_OF_TIMES = {7.0, 24.0, 60.0, 1440.0, 3600.0, 86400.0, 360.0, 365.0, 365.2, 365.24, 365.242, 365.2422, 365.2425}
-_OF_TIMES |= {365.24219, 365.242199, 365.25, 366.0, 30.0, 30.4, 30.44, 30.4375, 30.436875, 30.5}
+OF_TIMES = {7.0, 24.0, 60.0, 1440.0, 3600.0, 86400.0, 360.0, 365.0, 365.2, 365.24, 365.242, 365.2422, 365.2425}
+OF_TIMES |= {365.24219, 365.242199, 365.25, 366.0, 30.0, 30.4, 30.44, 30.4375, 30.436875, 30.5}
 
 
 class Contradiction(NamedTuple):
@@ -260,7 +261,7 @@ class _Reading:
         if argument in self.forms:
             return self.forms[argument]
         value, symbol = float(self.graph.value(argument)), ("number", number, place)
-        if self.times and abs(value if abs(value) >= 1 else 1 / value if value else 0.0) in _OF_TIMES:
+        if self.times and abs(value if abs(value) >= 1 else 1 / value if value else 0.0) in OF_TIMES:
             self.converts = True
         elif value != 0 and math.isfinite(value):
             turns = number in self._in_waves and _turns(value)

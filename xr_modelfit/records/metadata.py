@@ -28,6 +28,7 @@ __all__ = [
     "Metadata",
     "coordinates_of_samples",
     "dataset_attrs",
+    "difference_attrs",
     "frame_of",
     "grid_mapping_of",
     "joined_history",
@@ -148,6 +149,11 @@ def _units(text: str | None, scale: str | None) -> dict[str, Any]:
         return {}
     tells = scale is not None and (text == "C" or involves_temperature(text))
     return {"units": text} | ({"units_metadata": f"temperature: {scale}"} if tells else {})
+
+
+def difference_attrs(text: str | None) -> dict[str, Any]:
+    """``units`` of something that is no place on a scale, such as a width or an amplitude."""
+    return _units(text, "difference")
 
 
 def _scale(unit: ParameterUnit) -> str | None:

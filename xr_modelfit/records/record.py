@@ -185,5 +185,6 @@ def _no_record(result: xr.Dataset) -> str:
     return (
         f"{bare[0]!r} has no record of the fit: its attrs were lost, in arithmetic or where results were combined. "
         f"Keep them by xarray.set_options(keep_attrs=True), or give them back: result[{bare[0]!r}].attrs = "
-        f"fit[{bare[0]!r}].attrs, of the result that the fit gave."
+        f"fit[{bare[0]!r}].attrs, of the result that the fit gave. Images of a FITS file hold no record; it is in the "
+        "file's table MODELFIT, which from_fits(path) reads."
     )

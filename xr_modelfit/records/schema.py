@@ -10,7 +10,17 @@ from xr_modelfit.fitters.block_task import Layout
 from xr_modelfit.parameter_units.parameters import ParameterUnit
 from xr_modelfit.records.metadata import STATISTICS, Metadata
 
-__all__ = ["COV_DIMS", "FIELD", "Fields", "Maps", "check_names", "label", "lazy_fields", "output_names"]
+__all__ = [
+    "COV_DIMS",
+    "FIELD",
+    "Fields",
+    "Maps",
+    "check_names",
+    "label",
+    "lazy_fields",
+    "output_names",
+    "parameter_labels",
+]
 
 FIELD = "_modelfit_field"
 COV_DIMS = ("cov_i", "cov_j")
@@ -147,13 +157,18 @@ def _divisor(layout: Layout, units: Sequence[ParameterUnit]) -> np.ndarray:
     return divisor
 
 
+def parameter_labels(names: Sequence[str]) -> dict[str, xr.Variable]:
+    """The coordinates of a covariance."""
+    labels = np.array(names, dtype=object)  # zarr has no settled type for text of fixed width
+    titles = zip(COV_DIMS, ("parameter of the row", "parameter of the column"), strict=True)
+    return {dim: xr.Variable(dim, labels, {"long_name": title}) for dim, title in titles}
+
+
 def _covariance(flat: Any, dims: Sequence[Hashable], metadata: Metadata) -> xr.DataArray:
     K = len(metadata.names)
-    labels = np.array(metadata.names, dtype=object)  # zarr has no settled type for text of fixed width
-    titles = zip(COV_DIMS, ("parameter of the row", "parameter of the column"), strict=True)
     return xr.DataArray(
         flat.reshape(*flat.shape[:-1], K, K),
         dims=(*dims, *COV_DIMS),
-        coords={dim: (dim, labels, {"long_name": title}) for dim, title in titles},
+        coords=parameter_labels(metadata.names),
         attrs=metadata.covariance(),
     )

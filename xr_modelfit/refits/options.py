@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -38,10 +39,11 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
     refuse_foreign(given, [f.name for f in fields(FitOptions) if f.name not in _OWN])
     recorded = record.content["options"]
     weighting = recorded.get("weighting")
+    number = {} if {"sigma", "weights", "exposure"} & set(given) else _one_weight(recorded)
     if weighting == "exposure":
-        _require(weighting, ("exposure",), given, "had an {}")
+        _require(None if number else weighting, ("exposure",), given, "had an {}")
     else:
-        _require(weighting, ("sigma", "weights"), given, "was weighted by {}")
+        _require(None if number else weighting, ("sigma", "weights"), given, "was weighted by {}")
     for word in ("upper_limit", "coord_sigma"):
         _require(word if recorded.get(word) else None, (word,), given, "was given {}")
     sampled = record.sampled or {}
@@ -79,7 +81,7 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
         record.content["fitted_dims"],
         prefix=record.prefix,
         errors="ignore",
-        **(known | dict(given)),
+        **(known | number | dict(given)),
     )
 
 
@@ -90,6 +92,14 @@ def _priors(record: FitRecord) -> dict[str, tuple[xr.DataArray, xr.DataArray]] |
         return xr.DataArray(one[which], attrs={} if one["units"] is None else {"units": one["units"]})
 
     return {n: (number(one, "mean"), number(one, "deviation")) for n, one in record.priors.items()} or None
+
+
+def _one_weight(recorded: Mapping[str, Any]) -> dict[str, float]:
+    """The sigma or the weight of all samples, where it was one number."""
+    kind = recorded.get("weighting")
+    number = recorded.get(kind) if kind in ("sigma", "weights", "exposure") else None
+    known = isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < math.inf
+    return {str(kind): float(number)} if known and number is not None else {}
 
 
 def units_of(result: xr.Dataset, record: FitRecord) -> list[UnitBase | None]:

@@ -12,15 +12,15 @@ import xarray as xr
 
 from xr_modelfit.call.first_fits import asks_for_a_first_fit
 from xr_modelfit.call.fitting import first_starts
-from xr_modelfit.call.options import FitOptions
 from xr_modelfit.call.start_requests import ESTIMATE, SEVERAL, described_starts
-from xr_modelfit.labels.coords import Labels, bare
+from xr_modelfit.labels.coords import bare
 from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.records.metadata import RECORD
 from xr_modelfit.records.record import FitRecord
 from xr_modelfit.refits.again import Again
 from xr_modelfit.refits.maps import outliers, starts_of_neighbours
+from xr_modelfit.refits.matching import arrays_of, held_values, status_at
 from xr_modelfit.refits.options import options_of, units_of
 from xr_modelfit.results.fit_samples import data_of, known_names
 from xr_modelfit.results.selection import one_fit
@@ -55,11 +55,11 @@ def refit(
             raise ValueError(f"{name} is {number!r}; a whole number of 1 or more is needed.")
     beside = isinstance(p0, str) and p0 == NEIGHBOURS
     labels = known_names(obj, data_of(obj, record))
-    status = _status(result, record, labels.data)
+    status = status_at(result, record, labels.data)
     near = _dims(dims, status, beside or (isinstance(where, str) and where == SUSPICIOUS))
     options = options_of(result, record, model, given)
-    options = replace(options, **_arrays(labels, options, samples, record))
-    again = Again(labels, options, _held(result, record), units_of(result, record))
+    options = replace(options, **arrays_of(labels, options, samples, record))
+    again = Again(labels, options, held_values(result, record), units_of(result, record))
     problem = again.job(_known(p0) if not asks_for_a_first_fit(p0) and not beside else None).problem
     chosen = _chosen(result, record, where, near, radius)
     starts = p0 if beside else first_starts(labels, replace(options, p0=p0))
@@ -93,26 +93,6 @@ def _known(p0: Any) -> Any:
             alone = " Pass it alone, not in a list." if word in known else suggestion(word, known)
             raise ValueError(f"p0 is {word!r}; known words are {listed(known)}.{alone}")
     return p0
-
-
-def _status(result: xr.Dataset, record: FitRecord, data: xr.DataArray) -> xr.DataArray:
-    """The status of each fit, once its positions are known to be those of the data."""
-    status = result[record.variable("fit_status")]
-    remaining = [d for d in data.dims if str(d) not in record.content["fitted_dims"]]
-    if set(remaining) != set(status.dims):
-        raise ValueError(
-            f"The data has the remaining dims {tuple(map(str, remaining))}, the result {tuple(map(str, status.dims))}. "
-            "Pass the data that was fitted, at the positions of the result."
-        )
-    bare(data, status, "The result", status.dims)
-    return status
-
-
-def _held(result: xr.Dataset, record: FitRecord) -> dict[str, xr.DataArray]:
-    """Values of the fixed parameters that had maps: what each fit started from, where the result tells."""
-    names = record.content["options"].get("maps", {}).get("fixed", [])
-    starts = {n: record.variable(f"{n}_start") for n in names}
-    return {n: result[s if s in result else record.variable(n)] for n, s in starts.items()}
 
 
 def _differ(one: Mapping[str, xr.DataArray], other: Mapping[str, xr.DataArray]) -> xr.DataArray:
@@ -162,25 +142,6 @@ def _mask(values: xr.Variable, status: xr.DataArray) -> xr.DataArray:
     made = status.copy(data=values.data)
     made.attrs = {}
     return made
-
-
-def _arrays(labels: Labels, options: FitOptions, samples: Any, record: FitRecord) -> dict[str, Any]:
-    """The mask of samples as an array, and the coordinates that the labels do not name.
-
-    Raises ValueError if the fit had a mask, and it is not given.
-    """
-    if samples is None and record.content["options"].get("masked"):
-        raise ValueError(
-            "The fit left out samples by where=, which its record does not hold. Pass the mask again: samples=..."
-        )
-    found: dict[str, Any] = {"where": None if samples is None else labels.find("samples", samples)}
-    if isinstance(options.coords, Mapping):
-        here, known = labels.data.coords, labels.variables
-        there = {*known, *labels.data.dims}
-        names = {key: name for key, name in options.coords.items() if not isinstance(name, str) or name in there}
-        lent = {name for name in known if isinstance(name, str) and name not in here}
-        found["coords"] = {k: known[n] if isinstance(n, str) and n in lent else n for k, n in names.items()} or None
-    return found
 
 
 def _rounds_of(result: xr.Dataset, record: FitRecord, status: xr.DataArray) -> xr.Variable:

@@ -4,13 +4,13 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from astropy.modeling import Model
-from astropy.units import Quantity, UnitBase
 
 from xr_modelfit.execution.execution import map_blocks
 from xr_modelfit.fitters.propagation import flat_covariance, propagated
@@ -23,46 +23,12 @@ from xr_modelfit.records.schema import COV_DIMS
 from xr_modelfit.records.units import in_units_of_data, parameter_numbers
 from xr_modelfit.results.evaluation import FIELD, Evaluation, matching
 from xr_modelfit.results.points import at_positions
+from xr_modelfit.results.quantities import DerivedQuantity
+from xr_modelfit.results.trends import is_trend, trends
+from xr_modelfit.results.waves import sum_of_waves, wave_of
 from xr_modelfit.status import FitStatus
-from xr_modelfit.units.text import parse_unit, write_unit
 
 __all__ = ["derived", "predict"]
-
-
-@dataclass(frozen=True)
-class _Quantity:
-    """A quantity to compute: a function, the parameters that it takes, and units if it takes them."""
-
-    name: str
-    title: str
-    function: Callable[..., Any]
-    parameters: tuple[int, ...]
-    units: tuple[UnitBase, ...] | None = None
-    unit: UnitBase | None = None
-
-    def _value(self, P: np.ndarray) -> Any:
-        units = self.units
-        return self.function(*(P if units is None else map(Quantity, P, units)))
-
-    def __call__(self, P: np.ndarray) -> np.ndarray:
-        """Plain numbers (b,) of parameters (k, b)."""
-        value = self._value(P)
-        if self.unit is not None:
-            value = Quantity(value).to_value(self.unit)
-        return np.broadcast_to(np.asarray(value, dtype=float), P.shape[1:])
-
-    def with_units(self, texts: Sequence[str | None]) -> _Quantity:
-        """With units of parameters and value, if the function takes them and all are known; else on plain numbers."""
-        own = [texts[j] for j in self.parameters]
-        if None in own:
-            return self
-        trial = np.array([[1.25 + 0.5 * j / len(own)] * 2 for j in range(len(own))])
-        try:
-            known = replace(self, units=tuple(map(parse_unit, own)))
-            with np.errstate(all="ignore"):
-                return replace(known, unit=Quantity(known._value(trial)).unit)
-        except Exception:  # the function does not take these units, and may raise anything
-            return self
 
 
 def derived(
@@ -71,15 +37,17 @@ def derived(
     names: Sequence[str],
     functions: Mapping[str, Callable[..., Any]],
     model: ModelArg | None = None,
+    completed: Callable[[], xr.Dataset] | None = None,
 ) -> xr.Dataset:
-    """See `accessor.result_methods.ResultMethods.derived`."""
+    """See `accessor.result_methods.ResultMethods.derived`; ``completed`` gives the result with its covariance."""
     template = matching(model, record)
     wanted = _known(record, template, names, bool(functions)) + _own(record, template, functions)
     texts = (record.units or {}).get("parameters", [None] * len(record.names))
     wanted = [quantity.with_units(texts) for quantity in wanted]
     for quantity in wanted:
         _check(quantity)
-    C = _covariance(result, record, needed=any(len(q.parameters) > 1 for q in wanted))
+    needed = any(quantity.needs_covariance for quantity in wanted)
+    C = _covariance(completed() if needed and completed else result, record, needed)
     parameters = [_in_recorded_unit(result, record, name, j).variable for j, name in enumerate(record.names)]
     variables = [*parameters, _at_bound(result, record), C]
     core: list[tuple[Hashable, ...]] = [()] * (len(parameters) + 1) + [COV_DIMS]
@@ -89,9 +57,8 @@ def derived(
     for i, quantity in enumerate(wanted):
         value, error = (packed.isel({FIELD: 2 * i + k}) for k in (0, 1))
         name = record.variable(quantity.name)
-        units = {} if quantity.unit is None else {"units": write_unit(quantity.unit)}
-        value.attrs = units | {"long_name": quantity.title, "ancillary_variables": f"{name}_stderr"}
-        error.attrs = units | {"long_name": f"standard error of {quantity.title}"}
+        value.attrs = quantity.attrs | {"ancillary_variables": f"{name}_stderr"}
+        error.attrs = quantity.error_attrs
         out |= {name: value, f"{name}_stderr": error}
     return xr.Dataset(out, coords=first.coords)
 
@@ -100,7 +67,7 @@ def derived(
 class _DerivedBlock:
     """Block function: parameters (...), whether a bound was met (...), covariance (..., K, K) to values and errors."""
 
-    quantities: tuple[_Quantity, ...]
+    quantities: tuple[DerivedQuantity, ...]
 
     __name__ = "derived"
 
@@ -115,14 +82,16 @@ class _DerivedBlock:
         for i, quantity in enumerate(self.quantities):
             own = np.array(quantity.parameters)
             if good.size:
-                found = propagated(quantity, P[np.ix_(own, good)], C[np.ix_(own, own, good)])
-                out[good, 2 * i], out[good, 2 * i + 1] = found
+                here = P[np.ix_(own, good)]
+                with np.errstate(all="ignore"):
+                    function = quantity.about(here)
+                out[good, 2 * i], out[good, 2 * i + 1] = propagated(function, here, C[np.ix_(own, own, good)])
         return out.reshape((*shape, out.shape[1]))
 
 
-def _known(record: FitRecord, model: Model, names: Sequence[str], only_named: bool) -> list[_Quantity]:
+def _known(record: FitRecord, model: Model, names: Sequence[str], only_named: bool) -> list[DerivedQuantity]:
     """Quantities with a formula: those that are named or, without any name or function, all."""
-    found: dict[str, _Quantity] = {}
+    found: dict[str, DerivedQuantity] = {}
     parts = list(leaves(model))
     first = 0
     for number, part in enumerate(parts):
@@ -132,7 +101,10 @@ def _known(record: FitRecord, model: Model, names: Sequence[str], only_named: bo
             name = _like(record.names, own, part, formula.name, number, len(parts))
             arguments = tuple(own[p] for p in inspect.signature(formula.function).parameters)
             which = part.name or (type(part).__name__ + (f" {number}" if len(parts) > 1 else ""))
-            found[name] = _Quantity(name, f"{formula.title}, {which}", formula.function, arguments)
+            found[name] = DerivedQuantity(name, f"{formula.title}, {which}", formula.function, arguments)
+        like = partial(_like, record.names, own, part, number=number, n_parts=len(parts))
+        found |= {one.name: one for one in wave_of(record, model, min(own.values(), default=-1), like)}
+    found |= {one.name: one for one in sum_of_waves(record, model)}
     if not names:
         if not found and not only_named:
             raise ValueError(
@@ -140,13 +112,18 @@ def _known(record: FitRecord, model: Model, names: Sequence[str], only_named: bo
                 f"{listed(record.names)}: derived(ratio=lambda {', '.join(record.names[:2])}: ...)."
             )
         return [] if only_named else list(found.values())
+    wanted: list[DerivedQuantity] = []
     for name in names:
+        if is_trend(name) and name not in found:
+            wanted += trends(record, model, name)
+            continue
         if not isinstance(name, str) or name not in found:
             raise ValueError(
-                f"derived got {name!r}, but the quantities known for the model are {listed(found)}."
+                f"derived got {name!r}, but the quantities known for the model are {listed([*found, 'per decade'])}."
                 f"{suggestion(name, found)} Give a function for another one: derived({name}=lambda ...)."
             )
-    return [found[name] for name in names]
+        wanted.append(found[name])
+    return wanted
 
 
 def _like(names: Sequence[str], own: Mapping[str, int], part: Model, name: str, number: int, n_parts: int) -> str:
@@ -158,7 +135,7 @@ def _like(names: Sequence[str], own: Mapping[str, int], part: Model, name: str, 
     return f"{name}_{number}"
 
 
-def _own(record: FitRecord, model: Model, functions: Mapping[str, Callable[..., Any]]) -> list[_Quantity]:
+def _own(record: FitRecord, model: Model, functions: Mapping[str, Callable[..., Any]]) -> list[DerivedQuantity]:
     """Quantities by functions of the user, whose arguments are parameters."""
     positions = {name: j for j, name in enumerate(model.param_names)} | {n: j for j, n in enumerate(record.names)}
     found = []
@@ -184,11 +161,11 @@ def _own(record: FitRecord, model: Model, functions: Mapping[str, Callable[..., 
         taken = record.variable(name)
         if name in record.names:
             raise ValueError(f"{taken!r} is a parameter of the fit; call what is derived from it by another name.")
-        found.append(_Quantity(name, f"{name}, from the fitted parameters", function, tuple(arguments)))
+        found.append(DerivedQuantity(name, f"{name}, from the fitted parameters", function, tuple(arguments)))
     return found
 
 
-def _check(quantity: _Quantity) -> None:
+def _check(quantity: DerivedQuantity) -> None:
     """Refuse a function that fails on arrays, or whose value has another shape."""
     trial = np.array([[1.25, 1.5, 1.75]] * len(quantity.parameters))
     try:
@@ -243,8 +220,9 @@ def _covariance(result: xr.Dataset, record: FitRecord, needed: bool = True) -> x
         return chosen.variable
     if needed:
         raise RecordError(
-            f"The result has no {name!r}, which is needed for quantities of several parameters. "
-            "Fit again with covariance=True."
+            f"The result has no {name!r}, which errors of quantities of several parameters need. Pass the data that "
+            "was fitted, data=..., from which it follows; fit.modelfit.with_covariance(data, sigma=...) adds it where "
+            "sigma was an array. Or fit with covariance=True."
         )
     errors = []
     for parameter in record.names:

@@ -10,10 +10,20 @@ from astropy.units import UnitBase
 from xr_modelfit.units.text import write_unit
 from xr_modelfit.units.times import CalendarError
 
-__all__ = ["refuse_years"]
+__all__ = ["days_in_year", "refuse_years"]
 
 _DAYS = {"360_day": 360, "noleap": 365, "all_leap": 366}  # in a year; in others 365.25, but for 2 in 10^5
 _YEARS = {"yr": Fraction(1), "kyr": Fraction(1000), "Myr": Fraction(1_000_000), "month": Fraction(1, 12)}
+
+
+def days_in_year(calendar: str | None) -> Fraction | None:
+    """The mean length of a year of a calendar; that of astropy where there is no calendar, None for one not known."""
+    if calendar in (None, "julian"):
+        return Fraction(1461, 4)
+    if calendar in ("standard", "proleptic_gregorian", "tai", "utc"):
+        return Fraction(146097, 400)
+    days = _DAYS.get(str(calendar))
+    return None if days is None else Fraction(days)
 
 
 def refuse_years(what: str, unit: UnitBase, inner: UnitBase | None, calendar: str | None) -> None:
