@@ -1021,7 +1021,7 @@ def test_one_fit_is_no_map_to_click_on(fit: xr.Dataset, cube: xr.DataArray) -> N
 
 
 def test_wrong_histograms(fit: xr.Dataset) -> None:
-    with pytest.raises(TypeError, match="a histogram is of one variable, 'amplitude' for one"):
+    with pytest.raises(TypeError, match="a histogram is of one variable, for example 'amplitude'"):
         fit.modelfit.plot_hist(["mean"])
     with pytest.raises(ValueError, match="has no value of a successful fit"):
         fit.where(False).modelfit.plot_hist("mean")

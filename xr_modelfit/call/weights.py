@@ -103,6 +103,6 @@ def _mask(labels: Labels, where: Any) -> xr.Variable:
     if array.dtype.kind != "b":
         raise TypeError(
             f"where holds {array.dtype}; it must be boolean, True where a sample is to be used. "
-            "Make it so: where=quality == 0, for one."
+            "For example, where=quality == 0."
         )
     return bare(labels.data, array, "where", labels.data.dims)
