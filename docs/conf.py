@@ -9,6 +9,7 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS / "extensions"))
 
 from checked_pages import digest_of_package  # noqa: E402
+from numpydoc.xref import DEFAULT_LINKS  # noqa: E402
 
 import xr_modelfit  # noqa: E402
 
@@ -39,6 +40,7 @@ myst_heading_anchors = 4  # links name headings as on GitHub
 _caches = DOCS / "_build" / "notebooks"
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(_caches / digest_of_package())
+nb_execution_in_temp = True  # what cells write is not left here
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_execution_timeout = 300
@@ -57,6 +59,7 @@ default_role = "autolink"  # `name` in a docstring: a link if there is such an o
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = True
 numpydoc_xref_ignore = "all"  # but these words:
+DEFAULT_LINKS.clear()  # links to int and str say nothing, and are not resolved without a network
 numpydoc_xref_aliases = {
     "DataArray": "xarray.DataArray",
     "Dataset": "xarray.Dataset",
@@ -89,7 +92,6 @@ def _answers(address: str) -> bool:
 
 intersphinx_mapping = {name: (address, None) for name, address in _INVENTORIES.items() if _answers(address)}
 nitpick_ignore_regex = [("py:.*", rf"{name}(\..*)?") for name in _INVENTORIES if name != "python"]
-nitpick_ignore_regex += [(".*", r"(python|numpy):.*")] if "numpy" not in intersphinx_mapping else []
 nitpick_ignore_regex += [("py:.*", r"(str|int|float|bool|dict|list|tuple|object|None|\w+Error)")]
 
 # Look

@@ -11,12 +11,12 @@ def way_of_a_call() -> Any:
     import matplotlib.pyplot as plt
 
     figure, ax = plt.subplots(figsize=(10, 4.2))
-    ax.set(xlim=(0, 100), ylim=(0, 42))
+    ax.set(xlim=(0, 100), ylim=(-6, 40))
     ax.axis("off")
     boxes = [
         (13, 33, "data, model, dim,\ncoords, where, sigma,\np0, bounds", LABELLED, "the call"),
         (42, 33, "names, units and starts\nare resolved, and the\nmodel is tried", LABELLED, "call, labels, units"),
-        (74, 33, "Problem: the model as\na function of arrays,\nwith derivatives", NUMERIC, "models, tracing, analysis"),
+        (74, 33, "Problem: the model\nas a function,\nwith derivatives", NUMERIC, "models, tracing, analysis"),
         (74, 10, "blocks of fits (b, n):\nstart, iterate, judge,\ntry again", NUMERIC, "estimates, fitters"),
         (42, 10, "one packed array\nbecomes a Dataset with\nunits, flags and record", LABELLED, "records"),
         (13, 10, "parameters, errors,\nstatus; evaluate, plot,\nderive, store", LABELLED, "results, plotting, stores"),
@@ -28,7 +28,7 @@ def way_of_a_call() -> Any:
     for start, end in [*arrows, ((74, 23.5), (74, 15.5))]:
         ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "linewidth": 1.5, "color": "0.2"})
     ax.text(75.5, 19.5, "execution cuts the data:\nxarray.apply_ufunc, dask", fontsize=8.5, va="center", color="0.3")
-    for y, colour, text in ((1.5, LABELLED, "labelled: xarray, units"), (-1.5, NUMERIC, "numeric: NumPy arrays only")):
-        ax.text(3, y, "   ", fontsize=7, va="center", bbox={"facecolor": colour, "edgecolor": "0.2"})
-        ax.text(6.5, y, text, fontsize=8.5, va="center")
+    for x, colour, text in ((4, LABELLED, "labelled: xarray, units"), (35, NUMERIC, "numeric: NumPy arrays only")):
+        ax.text(x, -4, "   ", fontsize=7, va="center", bbox={"facecolor": colour, "edgecolor": "0.2"})
+        ax.text(x + 3.5, -4, text, fontsize=8.5, va="center")
     return figure
