@@ -1,7 +1,8 @@
 """Runs the cells of a page as the site does: ``python notebooks.py PAGE [FOLDER]``.
 
 The ``{code-cell}`` blocks run in order, in one namespace. Warnings are errors. What a cell ends with is shown, as text
-and as HTML. Figures that are open after a cell are drawn, and closed; they are saved if there is a folder. Prints how many.
+or as HTML, unless by a semicolon. Figures that are open after a cell are drawn, and closed; they are saved if there is
+a folder. Prints how many.
 """
 
 import ast

@@ -165,7 +165,8 @@ def test_bead_movie() -> None:
     starts: dict[str, Callable[..., object] | str] = {"x_mean_0": "estimate", "y_mean_0": "estimate"}
     fit = data.modelfit(
         model, dim=("y", "x"), p0=starts, fitter=BatchLSQFitter(loss="poisson"), errors="ignore",
-        bounds={"amplitude_0": (0, None), "amplitude_1": (1e-3, None), "x_stddev_0": (0.05, 0.4), "y_stddev_0": (0.05, 0.4)},
+        bounds={"amplitude_0": (0, None), "amplitude_1": (1e-3, None)}
+        | dict.fromkeys(("x_stddev_0", "y_stddev_0"), (0.05, 0.4)),
     )  # fmt: skip
     good = fit["amplitude_0"] > 8 * fit["amplitude_0_stderr"]
     dark = np.flatnonzero(~good)
