@@ -12,4 +12,5 @@ def needed(module: str, extra: str, what: str) -> Any:
         return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise ImportError(f"{what} needs {package}: pip install 'xr_modelfit[{extra}]'") from error
+        remedy = f"pip install {package}. The extra '{extra}' of this package brings it."
+        raise ImportError(f"{what} needs {package}: {remedy}") from error

@@ -1,7 +1,8 @@
 """Small simulated data sets for documentation, demo and tests.
 
-Each data set has a twin, ``<name>_truth``, that returns the parameters it is made from, named as in astropy's models.
-The truth depends on the size only, ``seed`` changes the noise and the faults. All are made in milliseconds.
+Of `line_cube`, `seasonal_series` and `star_stamps`, a twin ``<name>_truth`` returns the parameters that the data are
+made from, named as in astropy's models. The truth depends on the size only, ``seed`` changes the noise and the faults.
+The others, one for each of several fields, tell theirs in the docstring. All are made in milliseconds.
 """
 
 from __future__ import annotations
@@ -11,15 +12,36 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xr_modelfit.tutorial_images import bead_movie, correlation_planes, lifetime_image, spin_echoes, vegetation_index
+from xr_modelfit.tutorial_series import (
+    coda_envelopes,
+    dose_response,
+    raman_scan,
+    river_recession,
+    slit_spectra,
+    xray_spectra,
+)
+
 __all__ = [
+    "bead_movie",
+    "coda_envelopes",
+    "correlation_planes",
     "decay_stack",
     "decay_stack_truth",
+    "dose_response",
+    "lifetime_image",
     "line_cube",
     "line_cube_truth",
+    "raman_scan",
+    "river_recession",
     "seasonal_series",
     "seasonal_series_truth",
+    "slit_spectra",
+    "spin_echoes",
     "star_stamps",
     "star_stamps_truth",
+    "vegetation_index",
+    "xray_spectra",
 ]
 
 

@@ -6,9 +6,7 @@ Authorities: the truth that was put in, the chi-square that fits from it reach, 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 import json
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import dask.array
@@ -525,21 +523,3 @@ def test_fit_info_of_starts_is_checked() -> None:
     taken = data.assign_coords(mean_start=3.0)
     with pytest.raises(ValueError, match="prefix"):
         fitted(taken, "estimate", fit_info=["start"])
-
-
-@pytest.mark.slow
-def test_the_picture_of_the_page_is_what_its_code_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Letters may differ between versions of matplotlib; the maps may not."""
-    plt = pytest.importorskip("matplotlib.pyplot")
-    page = Path(__file__).parents[2] / "docs" / "starts.md"
-    if not page.is_file():
-        pytest.skip("the docs folder is not there")
-    monkeypatch.chdir(tmp_path)
-    plt.switch_backend("Agg")
-    namespace: dict[str, Any] = {}
-    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
-        exec(block, namespace)
-    plt.close("all")
-    drawn, kept = (plt.imread(folder / "starts.png") for folder in (tmp_path, page.parent))
-    assert drawn.shape == kept.shape
-    assert np.mean(np.abs(drawn - kept)) < 0.01

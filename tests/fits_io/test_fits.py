@@ -1106,7 +1106,7 @@ def no_reading(array: xr.DataArray) -> xr.DataArray:
 
 def test_wrong_maps() -> None:
     array = no_reading(from_fits(image()))
-    with pytest.raises(TypeError, match="obj is an ndarray; pass a Dataset, a fit result for one, or a DataArray"):
+    with pytest.raises(TypeError, match="obj is an ndarray; pass a Dataset, for example a fit result, or a DataArray"):
         to_hdulist(np.zeros((3, 4)))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"Positions along 'y' have no even step.*\.isel\(y=slice\(\.\.\.\)\)"):
         to_hdulist(array.isel(y=[0, 1, 3]))

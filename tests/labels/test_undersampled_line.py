@@ -6,7 +6,6 @@ wider by 5.6 %.
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,6 @@ from numpy.testing import assert_allclose
 
 from support.instrument import fitters, mean_gauss, recorded
 
-pytestmark = [
-    # matplotlib 3.8 with a newer pyparsing
-    pytest.mark.filterwarnings("ignore:.*deprecated - use:DeprecationWarning:matplotlib"),
-    pytest.mark.filterwarnings("ignore:.*argument is deprecated, use:DeprecationWarning:matplotlib"),
-]
 CENTRE, RESOLVING = 5000.0, 2000.0  # angstrom
 FWHM = CENTRE / RESOLVING
 CHANNEL = FWHM / 2
@@ -43,26 +37,6 @@ def spectra(places: np.ndarray, noise: float = 0.0) -> xr.DataArray:
     noisy = clean + np.random.default_rng(8).normal(0.0, noise, clean.shape)
     coords = {"wavelength": ("wavelength", WAVELENGTH, {"units": "angstrom"})}
     return xr.DataArray(noisy, dims=("place", "wavelength"), coords=coords)
-
-
-@pytest.mark.slow
-def test_the_picture_of_the_page_is_what_its_code_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Letters may differ between versions of matplotlib; the curves may not."""
-    page = Path(__file__).parents[2] / "docs" / "instrument.md"
-    if not page.is_file():
-        pytest.skip("the docs folder is not there")
-    monkeypatch.chdir(tmp_path)
-    namespace: dict[str, Any] = {}
-    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
-        exec(block, namespace)
-        if (tmp_path / "instrument.png").exists():
-            break
-    import matplotlib.pyplot as plt
-
-    plt.close("all")
-    drawn, kept = (plt.imread(folder / "instrument.png") for folder in (tmp_path, page.parent))
-    assert drawn.shape == kept.shape
-    assert np.mean(np.abs(drawn - kept)) < 0.01
 
 
 def line() -> Any:

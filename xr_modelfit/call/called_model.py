@@ -127,7 +127,7 @@ def check_model(model: Any) -> None:
     if any(kind.__name__ == "_Spline" for part in leaves(model) for kind in type(part).__mro__):
         raise ValueError(
             "model has a Spline1D, whose values do not follow from its parameters, so that only astropy's own spline "
-            "fitters can fit it. Take a polynomial such as Chebyshev1D, or custom_model with a spline inside."
+            "fitters can fit it. Take a polynomial (for example Chebyshev1D), or custom_model with a spline inside."
         )
 
 

@@ -45,7 +45,7 @@ def choose_fitter(
     """
     fitter = BatchLSQFitter() if fitter is None else fitter
     if keywords is not None and not isinstance(keywords, Mapping):
-        raise TypeError(f"fitter_kwargs is {a(keywords)}; pass a mapping, {{'maxiter': 500}} for one.")
+        raise TypeError(f"fitter_kwargs is {a(keywords)}; pass a mapping, for example {{'maxiter': 500}}.")
     if not isinstance(info, str | bool | list | tuple | None):
         raise TypeError(f"fit_info is {info!r}; pass names of numbers in the fitter's fit_info, or True for all.")
     if isinstance(fitter, BatchLSQFitter):
@@ -53,7 +53,7 @@ def choose_fitter(
     if isinstance(fitter, type):
         raise TypeError(f"fitter is the class {fitter.__name__}; pass an instance, {fitter.__name__}().")
     if not callable(fitter) or not (isinstance(fitter, Fitter) or hasattr(fitter, "fit_info")):
-        raise TypeError(f"fitter is {a(fitter)}; pass an instance of an astropy fitter, TRFLSQFitter() for one.")
+        raise TypeError(f"fitter is {a(fitter)}; pass an instance of an astropy fitter, for example TRFLSQFitter().")
     name = type(fitter).__name__
     if isinstance(getattr(fitter, "fitter", None), BatchLSQFitter):
         raise TypeError(
@@ -80,8 +80,8 @@ def choose_fitter(
         ) from error
     except Exception as error:
         raise ValueError(
-            f"fitter is {name}, which cannot do this fit: {sentence(error)} Take another one, TRFLSQFitter() for one, "
-            "or change the model's constraints."
+            f"fitter is {name}, which cannot do this fit: {sentence(error)} Take another one, for example "
+            "TRFLSQFitter(), or change the model's constraints."
         ) from error
     return PixelwiseFitter(fitter, found.keywords, _info_names(info, left, name))
 

@@ -119,7 +119,7 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
     fitter : BatchLSQFitter or astropy fitter, optional
         Used exactly as given, one fit at a time. Default: `BatchLSQFitter`, many fits at once.
     fitter_kwargs : mapping, optional
-        Passed to the fitter's call, ``{"maxiter": 500}`` for one.
+        Passed to the fitter's call, for example ``{"maxiter": 500}``.
     fit_info : True or sequence of str, optional
         Names of numbers in the fitter's ``fit_info`` that become variables; True for all. "start"
         adds ``<parameter>_start``, the starts that were used; "n_reached" how many of several starts

@@ -272,8 +272,8 @@ def _check_data(data: xr.DataArray) -> None:
             "f(x, part, ...) that returns np.where(part == 0, z.real, z.imag)."
         ),
         "b": "Make it numbers: data.astype(float).",
-        "M": "Make it numbers, such as seconds: (data - data[0]) / np.timedelta64(1, 's').",
-        "m": "Make it numbers, such as seconds: data / np.timedelta64(1, 's').",
+        "M": "Make it numbers, for example (data - data[0]) / np.timedelta64(1, 's').",
+        "m": "Make it numbers, for example data / np.timedelta64(1, 's').",
     }.get(data.dtype.kind, "Make it numbers: data.astype(float).")
     name = "The data" if data.name is None else f"The data {data.name!r}"
     raise TypeError(f"{name} holds {data.dtype}; real numbers are needed. {advice}")

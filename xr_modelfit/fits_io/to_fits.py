@@ -73,7 +73,7 @@ def to_hdulist(obj: xr.Dataset | xr.DataArray) -> fits.HDUList:
     if isinstance(obj, xr.DataArray):
         obj = obj.to_dataset(name=obj.name if obj.name is not None else "data", promote_attrs=True)
     if not isinstance(obj, xr.Dataset):
-        raise TypeError(f"obj is {a(obj)}; pass a Dataset, a fit result for one, or a DataArray.")
+        raise TypeError(f"obj is {a(obj)}; pass a Dataset, for example a fit result, or a DataArray.")
     stored = next((found for array in obj.data_vars.values() if (found := stored_wcs(array)) is not None), None)
     coordinate, columns = tabular(obj) or (None, [])
     images = obj.drop_vars(columns).data_vars

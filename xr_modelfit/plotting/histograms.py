@@ -33,7 +33,7 @@ def plot_hist(
     plt = pyplot("plot_hist()")
     check_size(ax, figsize)
     if not isinstance(param, str):
-        raise TypeError(f"param is {param!r}; a histogram is of one variable, {record.names[0]!r} for one.")
+        raise TypeError(f"param is {param!r}; a histogram is of one variable, for example {record.names[0]!r}.")
     result = with_derived(result, record, param)
     (name,) = chosen_variables(result, record, param)
     array, status = (v for v in xr.broadcast(*(result[[name, record.variable("fit_status")]].compute().values())))

@@ -94,7 +94,7 @@ def axes_given(ax: Any, n: int, what: str) -> list[Axes]:
     found = [ax] if isinstance(ax, Axes) else list(np.ravel(np.asarray(ax, dtype=object)))
     wrong = [one for one in found if not isinstance(one, Axes)]
     if wrong:
-        raise TypeError(f"ax is {a(wrong[0])}; pass matplotlib Axes, ax=plt.gca() for one, or a sequence of them.")
+        raise TypeError(f"ax is {a(wrong[0])}; pass matplotlib Axes, for example ax=plt.gca(), or a sequence of them.")
     if len(found) != n:
         raise ValueError(
             f"ax holds {len(found)} axes, but {what} {'needs' if n == 1 else 'need'} {n}: "
