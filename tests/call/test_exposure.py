@@ -14,8 +14,8 @@ from astropy.modeling.models import Const1D, Gaussian1D
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize
 from scipy.stats import poisson
-from test_wrong_calls import Stage
 
+from support.wrong_calls import Stage
 from xr_modelfit import BatchLSQFitter, FitStatus
 
 ENGINES = ["numpy", pytest.param("numba", marks=pytest.mark.slow)]

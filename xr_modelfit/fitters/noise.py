@@ -41,7 +41,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import erfcx, log_ndtr
 
 __all__ = ["LEAST", "LIMITS", "ROBUST", "SMALL_COUNT", "TWO_SIDED", "Loss", "Working", "influence", "working"]
 
@@ -137,6 +136,8 @@ def _with_limits(y: np.ndarray, f: np.ndarray, w: np.ndarray, above: np.ndarray)
 
 def _below_limit(z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cost, working residual and working weight of limits at ``z`` standard errors above the model."""
+    from scipy.special import erfcx, log_ndtr
+
     ratio = np.sqrt(2.0 / np.pi) / erfcx(-z * np.sqrt(0.5))
     x = np.where(z < _FAR_ABOVE, z, _FAR_ABOVE)
     bend = np.where(z < _FAR_ABOVE, -(1.0 - (2.0 - 10.0 / x**2) / x**2) / x, z + ratio)
