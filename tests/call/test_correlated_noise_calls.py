@@ -72,8 +72,9 @@ def test_what_follows_from_it() -> None:
     band = fit.modelfit.predict(data)
     at_zero = band["model_stderr" if "model_stderr" in band else list(band)[1]].isel(t=0)
     np.testing.assert_allclose(at_zero, fit["intercept_stderr"], rtol=1e-10)
-    again = fit.modelfit.refit(data, where=None) if False else fit.modelfit.refit(data)
-    assert "ar1" in again
+    assert "ar1" in fit.modelfit.refit(data)
+    without = data.modelfit(Linear1D(), "t", noise="ar1").modelfit.with_covariance(data)
+    np.testing.assert_allclose(without["covariance"], fit["covariance"], rtol=1e-6)
     known = data.modelfit(Linear1D(), "t", noise=covariance())
     with pytest.raises(ValueError, match=r"had noise of a covariance.*Pass noise=\.\.\., as in the fit"):
         known.modelfit.refit(data)
@@ -122,6 +123,9 @@ def test_wrong_noise() -> None:
     refused(ValueError, r"noise is given with loss='huber'", noise="ar1", fitter=BatchLSQFitter(loss="huber"))
     refused(ValueError, "noise is given with clip", noise="ar1", fitter=BatchLSQFitter(clip=(3, 3)))
     refused(ValueError, "holds the standard errors of the samples, and sigma", noise=covariance(), sigma=1.0)
+    refused(ValueError, "noise is given with upper_limit", noise="ar1", sigma=1.0, upper_limit=data > 2)
+    refused(ValueError, r"noise is given with sigma=\(lower, upper\)", noise="ar1", sigma=(1.0, 2.0))
+    refused(ValueError, r'priors are given with noise="ar1"', noise="ar1", sigma=1.0, priors={"slope": (0.0, 1.0)})
     refused(ValueError, "noise is given with integrate or response", noise="ar1", integrate=True)
     refused(ValueError, "a covariance has the fitted dim 't', and a second one", noise=covariance().rename(t="u"))
     refused(ValueError, "noise has 59 positions along 's', the data 60", noise=covariance()[:, 1:])

@@ -9,11 +9,11 @@ import pytest
 import xarray as xr
 from astropy.modeling import Model
 from astropy.modeling.models import Const1D, Gaussian1D, Linear1D, Polynomial1D
-from bits import assert_same_bits
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import solve_triangular
 from scipy.optimize import least_squares, minimize_scalar
 
+from support.bits import assert_same_bits
 from xr_modelfit import BatchLSQFitter, FitStatus
 
 ENGINES = ["numpy", pytest.param("numba", marks=pytest.mark.slow)]

@@ -24,14 +24,9 @@ from xr_modelfit.messages import listed, suggestion
 from xr_modelfit.quiet import caught_warnings
 from xr_modelfit.records.schema import check_names, output_names
 
-__all__ = ["engine_of_independent", "with_noise"]
+__all__ = ["with_noise"]
 
 AR1: Literal["ar1"] = "ar1"
-
-
-def engine_of_independent(noise: Any, engine: str) -> str:
-    """The engine for the model at independent samples; with other noise nothing is compiled for them."""
-    return engine if noise is None else "numpy"
 
 
 def with_noise(job: Job, labels: Labels, at: Sequence[np.ndarray], n_samples: int) -> Job:

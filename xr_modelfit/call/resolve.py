@@ -16,7 +16,7 @@ from xr_modelfit.analysis.coordinate_errors import more_inputs, with_coordinate_
 from xr_modelfit.analysis.traits import Whole, find_traits, with_sampling
 from xr_modelfit.call.called_model import check_model
 from xr_modelfit.call.choose_fitter import choose_fitter, own_info, refuse_clipped
-from xr_modelfit.call.correlated import engine_of_independent, with_noise
+from xr_modelfit.call.correlated import with_noise
 from xr_modelfit.call.diagnostics import diagnosis_of
 from xr_modelfit.call.exposure import check_exposure, is_of_counts, measure_of_rates
 from xr_modelfit.call.job import Job
@@ -104,10 +104,9 @@ def resolve(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[An
     if isinstance(fitter, BatchLSQFitter):
         n_fits = math.prod(data.sizes[d] for d in loop)
         two = nodes is not None and not {Role("weights_above"), Role("limit")}.isdisjoint(arrays)
-        engine = "numpy" if two else fitter.engine  # compiled loops have one weight for what is made of nodes
+        engine = "numpy" if two or options.noise is not None else fitter.engine  # compiled loops have one weight there
         solved = tried if weighted is None else weighted
         with caught_warnings():
-            engine = engine_of_independent(options.noise, engine)
             source = compiled_source(solved, more_inputs(solved, at_samples), engine, n_fits, points.n_samples)
         tell_unused()
         problem = replace(problem, source=source)
