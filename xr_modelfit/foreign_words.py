@@ -35,11 +35,13 @@ _ABSOLUTE = "'absolute_sigma'? absolute_sigma=False rescales the errors by the r
 
 _GROUPS: dict[str, Iterable[str]] = {
     _SIGMA: [
-        "error", "err", "std", "stderr", "stddev", "yerr", "y_err", "noise", "uncertainty", "uncertainties", "dy",
-        "rms",
+        "error", "err", "std", "stderr", "stddev", "yerr", "y_err", "uncertainty", "uncertainties", "dy", "rms",
     ],
     "'sigma'? sigma=variance ** 0.5 takes the standard errors": ["var", "variance", "yvar"],
     "'sigma'? sigma=ivar ** -0.5 takes the standard errors": ["ivar", "invvar", "inverse_variance"],
+    "'noise'? noise='ar1' takes samples for correlated; a DataArray is their covariance": [
+        "ar1", "autocorrelation", "correlation", "correlated", "rho", "noise_covariance", "data_covariance",
+    ],
     _WHERE: ["mask", "masked", "good", "valid", "flags", "flag", "exclude", "bad"],
     _DIM: [
         "dims", "axis", "axes", "reduce_dims", "reduce_dim", "fitting_axes", "along", "over", "dimension", "dimensions",

@@ -59,7 +59,8 @@ _SENTENCES = {
     FitStatus.TOO_FEW_POINTS: "There are fewer valid samples than free parameters (or than min_points).",
     FitStatus.NO_DATA: "There is no valid sample.",
     FitStatus.NONFINITE_DATA: (
-        "A sample is not finite and skipna=False, or a coordinate or response that the whole fit needs."
+        "A sample is not finite and skipna=False, or a coordinate or response that the whole fit needs; or noise has "
+        "no valid covariance."
     ),
     FitStatus.INVALID_START: "The start is not finite or outside its bounds, or a prior's deviation is not positive.",
     FitStatus.NONFINITE_MODEL: (

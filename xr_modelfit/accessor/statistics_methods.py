@@ -19,7 +19,8 @@ class StatisticsMethods:
         """How probable a parameter this far from ``null`` is by chance: a two-sided p-value.
 
         The parameter is taken for normal, and the samples for independent of each other. Samples of a
-        series often are not (a warm month follows a warm one): then p-values are too small.
+        series often are not (a warm month follows a warm one): then p-values are too small, unless the
+        fit was made with ``noise="ar1"`` or a covariance.
 
         Parameters
         ----------
@@ -35,7 +36,9 @@ class StatisticsMethods:
         xarray.DataArray
             Between 0 and 1, over the remaining dims. From Student's t with ``dof`` degrees of freedom
             where errors come from the residuals. From the normal distribution where ``sigma`` was given as
-            absolute, and for counts (``loss="poisson"``); ``comment`` in its attrs says which. NaN where
+            absolute, and for counts (``loss="poisson"``); ``comment`` in its attrs says which. After a fit
+            with ``noise="ar1"`` from Student's t with ``n_effective`` less the number of free parameters as
+            degrees of freedom. NaN where
             the fit failed, the parameter is fixed or on its bound, or no degree of freedom is left. Lazy
             where the result is.
 

@@ -127,10 +127,10 @@ def starts_of_first_fit(labels: Labels, model: Model, options: FitOptions, free:
         with_numbers(model),
         replace(
             options, p0=first, bounds={n: (low[n], high[n]) for n in low} or None, data=None, where=None, prefix="",
-            sigma=None, weights=None, absolute_sigma=None, exposure=exposure, priors=None, upper_limit=None,
-            coord_sigma=None, min_points=None, covariance=False, keep_failed=False, errors="ignore", fit_info=None,
-            progress=False, diagnostics=None, diagnostics_path=None, diagnostics_callable=None, keep_attrs=False,
-            coords=_by_name(options.coords),
+            sigma=None, weights=None, absolute_sigma=None, noise=None, exposure=exposure, priors=None,
+            upper_limit=None, coord_sigma=None, min_points=None, covariance=False, keep_failed=False, errors="ignore",
+            fit_info=None, progress=False, diagnostics=None, diagnostics_path=None, diagnostics_callable=None,
+            keep_attrs=False, coords=_by_name(options.coords),
             **{name: _without_loop(labels, getattr(options, name), loop) for name in ("integrate", "response")},
         ),
     )  # fmt: skip

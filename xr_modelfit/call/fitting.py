@@ -37,8 +37,8 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
 
     - what: ``model``, ``dim``, ``coords``, ``equivalencies``, ``time_units``, ``pointwise``,
       ``integrate``, ``response``
-    - data: ``data``, ``where``, ``sigma``, ``weights``, ``absolute_sigma``, ``exposure``, ``upper_limit``,
-      ``coord_sigma``, ``skipna``, ``min_points``
+    - data: ``data``, ``where``, ``sigma``, ``weights``, ``absolute_sigma``, ``noise``, ``exposure``,
+      ``upper_limit``, ``coord_sigma``, ``skipna``, ``min_points``
     - parameters: ``p0``, ``bounds``, ``priors``
     - fitter: ``fitter``, ``fitter_kwargs``, ``fit_info``
     - output: ``covariance``, ``keep_failed``, ``errors``, ``prefix``, ``keep_attrs``
@@ -82,6 +82,12 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
     absolute_sigma : bool, optional
         False: parameter errors are rescaled by the residuals. Default: True exactly when
         ``sigma`` is given.
+    noise : "ar1", DataArray or name, optional
+        Noise that is correlated along the one fitted dim. "ar1": each sample remembers the one before;
+        samples a time t apart have the correlation r^(t / step), with the median spacing as step, and r
+        from the residuals of each fit. Or a covariance, over the fitted dim and a second one of the same
+        length, in the squared unit of the data; with remaining dims where it differs from fit to fit. It
+        stands instead of ``sigma``, and is absolute as ``sigma`` is. Default: samples are independent.
     exposure : DataArray, name, number or Quantity, optional
         Of counts, with ``fitter=BatchLSQFitter(loss="poisson")``: the time or the area in which each
         sample was counted. The model times the exposure predicts the data, so that the model is in
@@ -325,7 +331,7 @@ def _variables_to_fit(ds: xr.Dataset, variables: Mapping[Any, xr.DataArray], opt
         shape = np.broadcast_to(0.0, tuple(ds.sizes.values()))  # a view: the dims alone matter
         skeleton = Labels(xr.DataArray(shape, dims=list(ds.sizes), coords=ds.coords), variables)
         fitted = fitted_dims(skeleton, dim, options.coords)
-    given = [options.where, options.weights, options.exposure, options.response]
+    given = [options.where, options.weights, options.noise, options.exposure, options.response]
     given += [options.upper_limit, options.coord_sigma]
     for one in (options.coords, options.integrate, options.sigma):
         given += list(one.values() if isinstance(one, Mapping) else one if isinstance(one, list | tuple) else [one])

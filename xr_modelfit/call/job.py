@@ -22,8 +22,10 @@ from xr_modelfit.execution.progress import Tell
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block import FitError, fit_block, start_block
 from xr_modelfit.fitters.block_task import BlockTask, Layout, Role
+from xr_modelfit.fitters.correlated.solving import CorrelatedNoise
 from xr_modelfit.fitters.diagnosis import Diagnosis
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
+from xr_modelfit.labels.covariances import OTHER
 from xr_modelfit.labels.nodes import EDGE, NODE, WEIGHT, Nodes
 from xr_modelfit.models.expression import expression_text, parameter_titles
 from xr_modelfit.models.problem import Problem
@@ -73,6 +75,8 @@ class Job:
         What the record says of priors, by parameter.
     weighted : Problem or None
         What is solved instead where the coordinate has errors.
+    correlation : CorrelatedNoise or None
+        How noise is correlated along the fitted dim.
     """
 
     data: xr.DataArray
@@ -93,6 +97,12 @@ class Job:
     adapted: bool = False
     priors: Mapping[str, Any] = field(default_factory=dict)
     weighted: Problem | None = None
+    correlation: CorrelatedNoise | None = None
+
+    @property
+    def fitted_problem(self) -> Problem:
+        """What the fitter gets: the model at the samples, or at whitened ones."""
+        return self.problem if self.correlation is None else self.correlation.problem
 
     @property
     def variables(self) -> list[xr.Variable]:
@@ -101,7 +111,14 @@ class Job:
     @property
     def core_dims(self) -> list[tuple[Hashable, ...]]:
         """Fitted dims of each array, those of edges, or that of nodes or weights; maps and positions have none."""
-        kinds: list[tuple[Hashable, ...]] = [(*self.fitted, EDGE), self.fitted, (NODE,), (WEIGHT,), (START,)]
+        kinds: list[tuple[Hashable, ...]] = [
+            (*self.fitted, EDGE),
+            (*self.fitted, OTHER),
+            self.fitted,
+            (NODE,),
+            (WEIGHT,),
+            (START,),
+        ]
         return [next((dims for dims in kinds if set(dims) <= set(v.dims)), ()) for v in self.variables]
 
     @cached_property
@@ -116,7 +133,7 @@ class Job:
         n_samples = math.prod(self.data.sizes[d] for d in self.fitted)
         traits = self.problem.traits
         long = (traits.expensive or traits.traced is None) and not traits.linear and traits.broadcasts
-        return Habit.for_arrays(n_samples, release=long or self.problem.source is not None)
+        return Habit.for_arrays(n_samples, release=long or self.fitted_problem.source is not None)
 
     @property
     def spreads(self) -> dict[Role, Spread | Products]:
@@ -129,7 +146,7 @@ class Job:
     @property
     def chi2_units(self) -> str | None:
         """Unit of chi-square: none with errors of the data or of counts, the data's squared without weights."""
-        if self.companions.counted:
+        if self.companions.counted or self.companions.noise == "covariance":
             return "1"
         if self.companions.weighted:
             return "1" if self.companions.sigma else None
@@ -174,6 +191,7 @@ class Job:
             estimators=self.estimators,
             adapted=self.adapted,
             weighted=self.weighted,
+            correlation=self.correlation,
             several=frozenset(r for r, v in self.arrays.items() if START in v.dims),
         )
 
@@ -210,6 +228,7 @@ class Job:
             self.chi2_units,
             self.time_attrs,
             grid_mapping_of(self.data, self.frame),
+            self.companions.noise,
         )
 
     @property
@@ -228,7 +247,7 @@ class Job:
             sampled=None if self.nodes is None else self.nodes.described,
             prefix=self.options.prefix,
             data=self.data.name,
-            **self.fitter.described(self.problem),
+            **self.fitter.described(self.fitted_problem),
             options=options | self.companions.described(),
         )
 

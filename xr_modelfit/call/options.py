@@ -39,6 +39,7 @@ class FitOptions:
     sigma: Hashable | xr.DataArray | float | Quantity | tuple[Any, Any] | None = None
     weights: Hashable | xr.DataArray | float | None = None
     absolute_sigma: bool | None = None
+    noise: Hashable | xr.DataArray | None = None
     exposure: Hashable | xr.DataArray | float | Quantity | None = None
     upper_limit: Hashable | xr.DataArray | None = None
     coord_sigma: Hashable | xr.DataArray | float | Quantity | None = None

@@ -16,6 +16,7 @@ from xr_modelfit.analysis.coordinate_errors import more_inputs, with_coordinate_
 from xr_modelfit.analysis.traits import Whole, find_traits, with_sampling
 from xr_modelfit.call.called_model import check_model
 from xr_modelfit.call.choose_fitter import choose_fitter, own_info, refuse_clipped
+from xr_modelfit.call.correlated import with_noise
 from xr_modelfit.call.diagnostics import diagnosis_of
 from xr_modelfit.call.exposure import check_exposure, is_of_counts, measure_of_rates
 from xr_modelfit.call.job import Job
@@ -103,7 +104,7 @@ def resolve(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[An
     if isinstance(fitter, BatchLSQFitter):
         n_fits = math.prod(data.sizes[d] for d in loop)
         two = nodes is not None and not {Role("weights_above"), Role("limit")}.isdisjoint(arrays)
-        engine = "numpy" if two else fitter.engine  # compiled loops have one weight for what is made of nodes
+        engine = "numpy" if two or options.noise is not None else fitter.engine  # compiled loops have one weight there
         solved = tried if weighted is None else weighted
         with caught_warnings():
             source = compiled_source(solved, more_inputs(solved, at_samples), engine, n_fits, points.n_samples)
@@ -113,12 +114,13 @@ def resolve(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[An
     layout = _layout(fitter, options, told, problem.n_parameters, bool(priors.maps), [data.sizes[d] for d in fitted])
     frame = frame_of(data, labels.variables, fitted)
     check_names(frame, data, output_names(problem.names, layout, options.prefix), layout)
-    return Job(
+    job = Job(
         data, fitted, system, starts.units, companions, problem, fitter, layout, frame,
         _in_inner_units(arrays, system, companions), options, attrs,
         _diagnosis(options, data, fitted, system, starts, fitter, problem), nodes, estimators,
         priors=priors.described, weighted=weighted,
     )  # fmt: skip
+    return with_noise(job, labels, at_samples, points.n_samples)
 
 
 def _layout(

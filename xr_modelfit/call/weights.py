@@ -26,7 +26,7 @@ class Companions:
     ``absolute``: errors of the parameters are not rescaled by the residuals. ``times``: what the
     array is multiplied by to be in the unit of the samples; ``times_above`` that of errors above the data,
     ``times_coord`` that of errors of the coordinate. ``counted``: samples are counts, which are never
-    converted, and the array is their exposure.
+    converted, and the array is their exposure. ``noise``: how it is correlated, "ar1" or "covariance".
     """
 
     maps: dict[Role, xr.Variable] = field(default_factory=dict)
@@ -39,6 +39,7 @@ class Companions:
     weighting: str | None = None  # the argument that it is
     times_above: float = 1.0
     times_coord: float = 1.0
+    noise: str = ""
 
     @property
     def multiplied(self) -> dict[Role, float]:
@@ -57,6 +58,8 @@ class Companions:
         described: dict[str, Any] = {"weighting": self.weighting, "absolute_sigma": self.absolute}
         if self.number is not None and self.weighting is not None:
             described[self.weighting] = self.number
+        if self.noise:
+            described["noise"] = self.noise
         return described | {word: True for kind, word in named.items() if Role(kind) in self.maps}
 
 

@@ -34,7 +34,7 @@ __all__ = ["BatchLSQFitter"]
 # Arguments of the call that may be taken for options of the fitter.
 _OF_FIT = (
     "sigma", "weights", "bounds", "p0", "covariance", "absolute_sigma", "scheduler", "min_points", "skipna", "priors",
-    "exposure",
+    "exposure", "noise",
 )  # fmt: skip
 _AGAIN = 50  # iterations of a second try
 _TOGETHER = 4096  # fits that are judged at once

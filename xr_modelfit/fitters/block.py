@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block_arrays import Block
 from xr_modelfit.fitters.block_starts import Best, Tables, tables_of
 from xr_modelfit.fitters.block_task import BlockTask, Role
-from xr_modelfit.fitters.contract import Fits, Notes
+from xr_modelfit.fitters.contract import FitArrays, Fits, Notes
 from xr_modelfit.fitters.diagnosis import Ended
 from xr_modelfit.fitters.rows import any_in_row
 from xr_modelfit.fitters.samples import Samples
@@ -111,13 +112,13 @@ def _fitted(
     if task.diagnosis is not None or task.raising:
         notes = Notes(errors={} if task.raising else None)
     fits = Fits(problem, given, starts, lower, upper, priors)
-    solved = task.fitter.solve(fits, attempt, notes)
+    solved = _solved(task, fits, attempt, notes)
     parameters = np.where(attempt[:, None], solved.parameters, np.nan)
     status[attempt] = solved.status[attempt]
     raised = (status == FitStatus.FITTER_ERROR) | (status == FitStatus.NONFINITE_MODEL)
     status[attempt & raised & (n_points < n_free - n_known)] = FitStatus.DEGENERATE
     if solved.samples is not given:
-        fits = replace(fits, samples=solved.samples)
+        fits = replace(fits, samples=solved.samples, problem=solved.problem or problem)
         n_points = np.where(attempt, fits.samples.n_points, n_points)
 
     fields = task.layout.fields
@@ -141,6 +142,7 @@ def _fitted(
     if task.layout.reached:
         packed[:, fields["n_reached"]] = (status > 0)[:, None]
     kept = (status > 0) | task.keep_failed
+    _tell_correlation(packed, task, fits, kept & attempt)
     packed[:, fields["parameters"]] = np.where(kept[:, None], parameters, np.nan)
     packed[:, fields["fit_status"]] = status[:, None]
     if task.diagnosis is not None and notes is not None:
@@ -152,6 +154,23 @@ def _fitted(
     if task.raising:
         _raise_first(status, block, notes)
     return packed
+
+
+def _solved(task: BlockTask, fits: Fits, attempt: np.ndarray, notes: Notes | None) -> FitArrays:
+    if task.correlation is None:
+        return task.fitter.solve(fits, attempt, notes)
+    assert isinstance(task.fitter, BatchLSQFitter)
+    return task.correlation.solve(task.fitter, fits, attempt, notes)
+
+
+def _tell_correlation(packed: np.ndarray, task: BlockTask, fits: Fits, told: np.ndarray) -> None:
+    """What was found of correlated noise, in the fits that are ``told`` (b,)."""
+    found = fits.samples.correlation
+    if found is None:
+        return
+    for name, values in (("n_effective", found.n_effective), ("ar1", found.r)):
+        if name in task.layout.fields:
+            packed[:, task.layout.fields[name]] = np.where(told, values, np.nan)[:, None]
 
 
 def _tell_chi2(verdicts: Verdicts) -> None:

@@ -13,6 +13,7 @@ from xr_modelfit.fitters.samples import Samples, with_sides
 __all__ = ["Block", "part_of"]
 
 _PART = 2**20  # samples: 8 MB
+_MATRICES = 2**23  # numbers in matrices: 64 MB
 
 
 class Block:
@@ -38,6 +39,10 @@ class Block:
         small = problem.traits.linear or problem.source is not None
         sampling = problem.sampling
         most = (_PART if small else 2 * _PART) // max(self.n if sampling is None else sampling.n_nodes, 1)
+        if self.task.correlation is not None:  # many arrays like the samples are made, which should stay in cache
+            most //= 4
+        if Role("noise") in self.given:  # each fit may get a matrix of its own
+            most = min(most, _MATRICES // max(self.n, 1) ** 2)
         return _cuts(self.shape, max(1, most))
 
     def part(self, at: tuple[slice, ...]) -> "Block":
@@ -75,8 +80,12 @@ class Block:
         if Role("coord_sigma") in self.given:
             off = self._sampled(Role("coord_sigma"))
             finite, admitted = finite & np.isfinite(off), admitted & ~(off < 0.0)
+        covariance = None
+        if Role("noise") in self.given:
+            covariance = self._sampled(Role("noise")).reshape(-1, self.n, self.n)
+            finite = finite & np.isfinite(np.einsum("bnn->bn", covariance))
         valid = finite if admitted.all() else finite & admitted
-        samples = Samples(y, inputs, found[0], valid, whole, sampling, off=off)
+        samples = Samples(y, inputs, found[0], valid, whole, sampling, off=off, covariance=covariance)
         return with_sides(samples, found[1], self._limits), finite, np.broadcast_to(admitted, y.shape)
 
     def _weights(self, role: Role) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xr_modelfit.fitters.contract import Fitter, StartEstimator
+from xr_modelfit.fitters.correlated.solving import CorrelatedNoise
 from xr_modelfit.fitters.diagnosis import Diagnosis
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.sampling import Products, Spread
@@ -40,6 +41,7 @@ class Layout:
     reached: bool = False  # each fit tells how many of its starts ended in the minimum that it has
     priors: bool = False  # each fit tells what its priors add to chi-square
     clipped: int | None = None  # samples of a fit, where each of them tells whether the fitter has left it out
+    correlated: str = ""  # noise, "ar1" or "covariance": each fit tells its effective number of samples
 
     @cached_property
     def fields(self) -> Mapping[str, slice]:
@@ -60,6 +62,10 @@ class Layout:
             widths["chi2_prior"] = 1
         if self.clipped is not None:
             widths["clipped"] = self.clipped
+        if self.correlated:
+            widths["n_effective"] = 1
+        if self.correlated == "ar1":
+            widths["ar1"] = 1
         stops = np.cumsum(list(widths.values()))
         parts = zip(widths.items(), stops.tolist(), strict=True)
         return {name: slice(stop - width, stop) for (name, width), stop in parts}
@@ -172,6 +178,7 @@ class BlockTask:
     several: frozenset[Role] = frozenset()
     adapted: bool = False
     weighted: Problem | None = None
+    correlation: CorrelatedNoise | None = None
 
     def __post_init__(self) -> None:
         refuse_sides([role.kind for role in self.roles], self.fitter)
@@ -186,6 +193,8 @@ class BlockTask:
             return 1  # weights of nodes, and nodes
         if role in self.several:
             return 1
+        if role.kind == "noise":
+            return self.n_fitted_dims + 1  # a covariance of two samples
         return self.n_fitted_dims if role.kind in _SAMPLED else 0
 
     def __dask_tokenize__(self) -> str:

@@ -106,6 +106,7 @@ class FitArrays:
     status: np.ndarray  # (b,), as the fitter sees it; `fitters.verdicts` decides
     n_iter: np.ndarray  # (b,), NaN where it is not known
     samples: Samples  # as they were fitted: those given, less what the fitter rejected, with the noise of its loss
+    problem: Problem | None = None  # of these samples, where it is another one than that of the fits
     info: dict[str, np.ndarray] = field(default_factory=dict)  # (b,) numbers of an astropy fitter's ``fit_info``
     judged: list[tuple[np.ndarray, Judgement]] = field(default_factory=list)  # ids, and judgements as if weights
     # were absolute, which need no check
@@ -117,7 +118,7 @@ class FitArrays:
         status = np.full(b, FitStatus.NOT_ATTEMPTED, dtype=np.int8)
         nothing = np.full((b, fits.problem.n_parameters), np.nan)
         info = {name: np.full(b, np.nan) for name in info_names}
-        return cls(nothing, status, np.full(b, np.nan), fits.samples, info)
+        return cls(nothing, status, np.full(b, np.nan), fits.samples, info=info)
 
 
 @dataclass

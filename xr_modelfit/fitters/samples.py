@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +12,19 @@ from xr_modelfit.fitters.rows import together
 from xr_modelfit.fitters.sums import columns
 from xr_modelfit.models.sampling import Sampling
 
-__all__ = ["Samples", "with_sides"]
+__all__ = ["Correlation", "Samples", "with_sides"]
+
+
+class Correlation(NamedTuple):
+    """What was found of noise that is correlated along the samples of fits; see `fitters.correlated`."""
+
+    r: np.ndarray  # (b,), of samples one step apart; NaN where the covariance was given
+    n_effective: np.ndarray  # (b,)
+    wider: np.ndarray | None  # (b, K), factors of the standard errors, as ``r`` is not known exactly
+
+    def part(self, ids: np.ndarray) -> "Correlation":
+        """That of the fits ``ids``."""
+        return Correlation(self.r[ids], self.n_effective[ids], None if self.wider is None else self.wider[ids])
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,8 @@ class Samples:
     scale: np.ndarray | None = None  # (b,), by which weights were divided, so that chi-square is by its square
     above: np.ndarray | None = None  # (b, n) or (1, n), second weights; see `fitters.noise`
     off: np.ndarray | None = None  # (b, n) or (1, n), standard errors of the coordinate
+    covariance: np.ndarray | None = None  # (1 or b, n, n), of the noise, where it is given instead of weights
+    correlation: Correlation | None = None  # of the noise, where samples are whitened
 
     def columns(self, ids: np.ndarray) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
         """Fits ``ids`` in columns: inputs (n, 1) or (n, b), data (n, b), weights (n, b) or None.
@@ -151,7 +166,9 @@ class Samples:
         above = self.above if self.above is None or self.above.shape[0] == 1 else self.above[ids]
         off = self.off if self.off is None or self.off.shape[0] == 1 else self.off[ids]
         some = replace(self, y=self.y[ids], inputs=inputs, weights=weights, valid=self.valid[ids])
-        return replace(some, scale=scale, above=above, off=off)
+        covariance = self.covariance if self.covariance is None or len(self.covariance) == 1 else self.covariance[ids]
+        correlation = None if self.correlation is None else self.correlation.part(ids)
+        return replace(some, scale=scale, above=above, off=off, covariance=covariance, correlation=correlation)
 
     def weighted(self) -> "Samples":
         """The same for the model of `analysis.coordinate_errors`."""

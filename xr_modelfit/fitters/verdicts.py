@@ -81,16 +81,25 @@ class Verdicts:
         fields, at = self.task.layout.fields, together(ids)
         if self.fits.samples.noise in ROBUST:
             times = self._scatter(ids)
+        wider = self._wider(at)
         self.status[at], self.at_minimum[at] = status_after(said, found), found.at_minimum
         vague = undetermined(found.covariance, self.parameters[at].T, self.fits.problem.partly_linear, times)
         self.status[ids[vague & (self.status[at] > 0)]] = FitStatus.DEGENERATE
         self.packed[at, fields["chi2"]] = found.chi2[:, None]
         good = (self.status[at] > 0)[:, None]
-        self.packed[at, fields["stderr"]] = np.where(good, np.sqrt(found.variance * times).T, np.nan)
+        self.packed[at, fields["stderr"]] = np.where(good, (np.sqrt(found.variance * times) * wider).T, np.nan)
         if self.task.layout.covariance:
             K = self.fits.problem.n_parameters
-            covariance = np.moveaxis(found.covariance * times, 2, 0).reshape(-1, K * K)
+            covariance = found.covariance * times * wider * wider[:, None]
+            covariance = np.moveaxis(covariance, 2, 0).reshape(-1, K * K)
             self.packed[at, fields["covariance"]] = np.where(good, covariance, np.nan)
+
+    def _wider(self, at: np.ndarray | slice) -> np.ndarray:
+        """Factors of the standard errors, (K, b) or (1, 1), where the correlation of the noise is not known exactly."""
+        correlation = self.fits.samples.correlation
+        if correlation is None or correlation.wider is None:
+            return np.ones((1, 1))
+        return correlation.wider[at].T
 
     def _scatter(self, ids: np.ndarray) -> np.ndarray:
         """What variances are multiplied by under a robust loss, shape (b,)."""

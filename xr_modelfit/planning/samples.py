@@ -166,6 +166,8 @@ def _of_one_fit(job: Job, role: Role, like: xr.Variable) -> xr.Variable:
         return like.copy(data=about(problem.start, like.size).reshape(like.shape))
     if role.kind == "response" and sampling is not None:
         return like.copy(data=np.full(like.shape, sampling.rows / like.size))
+    if role.kind == "noise":
+        return like.copy(data=np.eye(like.shape[0]))
     table = {"start": problem.start, "lower": problem.lower, "upper": problem.upper, PRIORS[0]: problem.start}
     if role.kind in table:
         return like.copy(data=np.full(like.shape, table[role.kind][int(role.name)]))

@@ -23,6 +23,7 @@ from xr_modelfit.status import FitStatus
 from xr_modelfit.units.units import involves_temperature
 
 __all__ = [
+    "CORRELATED",
     "RECORD",
     "STATISTICS",
     "Metadata",
@@ -42,6 +43,10 @@ STATISTICS = {
     "dof": "degrees of freedom: valid samples less free parameters",
     "n_points": "number of valid samples",
     "n_iter": "number of iterations or evaluations",
+}
+CORRELATED = {
+    "n_effective": "effective number of independent samples",
+    "ar1": "correlation of the noise of samples one step apart",
 }
 _SQUARES = {"chi2", "reduced_chi2"}
 
@@ -74,6 +79,7 @@ class Metadata:
     chi2_units: str | None
     times: Mapping[str, str]  # what numbers of time count, for ``fit_status``
     everywhere: Mapping[str, str]  # attrs of all maps
+    noise: str = ""  # how it is correlated
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -110,7 +116,13 @@ class Metadata:
     def statistic(self, name: str) -> dict[str, Any]:
         """Attrs of one of `STATISTICS`."""
         units = _units(self.chi2_units if name in _SQUARES else "1", "difference")
-        return self._attrs(STATISTICS[name], units, "number_of_observations" if name == "n_points" else None)
+        whitened = {"comment": "of whitened residuals"} if self.noise and name in _SQUARES else {}
+        standard_name = "number_of_observations" if name == "n_points" else None
+        return self._attrs(STATISTICS[name], units, standard_name, **whitened)
+
+    def correlated(self, name: str) -> dict[str, Any]:
+        """Attrs of one of `CORRELATED`."""
+        return self._attrs(CORRELATED[name], {"units": "1"})
 
     def prior(self) -> dict[str, Any]:
         """Attrs of what priors add to chi-square."""

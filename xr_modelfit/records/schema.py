@@ -8,7 +8,7 @@ import xarray as xr
 
 from xr_modelfit.fitters.block_task import Layout
 from xr_modelfit.parameter_units.parameters import ParameterUnit
-from xr_modelfit.records.metadata import STATISTICS, Metadata
+from xr_modelfit.records.metadata import CORRELATED, STATISTICS, Metadata
 
 __all__ = [
     "COV_DIMS",
@@ -43,6 +43,7 @@ def output_names(names: Iterable[str], layout: Layout, prefix: str) -> list[str]
     parts += ["covariance"] * layout.covariance + [f"{n}_start" for n in names] * layout.starts
     parts += ["n_reached"] * layout.reached + ["chi2_prior"] * layout.priors
     parts += ["clipped"] * (layout.clipped is not None)
+    parts += [name for name in CORRELATED if name in layout.fields]
     return [prefix + part for part in parts]
 
 
@@ -130,6 +131,9 @@ def label(
         put("chi2_prior", metadata.prior(), "chi2_prior")
     for name in layout.info_names:
         put(name, metadata.info(name), f"info:{name}")
+    for name in CORRELATED:
+        if name in layout.fields:
+            put(name, metadata.correlated(name), name)
     put("fit_status", metadata.status(), "fit_status")
     for j, name in enumerate(names if layout.starts else ()):
         put(f"{name}_start", metadata.start(j), "start", j)

@@ -46,6 +46,7 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
         _require(None if number else weighting, ("sigma", "weights"), given, "was weighted by {}")
     for word in ("upper_limit", "coord_sigma"):
         _require(word if recorded.get(word) else None, (word,), given, "was given {}")
+    _require("noise" if recorded.get("noise") == "covariance" else None, ("noise",), given, "had {} of a covariance")
     sampled = record.sampled or {}
     _require("integrate" if sampled.get("bins") else None, ("integrate",), given, "took means over bins, {}")
     _require("response" if sampled.get("response") else None, ("response",), given, "had an instrument, {}")
@@ -61,6 +62,7 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
     known: dict[str, Any] = {
         "coords": {one["name"]: one["coordinate"] for one in record.inputs},
         "absolute_sigma": recorded.get("absolute_sigma"),
+        "noise": "ar1" if recorded.get("noise") == "ar1" else None,
         "skipna": recorded.get("skipna", True),
         "min_points": recorded.get("min_points"),
         "keep_failed": recorded.get("keep_failed", False),

@@ -20,6 +20,7 @@ _NOISE = {  # options in the record of a fit
     "coord_sigma": "Errors of the coordinate are counted along the slope of the model.",
     "upper_limit": "Some samples are upper limits: each adds -2 ln of the chance of a measurement below it to chi2.",
 }
+_OF_NOISE = ("n_effective", "ar1")
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def report_of(result: xr.Dataset, n_worst: int) -> FitReport:
     if isinstance(n_worst, bool) or not isinstance(n_worst, int) or n_worst < 0:
         raise ValueError(f"n_worst is {n_worst!r}; a whole number of 0 or more is needed.")
     records = read_records(result)
-    names = [name for r in records for name in r.present(result, "fit_status", "reduced_chi2")]
+    names = [name for r in records for name in r.present(result, "fit_status", "reduced_chi2", *_OF_NOISE)]
     result = result[names].assign(_numbers_clipped(result, records)).compute()
     counts, at_bound, worst, found, clipped = {}, {}, {}, {}, {}
     for record in records:
@@ -144,6 +145,9 @@ def report_of(result: xr.Dataset, n_worst: int) -> FitReport:
         if (name := record.variable("clipped")) in result:
             clipped[record.prefix] = int(result[name].sum()), int((result[name] > 0).sum())
     said = {r.prefix: [words for key, words in _NOISE.items() if r.content["options"].get(key)] for r in records}
+    for record in records:
+        if (words := _correlated(result, record)) is not None:
+            said[record.prefix].append(f"Noise: {words}.")
     priors = {record.prefix: _priors(record) for record in records if record.priors}
     return FitReport(counts, at_bound, worst, found, priors, clipped, said)
 
@@ -191,6 +195,25 @@ def _significant(result: xr.Dataset, record: FitRecord) -> tuple[int, str] | Non
     except RecordError:  # selected variables alone
         return None
     return int(good.sum()), rule.words(SNR).partition("; ")[2]
+
+
+def _correlated(result: xr.Dataset, record: FitRecord) -> str | None:
+    """How noise is correlated, with medians over the successful fits; None where samples are independent."""
+    kind = record.content["options"].get("noise")
+    if kind is None:
+        return None
+    good = result[record.variable("fit_status")] > 0
+    medians = {
+        name: float(result[record.variable(name)].where(good).median())
+        for name in _OF_NOISE
+        if record.variable(name) in result and bool(good.any())
+    }
+    parts = ["AR(1), from the residuals of each fit" if kind == "ar1" else "by a covariance"]
+    if "ar1" in medians:
+        parts.append(f"correlation {medians['ar1']:.2f} from step to step (median)")
+    if "n_effective" in medians:
+        parts.append(f"{medians['n_effective']:.3g} effective samples (median)")
+    return "; ".join(parts)
 
 
 def _worst(result: xr.Dataset, record: FitRecord, n: int) -> list[tuple[dict[Hashable, Any], float]]:

@@ -29,16 +29,32 @@ def p_value(result: xr.Dataset, record: FitRecord, name: str, null: float = 0.0)
     counts = record.content["fitter"]["keywords"].get("loss") == "poisson"  # their errors need no residuals
     absolute = counts or bool(record.content["options"].get("absolute_sigma", False))
     value, error, dof = (result[n] for n in needed)
+    which = "the normal distribution, as errors are absolute" if absolute else "Student's t with dof degrees of freedom"
+    if record.content["options"].get("noise") == "ar1":
+        dof, absolute = _effective_dof(result, record, dof), False  # what is estimated is the correlation
+        which = "Student's t with n_effective less free parameters as degrees of freedom"
     found: xr.DataArray = xr.apply_ufunc(
         _two_sided, value - null, error, dof, kwargs={"absolute": absolute}, dask="parallelized", output_dtypes=[float]
     )
-    which = "the normal distribution, as errors are absolute" if absolute else "Student's t with dof degrees of freedom"
     found.attrs = {
         "long_name": f"p-value of {name} = {null:g}",
         "units": "1",
         "comment": f"two-sided, by {which}",
     }
     return found.rename(record.variable(f"{name}_p_value"))
+
+
+def _effective_dof(result: xr.Dataset, record: FitRecord, dof: xr.DataArray) -> xr.DataArray:
+    """Effective number of samples less that of free parameters."""
+    needed = [record.variable(n) for n in ("n_effective", "n_points")]
+    lost = [n for n in needed if n not in result]
+    if lost:
+        raise RecordError(
+            f"The result has no variable {lost[0]!r}, from which the degrees of freedom under correlated noise follow. "
+            "Keep it."
+        )
+    effective, n_points = (result[n] for n in needed)
+    return effective - (n_points - dof)
 
 
 def _two_sided(difference: np.ndarray, error: np.ndarray, dof: np.ndarray, absolute: bool) -> np.ndarray:

@@ -140,7 +140,9 @@ class _Nodes:
     def summed(self, region: str) -> list[str]:
         """Sums ``c0``, ``c1``, ... over the nodes of a sample."""
         each = self.sampling.rows > 1
-        weight = f"{self.first} * stride + s * {self.sampling.rows}" + (" + at" if each else "")
+        # Written so, the source is the same for any number of samples.
+        rows = f"(stride - {self.sampling.span - 1})" if each and self.sampling.step == 1 else str(self.sampling.rows)
+        weight = f"{self.first} * stride + s * {rows}" + (" + at" if each else "")
         node = f"({self.values} + {region} * {self.rows} + {{}}) * stride + at * {self.sampling.step} + s"
         return [
             *(f"        c{m} = zero()" for m in range(self.rows)),
