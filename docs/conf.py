@@ -99,6 +99,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "xr_modelfit"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_domain_indices = False
 html_show_sourcelink = False
 html_copy_source = False
 html_sidebars = {"index": []}
