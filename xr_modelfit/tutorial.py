@@ -26,8 +26,6 @@ __all__ = [
     "bead_movie",
     "coda_envelopes",
     "correlation_planes",
-    "decay_stack",
-    "decay_stack_truth",
     "dose_response",
     "lifetime_image",
     "line_cube",
@@ -43,9 +41,6 @@ __all__ = [
     "vegetation_index",
     "xray_spectra",
 ]
-
-
-_CELLS = ((0.3, 0.25, 0.17), (0.62, 0.5, 0.22), (0.25, 0.78, 0.14), (0.8, 0.85, 0.12))  # y, x, radius in the field
 
 
 def line_cube_truth(shape: tuple[int, int] = (40, 48)) -> xr.Dataset:
@@ -287,76 +282,6 @@ def star_stamps(n_stamps: int = 24, size: int = 15, seed: int = 20260103) -> xr.
     values.reshape(-1)[_few(rng, image.size, 600)] = np.nan
     values[_few(rng, n_stamps, 10)] = np.nan
     return _described(image.copy(data=values).rename("signal"), "electron", "signal above the sky")
-
-
-def decay_stack_truth(shape: tuple[int, int] = (32, 40)) -> xr.Dataset:
-    """Return the decays of `decay_stack`: cells of a longer lifetime on a darker ground.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Number of pixels along y and x.
-
-    Returns
-    -------
-    xarray.Dataset
-        ``amplitude`` and ``background`` in counts and ``tau`` in ns, each with dims (y, x): the mean count is
-        ``amplitude * exp(-time / tau) + background``.
-
-    Examples
-    --------
-    >>> truth = decay_stack_truth()
-    >>> round(float(truth["tau"].min()), 1), round(float(truth["tau"].max()), 1)
-    (1.2, 3.2)
-    """
-    y = _axis("y", 0.5 * np.arange(float(shape[0])), "um", "distance along y")
-    x = _axis("x", 0.5 * np.arange(float(shape[1])), "um", "distance along x")
-    v, u = y / (0.5 * shape[0]), x / (0.5 * shape[1])
-    cells = sum(np.exp(-((((v - b) ** 2 + (u - a) ** 2) / r**2) ** 2)) for b, a, r in _CELLS)
-    return xr.Dataset(
-        {
-            "amplitude": _described(60.0 + 240.0 * cells, "count", "mean count at time 0 above the background"),
-            "tau": _described(1.2 + 2.0 * cells, "ns", "lifetime"),
-            "background": _described(2.0 + 0.0 * cells, "count", "mean count without light"),
-        }
-    ).transpose("y", "x")
-
-
-def decay_stack(shape: tuple[int, int] = (32, 40), n_time: int = 64, seed: int = 20260104) -> xr.DataArray:
-    """Return a stack of images of photon counts that decay after a flash.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Number of pixels along y and x.
-    n_time : int
-        Number of images in 12.8 ns.
-    seed : int
-        Seed of the counts and of the places of the faults.
-
-    Returns
-    -------
-    xarray.DataArray
-        Counts with dims (time, y, x); time in ns after the flash, y and x in um. Noise is that of counts. One pixel in
-        300 is dead (NaN).
-
-    See Also
-    --------
-    decay_stack_truth : lifetimes and mean counts.
-
-    Examples
-    --------
-    >>> stack = decay_stack()
-    >>> dict(stack.sizes), stack.attrs["units"], stack["time"].attrs["units"]
-    ({'time': 64, 'y': 32, 'x': 40}, 'count', 'ns')
-    """
-    rng = np.random.default_rng(seed)
-    truth = decay_stack_truth(shape)
-    time = _axis("time", np.arange(n_time) * (12.8 / n_time), "ns", "time after the flash")
-    mean = (truth["amplitude"] * np.exp(-time / truth["tau"]) + truth["background"]).transpose("time", "y", "x")
-    values = rng.poisson(mean.values).astype(float)
-    values.reshape(n_time, -1)[:, _few(rng, shape[0] * shape[1], 300)] = np.nan
-    return _described(mean.copy(data=values).rename("counts"), "count", "photons")
 
 
 def _star_image(truth: xr.Dataset, size: int) -> xr.DataArray:

@@ -53,6 +53,11 @@ CASES: dict[str, tuple[Model, dict[str, Any], tuple[str, ...]]] = {  # options, 
     "a robust loss": (LINE, {"fitter": BatchLSQFitter(loss="soft_l1", f_scale="mad")}, ()),
     "clipped": (LINE, {"fitter": BatchLSQFitter(clip=(3, 3))}, ()),
     "a prefix": (LINE, {"prefix": "co_"}, ()),
+    "a prior": (LINE, {"sigma": 0.1, "priors": {"stddev": (1.1, 0.02)}}, ()),
+    "a map of a prior": (LINE, {"sigma": 0.1, "priors": {"stddev": (HIGH, 0.1)}}, ("priors",)),
+    "errors of two sides": (LINE, {"sigma": (SIGMA, 1.5 * SIGMA)}, ("sigma",)),
+    "upper limits": (LINE, {"sigma": 0.1, "upper_limit": SEEN}, ("upper_limit",)),
+    "errors of the coordinate": (LINE, {"sigma": 0.1, "coord_sigma": 0.1}, ("coord_sigma",)),
 }
 
 

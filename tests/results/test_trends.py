@@ -116,6 +116,7 @@ def test_beside_a_season_and_of_several_variables() -> None:
     np.testing.assert_allclose(a, both["a_trend_slope"] * 3652.425, rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what old versions of matplotlib import
 def test_lazy_and_drawn() -> None:
     pytest.importorskip("matplotlib").use("Agg")
     data = rising("noleap", noise=0.1, units="K")
