@@ -198,8 +198,11 @@ def test_a_refit_asks_for_it() -> None:
     assert_array_equal(again["mean_0"], fit["mean_0"])
 
 
+@pytest.mark.filterwarnings("ignore:.*deprecated - use:DeprecationWarning")  # matplotlib 3.8 with a newer pyparsing
+@pytest.mark.filterwarnings("ignore:.*argument is deprecated, use:DeprecationWarning")
 def test_pictures_show_rates() -> None:
-    pytest.importorskip("matplotlib", reason="pictures")
+    matplotlib = pytest.importorskip("matplotlib", reason="pictures")
+    matplotlib.use("Agg", force=True)
     import matplotlib.pyplot as plt
 
     exposure = SHAPES["full"].assign_attrs(units="s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import least_squares
 
 from support.wrong_calls import Stage
-from xr_modelfit import BatchLSQFitter, FitStatus
+from xr_modelfit import BatchLSQFitter, FitStatus, RecordError
 
 ENGINES = ["numpy", pytest.param("numba", marks=pytest.mark.slow)]
 X = np.linspace(-10.0, 10.0, 60)
@@ -365,6 +366,19 @@ def test_the_record_the_report_and_a_file(tmp_path: Path) -> None:
     assert "chi2_prior" not in plain
     with pytest.raises(ValueError, match=r"priors are given, but the fit had none"):
         plain.modelfit.refit(data, sigma=1.0, priors={"stddev_0": (2.0, 0.1)})
+
+
+@pytest.mark.parametrize(
+    "priors", [3, [1], {"other": {}}, {"stddev_0": 3}, {"stddev_0": {"mean": "a", "deviation": 1.0, "units": None}}]
+)
+def test_damaged_records_are_told(priors: Any) -> None:
+    fit = lines((1, 1)).modelfit(line(), dim="v", sigma=1.0, priors={"stddev_0": (2.0, 0.1)})
+    content = json.loads(fit["fit_status"].attrs["modelfit_record"])
+    assert content["options"]["priors"] == {"stddev_0": {"mean": 2.0, "deviation": 0.1, "units": "km/s"}}
+    content["options"]["priors"] = priors
+    fit["fit_status"].attrs["modelfit_record"] = json.dumps(content)
+    with pytest.raises(RecordError, match="cannot be read: it is damaged"):
+        fit.modelfit.report()
 
 
 def test_several_variables() -> None:
