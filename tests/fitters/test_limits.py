@@ -364,14 +364,31 @@ def test_errors_of_the_coordinate_are_converted() -> None:
 # --- all of them
 
 
-@pytest.mark.parametrize("kind", ["two sides", "limits", "coordinate"])
-def test_any_chunking_gives_the_same(kind: str) -> None:
+KINDS = ["two sides", "limits", "coordinate"]
+
+
+def of_kind(kind: str) -> tuple[xr.DataArray, dict[str, Any]]:
+    """Data, and the arguments of a fit."""
     y, lower, upper = (labelled(a) for a in two_sided(13, 8))
     options: dict[str, Any] = {
         "two sides": {"sigma": (lower, upper)},
         "limits": {"sigma": 1.0, "upper_limit": y < 2.0},
         "coordinate": {"sigma": lower, "coord_sigma": 0.1 * upper},
-    }[kind]
+    }
+    return y, options[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_covariance_follows_from_the_data_later(kind: str) -> None:
+    y, options = of_kind(kind)
+    now, later = y.modelfit(LINE, "x", covariance=True, **options), y.modelfit(LINE, "x", **options)
+    made = later.modelfit.with_covariance(y, **options)
+    assert_allclose(made["covariance"], now["covariance"], rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_chunking_gives_the_same(kind: str) -> None:
+    y, options = of_kind(kind)
     whole = y.modelfit(LINE, "x", **options)
     lazy = {
         name: tuple(part.chunk(p=5) for part in v) if isinstance(v, tuple) else v.chunk(p=4) if np.ndim(v) else v
