@@ -12,7 +12,7 @@ from astropy.modeling.models import Gaussian1D, Gaussian2D, Linear1D, Polynomial
 from xr_modelfit import BatchLSQFitter, FitStatus, fit
 from xr_modelfit.analysis.probing import about
 from xr_modelfit.analysis.traits import find_traits
-from xr_modelfit.execution.computing import Habit
+from xr_modelfit.execution.computing import ExecutionDefaults
 from xr_modelfit.execution.execution import map_blocks
 from xr_modelfit.models.problem import Problem
 
@@ -174,8 +174,8 @@ def test_one_thread_works_in_pieces_too() -> None:
         sizes.append(block.size)
         return block[..., None]
 
-    habit = Habit("threads", few_fits=10, most_fits=10, rounds=1, told_fits=10)
+    defaults = ExecutionDefaults("threads", few_fits=10, most_fits=10, rounds=1, progress_fits=10)
     values = xr.Variable("p", np.arange(95.0))
-    out = map_blocks(function, [values], [()], {"field": 1}, scheduler="synchronous", habit=habit)
+    out = map_blocks(function, [values], [()], {"field": 1}, scheduler="synchronous", defaults=defaults)
     assert max(sizes) <= 10
     np.testing.assert_array_equal(out[:, 0], values)

@@ -143,7 +143,7 @@ def test_dear_functions_are_worth_compiling_sooner(model: Any, engine: str, monk
 
 
 @pytest.mark.parametrize("chunks", [None, {"p": 500}])
-@pytest.mark.parametrize(("enough", "engine"), [(4e4, "numba"), (4e4 + 1, "numpy")])
+@pytest.mark.parametrize(("enough", "engine"), [pytest.param(4e4, "numba", marks=pytest.mark.slow), (4e4 + 1, "numpy")])
 def test_the_number_of_samples_decides(
     enough: float, engine: str, chunks: dict[str, int] | None, folder: Path, monkeypatch
 ) -> None:

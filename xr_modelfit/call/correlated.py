@@ -46,18 +46,18 @@ def with_noise(job: Job, labels: Labels, at: Sequence[np.ndarray], n_samples: in
     kind: Literal["ar1", "covariance"] = AR1 if array is None else "covariance"
     _refuse_others(job, kind)
     (dim,) = job.fitted
-    arrays, companions, along = job.arrays, job.companions, 0
+    arrays, weighting, along = job.arrays, job.weighting, 0
     if array is None:
         along = _input_along(job, dim)
         _require_distinct(job.system.inputs[along], dim)
     else:
-        if job.companions.weighted:
+        if job.weighting.weighted:
             raise ValueError(
                 "noise is a covariance, which holds the standard errors of the samples, and sigma or weights are "
                 "given too. Leave them out, or multiply them in: noise = correlation * sigma_i * sigma_j."
             )
         absolute = True if job.options.absolute_sigma is None else bool(job.options.absolute_sigma)
-        companions = replace(companions, absolute=absolute)
+        weighting = replace(weighting, absolute=absolute)
         factor = job.system.sigma_factor(array, "noise", 2)
         matrix = covariance_of(labels, array, dim)
         arrays = arrays | {Role("noise"): matrix if factor == 1.0 else matrix.astype(float) * factor}
@@ -67,15 +67,13 @@ def with_noise(job: Job, labels: Labels, at: Sequence[np.ndarray], n_samples: in
     problem = with_sampling(job.problem, sampling)
     assert isinstance(job.fitter, BatchLSQFitter)
     with caught_warnings():
-        n_fits = math.prod(sizes[d] for d in job.loop)
+        n_fits = math.prod(sizes[d] for d in job.remaining)
         source = compiled_source(problem, at, job.fitter.engine, n_fits, n_samples)
     tell_unused()
     layout = replace(job.layout, correlated=kind)
     check_names(job.frame, job.data, output_names(job.problem.names, layout, job.options.prefix), layout)
-    correlation = CorrelatedNoise(kind, replace(problem, source=source), along, companions.absolute)
-    return replace(
-        job, arrays=arrays, layout=layout, companions=replace(companions, noise=kind), correlation=correlation
-    )
+    correlation = CorrelatedNoise(kind, replace(problem, source=source), along, weighting.absolute)
+    return replace(job, arrays=arrays, layout=layout, weighting=replace(weighting, noise=kind), correlation=correlation)
 
 
 def _array(labels: Labels, noise: Any) -> xr.DataArray | None:

@@ -102,10 +102,10 @@ def starts_of_first_fit(labels: Labels, model: Model, options: FitOptions, free:
     if is_of_counts(options.fitter) and options.weights is not None:  # the other name of the exposure
         options = replace(options, exposure=options.weights, weights=None)
     fitted = fitted_dims(labels, options.dim, options.coords)
-    loop = {d: n for d, n in labels.data.sizes.items() if d not in fitted}
+    remaining = {d: n for d, n in labels.data.sizes.items() if d not in fitted}
     reduced = _of_fits(labels, options, fitted)
     p0 = CoarseStart() if options.p0 == "coarse" else options.p0
-    factors = p0.of(loop) if isinstance(p0, CoarseStart) else {}
+    factors = p0.of(remaining) if isinstance(p0, CoarseStart) else {}
     first: Any = [{}, ESTIMATE]
     if isinstance(p0, CoarseStart):
         if not factors:  # too small to be made coarser
@@ -115,8 +115,8 @@ def starts_of_first_fit(labels: Labels, model: Model, options: FitOptions, free:
         if p0.levels > 1:
             first = replace(p0, levels=p0.levels - 1)
     else:
-        small = reduced.mean(list(loop))
-        low, high = (_bounds(options.bounds, list(loop), how) for how in ("min", "max"))
+        small = reduced.mean(list(remaining))
+        low, high = (_bounds(options.bounds, list(remaining), how) for how in ("min", "max"))
     exposure = options.exposure
     if _EXPOSURE in small:
         exposure = small[_EXPOSURE].assign_attrs(labels.find("exposure", exposure).attrs)
@@ -131,13 +131,13 @@ def starts_of_first_fit(labels: Labels, model: Model, options: FitOptions, free:
             upper_limit=None, coord_sigma=None, min_points=None, covariance=False, keep_failed=False, errors="ignore",
             fit_info=None, progress=False, diagnostics=None, diagnostics_path=None, diagnostics_callable=None,
             keep_attrs=False, coords=_by_name(options.coords),
-            **{name: _without_loop(labels, getattr(options, name), loop) for name in ("integrate", "response")},
+            **{name: _without_dims(labels, getattr(options, name), remaining) for name in ("integrate", "response")},
         ),
     )  # fmt: skip
     found = {name: _rounded(result[name], result[f"{name}_stderr"]) for name in free}
     if not factors:
         return found
-    return {name: _refined(one, factors, loop) for name, one in found.items()}
+    return {name: _refined(one, factors, remaining) for name, one in found.items()}
 
 
 def _of_fits(labels: Labels, options: FitOptions, fitted: tuple[Hashable, ...]) -> xr.Dataset:
@@ -171,13 +171,13 @@ def _by_name(coords: Any) -> Any:
     return coords
 
 
-def _without_loop(labels: Labels, value: Any, loop: Mapping[Hashable, int]) -> Any:
+def _without_dims(labels: Labels, value: Any, remaining: Mapping[Hashable, int]) -> Any:
     """Bins or a response that all fits share; nothing where each fit has its own."""
     if value is None or isinstance(value, bool):
         return value
     each = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else [value]
     arrays = [labels.variables[v] if isinstance(v, str) and v in labels.variables else v for v in each]
-    return None if any(isinstance(v, xr.DataArray) and set(v.dims) & set(loop) for v in arrays) else value
+    return None if any(isinstance(v, xr.DataArray) and set(v.dims) & set(remaining) for v in arrays) else value
 
 
 def _bounds(bounds: Any, over: Any, how: str) -> dict[str, Any]:

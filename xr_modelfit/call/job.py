@@ -14,9 +14,9 @@ import xarray as xr
 from xr_modelfit.call.options import FitOptions
 from xr_modelfit.call.start_requests import described_starts
 from xr_modelfit.call.starts import START
-from xr_modelfit.call.weights import Companions
+from xr_modelfit.call.weights import Weighting
 from xr_modelfit.estimates.estimate import Estimator
-from xr_modelfit.execution.computing import Habit, resolve_scheduler
+from xr_modelfit.execution.computing import ExecutionDefaults, resolve_scheduler
 from xr_modelfit.execution.execution import computed_chunks, fill_blocks, is_lazy, lazy_chunks, map_blocks
 from xr_modelfit.execution.progress import Tell
 from xr_modelfit.fitters.batch import BatchLSQFitter
@@ -53,7 +53,7 @@ class Job:
         Dims that each fit consumes, in the order of their names.
     system : UnitSystem
     units : tuple of ParameterUnit
-    companions : Companions
+    weighting : Weighting
     problem : Problem
     fitter : BatchLSQFitter or PixelwiseFitter
     layout : Layout
@@ -83,7 +83,7 @@ class Job:
     fitted: tuple[Hashable, ...]
     system: UnitSystem
     units: tuple[ParameterUnit, ...]
-    companions: Companions
+    weighting: Weighting
     problem: Problem
     fitter: BatchLSQFitter | PixelwiseFitter
     layout: Layout
@@ -126,14 +126,14 @@ class Job:
         return is_lazy(*self.variables)
 
     @property
-    def habit(self) -> Habit:
+    def defaults(self) -> ExecutionDefaults:
         """How to work on computed input by default."""
         if isinstance(self.fitter, PixelwiseFitter):
-            return Habit.one_by_one()
+            return ExecutionDefaults.one_by_one()
         n_samples = math.prod(self.data.sizes[d] for d in self.fitted)
         traits = self.problem.traits
         long = (traits.expensive or traits.traced is None) and not traits.linear and traits.broadcasts
-        return Habit.for_arrays(n_samples, release=long or self.fitted_problem.source is not None)
+        return ExecutionDefaults.for_arrays(n_samples, release=long or self.fitted_problem.source is not None)
 
     @property
     def spreads(self) -> dict[Role, Spread | Products]:
@@ -146,10 +146,10 @@ class Job:
     @property
     def chi2_units(self) -> str | None:
         """Unit of chi-square: none with errors of the data or of counts, the data's squared without weights."""
-        if self.companions.counted or self.companions.noise == "covariance":
+        if self.weighting.counted or self.weighting.noise == "covariance":
             return "1"
-        if self.companions.weighted:
-            return "1" if self.companions.sigma else None
+        if self.weighting.weighted:
+            return "1" if self.weighting.sigma else None
         text = self.system.measure.text
         return None if text is None or self.system.data is not None else compose_text([(text, 2)])
 
@@ -179,9 +179,9 @@ class Job:
             self.layout,
             tuple(self.arrays),
             n_fitted_dims=len(self.fitted),
-            sigma=self.companions.sigma,
-            scalar_weight=self.companions.scalar_weight,
-            absolute=self.companions.absolute,
+            sigma=self.weighting.sigma,
+            scalar_weight=self.weighting.scalar_weight,
+            absolute=self.weighting.absolute,
             skipna=o.skipna,
             min_points=o.min_points,
             keep_failed=o.keep_failed,
@@ -199,7 +199,7 @@ class Job:
         """The start values that the fits will have, by parameter."""
         packed = map_blocks(
             _StartFunction(self._task()), self.variables, self.core_dims, {FIELD: self.problem.n_parameters},
-            scheduler=self.options.scheduler, fits_per_chunk=self.options.fits_per_chunk, habit=self.habit,
+            scheduler=self.options.scheduler, fits_per_chunk=self.options.fits_per_chunk, defaults=self.defaults,
         )  # fmt: skip
         metadata, made = self.metadata, {}
         for j, name in enumerate(self.problem.names):
@@ -228,7 +228,7 @@ class Job:
             self.chi2_units,
             self.time_attrs,
             grid_mapping_of(self.data, self.frame),
-            self.companions.noise,
+            self.weighting.noise,
         )
 
     @property
@@ -248,7 +248,7 @@ class Job:
             prefix=self.options.prefix,
             data=self.data.name,
             **self.fitter.described(self.fitted_problem),
-            options=options | self.companions.described(),
+            options=options | self.weighting.described(),
         )
 
     @property
@@ -258,10 +258,10 @@ class Job:
         bounds = {p.names[int(r.name)] for r in self.arrays if r.kind in ("lower", "upper")}
         fixed = {p.names[int(r.name)] for r in self.arrays if r.kind == "start" and p.fixed[int(r.name)]}
         named = {kind: sorted(names) for kind, names in (("bounds", bounds), ("fixed", fixed)) if names}
-        return ({"maps": named} if named else {}) | ({"masked": True} if Role("where") in self.companions.maps else {})
+        return ({"maps": named} if named else {}) | ({"masked": True} if Role("where") in self.weighting.maps else {})
 
     @property
-    def loop(self) -> dict[Hashable, int]:
+    def remaining(self) -> dict[Hashable, int]:
         """Remaining dims and their sizes."""
         return {d: n for d, n in self.data.sizes.items() if d not in self.fitted}
 
@@ -273,30 +273,32 @@ class Job:
     @property
     def n_fits(self) -> int:
         """Positions in all."""
-        return math.prod(self.loop.values())
+        return math.prod(self.remaining.values())
 
     @property
     def chunks(self) -> dict[Hashable, tuple[int, ...]]:
         """Chunks of the data along the remaining dims."""
-        return {d: c for d, c in self.data.chunksizes.items() if d in self.loop}
+        return {d: c for d, c in self.data.chunksizes.items() if d in self.remaining}
 
     def blocks(self, tile: Mapping[Hashable, slice] | None = None) -> dict[Hashable, tuple[int, ...]]:
         """Blocks along each remaining dim; those of a tile that is in memory, where given."""
-        most, habit = self.options.fits_per_chunk, self.habit
+        most, defaults = self.options.fits_per_chunk, self.defaults
         if self.lazy and tile is None:
-            return lazy_chunks(self.variables, self.core_dims, most, habit)
-        loop = self.loop if tile is None else {d: s.stop - s.start for d, s in tile.items()}
-        name = resolve_scheduler(self.options.scheduler, habit, math.prod(loop.values()) if most is None else None)[1]
-        cut = computed_chunks(loop, name, habit, most, told=self.options.progress)
-        return {d: (n,) for d, n in loop.items()} if cut is None else cut
+            return lazy_chunks(self.variables, self.core_dims, most, defaults)
+        remaining = self.remaining if tile is None else {d: s.stop - s.start for d, s in tile.items()}
+        name = resolve_scheduler(
+            self.options.scheduler, defaults, math.prod(remaining.values()) if most is None else None
+        )[1]
+        cut = computed_chunks(remaining, name, defaults, most, progress=self.options.progress)
+        return {d: (n,) for d, n in remaining.items()} if cut is None else cut
 
     @property
     def bytes_per_fit(self) -> int:
         """Samples and result of one fit, as they lie in memory before the fit."""
         samples = 0
         for v in self.variables:
-            if set(v.dims) & set(self.loop):
-                samples += v.dtype.itemsize * math.prod(n for d, n in v.sizes.items() if d not in self.loop)
+            if set(v.dims) & set(self.remaining):
+                samples += v.dtype.itemsize * math.prod(n for d, n in v.sizes.items() if d not in self.remaining)
         return samples + 8 * self.layout.width
 
     def packed(self, variables: Sequence[xr.Variable] | None = None, most_fits: int | None = None) -> xr.Variable:
@@ -305,7 +307,7 @@ class Job:
         ``most_fits``: at most so many in a block.
         """
         given = [n for n in (self.options.fits_per_chunk, most_fits) if n is not None]
-        return map_blocks(*self._work(variables), fits_per_chunk=min(given) if given else None, habit=self.habit)
+        return map_blocks(*self._work(variables), fits_per_chunk=min(given) if given else None, defaults=self.defaults)
 
     def fields(
         self, variables: Sequence[xr.Variable] | None = None, scheduler: Any = None, tell: Tell | None = None
@@ -317,7 +319,7 @@ class Job:
         shape = tuple(n for d, n in work[1][0].sizes.items() if d not in self.fitted)  # the data's
         maps = Maps(self.layout, self.units, shape)
         most = self.options.fits_per_chunk
-        fill_blocks(*work, put=maps.put, scheduler=scheduler, fits_per_chunk=most, habit=self.habit, tell=tell)
+        fill_blocks(*work, put=maps.put, scheduler=scheduler, fits_per_chunk=most, defaults=self.defaults, tell=tell)
         return maps.fields
 
     def fields_of(self, packed: xr.Variable) -> Fields:
@@ -342,7 +344,7 @@ class Job:
         """The result that some fields make, at a part of the positions where given."""
         frame = self.frame
         frame = frame if tile is None else frame.isel(tile, missing_dims="ignore")
-        result = label(fields, tuple(self.loop), self.layout, frame, self.metadata, self.samples)
+        result = label(fields, tuple(self.remaining), self.layout, frame, self.metadata, self.samples)
         if self.layout.clipped is not None:
             result = result.assign_coords(coordinates_of_samples(self.data, self.fitted))
         kept = self.attrs if self.options.keep_attrs else {}
@@ -351,8 +353,8 @@ class Job:
 
     def outline(self) -> xr.Dataset:
         """The result without a position: its names, dims and types."""
-        maps = Maps(self.layout, self.units, (0,) * len(self.loop))
-        return self.labelled(maps.fields, dict.fromkeys(self.loop, slice(0, 0)))
+        maps = Maps(self.layout, self.units, (0,) * len(self.remaining))
+        return self.labelled(maps.fields, dict.fromkeys(self.remaining, slice(0, 0)))
 
 
 class BlockFunction:

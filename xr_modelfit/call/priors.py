@@ -36,7 +36,7 @@ class GivenPriors:
 
 
 def resolve_priors(
-    labels: Labels, priors: Any, starts: Starts, loop: tuple[Hashable, ...], system: UnitSystem
+    labels: Labels, priors: Any, starts: Starts, remaining: tuple[Hashable, ...], system: UnitSystem
 ) -> GivenPriors:
     """Means and standard deviations of priors, in the numbers of the fit.
 
@@ -46,7 +46,7 @@ def resolve_priors(
     priors
         As the user gave them.
     starts : Starts
-    loop : tuple of Hashable
+    remaining : tuple of Hashable
         The dims that are not fitted, in the data's order.
     system : UnitSystem
 
@@ -77,7 +77,7 @@ def resolve_priors(
         pair = _pair(key, given)
         for number, value in enumerate(pair):
             _refuse_ambiguous(key, number, value, unit, system.parameters[j])
-        of = system.parameters[j], labels, loop, system
+        of = system.parameters[j], labels, remaining, system
         mean = _number(number_or_map(f"priors[{key!r}][0]", pair[0], *of)[0])
         deviation = _number(deviation_or_map(f"priors[{key!r}][1]", pair[1], *of))
         _check_numbers(key, pair, mean, deviation)

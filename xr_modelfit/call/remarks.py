@@ -30,7 +30,7 @@ def why_no_sample(job: Job) -> str:
         return "where is False everywhere; it is True where a sample is used: where=~mask for a mask of bad ones."
     found = job.arrays.get(Role("weights"))
     if found is not None and _has_none(found, lambda values: np.isfinite(values) & (values > 0)):
-        return f"{job.companions.weighting} has no positive, finite value."
+        return f"{job.weighting.weighting} has no positive, finite value."
     if _has_none(job.data.variable, np.isfinite):
         return "The data is NaN or infinite everywhere."
     return "Data, coordinates, where, sigma and weights leave no sample that all of them allow."

@@ -26,7 +26,7 @@ from xr_modelfit.call.start_functions import InUnits, try_estimator
 from xr_modelfit.call.start_requests import StartRequest, requests_of
 from xr_modelfit.call.starts import Starts, resolve_starts
 from xr_modelfit.call.trial_points import TrialPoints
-from xr_modelfit.call.weights import Companions, resolve_companions
+from xr_modelfit.call.weights import Weighting, resolve_weighting
 from xr_modelfit.estimates.estimate import Estimator, estimator_for
 from xr_modelfit.execution.computing import check_scheduler
 from xr_modelfit.execution.execution import is_lazy
@@ -66,19 +66,19 @@ def resolve(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[An
     check_exposure(options)
     data = labels.data
     fitted = fitted_dims(labels, options.dim, options.coords)
-    loop = tuple(d for d in data.dims if d not in fitted)
+    remaining = tuple(d for d in data.dims if d not in fitted)
     system = _resolve_units(labels, model, fitted, options)
-    companions = resolve_companions(labels, options, system, is_of_counts(options.fitter))
+    weighting = resolve_weighting(labels, options, system, is_of_counts(options.fitter))
     requests = requests_of(options.p0, data.dims)
-    starts = resolve_starts(labels, model, requests, options.bounds, loop, system)
-    priors = resolve_priors(labels, options.priors, starts, loop, system)
-    arrays = _arrays(data, system.inputs, companions.maps, fitted) | starts.maps | priors.maps
+    starts = resolve_starts(labels, model, requests, options.bounds, remaining, system)
+    priors = resolve_priors(labels, options.priors, starts, remaining, system)
+    arrays = _arrays(data, system.inputs, weighting.maps, fitted) | starts.maps | priors.maps
     lazy = is_lazy(*arrays.values())
     check_scheduler(options.scheduler, lazy)
     _refuse_progress_of_lazy(lazy, options.progress)
     diagnosed = options.diagnostics is not None
     if diagnosed or (lazy and options.errors == "raise"):
-        arrays |= {Role("position", str(d)): xr.Variable([d], np.arange(data.sizes[d])) for d in loop}
+        arrays |= {Role("position", str(d)): xr.Variable([d], np.arange(data.sizes[d])) for d in remaining}
 
     of_call = labels, system.inputs, fitted
     bins = bins_of(*of_call, options.integrate, numbers_in_fit(system.converted))
@@ -94,15 +94,15 @@ def resolve(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[An
         _estimator(one, asked, tried, starts.units, points)
         for one, asked in zip(requests, starts.estimated, strict=True)
     )
-    told, info = own_info(options.fit_info)
+    own, info = own_info(options.fit_info)
     of_fitter = options.fitter, options.fitter_kwargs, info
-    fitter = choose_fitter(tried, starts.maps, at, companions.weighted, *of_fitter)
+    fitter = choose_fitter(tried, starts.maps, at, weighting.weighted, *of_fitter)
     problem = replace(starts.problem, traits=tried.traits, sampling=tried.sampling)
-    refuse_noise(problem, fitter, priors.numbers, companions.sigma, companions.absolute)
+    refuse_noise(problem, fitter, priors.numbers, weighting.sigma, weighting.absolute)
     refuse_sides([role.kind for role in arrays], fitter)
     weighted = _with_coordinate_errors(tried) if Role("coord_sigma") in arrays else None
     if isinstance(fitter, BatchLSQFitter):
-        n_fits = math.prod(data.sizes[d] for d in loop)
+        n_fits = math.prod(data.sizes[d] for d in remaining)
         two = nodes is not None and not {Role("weights_above"), Role("limit")}.isdisjoint(arrays)
         engine = "numpy" if two or options.noise is not None else fitter.engine  # compiled loops have one weight there
         solved = tried if weighted is None else weighted
@@ -111,12 +111,12 @@ def resolve(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[An
         tell_unused()
         problem = replace(problem, source=source)
         weighted = None if weighted is None else replace(weighted, source=source)
-    layout = _layout(fitter, options, told, problem.n_parameters, bool(priors.maps), [data.sizes[d] for d in fitted])
+    layout = _layout(fitter, options, own, problem.n_parameters, bool(priors.maps), [data.sizes[d] for d in fitted])
     frame = frame_of(data, labels.variables, fitted)
     check_names(frame, data, output_names(problem.names, layout, options.prefix), layout)
     job = Job(
-        data, fitted, system, starts.units, companions, problem, fitter, layout, frame,
-        _in_inner_units(arrays, system, companions), options, attrs,
+        data, fitted, system, starts.units, weighting, problem, fitter, layout, frame,
+        _in_inner_units(arrays, system, weighting), options, attrs,
         _diagnosis(options, data, fitted, system, starts, fitter, problem), nodes, estimators,
         priors=priors.described, weighted=weighted,
     )  # fmt: skip
@@ -126,23 +126,23 @@ def resolve(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[An
 def _layout(
     fitter: BatchLSQFitter | PixelwiseFitter,
     options: FitOptions,
-    told: set[str],
+    own: set[str],
     n_parameters: int,
     priors: bool,
     sizes: Sequence[int],
 ) -> Layout:
-    """What the packed array holds; ``sizes`` are those of fitted dims, ``told`` is what ``fit_info`` asks of any fit.
+    """What the packed array holds; ``sizes`` are those of fitted dims, ``own`` is what ``fit_info`` asks of any fit.
 
     Raises
     ------
     ValueError
         It asks for something that the fitter does not do.
     """
-    if "clipped" in told:
+    if "clipped" in own:
         refuse_clipped(fitter)
     return Layout(
-        n_parameters, fitter.info_names, options.covariance, options.diagnostics is not None, "start" in told,
-        "n_reached" in told, priors, math.prod(sizes) if "clipped" in told else None,
+        n_parameters, fitter.info_names, options.covariance, options.diagnostics is not None, "start" in own,
+        "n_reached" in own, priors, math.prod(sizes) if "clipped" in own else None,
     )  # fmt: skip
 
 
@@ -233,7 +233,7 @@ def _resolve_units(labels: Labels, model: Model, fitted: tuple[Hashable, ...], o
     coords, function = keyed_by_input(options.coords, model), function_of(type(model))
     inputs = model_inputs(labels, fitted, coords, input_names(model), options.time_units, function is not None)
     read = {i.name: i.coordinate for i in inputs}
-    told = check_equivalencies(keyed_by_input(options.equivalencies, model, read.values()), read)
+    by_input = check_equivalencies(keyed_by_input(options.equivalencies, model, read.values()), read)
 
     def probe() -> list[np.ndarray]:
         bare = all(getattr(model, name).unit is None for name in model.param_names)
@@ -241,7 +241,7 @@ def _resolve_units(labels: Labels, model: Model, fitted: tuple[Hashable, ...], o
 
     with caught_warnings():
         given = given_units(options.p0, options.bounds, options.priors, model)
-        return resolve_units(model, inputs, measure_of_rates(labels, options), told, probe, given)
+        return resolve_units(model, inputs, measure_of_rates(labels, options), by_input, probe, given)
 
 
 def _at_nodes(arrays: dict[Role, xr.Variable], nodes: Nodes, diagnosed: bool) -> dict[Role, xr.Variable]:
@@ -252,13 +252,13 @@ def _at_nodes(arrays: dict[Role, xr.Variable], nodes: Nodes, diagnosed: bool) ->
 
 
 def _in_inner_units(
-    arrays: dict[Role, xr.Variable], system: UnitSystem, companions: Companions
+    arrays: dict[Role, xr.Variable], system: UnitSystem, weighting: Weighting
 ) -> dict[Role, xr.Variable]:
     """The arrays as the fit reads them; last of all, since it may read samples."""
     data = Role("data")
-    if system.data is not None and not companions.counted:
+    if system.data is not None and not weighting.counted:
         arrays = arrays | {data: system.data.apply(arrays[data])}
-    for role, times in companions.multiplied.items():
+    for role, times in weighting.multiplied.items():
         if times != 1.0:
             arrays = arrays | {role: arrays[role].astype(float) * times}
     return arrays
@@ -284,13 +284,13 @@ def _check_data(data: xr.DataArray) -> None:
 def _arrays(
     data: xr.DataArray,
     inputs: list[ModelInput],
-    companions: Mapping[Role, xr.Variable],
+    others: Mapping[Role, xr.Variable],
     fitted: tuple[Hashable, ...],
 ) -> dict[Role, xr.Variable]:
     """Arrays of samples by role, each with all fitted dims; views, no copies."""
     sampled: dict[Role, xr.Variable] = {Role("data"): data.variable}
     sampled |= {Role("input", i.name): i.values for i in inputs}
-    return {role: _with_dims(v, fitted, data) for role, v in (sampled | dict(companions)).items()}
+    return {role: _with_dims(v, fitted, data) for role, v in (sampled | dict(others)).items()}
 
 
 def _with_dims(variable: xr.Variable, fitted: tuple[Hashable, ...], data: xr.DataArray) -> xr.Variable:

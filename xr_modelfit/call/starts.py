@@ -56,12 +56,12 @@ def resolve_starts(
     model: Model,
     requests: Sequence[StartRequest],
     bounds: BoundsArg,
-    loop: tuple[Hashable, ...],
+    remaining: tuple[Hashable, ...],
     units: UnitSystem,
 ) -> Starts:
     """Start values, bounds and constraints by parameter; one request for each start of a fit.
 
-    ``loop`` are the dims that are not fitted, in the data's order. Raises ValueError for a unit that cannot be
+    ``remaining`` are the dims that are not fitted, in the data's order. Raises ValueError for a unit that cannot be
     converted, an unknown parameter, a scalar start outside its bounds, bounds in the wrong order, or a map that does
     not match the data; TypeError for a value that is neither a number nor a DataArray.
     """
@@ -73,8 +73,8 @@ def resolve_starts(
             f"bounds is {a(bounds)}; pass {{parameter: (low, high)}}, with None where there is no bound: "
             f"bounds={{{each}}}. Lists in order, as scipy takes them, have no names."
         )
-    reader = _Reader(labels, loop, names, units)
-    of_model = _model_starts(labels, model, loop, units)
+    reader = _Reader(labels, remaining, names, units)
+    of_model = _model_starts(labels, model, remaining, units)
     each = []
     for one in requests:
         if isinstance(one.values, xr.Dataset):
@@ -171,10 +171,10 @@ def _tie_in_units(template: Model, model: Model, units: UnitSystem) -> None:
 
 
 def _model_starts(
-    labels: Labels, model: Model, loop: tuple[Hashable, ...], units: UnitSystem
+    labels: Labels, model: Model, remaining: tuple[Hashable, ...], units: UnitSystem
 ) -> dict[int, float | xr.Variable]:
     """Start values that the model carries: numbers, or maps over the remaining dims in order."""
-    shape = tuple(labels.data.sizes[d] for d in loop)
+    shape = tuple(labels.data.sizes[d] for d in remaining)
     starts: dict[int, float | xr.Variable] = {}
     for j, name in enumerate(model.param_names):
         value = np.asarray(getattr(model, name).value, dtype=float) * units.parameters[j].inward
@@ -182,10 +182,10 @@ def _model_starts(
             starts[j] = float(value.reshape(()))
             continue
         try:
-            starts[j] = xr.Variable(loop, np.broadcast_to(value, shape))
+            starts[j] = xr.Variable(remaining, np.broadcast_to(value, shape))
         except ValueError:
             raise ValueError(
-                f"model.{name} has values of shape {value.shape}, the remaining dims {tuple(map(str, loop))} have "
+                f"model.{name} has values of shape {value.shape}, the remaining dims {tuple(map(str, remaining))} have "
                 f"shape {shape}. Give a map by name instead: p0={{{name!r}: DataArray}}."
             ) from None
     return starts
@@ -206,8 +206,10 @@ def _model_bounds(model: Model, units: UnitSystem) -> tuple[dict[int, Any], dict
 class _Reader:
     """Reads starts and bounds; ``units`` become those that the starts have."""
 
-    def __init__(self, labels: Labels, loop: tuple[Hashable, ...], names: tuple[str, ...], system: UnitSystem) -> None:
-        self.labels, self.loop, self.names, self.system = labels, loop, names, system
+    def __init__(
+        self, labels: Labels, remaining: tuple[Hashable, ...], names: tuple[str, ...], system: UnitSystem
+    ) -> None:
+        self.labels, self.remaining, self.names, self.system = labels, remaining, names, system
         self.units = list(system.parameters)
 
     def starts(self, given: Mapping[str, Any], model: Model) -> dict[int, float | xr.Variable]:
@@ -250,7 +252,7 @@ class _Reader:
 
     def _read(self, argument: str, j: int, value: Any) -> tuple[float | xr.Variable | None, ParameterUnit]:
         # Plain numbers are in the unit of the model's parameter, whatever unit a start has.
-        return number_or_map(argument, value, self.system.parameters[j], self.labels, self.loop, self.system)
+        return number_or_map(argument, value, self.system.parameters[j], self.labels, self.remaining, self.system)
 
     def _refuse_ambiguous(self, key: str, j: int, value: Any) -> None:
         """A plain bound beside a start in another unit could be meant in either."""

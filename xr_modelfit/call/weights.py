@@ -14,11 +14,11 @@ from xr_modelfit.parameter_units.parameters import UnitSystem
 from xr_modelfit.units.text import write_unit
 from xr_modelfit.units.units import Measure, measure_of, required_conversion
 
-__all__ = ["Companions", "resolve_companions"]
+__all__ = ["Weighting", "resolve_weighting"]
 
 
 @dataclass
-class Companions:
+class Weighting:
     """Arrays that go with the samples, and how the weights are meant.
 
     ``sigma``: the array holds standard errors. ``scalar_weight``: one weight for all samples. ``number``: the sigma
@@ -63,7 +63,7 @@ class Companions:
         return described | {word: True for kind, word in named.items() if Role(kind) in self.maps}
 
 
-def resolve_companions(labels: Labels, options: FitOptions, units: UnitSystem, counted: bool) -> Companions:
+def resolve_weighting(labels: Labels, options: FitOptions, units: UnitSystem, counted: bool) -> Weighting:
     """Check and match the mask, errors, weights, exposure and limits; the data are counts where ``counted``.
 
     Raises
@@ -84,7 +84,7 @@ def resolve_companions(labels: Labels, options: FitOptions, units: UnitSystem, c
         )
     if not isinstance(absolute_sigma, bool | np.bool_ | None):
         raise TypeError(f"absolute_sigma is {absolute_sigma!r}; it must be True, False or None.")
-    out = Companions(absolute=sigma is not None if absolute_sigma is None else bool(absolute_sigma), counted=counted)
+    out = Weighting(absolute=sigma is not None if absolute_sigma is None else bool(absolute_sigma), counted=counted)
     if options.where is not None:
         out.maps[Role("where")] = _mask(labels, options.where)
     if counted:
@@ -131,7 +131,7 @@ def resolve_companions(labels: Labels, options: FitOptions, units: UnitSystem, c
     return out
 
 
-def _scale_counts(out: Companions, units: UnitSystem) -> None:
+def _scale_counts(out: Weighting, units: UnitSystem) -> None:
     """Have the exposure make up for the unit of a model that is not that of the counts, which stay what they are.
 
     Raises
@@ -151,7 +151,7 @@ def _scale_counts(out: Companions, units: UnitSystem) -> None:
         out.scalar_weight = units.plain_factor(-1)
 
 
-def _put_limits(out: Companions, labels: Labels, options: FitOptions) -> None:
+def _put_limits(out: Weighting, labels: Labels, options: FitOptions) -> None:
     """Which data are upper limits."""
     if options.upper_limit is None:
         return
@@ -163,7 +163,7 @@ def _put_limits(out: Companions, labels: Labels, options: FitOptions) -> None:
         )
 
 
-def _put_sides(out: Companions, labels: Labels, sigma: tuple[Any, ...], units: UnitSystem) -> None:
+def _put_sides(out: Weighting, labels: Labels, sigma: tuple[Any, ...], units: UnitSystem) -> None:
     """Standard errors below and above the data."""
     if len(sigma) != 2:
         raise TypeError(f"sigma has {len(sigma)} parts; a pair is needed, (lower, upper), or one for both sides.")
@@ -190,7 +190,7 @@ def _put_sides(out: Companions, labels: Labels, sigma: tuple[Any, ...], units: U
             out.times_above = times
 
 
-def _put_coordinate(out: Companions, labels: Labels, options: FitOptions, units: UnitSystem) -> None:
+def _put_coordinate(out: Weighting, labels: Labels, options: FitOptions, units: UnitSystem) -> None:
     """Standard errors of the coordinate that the model's one input reads."""
     value: Any = options.coord_sigma
     if value is None:

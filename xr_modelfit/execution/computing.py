@@ -18,7 +18,7 @@ import xarray as xr
 from xr_modelfit.execution.progress import Tell
 
 __all__ = [
-    "Habit",
+    "ExecutionDefaults",
     "Workers",
     "check_scheduler",
     "compute",
@@ -45,14 +45,14 @@ _GUARD = (
 
 
 @dataclass(frozen=True)
-class Habit:
+class ExecutionDefaults:
     """How computed input is worked on by default."""
 
     scheduler: str  # "threads" or "processes"
     few_fits: int  # up to this number, fits are done in one block, without a scheduler
     most_fits: int  # of a block
     rounds: int  # blocks for each core
-    told_fits: int = 20_000  # most of a block where progress is shown: a second's work
+    progress_fits: int = 20_000  # most of a block where progress is shown: a second's work
 
     @property
     def largest(self) -> int:
@@ -60,15 +60,15 @@ class Habit:
         return max(self.few_fits, self.most_fits)
 
     @classmethod
-    def for_arrays(cls, n_samples: int = 1, *, release: bool = False) -> Habit:
+    def for_arrays(cls, n_samples: int = 1, *, release: bool = False) -> ExecutionDefaults:
         """For functions of whole blocks: a few large blocks, on threads; ``release``: the function releases the GIL."""
         n, few = max(n_samples, 1), _FEW_RELEASED if release else _FEW_SAMPLES
         return cls("threads", few_fits=few // n, most_fits=max(1, _MOST_SAMPLES // n), rounds=1)
 
     @classmethod
-    def one_by_one(cls) -> Habit:
+    def one_by_one(cls) -> ExecutionDefaults:
         """For fits of a millisecond each: many blocks, in processes, which take seconds to start."""
-        return cls("processes", few_fits=1000, most_fits=500, rounds=4, told_fits=200)
+        return cls("processes", few_fits=1000, most_fits=500, rounds=4, progress_fits=200)
 
 
 def check_scheduler(scheduler: Any, lazy: bool) -> None:
@@ -86,7 +86,7 @@ def check_scheduler(scheduler: Any, lazy: bool) -> None:
         raise ValueError(f"scheduler is a {type(scheduler).__name__}; pass a name or a distributed Client.")
 
 
-def resolve_scheduler(scheduler: Any, habit: Habit, n_fits: int | None) -> tuple[Any, str]:
+def resolve_scheduler(scheduler: Any, defaults: ExecutionDefaults, n_fits: int | None) -> tuple[Any, str]:
     """The argument of ``dask.compute(scheduler=)``, and the name of the scheduler."""
     if scheduler is not None and scheduler != "default":
         if isinstance(scheduler, str):
@@ -100,11 +100,11 @@ def resolve_scheduler(scheduler: Any, habit: Habit, n_fits: int | None) -> tuple
         return None, "default"
     if "distributed" in sys.modules and get_scheduler() is not None:  # an active client comes first
         return None, "default"
-    if habit.scheduler == "processes" and _in_worker():
+    if defaults.scheduler == "processes" and _in_worker():
         return "synchronous", "synchronous"  # already one of several workers
-    if n_fits is not None and n_fits <= habit.few_fits:
+    if n_fits is not None and n_fits <= defaults.few_fits:
         return "synchronous", "synchronous"
-    return habit.scheduler, habit.scheduler
+    return defaults.scheduler, defaults.scheduler
 
 
 def _in_worker() -> bool:

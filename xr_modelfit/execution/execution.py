@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.execution.computing import Habit, compute, compute_each, resolve_scheduler, workers_of
+from xr_modelfit.execution.computing import ExecutionDefaults, compute, compute_each, resolve_scheduler, workers_of
 from xr_modelfit.execution.progress import Tell
 from xr_modelfit.fitters.block_arrays import part_of
 
@@ -50,7 +50,7 @@ def map_blocks(
     *,
     scheduler: Any = None,
     fits_per_chunk: int | None = None,
-    habit: Habit | None = None,
+    defaults: ExecutionDefaults | None = None,
     tell: Tell | None = None,
 ) -> xr.Variable:
     """Apply a function of arrays to blocks; the first variable is the data and has all remaining dims.
@@ -65,7 +65,7 @@ def map_blocks(
         Trailing dims of the output and their sizes.
     scheduler, fits_per_chunk
         As in `xr_modelfit.fit`.
-    habit : Habit, optional
+    defaults : ExecutionDefaults, optional
         How computed input is worked on, unless the call or dask's configuration says otherwise.
     tell : callable, optional
         Called with the number of finished fits, block by block, for computed input.
@@ -77,7 +77,7 @@ def map_blocks(
     """
     work = _Blockwise(function, variables, core_dims, output_dims)
     if is_lazy(*variables):
-        return work.lazy_result(fits_per_chunk, habit or Habit.for_arrays())
+        return work.lazy_result(fits_per_chunk, defaults or ExecutionDefaults.for_arrays())
     sizes = work.output_sizes
     out = np.empty(tuple(sizes.values()))
 
@@ -90,7 +90,7 @@ def map_blocks(
 
     fill_blocks(
         function, variables, core_dims, output_dims, put,
-        scheduler=scheduler, fits_per_chunk=fits_per_chunk, habit=habit, tell=tell,
+        scheduler=scheduler, fits_per_chunk=fits_per_chunk, defaults=defaults, tell=tell,
     )  # fmt: skip
     return xr.Variable([*sizes], out)
 
@@ -104,7 +104,7 @@ def fill_blocks(
     *,
     scheduler: Any = None,
     fits_per_chunk: int | None = None,
-    habit: Habit | None = None,
+    defaults: ExecutionDefaults | None = None,
     tell: Tell | None = None,
 ) -> None:
     """Apply a function to blocks of arrays in memory; the other arguments are those of `map_blocks`.
@@ -112,9 +112,9 @@ def fill_blocks(
     ``put`` gets the slices of a block along the remaining dims, and its result; perhaps from several threads at once.
     """
     work = _Blockwise(function, [v if v._in_memory else v.compute() for v in variables], core_dims, output_dims)
-    habit, n_fits = habit or Habit.for_arrays(), math.prod(work.remaining.values())
-    get, name = resolve_scheduler(scheduler, habit, n_fits if fits_per_chunk is None else None)
-    chunks = computed_chunks(work.remaining, name, habit, fits_per_chunk, told=tell is not None)
+    defaults, n_fits = defaults or ExecutionDefaults.for_arrays(), math.prod(work.remaining.values())
+    get, name = resolve_scheduler(scheduler, defaults, n_fits if fits_per_chunk is None else None)
+    chunks = computed_chunks(work.remaining, name, defaults, fits_per_chunk, progress=tell is not None)
     everywhere = (slice(None),) * len(work.remaining)
     if chunks is None or n_fits == 0 or not work.has_samples:
         put(everywhere, work.apply(work.variables).values)
@@ -175,12 +175,12 @@ class _Blockwise:
             found.append(v.chunk(wanted) if wanted else v)
         return found
 
-    def lazy_result(self, fits_per_chunk: int | None, habit: Habit) -> xr.Variable:
+    def lazy_result(self, fits_per_chunk: int | None, defaults: ExecutionDefaults) -> xr.Variable:
         """The output as a dask array.
 
         dask can apply nothing to arrays without fits or samples. Without samples, all positions give the same.
         """
-        chunks = lazy_chunks(self.variables, self.core_dims, fits_per_chunk, habit)
+        chunks = lazy_chunks(self.variables, self.core_dims, fits_per_chunk, defaults)
         if 0 not in self.remaining.values():
             if self.has_samples:
                 return self.apply(self.chunked(chunks))
@@ -208,7 +208,7 @@ class _Blockwise:
             def modelfit(i: int) -> np.ndarray:
                 values = self.function(*block(i))
                 put(places[i], values)
-                return np.broadcast_to(0.0, values.shape)  # its shape is told, and takes no memory
+                return np.broadcast_to(0.0, values.shape)  # its shape is known, and takes no memory
 
             def done(i: int, values: np.ndarray) -> None:
                 put(places[i], values)
@@ -227,7 +227,10 @@ class _Blockwise:
 
 
 def lazy_chunks(
-    variables: Sequence[xr.Variable], core_dims: Sequence[Sequence[Hashable]], fits_per_chunk: int | None, habit: Habit
+    variables: Sequence[xr.Variable],
+    core_dims: Sequence[Sequence[Hashable]],
+    fits_per_chunk: int | None,
+    defaults: ExecutionDefaults,
 ) -> dict[Hashable, tuple[int, ...]]:
     """Blocks of a lazy result along each remaining dim: chunks of the data, else of the first other array."""
     core = {d for dims in core_dims for d in dims}
@@ -237,25 +240,30 @@ def lazy_chunks(
     if fits_per_chunk is not None:
         chunks = _split(chunks, fits_per_chunk)
     if any(len(given[0].get(d, ())) > 1 for d in core):  # merged, a block may become very large
-        chunks = _split(chunks, habit.largest)
+        chunks = _split(chunks, defaults.largest)
     return chunks
 
 
 def computed_chunks(
-    remaining: Mapping[Hashable, int], name: str, habit: Habit, fits_per_chunk: int | None, *, told: bool
+    remaining: Mapping[Hashable, int],
+    name: str,
+    defaults: ExecutionDefaults,
+    fits_per_chunk: int | None,
+    *,
+    progress: bool,
 ) -> dict[Hashable, tuple[int, ...]] | None:
     """Blocks of computed input along each remaining dim; None where all is done in one go.
 
-    ``name`` is that of the scheduler, ``told`` whether progress is shown.
+    ``name`` is that of the scheduler, ``progress`` whether progress is shown.
     """
     n_fits = math.prod(remaining.values())
-    alone = fits_per_chunk is None and (name == "synchronous" or n_fits <= 1) and n_fits <= habit.largest
-    if alone and not told:
+    alone = fits_per_chunk is None and (name == "synchronous" or n_fits <= 1) and n_fits <= defaults.largest
+    if alone and not progress:
         return None
     from dask.system import CPU_COUNT
 
-    most = min(habit.most_fits, habit.told_fits) if told else habit.most_fits
-    fits_per_chunk = fits_per_chunk or max(1, min(most, math.ceil(n_fits / (habit.rounds * CPU_COUNT))))
+    most = min(defaults.most_fits, defaults.progress_fits) if progress else defaults.most_fits
+    fits_per_chunk = fits_per_chunk or max(1, min(most, math.ceil(n_fits / (defaults.rounds * CPU_COUNT))))
     return _split({d: (n,) for d, n in remaining.items()}, fits_per_chunk)
 
 

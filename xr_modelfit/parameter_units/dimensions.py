@@ -165,8 +165,8 @@ def _is_mapped(model: Any) -> bool:
 
 
 @lru_cache(CACHE_SIZE)
-def _answer(question: CacheKey) -> Dimensions:
-    found, model, units = question.taken()
+def _answer(asked: CacheKey) -> Dimensions:
+    found, model, units = asked.taken()
     pure = _PureForms(units)
     analyse = partial(_analysed, found, units, pure)
     groups = units.spellings

@@ -24,8 +24,8 @@ def good_chunks(job: Job, memory: int) -> dict[Hashable, int]:
     """Chunks that hold whole fits: about equally long in all remaining dims."""
     left = max(1, min(_CHUNK, memory // 8) // max(job.bytes_per_fit, 1))
     steps: dict[Hashable, int] = {}
-    for i, (dim, n) in enumerate(sorted(job.loop.items(), key=lambda item: item[1])):
-        side = round(left ** (1 / (len(job.loop) - i)))
+    for i, (dim, n) in enumerate(sorted(job.remaining.items(), key=lambda item: item[1])):
+        side = round(left ** (1 / (len(job.remaining) - i)))
         steps[dim] = max(1, min(n, side))
         left = max(1, left // steps[dim])
     return {d: steps.get(d, -1) for d in job.data.dims}

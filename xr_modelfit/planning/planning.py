@@ -14,7 +14,7 @@ import xarray as xr
 from xr_modelfit.call.fitting import jobs_of_call
 from xr_modelfit.call.job import Job
 from xr_modelfit.call.options import FitOptions
-from xr_modelfit.execution.computing import Habit, Workers, on_cluster, resolve_scheduler, workers_of
+from xr_modelfit.execution.computing import ExecutionDefaults, Workers, on_cluster, resolve_scheduler, workers_of
 from xr_modelfit.fitters.block_task import Role
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
 from xr_modelfit.foreign_words import refuse_foreign
@@ -143,7 +143,7 @@ class _Costs:
     def _workers(self) -> Workers:
         """Those of the call, or of ``compute()`` of its result, for which dask takes threads."""
         if self.job.lazy:
-            return workers_of(*resolve_scheduler(None, Habit.for_arrays(), None))
+            return workers_of(*resolve_scheduler(None, ExecutionDefaults.for_arrays(), None))
         return self._workers_of(self.job.options.scheduler, self.job.n_fits) if self.n_blocks > 1 else Workers()
 
     def _tile_workers(self) -> Workers:
@@ -151,7 +151,7 @@ class _Costs:
 
     def _workers_of(self, scheduler: Any, n_fits: int) -> Workers:
         every = n_fits if self.job.options.fits_per_chunk is None else None
-        return workers_of(*resolve_scheduler(scheduler, self.job.habit, every))
+        return workers_of(*resolve_scheduler(scheduler, self.job.defaults, every))
 
     def _tile_blocks(self) -> tuple[int, int]:
         """Blocks of a tile, and fits of the largest."""
@@ -187,7 +187,7 @@ class _Costs:
 
     def _bytes_written(self) -> int:
         outline = self.job.outline()
-        extra = {d: n for d, n in outline.sizes.items() if d not in self.job.loop}
+        extra = {d: n for d, n in outline.sizes.items() if d not in self.job.remaining}
         each = sum(v.dtype.itemsize * math.prod(extra.get(d, 1) for d in v.dims) for v in outline.data_vars.values())
         return each * self.job.n_fits
 
@@ -203,7 +203,8 @@ class _Costs:
         found = 0
         for v in [v for v in self.sources.values() if v.chunks is not None]:
             sizes = [
-                v.sizes[d] if whole and d not in self.job.loop else max(c, default=0) for d, c in v.chunksizes.items()
+                v.sizes[d] if whole and d not in self.job.remaining else max(c, default=0)
+                for d, c in v.chunksizes.items()
             ]
             found += v.dtype.itemsize * math.prod(sizes)
         return found

@@ -50,8 +50,8 @@ def samples_of(job: Job, most: int) -> FitSamples:
     arrays, rng = job.arrays, np.random.default_rng(0)
     lazy = {r: _chunked(v, r, job, most) for r, v in arrays.items() if v.chunks is not None or not v._in_memory}
     if not lazy:
-        return FitSamples(_drawn(arrays, job.loop, most, rng))
-    blocks = {d: next((v.chunksizes[d] for v in lazy.values() if d in v.dims), (n,)) for d, n in job.loop.items()}
+        return FitSamples(_drawn(arrays, job.remaining, most, rng))
+    blocks = {d: next((v.chunksizes[d] for v in lazy.values() if d in v.dims), (n,)) for d, n in job.remaining.items()}
     unread = tuple(r for r, v in lazy.items() if not _is_cheap(v))
     n_chunks = {r: v.isel(_parts(blocks, 1)[0], missing_dims="ignore").data.npartitions for r, v in lazy.items()}
     large = {r for r, n in n_chunks.items() if n > _CHUNKS or n * _chunk_bytes(lazy[r]) > _BYTES}
@@ -99,7 +99,7 @@ def _chunked(variable: xr.Variable, role: Role, job: Job, most: int) -> xr.Varia
     """A lazy array with the chunks of dask, else those of its file, else chunks of at most ``most`` fits."""
     if variable.chunks is not None:
         return variable
-    chunks = variable.encoding.get("preferred_chunks") or Tiling.of(job.loop, {}, most).steps
+    chunks = variable.encoding.get("preferred_chunks") or Tiling.of(job.remaining, {}, most).steps
     wanted = {d: chunks.get(d, -1) for d in variable.dims}
     return variable.chunk(wanted, name=f"plan-{role.kind}-{role.name}")  # a name saves dask a digest of the file
 

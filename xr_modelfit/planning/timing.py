@@ -63,7 +63,7 @@ def _run(job: Job, arrays: Arrays) -> Callable[[int, int], float]:
     def run(first: int, n: int) -> float:
         part = [v.isel({POSITION: slice(first, first + n)}, missing_dims="ignore") for v in arrays.values()]
         begin = time.perf_counter()
-        map_blocks(function, part, job.core_dims, output_dims, scheduler="synchronous", habit=job.habit)
+        map_blocks(function, part, job.core_dims, output_dims, scheduler="synchronous", defaults=job.defaults)
         return time.perf_counter() - begin
 
     return run

@@ -62,13 +62,13 @@ class Again:
         if job.lazy or is_lazy(chosen.variable):
             job = self.job(p0, chosen)
             return job.labelled(job.fields())
-        at = np.nonzero(np.atleast_1d(chosen.transpose(*job.loop).values))
+        at = np.nonzero(np.atleast_1d(chosen.transpose(*job.remaining).values))
         return None if not len(at[0]) else _fitted_at(job, at)
 
 
 def _fitted_at(job: Job, at: tuple[np.ndarray, ...]) -> xr.Dataset:
     """The fits at some positions, side by side, and put in their places."""
-    dims = tuple(job.loop)
+    dims = tuple(job.remaining)
     index = {d: xr.Variable(_HERE, i) for d, i in zip(dims, at, strict=False)}  # without dims, one fit
     variables = [v.isel({d: i for d, i in index.items() if d in v.dims}) for v in job.variables]
     make_folder(job.diagnosis)
@@ -80,7 +80,7 @@ def _fitted_at(job: Job, at: tuple[np.ndarray, ...]) -> xr.Dataset:
     made = {}
     for name, v in some.data_vars.items():
         v = v.transpose(_HERE, ...)
-        shape = (*job.loop.values(), *v.shape[1:])
+        shape = (*job.remaining.values(), *v.shape[1:])
         full = np.zeros(shape, v.dtype) if v.dtype.kind in "iub" else np.full(shape, np.nan)
         full[at] = v.values
         made[name] = xr.Variable((*dims, *v.dims[1:]), full, v.attrs)

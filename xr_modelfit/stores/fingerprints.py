@@ -35,7 +35,7 @@ def fingerprint(jobs: Sequence[Job], result: xr.Dataset) -> tuple[dict[str, str]
         record = json.loads(job.record)
         parts["versions"].append(record.pop("versions"))
         parts["options"] += [record.pop("options"), record.pop("fitter"), repr(job.layout)]
-        parts["options"] += [repr(job.companions.scalar_weight), *job.companions.multiplied.values()]
+        parts["options"] += [repr(job.weighting.scalar_weight), *job.weighting.multiplied.values()]
         parts["options"].append(_state_of_fitter(job.fitter))
         try:
             parts["model"] += [record, state_by_value(job.problem.model)]

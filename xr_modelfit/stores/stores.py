@@ -140,7 +140,7 @@ def bytes_of(memory: str | int) -> int:
 
 def tiling_of(job: Job, budget: int) -> Tiling:
     """The tiles of a fit that is to use so many bytes of memory."""
-    return Tiling.of(job.loop, job.chunks, max(1, int(_SHARE * budget) // max(job.bytes_per_fit, 1)))
+    return Tiling.of(job.remaining, job.chunks, max(1, int(_SHARE * budget) // max(job.bytes_per_fit, 1)))
 
 
 def _write_frame(
@@ -188,7 +188,7 @@ def _write_tile(
     if on_cluster(scheduler):  # its workers read what they fit
         n_fits = math.prod(s.stop - s.start for s in tile.values())
         packed = job.packed(variables, most_fits=math.ceil(n_fits / BLOCKS_OF_TILE))
-        fields = job.fields_of(compute(packed, *resolve_scheduler(scheduler, job.habit, None), tell))
+        fields = job.fields_of(compute(packed, *resolve_scheduler(scheduler, job.defaults, None), tell))
     else:
         variables = loaded(variables, scheduler)
         fields = job.fields(variables, scheduler, tell)

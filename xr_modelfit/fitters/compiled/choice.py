@@ -26,7 +26,7 @@ __all__ = ["compiled_source"]
 
 _POINTER = ctypes.POINTER(ctypes.c_double)
 _ENOUGH = 5e6  # samples: NumPy needs some seconds for them; to compile takes ten once, and half a second from files
-_DEAR = 8  # as many samples of another model take NumPy as long as one of a Voigt profile
+_EXPENSIVE = 8  # as many samples of another model take NumPy as long as one of a Voigt profile
 _LONGEST = 2**18  # samples of a fit: beyond, eight fits side by side take much memory, and NumPy has long arrays
 
 
@@ -46,7 +46,7 @@ def compiled_source(
     sampling = problem.sampling
     if sampling is not None and max(sampling.n_nodes, sampling.n_weights) > _LONGEST:
         return None
-    work = n_fits * n_samples * (_DEAR if problem.traits.expensive else 1)
+    work = n_fits * n_samples * (_EXPENSIVE if problem.traits.expensive else 1)
     if engine == "auto" and (work < _ENOUGH or n_fits < LANES or is_slow(source) or find_spec("numba") is None):
         return None
     from numba.core.errors import NumbaError
@@ -56,14 +56,14 @@ def compiled_source(
     except (NumbaError, ArithmeticError, TypeError, ValueError):  # it does not compile
         return None
     key = source, problem.traits.traced, compiled.addresses, numbers_of(problem, inputs), n_samples, sampling
-    question = CacheKey(key, (problem, compiled, inputs, n_samples))
+    tried = CacheKey(key, (problem, compiled, inputs, n_samples))
     # Where its expression was seen to say what the model says, so do compiled functions that say what it says.
-    found = _says_the_same(question) if problem.traits.traced is None else _said_the_same(question)
+    found = _says_the_same(tried) if problem.traits.traced is None else _said_the_same(tried)
     return source if found else None
 
 
-def _says_the_same(question: CacheKey) -> bool:
-    problem, compiled, inputs, n_samples = question.taken()
+def _says_the_same(tried: CacheKey) -> bool:
+    problem, compiled, inputs, n_samples = tried.taken()
     try:
         P, _ = points_to_try(problem.at_nodes, inputs)
     except (ArithmeticError, TypeError, ValueError):  # the model says nothing here
