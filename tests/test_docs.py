@@ -20,7 +20,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
 CHECKED = [page for page in PAGES if "\n```python" in page.read_text(encoding="utf-8")]
 # Pages of code whose figures the site shows.
-DRAWING = ("architecture.md", "errors.md", "instrument.md", "plots.md", "starts.md")
+DRAWING = ("architecture.md", "errors.md", "first-fit.md", "instrument.md", "plots.md", "starts.md")
 LINK = re.compile(r"\[[^]]+\]\(([^)\s]+)\)")
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="the docs folder is not there")

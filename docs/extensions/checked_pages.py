@@ -45,7 +45,7 @@ def digest_of_package() -> str:
 def show_figures(app: Sphinx, docname: str, source: list[str]) -> None:
     """Run the page, unless it has been run as it is, and put its figures below the blocks that drew them."""
     path = Path(app.env.doc2path(docname))
-    if path.suffix != ".md" or "\n```python" not in source[0]:
+    if path.suffix != ".md" or "\n```python" not in source[0] or not app.config.checked_pages_run:
         return
     page = hashlib.sha256((source[0] + app.config.checked_pages_digest).encode()).hexdigest()[:16]
     folder = FIGURES / docname / page
@@ -68,5 +68,6 @@ def show_figures(app: Sphinx, docname: str, source: list[str]) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("checked_pages_digest", digest_of_package(), "env")
+    app.add_config_value("checked_pages_run", True, "env", bool)
     app.connect("source-read", show_figures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
