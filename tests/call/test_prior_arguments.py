@@ -115,6 +115,17 @@ def test_derived_quantities_follow_the_posterior() -> None:
     assert_allclose(area["area_stderr"], 2.0 * fit["amplitude_0_stderr"], rtol=1e-5)
 
 
+def test_a_covariance_that_was_not_kept_is_that_of_the_posterior() -> None:
+    data = lines()
+    mean, deviation = maps(1, data, 2.0, 0.1)
+    for priors in ({"stddev_0": (2000 * u.m / u.s, 0.1)}, {"stddev_0": (mean, deviation)}):
+        fit = data.modelfit(line(), dim="v", sigma=1.0, priors=priors)
+        right = data.modelfit(line(), dim="v", sigma=1.0, priors=priors, covariance=True)["covariance"]
+        assert_allclose(fit.modelfit.with_covariance(data, priors=priors)["covariance"], right, rtol=1e-9, atol=1e-12)
+    with pytest.raises(ValueError, match="The fit had priors that are maps, which its record does not hold"):
+        fit.modelfit.with_covariance(data)
+
+
 # --- how they may be given
 
 
