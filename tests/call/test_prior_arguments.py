@@ -287,6 +287,23 @@ def test_clipped_counted_and_weighted() -> None:
     assert (abs(counted["stddev_0"] - 2.0) < 0.05).where(counted.modelfit.ok, True).all()
 
 
+def test_a_covariance_of_the_noise() -> None:
+    """Generalised least squares with a prior: ``(A'WA + T)^-1 (A'Wy + T m)``."""
+    t = np.arange(60.0)
+    data = xr.DataArray(0.1 * t + np.random.default_rng(0).normal(size=(3, 60)), dims=("p", "t"), coords={"t": t})
+    C = np.exp(-np.abs(t[:, None] - t) / 3)
+    noise, priors = xr.DataArray(C, dims=("t", "other")), {"slope": (0.2, 0.01)}
+    fit = data.modelfit(Linear1D(), dim="t", noise=noise, priors=priors)
+    A, W = np.stack([t, np.ones_like(t)], axis=1), np.linalg.inv(C)
+    H = A.T @ W @ A + np.diag([1e4, 0.0])
+    right = np.linalg.solve(H, A.T @ W @ data.values.T + np.array([[2000.0], [0.0]]))
+    error = np.sqrt(np.linalg.inv(H)[0, 0])
+    assert np.max(np.abs(fit["slope"].values - right[0]) / error) < 1e-8
+    assert_allclose(fit["slope_stderr"], error, rtol=1e-7)
+    with pytest.raises(ValueError, match="without the errors of the data"):
+        data.modelfit(Linear1D(), dim="t", noise=noise, priors=priors, absolute_sigma=False)
+
+
 def test_starts_from_the_data_and_from_first_fits() -> None:
     data = lines((4, 4), 10)
     priors = {"stddev_0": (2.0, 0.05)}
