@@ -198,6 +198,22 @@ def test_a_refit_asks_for_it() -> None:
     assert_array_equal(again["mean_0"], fit["mean_0"])
 
 
+@pytest.mark.parametrize(
+    "exposure", [3.0, 3.0 * u.s, 3.0 * ALONG.assign_attrs(units="s")], ids=["number", "unit", "map"]
+)
+def test_refits_and_covariances_have_the_unit_of_the_fit(exposure: Any) -> None:
+    """The record knows an exposure that is one number, with its unit."""
+    data = counted(3.0).assign_attrs(units="ct")
+    fit = fitted(data, exposure=exposure)
+    given = {"exposure": exposure} if isinstance(exposure, xr.DataArray) else {}
+    every = xr.ones_like(fit["mean_0"], dtype=bool)
+    again = fit.modelfit.refit(data, where=every, p0="estimate", **given)
+    assert_allclose(again["amplitude_0"], fit["amplitude_0"], rtol=1e-6)
+    assert again["amplitude_0"].attrs["units"] == fit["amplitude_0"].attrs["units"]
+    right = fitted(data, exposure=exposure, covariance=True)["covariance"]
+    assert_allclose(fit.modelfit.with_covariance(data, **given)["covariance"], right, rtol=1e-6, atol=1e-9)
+
+
 @pytest.mark.filterwarnings("ignore:.*deprecated - use:DeprecationWarning")  # matplotlib 3.8 with a newer pyparsing
 @pytest.mark.filterwarnings("ignore:.*argument is deprecated, use:DeprecationWarning")
 def test_pictures_show_rates() -> None:
@@ -214,6 +230,14 @@ def test_pictures_show_rates() -> None:
     lines = [one for one in picture.axs[0].lines if one.get_ydata().size == X.size]
     rates = (data / exposure).isel(p=2).values
     assert any(np.allclose(one.get_ydata(), rates) for one in lines)
+    plt.close(picture.fig)
+    same = fitted(data, exposure=4.0 * u.s)  # the record knows one number
+    picture = data.modelfit.plot_fit(same, p=2)
+    assert any(
+        np.allclose(one.get_ydata(), data.isel(p=2) / 4)
+        for one in picture.axs[0].lines
+        if one.get_ydata().size == X.size
+    )
     plt.close(picture.fig)
     with pytest.raises(ValueError, match="exposure is given, but the fit had none"):
         data.modelfit.plot_fit(fitted(data), p=2, exposure=exposure)

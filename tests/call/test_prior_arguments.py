@@ -115,6 +115,17 @@ def test_derived_quantities_follow_the_posterior() -> None:
     assert_allclose(area["area_stderr"], 2.0 * fit["amplitude_0_stderr"], rtol=1e-5)
 
 
+def test_a_covariance_that_was_not_kept_is_that_of_the_posterior() -> None:
+    data = lines()
+    mean, deviation = maps(1, data, 2.0, 0.1)
+    for priors in ({"stddev_0": (2000 * u.m / u.s, 0.1)}, {"stddev_0": (mean, deviation)}):
+        fit = data.modelfit(line(), dim="v", sigma=1.0, priors=priors)
+        right = data.modelfit(line(), dim="v", sigma=1.0, priors=priors, covariance=True)["covariance"]
+        assert_allclose(fit.modelfit.with_covariance(data, priors=priors)["covariance"], right, rtol=1e-9, atol=1e-12)
+    with pytest.raises(ValueError, match="The fit had priors that are maps, which its record does not hold"):
+        fit.modelfit.with_covariance(data)
+
+
 # --- how they may be given
 
 
@@ -274,6 +285,23 @@ def test_clipped_counted_and_weighted() -> None:
     whole = np.round(np.abs(data)).astype(float)
     counted = whole.modelfit(line(), dim="v", priors=priors, fitter=BatchLSQFitter(loss="poisson"), errors="ignore")
     assert (abs(counted["stddev_0"] - 2.0) < 0.05).where(counted.modelfit.ok, True).all()
+
+
+def test_a_covariance_of_the_noise() -> None:
+    """Generalised least squares with a prior: ``(A'WA + T)^-1 (A'Wy + T m)``."""
+    t = np.arange(60.0)
+    data = xr.DataArray(0.1 * t + np.random.default_rng(0).normal(size=(3, 60)), dims=("p", "t"), coords={"t": t})
+    C = np.exp(-np.abs(t[:, None] - t) / 3)
+    noise, priors = xr.DataArray(C, dims=("t", "other")), {"slope": (0.2, 0.01)}
+    fit = data.modelfit(Linear1D(), dim="t", noise=noise, priors=priors)
+    A, W = np.stack([t, np.ones_like(t)], axis=1), np.linalg.inv(C)
+    H = A.T @ W @ A + np.diag([1e4, 0.0])
+    right = np.linalg.solve(H, A.T @ W @ data.values.T + np.array([[2000.0], [0.0]]))
+    error = np.sqrt(np.linalg.inv(H)[0, 0])
+    assert np.max(np.abs(fit["slope"].values - right[0]) / error) < 1e-8
+    assert_allclose(fit["slope_stderr"], error, rtol=1e-7)
+    with pytest.raises(ValueError, match="without the errors of the data"):
+        data.modelfit(Linear1D(), dim="t", noise=noise, priors=priors, absolute_sigma=False)
 
 
 def test_starts_from_the_data_and_from_first_fits() -> None:

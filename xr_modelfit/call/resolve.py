@@ -21,7 +21,7 @@ from xr_modelfit.call.diagnostics import diagnosis_of
 from xr_modelfit.call.exposure import check_exposure, is_of_counts, measure_of_rates
 from xr_modelfit.call.job import Job
 from xr_modelfit.call.options import FitOptions
-from xr_modelfit.call.priors import resolve_priors
+from xr_modelfit.call.priors import GivenPriors, resolve_priors
 from xr_modelfit.call.start_functions import InUnits, try_estimator
 from xr_modelfit.call.start_requests import StartRequest, requests_of
 from xr_modelfit.call.starts import Starts, resolve_starts
@@ -98,7 +98,7 @@ def resolve(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[An
     of_fitter = options.fitter, options.fitter_kwargs, info
     fitter = choose_fitter(tried, starts.maps, at, weighting.weighted, *of_fitter)
     problem = replace(starts.problem, traits=tried.traits, sampling=tried.sampling)
-    refuse_noise(problem, fitter, priors.numbers, weighting.sigma, weighting.absolute)
+    _refuse_noise(problem, fitter, priors, weighting, options)
     refuse_sides([role.kind for role in arrays], fitter)
     weighted = _with_coordinate_errors(tried) if Role("coord_sigma") in arrays else None
     if isinstance(fitter, BatchLSQFitter):
@@ -121,6 +121,18 @@ def resolve(labels: Labels, model: Model, options: FitOptions, attrs: Mapping[An
         priors=priors.described, weighted=weighted,
     )  # fmt: skip
     return with_noise(job, labels, at_samples, points.n_samples)
+
+
+def _refuse_noise(
+    problem: Problem,
+    fitter: BatchLSQFitter | PixelwiseFitter,
+    priors: GivenPriors,
+    weighting: Weighting,
+    options: FitOptions,
+) -> None:
+    """See `fitters.block_task.refuse_noise`; whether a covariance of the noise is absolute is found out later."""
+    absolute = weighting.absolute or options.noise is not None
+    refuse_noise(problem, fitter, priors.numbers, weighting.sigma, absolute)
 
 
 def _layout(

@@ -37,6 +37,7 @@ class Weighting:
     times: float = 1.0
     counted: bool = False
     weighting: str | None = None  # the argument that it is
+    exposure_units: str | None = None  # of an exposure that is one number
     times_above: float = 1.0
     times_coord: float = 1.0
     noise: str = ""
@@ -58,6 +59,7 @@ class Weighting:
         described: dict[str, Any] = {"weighting": self.weighting, "absolute_sigma": self.absolute}
         if self.number is not None and self.weighting is not None:
             described[self.weighting] = self.number
+            described |= {"exposure_units": self.exposure_units} if self.exposure_units else {}
         if self.noise:
             described["noise"] = self.noise
         return described | {word: True for kind, word in named.items() if Role(kind) in self.maps}
@@ -101,7 +103,10 @@ def resolve_weighting(labels: Labels, options: FitOptions, units: UnitSystem, co
         power = 1 if out.sigma else -1
         times = units.plain_factor(power)
         if isinstance(value, Quantity) and value.ndim == 0:
-            times = times if counted else units.sigma_factor(value, argument, power)  # the model is in its unit
+            if counted:
+                out.exposure_units = write_unit(value.unit)
+            else:
+                times = units.sigma_factor(value, argument, power)
             value = float(value.value)
         if isinstance(value, tuple) and len(value) == 2:
             raise TypeError(

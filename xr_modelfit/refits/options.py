@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 import xarray as xr
-from astropy.units import UnitBase
+from astropy.units import Quantity, UnitBase
 
 from xr_modelfit.call.options import FitOptions
 from xr_modelfit.fitters.batch import BatchLSQFitter
@@ -96,12 +96,15 @@ def _priors(record: FitRecord) -> dict[str, tuple[xr.DataArray, xr.DataArray]] |
     return {n: (number(one, "mean"), number(one, "deviation")) for n, one in record.priors.items()} or None
 
 
-def _one_weight(recorded: Mapping[str, Any]) -> dict[str, float]:
-    """The sigma or the weight of all samples, where it was one number."""
+def _one_weight(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """The sigma, the weight or the exposure of all samples, where it was one number."""
     kind = recorded.get("weighting")
     number = recorded.get(kind) if kind in ("sigma", "weights", "exposure") else None
     known = isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < math.inf
-    return {str(kind): float(number)} if known and number is not None else {}
+    if not known or number is None:
+        return {}
+    units = recorded.get("exposure_units")
+    return {str(kind): Quantity(float(number), parse_unit(units)) if isinstance(units, str) else float(number)}
 
 
 def units_of(result: xr.Dataset, record: FitRecord) -> list[UnitBase | None]:

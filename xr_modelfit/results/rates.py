@@ -17,17 +17,21 @@ __all__ = ["as_rates", "exposure_of"]
 
 
 def exposure_of(labels: Labels, record: FitRecord, exposure: Any) -> xr.DataArray | None:
-    """The exposure of a fit, as the user gives it again; None where the fit had none.
+    """The exposure of a fit, as the user gives it again or the record tells; None where the fit had none.
 
     Raises
     ------
     ValueError
         The fit had one and it is not given, or the reverse.
     """
-    kind = record.content["options"].get("weighting")
+    recorded = record.content["options"]
+    kind = recorded.get("weighting")
     counts = record.content["fitter"]["keywords"].get("loss") == "poisson"
     had = kind == "exposure" or (counts and kind == "weights")
     if exposure is None:
+        if had and isinstance(number := recorded.get(kind), int | float):  # one for all samples
+            units = recorded.get("exposure_units")
+            return xr.DataArray(float(number), attrs={"units": units} if isinstance(units, str) else {})
         if had:
             raise ValueError(
                 "The fit had an exposure, which its record does not hold. Pass exposure=..., as in the fit: the "
