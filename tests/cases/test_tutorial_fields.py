@@ -10,10 +10,10 @@ import xarray as xr
 import xr_modelfit
 from xr_modelfit import BatchLSQFitter, tutorial
 
-SERIES = [name for name in tutorial.__all__ if not name.endswith("_truth")]
+DATA = [name for name in tutorial.__all__ if not name.endswith("_truth")]
 
 
-@pytest.mark.parametrize("name", SERIES)
+@pytest.mark.parametrize("name", DATA)
 def test_data_are_labelled_small_and_the_same_each_time(name: str) -> None:
     make = getattr(tutorial, name)
     data = make()
