@@ -22,13 +22,14 @@ from xr_modelfit.estimates.linear_part import Basis
 __all__ = ["FINE", "best_frequency", "even_length"]
 
 FINE = 3  # frequencies in one over the length of the series
+_PER_PERIOD = 4  # even times in a period of the highest frequency
 _TOLD_APART = 0.02  # of the product of their squares: two columns whose angle is smaller are one
 _SIDE_BY_SIDE = 8  # series that a transform may take at once: with as many, all are treated alike
 
 
 def even_length(n_steps: int) -> int:
     """How many even times are needed, with those that pad them, for frequencies of so many steps."""
-    return int(next_fast_len(6 * max(n_steps, 8), real=True))  # a period of the highest frequency has six of them
+    return int(next_fast_len(_PER_PERIOD * max(n_steps, 8), real=True))
 
 
 def best_frequency(
@@ -45,12 +46,16 @@ def best_frequency(
     step = (cells - 1) / N
     f = steps * step
     a, b = _transformed(W * z, t, cells, N, steps)
-    once = _transformed(W, t, cells, N, 2 * steps)
+    every = _transformed(W, t, cells, N, np.arange(1, 2 * n_steps + 1))
+    once = [part[:, 1::2] for part in every]
     total = inner(W, np.ones((W.shape[0], 1)))[:, None]
     cc, ss, cs = 0.5 * (total + once[0]), 0.5 * (total - once[0]), 0.5 * once[1]
     whole = cc * ss
     for q in basis.columns:
-        u, v = _transformed(W * q, t, cells, N, steps)
+        if np.array_equal(q, np.broadcast_to(q[:1], q.shape)):  # a constant
+            u, v = (part[:, :n_steps] * q[0][:, None] for part in every)
+        else:
+            u, v = _transformed(W * q, t, cells, N, steps)
         cc, ss, cs = cc - u * u, ss - v * v, cs - u * v
     det = cc * ss - cs * cs
     usable = det > _TOLD_APART * whole
@@ -80,7 +85,7 @@ def _transformed(a: np.ndarray, t: np.ndarray, cells: int, N: int, steps: np.nda
         cell = (left + N * np.arange(b)).ravel()
         even[:b] += np.bincount(cell, (a - share).ravel(), b * N).reshape(b, N)
         even[:b] += np.bincount(cell + 1, share.ravel(), b * N).reshape(b, N)
-    found = rfft(even, axis=1, overwrite_x=True)[:b, steps[0] : steps[-1] + 1 : steps[0]]
+    found = rfft(even, axis=1, overwrite_x=True)[:b, 1 : steps[-1] + 1]
     x = np.pi * steps / N  # linear spreading dampens by sinc^2
     by = (x / np.sin(x)) ** 2
     return found.real * by, found.imag * by

@@ -39,7 +39,8 @@ def _searched(fits: SampleColumns, P: np.ndarray, waves: Sequence[Term], continu
         P[wave.at["amplitude"]] = 0.0
     zero, columns = columns_at(fits, P, fits.linear & continuum)
     basis = Basis.of(columns, fits.W)
-    z, _ = basis.removed(np.where(fits.W > 0.0, fits.y - zero, 0.0), fits.W)
+    beside = basis, np.where(fits.W > 0.0, fits.y - zero, 0.0)
+    z, _ = basis.removed(beside[1], fits.W)
     x, n_steps = fits.inputs[0], _n_steps(fits, waves)
     length = np.where(x[-1] > x[0], x[-1] - x[0], 1.0)
     frequencies = []
@@ -56,7 +57,7 @@ def _searched(fits: SampleColumns, P: np.ndarray, waves: Sequence[Term], continu
             basis = basis.with_column(column, fits.W)
             q = basis.columns[-1]
             z = z - inner(fits.W * q, z) * q
-    return _phased(fits, P, waves, _ranked(fits, waves, frequencies), continuum)
+    return _phased(fits, P, waves, _ranked(fits, waves, frequencies), fits.linear & continuum, beside)
 
 
 def _n_steps(fits: SampleColumns, waves: Sequence[Term]) -> int:
@@ -86,17 +87,26 @@ def _ranked(fits: SampleColumns, waves: Sequence[Term], found: list[np.ndarray])
 
 
 def _phased(
-    fits: SampleColumns, P: np.ndarray, waves: Sequence[Term], frequencies: Sequence[np.ndarray], continuum: np.ndarray
+    fits: SampleColumns,
+    P: np.ndarray,
+    waves: Sequence[Term],
+    frequencies: Sequence[np.ndarray],
+    linear: np.ndarray,
+    continuum: tuple[Basis, np.ndarray],
 ) -> np.ndarray:
-    """Parameters with the frequencies, and phases and amplitudes by linear least squares."""
-    beside = fits.linear & continuum
-    zero, columns = columns_at(fits, P, beside)
-    pairs = [column for f in frequencies for column in _pair(f, fits.inputs[0])]
-    basis = Basis.of([*columns, *pairs], fits.W)
-    _, shares = basis.removed(np.where(fits.W > 0.0, fits.y - zero, 0.0), fits.W)
+    """Parameters with the frequencies, and phases and amplitudes by linear least squares.
+
+    ``continuum``: the columns of its ``linear`` parameters (K,), and the data (n, b) without the rest of it.
+    """
+    basis, y = continuum
+    n_columns = len(basis.columns)
+    for f in frequencies:
+        for column in _pair(f, fits.inputs[0]):
+            basis = basis.with_column(column, fits.W)
+    _, shares = basis.removed(y, fits.W)
     found = basis.coefficients(shares)
-    wanted, factors = P.copy(), found[len(columns) :]
-    for j, factor in zip(np.flatnonzero(beside).tolist(), found, strict=False):
+    wanted, factors = P.copy(), found[n_columns:]
+    for j, factor in zip(np.flatnonzero(linear).tolist(), found, strict=False):
         wanted[j] = factor
     for number, (wave, f) in enumerate(zip(waves, frequencies, strict=True)):
         s, c = (wave.sign * factor for factor in factors[2 * number : 2 * number + 2])
