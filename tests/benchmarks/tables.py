@@ -93,8 +93,10 @@ def figures(value: float) -> str:
     return f"{value:.3g}" if value >= 1e-4 else f"{value:.6f}"
 
 
-def put_into(page: Path, text: str) -> None:
-    """Put the tables between the marks of a page."""
-    before, rest = page.read_text(encoding="utf-8").split(START_MARK)
-    _, after = rest.split(END_MARK)
-    page.write_text(f"{before}{START_MARK}\n\n{text}\n\n{END_MARK}{after}", encoding="utf-8")
+def put_into(page: Path, text: str, mark: str = START_MARK) -> None:
+    """Put the tables between a mark of a page and the end that follows it."""
+    before, found, rest = page.read_text(encoding="utf-8").partition(mark)
+    _, end, after = rest.partition(END_MARK)
+    if not found or not end:
+        raise ValueError(f"{page} has no {mark} with an {END_MARK} behind it.")
+    page.write_text(f"{before}{mark}\n\n{text}\n\n{END_MARK}{after}", encoding="utf-8")

@@ -96,6 +96,7 @@ def positive() -> np.ndarray:
         ("tan", 3.0, signed_powers_of_ten(-300, 12)),
         ("tan", 3.0, signed_powers_of_ten(-2, 12)),
         ("tan", 3.0, np.pi / 4 * np.arange(-100_000, 100_000)),
+        ("arctan", 1.0, np.concatenate([np.linspace(-4, 4, 500_001), signed_powers_of_ten(-300, 300)])),
     ],
     ids=lambda v: None if isinstance(v, np.ndarray) else str(v),
 )
@@ -131,7 +132,7 @@ def test_hypotenuses_neither_overflow_nor_vanish() -> None:
         assert units_off("hypot", a, a * ratio * rng.uniform(0.5, 2, a.size)) <= 2.0
 
 
-@pytest.mark.parametrize("name", ["exp", "exp2", "log", "log2", "log10", "sin", "cos", "tan"])
+@pytest.mark.parametrize("name", ["exp", "exp2", "log", "log2", "log10", "sin", "cos", "tan", "arctan"])
 def test_special_values_are_those_of_numpy(name: str) -> None:
     """Infinite, NaN and zero where NumPy's are, with their signs; an infinite angle has no sine."""
     x = SPECIAL[np.abs(SPECIAL) <= 1e12] if name in ("sin", "cos", "tan") else SPECIAL

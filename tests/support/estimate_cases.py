@@ -74,6 +74,11 @@ def problem_of(model: Model, inputs: list[np.ndarray]) -> Problem:
 
 def estimated(fits: Fits, **changes: Any) -> Estimates:
     """Estimates of all fits; ``changes`` are other arguments of the estimator."""
+    return estimating(fits, **changes)()
+
+
+def estimating(fits: Fits, **changes: Any) -> Callable[[], Estimates]:
+    """What estimates all fits, with what a call knows of its model in any case."""
     problem = problem_of(fits.model, fits.inputs)
     arguments = {
         "y": fits.y,
@@ -83,7 +88,7 @@ def estimated(fits: Fits, **changes: Any) -> Estimates:
         "starts": problem.start[None],
         "bounds": (problem.lower[None], problem.upper[None]),
     } | changes
-    return estimator_for(problem)(problem, **arguments)
+    return lambda: estimator_for(problem)(problem, **arguments)
 
 
 def fitted(fits: Fits, starts: np.ndarray | None, engine: str = "auto") -> xr.Dataset:

@@ -12,7 +12,7 @@ import numpy as np
 
 from xr_modelfit.estimates.columns import SampleColumns, inner
 
-__all__ = ["Basis", "chi_square", "columns_at", "residual_of", "solved"]
+__all__ = ["Basis", "Solution", "chi_square", "columns_at", "residual_of", "solution", "solved"]
 
 _LOST = 1e-9  # of a column's length: what is left of it is rounding
 
@@ -66,11 +66,48 @@ class Basis:
         return found
 
 
+@dataclass(frozen=True)
+class Solution:
+    """Fits whose linear parameters are at the minimum.
+
+    Parameters
+    ----------
+    P : ndarray, shape (K, b)
+    values : ndarray, shape (n, b)
+        Of the model; 0 where it is no number.
+    columns : list of ndarray, shape (n, b)
+        Those of the linear parameters.
+    chi2 : ndarray, shape (b,)
+        Infinite where the model is no number at a sample that counts.
+    """
+
+    P: np.ndarray
+    values: np.ndarray
+    columns: list[np.ndarray]
+    chi2: np.ndarray
+
+    def better(self, other: Solution, where: np.ndarray) -> Solution:
+        """This one, but the other ``where`` (b,) that is better."""
+
+        def chosen(mine: np.ndarray, its: np.ndarray) -> np.ndarray:
+            return np.where(where, its, mine)
+
+        columns = [chosen(a, b) for a, b in zip(self.columns, other.columns, strict=True)]
+        return Solution(
+            chosen(self.P, other.P), chosen(self.values, other.values), columns, chosen(self.chi2, other.chi2)
+        )
+
+
 def columns_at(fits: SampleColumns, P: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     """The model (n, b) with the linear parameters ``which`` (K,) at 0, and their columns.
 
     Where it is no number, at a sample that is left out or not, it is 0: no weight makes it harmless.
     """
+    zero, columns = _columns(fits, P, which)
+    return _numbers(zero), [_numbers(c) for c in columns]
+
+
+def _columns(fits: SampleColumns, P: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     problem = fits.problem
     P = np.where(which[:, None], 0.0, P)
     zero = problem.evaluate(fits.inputs, problem.with_ties(P))
@@ -78,8 +115,8 @@ def columns_at(fits: SampleColumns, P: np.ndarray, which: np.ndarray) -> tuple[n
     for j in np.flatnonzero(which).tolist():
         one = P.copy()
         one[j] = 1.0
-        columns.append(_numbers(problem.evaluate(fits.inputs, problem.with_ties(one)) - zero))
-    return _numbers(zero), columns
+        columns.append(problem.evaluate(fits.inputs, problem.with_ties(one)) - zero)
+    return zero, columns
 
 
 def _numbers(a: np.ndarray) -> np.ndarray:
@@ -89,12 +126,29 @@ def _numbers(a: np.ndarray) -> np.ndarray:
 
 def solved(fits: SampleColumns, P: np.ndarray) -> np.ndarray:
     """Parameters (K, b) with the linear ones at the minimum inside their bounds, and the ties applied."""
-    which = fits.linear
     P = fits.problem.with_ties(P)
-    numbers = np.flatnonzero(which).tolist()
-    if not numbers:
+    if not fits.linear.any():
         return P
-    zero, columns = columns_at(fits, P, which)
+    return _with_linear(fits, P, *columns_at(fits, P, fits.linear))
+
+
+def solution(fits: SampleColumns, P: np.ndarray) -> Solution:
+    """As `solved`, with what the model is there: it is evaluated no more often than for the columns."""
+    P = fits.problem.with_ties(P)
+    zero, columns = _columns(fits, P, fits.linear)
+    unusable = ~np.isfinite(sum(columns, zero))
+    zero, columns = _numbers(zero), [_numbers(c) for c in columns]
+    P = _with_linear(fits, P, zero, columns) if columns else P
+    values = sum((p * c for p, c in zip(P[fits.linear], columns, strict=True)), zero)
+    left = np.where(fits.W > 0.0, fits.y - values, 0.0)
+    chi2 = inner(fits.W, left * left)
+    if unusable.any():
+        chi2 = np.where(np.any(unusable & (fits.W > 0.0), axis=0), np.inf, chi2)
+    return Solution(P, values, columns, np.where(np.isfinite(chi2), chi2, np.inf))
+
+
+def _with_linear(fits: SampleColumns, P: np.ndarray, zero: np.ndarray, columns: list[np.ndarray]) -> np.ndarray:
+    which = fits.linear
     values = _minimum(fits, fits.y - zero, columns)
     low, high = fits.lower[which], fits.upper[which]
     outside = (values < low) | (values > high)
@@ -105,7 +159,7 @@ def solved(fits: SampleColumns, P: np.ndarray) -> np.ndarray:
         again = _minimum(fits, fits.y - at_bound, kept)
         values = np.where(outside, values, np.clip(again, low, high))
     P = P.copy()
-    P[numbers] = values
+    P[which] = values
     return fits.problem.with_ties(P)
 
 

@@ -14,21 +14,22 @@ linearly on even times, which makes the transforms fast.
 from __future__ import annotations
 
 import numpy as np
+from scipy.fft import next_fast_len, rfft
 
 from xr_modelfit.estimates.columns import inner
 from xr_modelfit.estimates.linear_part import Basis
 
 __all__ = ["FINE", "best_frequency", "even_length"]
 
-FINE = 5  # frequencies in one over the length of the series
+FINE = 3  # frequencies in one over the length of the series
+_PER_PERIOD = 4  # even times in a period of the highest frequency
 _TOLD_APART = 0.02  # of the product of their squares: two columns whose angle is smaller are one
+_SIDE_BY_SIDE = 8  # series that a transform may take at once: with as many, all are treated alike
 
 
 def even_length(n_steps: int) -> int:
     """How many even times are needed, with those that pad them, for frequencies of so many steps."""
-    least = 6 * max(n_steps, 8)  # a period of the highest frequency has six of them
-    power = 2 ** int(np.ceil(np.log2(least)))
-    return 3 * power // 4 if 3 * power // 4 >= least else power
+    return int(next_fast_len(_PER_PERIOD * max(n_steps, 8), real=True))
 
 
 def best_frequency(
@@ -44,18 +45,24 @@ def best_frequency(
     steps = np.arange(1, n_steps + 1)
     step = (cells - 1) / N
     f = steps * step
-    Z, once = _transformed(W * z, t, cells, N, steps), _transformed(W, t, cells, N, 2 * steps)
+    a, b = _transformed(W * z, t, cells, N, steps)
+    every = _transformed(W, t, cells, N, np.arange(1, 2 * n_steps + 1))
+    once = [part[:, 1::2] for part in every]
     total = inner(W, np.ones((W.shape[0], 1)))[:, None]
-    cc, ss, cs = 0.5 * (total + once.real), 0.5 * (total - once.real), 0.5 * once.imag
+    cc, ss, cs = 0.5 * (total + once[0]), 0.5 * (total - once[0]), 0.5 * once[1]
     whole = cc * ss
     for q in basis.columns:
-        v = _transformed(W * q, t, cells, N, steps)
-        cc, ss, cs = cc - v.real**2, ss - v.imag**2, cs - v.real * v.imag
+        if np.array_equal(q, np.broadcast_to(q[:1], q.shape)):  # a constant
+            u, v = (part[:, :n_steps] * q[0][:, None] for part in every)
+        else:
+            u, v = _transformed(W * q, t, cells, N, steps)
+        cc, ss, cs = cc - u * u, ss - v * v, cs - u * v
     det = cc * ss - cs * cs
     usable = det > _TOLD_APART * whole
-    drop = (ss * Z.real**2 - 2.0 * cs * Z.real * Z.imag + cc * Z.imag**2) / np.where(usable, det, 1.0)
-    allowed = (f >= low[:, None] - 0.5 * step) & (f <= high[:, None] + 0.5 * step)
-    drop = np.where(usable & allowed & (drop > 0.0), drop, 0.0)
+    drop = (a * (ss * a - 2.0 * cs * b) + cc * b * b) / np.where(usable, det, np.inf)
+    if np.any(low > 0.0) or np.isfinite(high).any():
+        usable = usable & (f >= low[:, None] - 0.5 * step) & (f <= high[:, None] + 0.5 * step)
+    drop = np.where(usable & (drop > 0.0), drop, 0.0)
     top = np.argmax(drop, axis=1)
     rows = np.arange(top.size)
     a, b, c = (drop[rows, np.clip(top + d, 0, n_steps - 1)] for d in (-1, 0, 1))
@@ -64,25 +71,24 @@ def best_frequency(
     return np.where(b > 0.0, np.clip((top + 1 + np.clip(shift, -0.5, 0.5)) * step, low, high), np.nan)
 
 
-def _transformed(a: np.ndarray, t: np.ndarray, cells: int, N: int, steps: np.ndarray) -> np.ndarray:
-    """Sums over samples of ``a exp(2 pi i f t)``, shape (b, frequencies) or (1, frequencies)."""
+def _transformed(a: np.ndarray, t: np.ndarray, cells: int, N: int, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums over samples of ``a cos(2 pi f t)`` and ``-a sin(2 pi f t)``, (b, frequencies) or (1, frequencies)."""
     b = max(a.shape[1], t.shape[1])
     at = t * (cells - 1)
     left = np.minimum(at.astype(np.int64), cells - 2)
     share = a * (at - left)
-    even = np.zeros((b, N))
+    even = np.zeros((-(-b // _SIDE_BY_SIDE) * _SIDE_BY_SIDE, N))
     if t.shape[1] == 1:
-        _spread(even, left[:, 0], a - share)
-        _spread(even, left[:, 0] + 1, share)
+        _spread(even[:b], left[:, 0], a - share)
+        _spread(even[:b], left[:, 0] + 1, share)
     else:
         cell = (left + N * np.arange(b)).ravel()
-        even += np.bincount(cell, (a - share).ravel(), b * N).reshape(b, N)
-        even += np.bincount(cell + 1, share.ravel(), b * N).reshape(b, N)
-    found = np.conj(np.fft.rfft(even, axis=1)[:, steps])
+        even[:b] += np.bincount(cell, (a - share).ravel(), b * N).reshape(b, N)
+        even[:b] += np.bincount(cell + 1, share.ravel(), b * N).reshape(b, N)
+    found = rfft(even, axis=1, overwrite_x=True)[:b, 1 : steps[-1] + 1]
     x = np.pi * steps / N  # linear spreading dampens by sinc^2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        dampened = np.where(steps > 0, (np.sin(x) / np.where(steps > 0, x, 1.0)) ** 2, 1.0)
-    return found / dampened
+    by = (x / np.sin(x)) ** 2
+    return found.real * by, found.imag * by
 
 
 def _spread(even: np.ndarray, cell: np.ndarray, values: np.ndarray) -> None:

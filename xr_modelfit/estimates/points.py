@@ -59,15 +59,16 @@ def usual_ranges(problem: Problem) -> dict[int, tuple[float, float]]:
 
 def point(
     fits: SampleColumns,
-    u: Sequence[float],
+    u: np.ndarray,
     numbers: Sequence[int],
     roles: Sequence[ParameterRole],
     usual: dict[int, tuple[float, float]],
     base: np.ndarray,
 ) -> np.ndarray:
-    """Parameters (K, 1) or (K, b) at a point of the unit cube.
+    """Parameters (K, 1), (K, G) or (K, b) at a point of the unit cube, or at several.
 
-    ``u`` has one value for each of the parameters ``numbers``; ``base`` (K, 1) or (K, b) are the other parameters.
+    ``u`` (d, 1) or, of points that fits share, (d, G) has a row for each of the parameters ``numbers``; ``base`` (K, 1)
+    or (K, b) are the other parameters.
     """
     rows = []
     for part, j in zip(u, numbers, strict=True):
@@ -80,7 +81,7 @@ def point(
 
 
 def _value(
-    fits: SampleColumns, u: float, j: int, role: ParameterRole, usual: tuple[float, float] | None, width: int
+    fits: SampleColumns, u: np.ndarray, j: int, role: ParameterRole, usual: tuple[float, float] | None, width: int
 ) -> np.ndarray:
     low, high, start = (a[j, :width] for a in (fits.lower, fits.upper, fits.start))
     x = fits.inputs[role.input]
@@ -107,12 +108,12 @@ def _inside(first: np.ndarray, last: np.ndarray, low: np.ndarray, high: np.ndarr
     )
 
 
-def _linear(u: float, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def _linear(u: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return low + u * (high - low)
 
 
 def _signed(
-    u: float,
+    u: np.ndarray,
     small: np.ndarray,
     large: np.ndarray,
     low: np.ndarray,
@@ -132,7 +133,7 @@ def _signed(
     return np.where(minus, -1.0, 1.0) * a * (np.maximum(a, b) / a) ** part
 
 
-def _number(u: float, low: np.ndarray, high: np.ndarray, start: np.ndarray) -> np.ndarray:
+def _number(u: np.ndarray, low: np.ndarray, high: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Between the bounds, evenly in the logarithm over wide positive ones; else about the start."""
     bounded = np.isfinite(low) & np.isfinite(high)
     wide = bounded & (low > 0.0) & (high > 30.0 * low)

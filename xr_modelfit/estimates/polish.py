@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from xr_modelfit.estimates.columns import SampleColumns
-from xr_modelfit.estimates.linear_part import Basis, chi_square, columns_at, residual_of, solved
+from xr_modelfit.estimates.linear_part import Basis, Solution, solution
 
 __all__ = ["polished"]
 
@@ -23,38 +23,34 @@ def polished(fits: SampleColumns, P: np.ndarray, searched: np.ndarray, rounds: i
 
     ``searched`` (K,) are nonlinear parameters that move; the linear ones do as well.
     """
-    P = solved(fits, P)
-    best = chi_square(fits, P)
+    here = solution(fits, P)
     numbers, length = np.flatnonzero(searched).tolist(), np.ones(P.shape[1])
     for _ in range(rounds):
-        step, scale = _step(fits, P, numbers)
-        Q = P.copy()
+        step, scale = _step(fits, here, numbers)
+        Q = here.P.copy()
         for j, move, most in zip(numbers, step, scale, strict=True):
             far = _FARTHEST * most
-            Q[j] = np.clip(P[j] + np.clip(length * move, -far, far), fits.lower[j], fits.upper[j])
-        Q = solved(fits, np.where(np.isfinite(Q), Q, P))
-        chi2 = chi_square(fits, Q)
-        better = chi2 < best
-        P, best = np.where(better, Q, P), np.where(better, chi2, best)
+            Q[j] = np.clip(Q[j] + np.clip(length * move, -far, far), fits.lower[j], fits.upper[j])
+        there = solution(fits, np.where(np.isfinite(Q), Q, here.P))
+        better = there.chi2 < here.chi2
+        here = here.better(there, better)
         length = np.where(better, np.minimum(2.0 * length, 1.0), 0.25 * length)
-    return P, best
+    return here.P, here.chi2
 
 
-def _step(fits: SampleColumns, P: np.ndarray, numbers: list[int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def _step(fits: SampleColumns, at: Solution, numbers: list[int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The step of each nonlinear parameter, and its scale."""
     problem = fits.problem
-    _, columns = columns_at(fits, P, fits.linear)
-    here = problem.evaluate(fits.inputs, P)
-    scale = [_scale_of(fits, P, j) for j in numbers]
+    scale = [_scale_of(fits, at.P, j) for j in numbers]
     slopes = []
     for j, size in zip(numbers, scale, strict=True):
-        Q = P.copy()
-        Q[j] = P[j] + _STEP * size
-        slope = (problem.evaluate(fits.inputs, problem.with_ties(Q)) - here) / _STEP
+        Q = at.P.copy()
+        Q[j] = at.P[j] + _STEP * size
+        slope = (problem.evaluate(fits.inputs, problem.with_ties(Q)) - at.values) / _STEP
         slopes.append(np.where(np.isfinite(slope), slope, 0.0))
-    basis = Basis.of([*columns, *slopes], fits.W)
-    _, shares = basis.removed(residual_of(fits, P), fits.W)
-    factors = basis.coefficients(shares)[len(columns) :]
+    basis = Basis.of([*at.columns, *slopes], fits.W)
+    _, shares = basis.removed(np.where(fits.W > 0.0, fits.y - at.values, 0.0), fits.W)
+    factors = basis.coefficients(shares)[len(at.columns) :]
     return [f * size for f, size in zip(factors, scale, strict=True)], scale
 
 

@@ -21,6 +21,8 @@ from xr_modelfit.estimates.roles import ParameterRole
 __all__ = ["best_points"]
 
 _FEW = 64
+_POINTS_AT_ONCE = 2**17  # times samples
+_IN_CACHE = 2**16  # numbers of a part of the fits: data, and drops at all points
 Scale = tuple[Sequence[int], Sequence[ParameterRole], dict[int, tuple[float, float]]]
 
 
@@ -46,40 +48,93 @@ def best_points(
     shared = all(x.shape[1] == 1 for x in fits.inputs) and all(
         np.array_equal(a, np.broadcast_to(a[:, :1], a.shape)) for a in (P[~linear], fits.lower, fits.upper, fits.start)
     )
-    base = P[:, :1] if shared else P
-    best, found = [np.full(fits.y.shape[1], -np.inf)] * keep, [P] * keep
-    Wy = fits.W * fits.y
-    for Q, zero, columns in _each(fits, base, units, (numbers, roles, usual), linear, shared):
-        drop, here = _drop(fits, Wy, zero, columns), Q[numbers]
-        for k in range(keep):  # the best stay in order
-            better = drop > best[k]
-            if not better.any():
-                continue
-            moved = found[k][numbers]
-            best[k], drop = np.where(better, drop, best[k]), np.where(better, best[k], drop)
-            found[k] = found[k].copy()
-            found[k][numbers] = np.where(better, here, moved)
-            here = np.where(better, moved, here)
+    best = _Best(P[numbers], keep)
+    scale = numbers, roles, usual
+    if shared:
+        _try_for_all(fits, P[:, :1], units, scale, linear, best)
+    else:
+        Wy = fits.W * fits.y
+        for u in units:
+            Q = fits.problem.with_ties(point(fits, u[:, None], *scale, P))
+            best.take(_drop(fits, Wy, *columns_at(fits, Q, linear)), Q[numbers])
+    found = []
+    for values in best.values:
+        found.append(P.copy())
+        found[-1][numbers] = values
     return found
 
 
-def _each(
-    fits: SampleColumns, base: np.ndarray, units: np.ndarray, scale: Scale, linear: np.ndarray, shared: bool
-) -> Iterator[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
-    """Each point with the model's constant part and columns there."""
-    if not shared:
-        for u in units:
-            Q = fits.problem.with_ties(point(fits, u, *scale, base))
-            yield Q, *columns_at(fits, Q, linear)
-        return
-    step = max(1, 2**17 // fits.y.shape[0])
+class _Best:
+    """The best points of each fit, in order: drops of chi-square (keep, b), and values (keep, d, b) of parameters."""
+
+    def __init__(self, starts: np.ndarray, keep: int) -> None:
+        self.drops = np.full((keep, starts.shape[1]), -np.inf)
+        self.values = np.repeat(starts[None], keep, axis=0)
+
+    def take(self, drop: np.ndarray, here: np.ndarray, some: slice = slice(None)) -> None:
+        """Put a point of each of ``some`` fits in its place, if it is among the best; (b,), and (d, b) or (d, 1)."""
+        for best, values in zip(self.drops[:, some], self.values[..., some], strict=True):
+            better = drop > best
+            best[:], drop = np.where(better, drop, best), np.where(better, best, drop)
+            values[:], here = np.where(better, here, values), np.where(better, values, here)
+
+
+def _try_for_all(
+    fits: SampleColumns, base: np.ndarray, units: np.ndarray, scale: Scale, linear: np.ndarray, best: _Best
+) -> None:
+    """Try points that fits share: the model is evaluated once for all of them."""
+    numbers = scale[0]
+    step = max(1, _POINTS_AT_ONCE // fits.y.shape[0])
     for first in range(0, len(units), step):
-        Q = np.concatenate([point(fits, u, *scale, base) for u in units[first : first + step]], axis=1)
-        Q = fits.problem.with_ties(np.ascontiguousarray(Q))
-        zero, columns = columns_at(fits, Q, linear)
-        for g in range(Q.shape[1]):
-            one = slice(g, g + 1)
-            yield Q[:, one], np.ascontiguousarray(zero[:, one]), [np.ascontiguousarray(c[:, one]) for c in columns]
+        Q = np.ascontiguousarray(point(fits, units[first : first + step].T, *scale, base))
+        Q = fits.problem.with_ties(Q)
+        points = _Points(*columns_at(fits, Q, linear))
+        for some in _parts(fits.y.shape, Q.shape[1]):
+            drops = points.drops(fits.y[:, some], fits.W if fits.W.shape[1] == 1 else fits.W[:, some])
+            fit = np.arange(drops.shape[1])
+            for _ in best.drops:
+                top = np.argmax(drops, axis=0)
+                best.take(drops[top, fit], Q[numbers][:, top], some)
+                drops[top, fit] = -np.inf
+
+
+def _parts(shape: tuple[int, int], points: int) -> Iterator[slice]:
+    """Parts of the fits, none of one alone: its sums would run in another order."""
+    n, b = shape
+    at_once = max(32, _IN_CACHE // max(n, points))
+    for first in range(0, b, at_once):
+        if b - first > 1 or first == 0:
+            yield slice(first, b if b - first == at_once + 1 else min(first + at_once, b))
+
+
+class _Points:
+    """The model at points: its constant part (n, G), and the linear columns (n, G) made orthonormal."""
+
+    def __init__(self, zero: np.ndarray, columns: list[np.ndarray]) -> None:
+        with np.errstate(all="ignore"):
+            self.C = Basis.of(columns, np.ones((zero.shape[0], 1))).columns
+        self.pairs = [[a * c for c in self.C[: i + 1]] for i, a in enumerate(self.C)]
+        self.zero, self.n_points = zero if np.any(zero != 0.0) else None, zero.shape[1]
+
+    def drops(self, y: np.ndarray, W: np.ndarray) -> np.ndarray:
+        """By how much each point lowers chi-square, (G, b); minus infinity where it is no number."""
+        with np.errstate(all="ignore"):
+            W = np.ascontiguousarray(W)
+            Wy = W * y
+            g, gain = [_products(c, Wy) for c in self.C], np.zeros((1, 1))
+            if self.zero is not None:
+                g = [a - _products(self.zero * c, W) for a, c in zip(g, self.C, strict=True)]
+                gain = 2.0 * _products(self.zero, Wy) - _products(self.zero * self.zero, W)
+            gain = gain + _quadratic([[_products(c, W) for c in row] for row in self.pairs], g)
+        gain = np.broadcast_to(gain, (self.n_points, y.shape[1]))
+        return np.where(np.isfinite(gain), gain, -np.inf)
+
+
+def _products(c: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """Sums over samples of all products of columns of ``c`` (n, G) and ``a`` (n, b), shape (G, b)."""
+    if a.shape[1] == 1:
+        return inner(a, c)[:, None]
+    return np.einsum("ng,nb->gb", c, a, optimize=False)
 
 
 def _drop(fits: SampleColumns, Wy: np.ndarray, zero: np.ndarray, columns: list[np.ndarray]) -> np.ndarray:

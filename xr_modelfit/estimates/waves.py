@@ -12,16 +12,18 @@ from xr_modelfit.estimates.columns import SampleColumns, inner
 from xr_modelfit.estimates.linear_part import Basis, columns_at, solved
 from xr_modelfit.estimates.periodogram import FINE, best_frequency, even_length
 from xr_modelfit.estimates.terms import Term
+from xr_modelfit.fitters.chunking import at_least_two
 
 __all__ = ["with_waves"]
 
-_MOST = 2**21  # even times at once: 16 MB
+_MOST = 2**21  # even times of a fit, at most
+_AT_ONCE = 2**19  # of several fits
 _HIGHEST = 64  # times the frequency that even times could tell: bounds may ask for more than that
 
 
 def with_waves(fits: SampleColumns, P: np.ndarray, waves: Sequence[Term], continuum: np.ndarray) -> np.ndarray:
     """Parameters (K, b) with those of the waves, and linear ones, estimated; arguments as in `lines.with_lines`."""
-    at_once = max(2, _MOST // even_length(_n_steps(fits, waves)))
+    at_once = max(2, _AT_ONCE // even_length(_n_steps(fits, waves)))
     b = fits.y.shape[1]
     found = P.copy()
     for first in range(0, b, at_once):
@@ -37,7 +39,8 @@ def _searched(fits: SampleColumns, P: np.ndarray, waves: Sequence[Term], continu
         P[wave.at["amplitude"]] = 0.0
     zero, columns = columns_at(fits, P, fits.linear & continuum)
     basis = Basis.of(columns, fits.W)
-    z, _ = basis.removed(np.where(fits.W > 0.0, fits.y - zero, 0.0), fits.W)
+    beside = basis, np.where(fits.W > 0.0, fits.y - zero, 0.0)
+    z, _ = basis.removed(beside[1], fits.W)
     x, n_steps = fits.inputs[0], _n_steps(fits, waves)
     length = np.where(x[-1] > x[0], x[-1] - x[0], 1.0)
     frequencies = []
@@ -54,7 +57,7 @@ def _searched(fits: SampleColumns, P: np.ndarray, waves: Sequence[Term], continu
             basis = basis.with_column(column, fits.W)
             q = basis.columns[-1]
             z = z - inner(fits.W * q, z) * q
-    return _phased(fits, P, waves, _ranked(fits, waves, frequencies), continuum)
+    return _phased(fits, P, waves, _ranked(fits, waves, frequencies), fits.linear & continuum, beside)
 
 
 def _n_steps(fits: SampleColumns, waves: Sequence[Term]) -> int:
@@ -84,14 +87,27 @@ def _ranked(fits: SampleColumns, waves: Sequence[Term], found: list[np.ndarray])
 
 
 def _phased(
-    fits: SampleColumns, P: np.ndarray, waves: Sequence[Term], frequencies: Sequence[np.ndarray], continuum: np.ndarray
+    fits: SampleColumns,
+    P: np.ndarray,
+    waves: Sequence[Term],
+    frequencies: Sequence[np.ndarray],
+    linear: np.ndarray,
+    continuum: tuple[Basis, np.ndarray],
 ) -> np.ndarray:
-    """Parameters with the frequencies, and phases and amplitudes by linear least squares."""
-    zero, columns = columns_at(fits, P, fits.linear & continuum)
-    pairs = [column for f in frequencies for column in _pair(f, fits.inputs[0])]
-    basis = Basis.of([*columns, *pairs], fits.W)
-    _, shares = basis.removed(np.where(fits.W > 0.0, fits.y - zero, 0.0), fits.W)
-    factors = basis.coefficients(shares)[len(columns) :]
+    """Parameters with the frequencies, and phases and amplitudes by linear least squares.
+
+    ``continuum``: the columns of its ``linear`` parameters (K,), and the data (n, b) without the rest of it.
+    """
+    basis, y = continuum
+    n_columns = len(basis.columns)
+    for f in frequencies:
+        for column in _pair(f, fits.inputs[0]):
+            basis = basis.with_column(column, fits.W)
+    _, shares = basis.removed(y, fits.W)
+    found = basis.coefficients(shares)
+    wanted, factors = P.copy(), found[n_columns:]
+    for j, factor in zip(np.flatnonzero(linear).tolist(), found, strict=False):
+        wanted[j] = factor
     for number, (wave, f) in enumerate(zip(waves, frequencies, strict=True)):
         s, c = (wave.sign * factor for factor in factors[2 * number : 2 * number + 2])
         angle = np.arctan2(c, s) if type(wave.model) is models.Sine1D else np.arctan2(-s, c)
@@ -102,7 +118,20 @@ def _phased(
         low, high = fits.lower[at["phase"]], fits.upper[at["phase"]]
         phase = phase + np.round(np.where(np.isfinite(fits.start[at["phase"]]), fits.start[at["phase"]], 0.0) - phase)
         phase = phase + np.where(phase < low, 1.0, 0.0) - np.where(phase > high, 1.0, 0.0)
-        for name, value in (("amplitude", amplitude), ("frequency", f), ("phase", np.clip(phase, low, high))):
-            j = at[name]
-            P[j] = np.where(fits.asked[j], np.clip(value, fits.lower[j], fits.upper[j]), fits.start[j])
-    return solved(fits, P)
+        for name, value in (("amplitude", amplitude), ("frequency", f), ("phase", phase)):
+            wanted[at[name]] = value
+    P = np.where(fits.asked[:, None], np.clip(wanted, fits.lower, fits.upper), P)
+    for wave in waves:
+        for j in (j for j in wave.at.values() if not fits.asked[j]):
+            P[j] = fits.start[j]
+    return _with_rest(fits, P, wanted)
+
+
+def _with_rest(fits: SampleColumns, P: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Parameters with the linear ones solved for, where some could not be what they should."""
+    if fits.problem.tied.any():
+        return solved(fits, P)
+    others = at_least_two(np.flatnonzero(np.any(wanted != P, axis=0)))
+    if others.size:
+        P[:, others] = solved(fits.only(others), P[:, others])
+    return P

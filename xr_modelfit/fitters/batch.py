@@ -180,11 +180,11 @@ class BatchLSQFitter:
         """See `fitters.contract.Fitter`."""
         ids = np.flatnonzero(attempt)
 
-        def once(fits: Fits, ids: np.ndarray, rules: Rules | None = None) -> FitArrays:
-            return self._solved(fits, ids, rules or self.rules, notes)
+        def once(fits: Fits, ids: np.ndarray, rules: Rules) -> FitArrays:
+            return self._solved(fits, ids, rules, notes)
 
-        def scaled(fits: Fits, ids: np.ndarray) -> FitArrays:
-            return scale_in_rounds(once, fits, ids, self.loss, self.rules)
+        def scaled(fits: Fits, ids: np.ndarray, rules: Rules) -> FitArrays:
+            return scale_in_rounds(once, fits, ids, self.loss, rules)
 
         solve: Solve = once
         if self.f_scale == "mad":
@@ -195,8 +195,8 @@ class BatchLSQFitter:
                 samples = with_scale(samples, np.array([float(self.f_scale)]))
             fits = replace(fits, samples=samples)
         if self.clip is None:
-            return solve(fits, ids)
-        return clip_in_rounds(solve, fits, ids, self.clip)
+            return solve(fits, ids, self.rules)
+        return clip_in_rounds(solve, fits, ids, self.clip, self.rules)
 
     def _solved(self, fits: Fits, ids: np.ndarray, rules: Rules, notes: Notes | None) -> FitArrays:
         """One fit of each of ``ids``."""

@@ -1,19 +1,15 @@
 r"""Fits in rounds, where their residuals say what the next round fits.
 
-*Clipping.* After each round the residuals ``y - f`` of a fit lose those that lie further from their median than
-``lower`` or ``upper`` standard deviations, until no more do, at most five times; then the fit goes on without these
-samples. At most three rounds follow the first. This is what astropy's ``FittingWithOutlierRemoval`` does with its
+*Clipping.* After each round the samples of a fit lose those that are outliers (`fitters.residuals`), and it goes on
+without them. At most three rounds follow the first. This is what astropy's ``FittingWithOutlierRemoval`` does with its
 ``sigma_clip``, with the defaults of both.
 
-*Scale.* The scale of a robust loss is the median absolute residual ``m`` of the fit, times 1.4826: the standard
-deviation of noise that is normal but for outliers [1]_. The first round is one of ordinary least squares, the others
-begin where the one before has ended, until the scale stays as it is. All but the last need not be exact.
+*Scale.* The scale of a robust loss is that of the residuals (`fitters.residuals`). The first round is one of ordinary
+least squares, the others begin where the one before has ended, until the scale stays as it is. All but the last need
+not be exact.
 
-No fit sees another, and a fit is done in no more rounds than it needs.
-
-References
-----------
-.. [1] Hampel, F. (1974), J. American Statistical Association 69, 383.
+A round that begins where another has ended is near its minimum, and its steps are hardly damped. No fit sees another,
+and a fit is done in no more rounds than it needs.
 """
 
 from collections.abc import Callable
@@ -21,62 +17,83 @@ from dataclasses import replace
 
 import numpy as np
 
-from xr_modelfit.fitters.chunking import chunks, isolate_errors
 from xr_modelfit.fitters.contract import FitArrays, Fits, Rules
+from xr_modelfit.fitters.residuals import least_scales, left_by_clipping, scales
+from xr_modelfit.fitters.rows import all_in_row, together
 from xr_modelfit.fitters.samples import Samples
-from xr_modelfit.fitters.sums import norm2
 
 __all__ = ["Solve", "clip_in_rounds", "scale_in_rounds", "with_scale"]
 
-Solve = Callable[[Fits, np.ndarray], FitArrays]
+Solve = Callable[[Fits, np.ndarray, Rules], FitArrays]
 
 _CLIPS = 3  # rounds after the first
-_TIMES = 5  # passes over the residuals of a round
 _SCALES = 10  # rounds after the first, less the last
-_ROUGHLY = {"ftol": 1e-4, "xtol": 1e-2, "gtol": 1e-2}  # of rounds that are not the last
+_ROUGHLY = {"ftol": 1e-4, "xtol": 1e-1, "gtol": 1e-2}  # of rounds that are not the last
+_NEAR = 1e-3  # first damping of a round that begins near its minimum
 _STEADY = 1e-3  # of a scale that stays as it is
-_NORMAL = 1.482602218505602  # standard deviation of a normal distribution by its median absolute value
-_NO_SCALE = 1e-10  # of the root mean square of the data: a smaller scale is rounding
+_STEEPEST = 0.8  # by how much the residuals follow their scale
 
 
-def clip_in_rounds(solve: Solve, fits: Fits, ids: np.ndarray, limits: tuple[float, float]) -> FitArrays:
+def clip_in_rounds(solve: Solve, fits: Fits, ids: np.ndarray, limits: tuple[float, float], rules: Rules) -> FitArrays:
     """Fit ``ids``, without the samples whose residuals are out of ``limits``, lower and upper."""
-    out = solve(fits, ids)
+    out = solve(fits, ids, rules)
     for _ in range(_CLIPS):
-        ids = ids[np.all(np.isfinite(out.parameters[ids]), axis=1)]
-        valid = out.samples.valid.copy()
-        valid[ids] = _clipped(_residuals(fits, ids, out.parameters[ids]), valid[ids], *limits)
-        ids = ids[np.any(valid[ids] != out.samples.valid[ids], axis=1)]
+        ids = ids[all_in_row(np.isfinite(out.parameters[ids]))]
+        before, valid = out.samples.valid, out.samples.valid.copy()
+        fits = replace(fits, samples=replace(fits.samples, valid=before))
+        valid[ids] = left_by_clipping(fits, ids, out.parameters[ids], limits)
+        ids = ids[np.any(valid[ids] != before[ids], axis=1)]
         if not ids.size:
             break
-        samples = replace(fits.samples, valid=valid)
-        again = solve(replace(fits, samples=samples).starting_at(ids, out.parameters[ids]), ids)
+        fits = replace(fits, samples=replace(fits.samples, valid=valid))
+        again = solve(fits.starting_at(ids, out.parameters[ids]), ids, _near(rules))
         out = _after(out, again, ids)
     return out
 
 
-def scale_in_rounds(
-    solve: Callable[[Fits, np.ndarray, Rules], FitArrays], fits: Fits, ids: np.ndarray, noise: str, rules: Rules
-) -> FitArrays:
+def scale_in_rounds(solve: Solve, fits: Fits, ids: np.ndarray, noise: str, rules: Rules) -> FitArrays:
     """Fit ``ids`` with the loss ``noise``, at the scale of the residuals of each fit."""
     every, roughly = ids, rules._replace(**{name: max(getattr(rules, name), least) for name, least in _ROUGHLY.items()})
-    plain, scale = fits.samples, np.ones(len(fits.starts))
-    out = solve(fits, ids, roughly)
+    out, least = solve(fits, ids, roughly), least_scales(fits.samples)
+    scale = np.ones(len(fits.starts))
+    before = np.full((2, scale.size), np.nan)  # scales of the round before, and what its residuals had
+    scaled = with_scale(replace(fits.samples, noise=noise), scale)
+    assert scaled.weights is not None
+    own = np.array(np.broadcast_to(scaled.weights, fits.samples.y.shape))  # written to, as scales move
+    plain = scaled.weights
 
     def again(ids: np.ndarray, rules: Rules) -> FitArrays:
-        samples = with_scale(replace(plain, noise=noise), scale)
+        out.judged.clear()  # of a round that was not the last
+        samples = replace(scaled, weights=own, scale=scale)
         begin = replace(fits, samples=samples).starting_at(ids, _reached(fits, out, ids))
         return _after(out, solve(begin, ids, rules), ids)
 
     for number in range(_SCALES):
-        found = _scales(fits, ids, _reached(fits, out, ids))
+        found = scales(fits, ids, _reached(fits, out, ids), least)
         moved = np.full(ids.shape, number == 0) | (np.abs(found - scale[ids]) > _STEADY * scale[ids])
-        scale[ids[moved]] = found[moved]
-        ids = ids[moved]
+        ids, found = ids[moved], found[moved]
         if not ids.size:
             break
-        out = again(ids, roughly)
-    return again(every, rules)
+        wanted = _ahead(scale[ids], found, *before[:, ids]) if number else found
+        before[:, ids] = np.stack([scale[ids], found]) if number else np.nan
+        scale[ids] = wanted
+        at = together(ids)
+        own[at] = (plain if len(plain) == 1 else plain[at]) / scale[at, None]
+        out = again(ids, _near(roughly))
+    return again(every, _near(rules))
+
+
+def _ahead(scale: np.ndarray, found: np.ndarray, scale_before: np.ndarray, found_before: np.ndarray) -> np.ndarray:
+    """The scale that its residuals would have, by the secant of two rounds; arrays (m,)."""
+    with np.errstate(all="ignore"):
+        slope = np.clip((found - found_before) / (scale - scale_before), -1.0, _STEEPEST)
+        wanted = scale + (found - scale) / (1.0 - slope)
+    return np.where(np.isfinite(wanted), np.clip(wanted, 0.5 * found, 2.0 * found), found)
+
+
+def _near(rules: Rules) -> Rules:
+    """The rules of a round that begins near its minimum."""
+    return rules._replace(first_damping=min(_NEAR, rules.first_damping))
 
 
 def _reached(fits: Fits, out: FitArrays, ids: np.ndarray) -> np.ndarray:
@@ -108,67 +125,3 @@ def _after(out: FitArrays, again: FitArrays, ids: np.ndarray) -> FitArrays:
         weights = np.where(others[:, None], before.weights, now.weights)
         again.samples = replace(now, weights=weights, scale=np.where(others, before.scale, now.scale))
     return again
-
-
-def _residuals(fits: Fits, ids: np.ndarray, P: np.ndarray) -> np.ndarray:
-    """``y - f`` of fits ``ids`` at ``P`` (ids.size, K), shape (ids.size, n); NaN where the model raises."""
-    found = np.full((ids.size, fits.samples.y.shape[1]), np.nan)
-
-    def some(rows: np.ndarray) -> None:
-        at = fits.columns(ids[rows], P[rows])
-        with np.errstate(all="ignore"):
-            found[rows] = (at.y - at.values(fits.problem.with_ties(at.P))).T
-
-    for rows in chunks(np.arange(ids.size), fits.samples.n_values):
-        for _ in isolate_errors(some, rows):
-            pass
-    return found
-
-
-def _scales(fits: Fits, ids: np.ndarray, P: np.ndarray) -> np.ndarray:
-    """The scale of the weighted residuals of fits ``ids`` at ``P`` (ids.size, K), shape (b,)."""
-    samples, r = fits.samples, _residuals(fits, ids, P)
-    w = np.ones((1, 1)) if samples.weights is None else np.broadcast_to(samples.weights, samples.y.shape)[ids]
-    valid = samples.valid[ids] & np.isfinite(r)
-    size = np.where(valid, samples.y[ids] * w, 0.0)
-    n = np.maximum(np.count_nonzero(valid, axis=1), 1)
-    least = _NO_SCALE * np.sqrt(np.sum(size.T**2, axis=0) / n)
-    found = np.fmax(_NORMAL * _median(np.abs(r * w), valid), least)
-    return np.where(found > 0.0, found, 1.0)
-
-
-def _clipped(r: np.ndarray, valid: np.ndarray, lower: float, upper: float) -> np.ndarray:
-    """Which samples are left of those ``valid``; (b, n) each, ``r`` the residuals."""
-    left = valid & np.isfinite(r)
-    low, high = np.full((len(r), 1), -np.inf), np.full((len(r), 1), np.inf)
-    todo = np.arange(len(r))
-    for _ in range(_TIMES):
-        some = left[todo]
-        centre, deviation = _median(r[todo], some), _deviation(r[todo], some)
-        if lower < np.inf:
-            low[todo, 0] = centre - lower * deviation
-        if upper < np.inf:
-            high[todo, 0] = centre + upper * deviation
-        now = some & (r[todo] >= low[todo]) & (r[todo] <= high[todo])
-        fewer = np.any(now != some, axis=1)
-        left[todo] = now
-        todo = todo[fewer]
-        if not todo.size:
-            break
-    return valid & (r >= low) & (r <= high)
-
-
-def _median(a: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Median of the valid numbers in each row of (b, n); NaN where there are none."""
-    ordered = np.sort(np.where(valid, a, np.inf), axis=1)
-    n = np.count_nonzero(valid, axis=1)
-    rows = np.arange(len(a))
-    middle = 0.5 * (ordered[rows, np.maximum(n - 1, 0) // 2] + ordered[rows, np.minimum(n // 2, a.shape[1] - 1)])
-    return np.where(n > 0, middle, np.nan)
-
-
-def _deviation(a: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Standard deviation of the valid numbers in each row of (b, n)."""
-    n = np.maximum(np.count_nonzero(valid, axis=1), 1)
-    mean = np.sum(np.where(valid, a, 0.0).T, axis=0) / n
-    return np.sqrt(norm2(np.ascontiguousarray(np.where(valid, a - mean[:, None], 0.0).T)) / n)

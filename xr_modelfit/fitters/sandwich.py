@@ -22,16 +22,25 @@ from xr_modelfit.fitters.fit_columns import FitColumns
 from xr_modelfit.fitters.noise import influence
 from xr_modelfit.fitters.sums import norm2, total
 
-__all__ = ["scatter"]
+__all__ = ["influence_sums", "scatter"]
 
 
-def scatter(fits: FitColumns, n_points: np.ndarray, n_free: np.ndarray) -> np.ndarray:
-    """What the working covariance is multiplied by, (b,), as are samples and free parameters; NaN without scatter."""
+def influence_sums(fits: FitColumns) -> np.ndarray:
+    """Sums over samples of ``psi^2``, ``psi'``, its square and ``eta``, shape (4, b)."""
     psi, slope, eta = influence(fits.noise, fits.y, fits.values(fits.P), fits.w)
+    return np.stack([norm2(psi), total(slope), norm2(slope), total(eta)])
+
+
+def scatter(sums: np.ndarray, n_points: np.ndarray, n_free: np.ndarray) -> np.ndarray:
+    """What the working covariance is multiplied by, (b,), as are samples and free parameters; NaN without scatter.
+
+    ``sums`` are those of `influence_sums`.
+    """
+    psi2, slope, slope2, eta = sums
     n, dof = np.maximum(n_points, 1), n_points - n_free
-    mean = total(slope) / n
-    spread = np.maximum(norm2(slope) / n - mean**2, 0.0)
+    mean = slope / n
     with np.errstate(all="ignore"):
+        spread = np.maximum(slope2 / n - mean**2, 0.0)
         few = 1.0 + n_free / n * spread / mean**2
-        found = few**2 * norm2(psi) / np.maximum(dof, 1) / mean**2 * (total(eta) / n)
+        found = few**2 * psi2 / np.maximum(dof, 1) / mean**2 * (eta / n)
     return np.where((dof > 0) & (mean > 0), found, np.nan)

@@ -10,11 +10,12 @@ import numpy as np
 from xr_modelfit.fitters.amplitudes import undetermined
 from xr_modelfit.fitters.block_task import BlockTask
 from xr_modelfit.fitters.chunking import chunks, isolate_errors
+from xr_modelfit.fitters.compiled.residual_calls import can_look_at, sandwich_sums
 from xr_modelfit.fitters.contract import Fits, Notes
 from xr_modelfit.fitters.covariance import Judgement, judge
 from xr_modelfit.fitters.noise import ROBUST, TWO_SIDED
 from xr_modelfit.fitters.rows import all_in_row, together
-from xr_modelfit.fitters.sandwich import scatter
+from xr_modelfit.fitters.sandwich import influence_sums, scatter
 from xr_modelfit.quiet import caught_warnings
 from xr_modelfit.status import FitStatus
 
@@ -103,13 +104,15 @@ class Verdicts:
 
     def _scatter(self, ids: np.ndarray) -> np.ndarray:
         """What variances are multiplied by under a robust loss, shape (b,)."""
-        found, n_free = np.full(ids.size, np.nan), np.count_nonzero(self.free[ids], axis=1)
+        n_free = np.count_nonzero(self.free[ids], axis=1)
         n_points = self.packed[ids, self.task.layout.fields["n_points"]][:, 0]
+        if can_look_at(self.fits):
+            return scatter(sandwich_sums(self.fits, ids, self.parameters[ids]), n_points, n_free)
+        sums = np.full((4, ids.size), np.nan)
         for rows, at in self.fits.in_chunks(ids, self.parameters[ids]):
             with caught_warnings(), np.errstate(all="ignore"):
-                at = at._replace(P=self.fits.problem.with_ties(at.P))
-                found[rows] = scatter(at, n_points[rows], n_free[rows])
-        return found
+                sums[:, rows] = influence_sums(at._replace(P=self.fits.problem.with_ties(at.P)))
+        return scatter(sums, n_points, n_free)
 
 
 def status_after(status: np.ndarray, found: Judgement) -> np.ndarray:

@@ -12,6 +12,7 @@ from __future__ import annotations  # astropy's Model has an | operator of its o
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from xr_modelfit.models.sampling import Sampling
@@ -28,7 +29,7 @@ SCALARS = 11  # single numbers of each fit; see `fitters.compiled.levenberg`
 LEFT = 100  # status of a fit that the other engine has to do
 # Functions of the system, one fit at a time: NumPy's own are faster.
 SLOW = (
-    "expm1", "log1p", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "arctan2",
+    "expm1", "log1p", "arcsin", "arccos", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "arctan2",
 )  # fmt: skip
 _MOST_AT_ONCE = 11  # rows of which all products are written out
 _IN_REGISTERS = 5  # sums that fit into 16 registers, in two halves, with what they are made of
@@ -81,6 +82,7 @@ def written(found: Traced, sampling: Sampling | None = None) -> str:
     return "\n".join(lines)
 
 
+@lru_cache(64)
 def with_noise(source: str, noise: str) -> str:
     """The source of the same model for samples of other noise: ``sums`` then sums what `fitters.noise` says.
 

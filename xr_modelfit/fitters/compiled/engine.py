@@ -10,9 +10,9 @@ import numpy as np
 
 from xr_modelfit.fitters.acceptance import LIMITS
 from xr_modelfit.fitters.compiled.kernels import kernels, loop
+from xr_modelfit.fitters.compiled.sample_arrays import arrays_of, tables_of
 from xr_modelfit.fitters.contract import FitArrays, Fits, Rules
 from xr_modelfit.fitters.covariance import Judgement, of_all_parameters, slopes_of_ties
-from xr_modelfit.fitters.samples import Samples
 from xr_modelfit.models.sampling import Sampling
 from xr_modelfit.tracing.source import LANES, LEFT, PIECE, ROWS, SCALARS, rows_of_nodes, with_noise
 
@@ -27,9 +27,9 @@ def solve_fits(fits: Fits, ids: np.ndarray, rules: Rules, out: FitArrays) -> np.
     assert problem.source is not None
     functions, rules = kernels(with_noise(problem.source, samples.noise)), rules.of(samples.noise)
     k, K, n = int(np.count_nonzero(problem.free)), problem.n_parameters, samples.y.shape[1]
-    arrays = _arrays(samples)
+    arrays = arrays_of(samples)
     priors = (np.zeros((0, K)),) * 2 if fits.priors is None else fits.priors
-    tables = *_tables(fits.starts, fits.low, fits.high, *priors), np.flatnonzero(problem.free)
+    tables = *tables_of(fits.starts, fits.low, fits.high, *priors), np.flatnonzero(problem.free)
     work = _work(arrays[1].shape[0], n, k, K, problem.sampling)
     for_each = np.empty(LANES, np.int64), np.empty((2, k, k)), np.empty(k), np.empty(k)
     left = []
@@ -75,31 +75,3 @@ def _work(n_inputs: int, n: int, k: int, K: int, sampling: Sampling | None) -> t
     rows, n = n_inputs + 2 + sum(rows_of_nodes(sampling, 1 + k)), n if sampling is None else sampling.n_nodes
     shapes = (rows, n), (2, PIECE, 1 + k), (3, K), (3, k, k), (ROWS, k), (SCALARS,), (1 + k + PIECE, 1 + k)
     return tuple(np.zeros((*shape, LANES)) for shape in shapes)
-
-
-def _arrays(samples: Samples) -> tuple[np.ndarray, ...]:
-    """The ``samples`` of `fitters.compiled.levenberg.solve_all`."""
-    y = samples.y
-    nothing, none = np.zeros((0, y.shape[1])), np.zeros((1, 0))
-    if samples.sampling is not None:
-        valid, inputs, y, w = nothing.astype(bool), samples.inputs, y, samples.weights
-        if samples.sampling.disjoint and not samples.all_valid:
-            valid = np.array(samples.valid, order="C")  # samples that are left out are then as if they were not there
-        else:
-            inputs, y, w = samples.in_rows()
-        rows = max(x.shape[0] for x in inputs[:-1])
-        x = np.stack([np.broadcast_to(x, (rows, x.shape[1])) for x in inputs[:-1]])
-        # Copies: what cannot be written to has another type, for which the loop would be compiled anew.
-        w = nothing if w is None else np.array(w, order="C")
-        return np.array(y, order="C"), x, w, valid, np.array(inputs[-1], order="C")
-    columns = [*samples.inputs] if samples.above is None else [*samples.inputs, samples.above]
-    rows = max(x.shape[0] for x in columns)
-    x = np.stack([np.broadcast_to(x, (rows, y.shape[1])) for x in columns])
-    weights = nothing if samples.weights is None else np.ascontiguousarray(samples.weights)
-    valid = nothing.astype(bool) if samples.all_valid else np.ascontiguousarray(samples.valid)
-    return np.ascontiguousarray(y), x, weights, valid, none
-
-
-def _tables(*tables: np.ndarray) -> list[np.ndarray]:
-    """Tables of parameters, (b, K) each, or (1, K) where all fits share a row of memory."""
-    return [np.ascontiguousarray(t if t.strides[0] or not len(t) else t[:1], dtype=float) for t in tables]

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from inspect import getsource
 from pathlib import Path
 from types import ModuleType
@@ -21,11 +22,11 @@ from xr_modelfit.fitters.compiled.cache_folder import forget, remove_unsealed, s
 __all__ = ["Kernels", "kernels", "loop"]
 
 _READY: dict[str, Kernels] = {}
-_LOOP: list[Any] = []
+_LOOPS: dict[str, Any] = {}
 _LOCK = threading.RLock()
 _FOLDERS = ("fitters.compiled", "tracing")
 # Modules whose code is compiled, with all of these folders that they import.
-_COMPILED_FROM = tuple(f"fitters.compiled.{name}" for name in ("faddeeva", "levenberg", "maths", "noise"))
+_COMPILED_FROM = tuple(f"fitters.compiled.{name}" for name in ("faddeeva", "levenberg", "maths", "noise", "residuals"))
 
 
 class Kernels(NamedTuple):
@@ -51,27 +52,26 @@ def kernels(source: str) -> Kernels:
         return _READY[source]
 
 
-def loop() -> Any:
-    """The compiled loop over fits, the same for all models; see `fitters.compiled.levenberg`."""
+def loop(module: str = "levenberg", name: str = "solve_all") -> Any:
+    """A compiled loop over fits, the same for all models: a function of a module of this folder."""
     with _LOCK:
-        if not _LOOP:
+        if name not in _LOOPS:
             numba = needed("numba", "fast", "The compiled engine")
-            source, names = _loop()
+            source, names = _loop(module, name)
             known, folder = _function(source, "loop", names)
             with _beside_its_source(numba):
-                built = numba.njit(nogil=True, error_model="numpy", cache=folder is not None)(known["solve_all"])
+                built = numba.njit(nogil=True, error_model="numpy", cache=folder is not None)(known[name])
             if folder is not None:
                 _forgive(built._cache, folder, _name(source, "loop"))
-            _LOOP.append(built)
-        return _LOOP[0]
+            _LOOPS[name] = built
+        return _LOOPS[name]
 
 
-def _loop() -> tuple[str, dict[str, Any]]:
-    """The source of the loop, to lie in a file of ours, and what it names."""
-    from xr_modelfit.fitters.compiled import levenberg
-
-    names = {name: value for name, value in vars(levenberg).items() if not name.startswith("__")}
-    return getsource(levenberg.solve_all), names
+def _loop(module: str, name: str) -> tuple[str, dict[str, Any]]:
+    """The source of a loop, to lie in a file of ours, and what it names."""
+    found = import_module(f"{__package__}.{module}")
+    names = {name: value for name, value in vars(found).items() if not name.startswith("__")}
+    return getsource(names[name]), names
 
 
 def _compiled(source: str) -> Kernels:

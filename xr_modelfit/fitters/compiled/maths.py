@@ -9,7 +9,7 @@ the system.
 References
 ----------
 Muller, J.-M. (2016), Elementary Functions, 3rd ed., Birkhäuser, chapters 10 and 11. The coefficients of ``sin``,
-``cos`` and ``log`` are those of fdlibm, Sun Microsystems (1993).
+``cos``, ``log`` and ``arctan`` are those of fdlibm, Sun Microsystems (1993).
 """
 
 import numpy as np
@@ -33,7 +33,7 @@ from xr_modelfit.fitters.compiled.vectors import (
 )
 from xr_modelfit.tracing.source import LANES, SLOW
 
-__all__ = ["cos", "exp", "exp_of_both", "in_each_lane", "inline", "namespace", "sin"]
+__all__ = ["arctan", "cos", "exp", "exp_of_both", "in_each_lane", "inline", "namespace", "sin"]
 
 _ROUNDER = 1.5 * 2.0**52  # added to a float, it leaves the nearest whole number in the low bits
 _ROUNDER_BITS = int(np.float64(_ROUNDER).view(np.int64))
@@ -61,6 +61,11 @@ _sin_rest = polynomial_of((  # of ``(sin(r) - r) / r^3``, of ``r^2``
 _cos_rest = polynomial_of((  # of ``(cos(r) - 1 + r^2 / 2) / r^4``, of ``r^2``
     4.16666666666666019037e-02, -1.38888888888741095749e-03, 2.48015872894767294178e-05, -2.75573143513906633035e-07,
     2.08757232129817482790e-09, -1.13596475577881948265e-11,
+))  # fmt: skip
+_arctan_rest = polynomial_of((  # of ``(t - arctan(t)) / t^3``, of ``t^2``
+    3.33333333333329318027e-01, -1.99999999998764832476e-01, 1.42857142725034663711e-01, -1.11111104054623557880e-01,
+    9.09088713343650656196e-02, -7.69187620504482999495e-02, 6.66107313738753120669e-02, -5.83357013379057348645e-02,
+    4.97687799461593236017e-02, -3.65315727442169155270e-02, 1.62858201153657823623e-02,
 ))  # fmt: skip
 
 inline = njit(error_model="numpy", forceinline=True)
@@ -204,6 +209,30 @@ def tan(x):
 
 
 @inline
+def arctan(x):
+    """That of 0, 1/2, 1, 3/2 or infinity, whichever is near, and of what is left, ``t = (x - c) / (1 + c x)``."""
+    size = abs(x)
+    above, below = wide(-1.0), size  # c is infinite
+    high, low = wide(_HALF_PI), wide(_HALF_PI_LOW)
+    near = size < 2.4375
+    above, below = choose(near, size - 1.5, above), choose(near, 1.0 + 1.5 * size, below)
+    high, low = choose(near, 9.82793723247329054082e-01, high), choose(near, 1.39033110312309984516e-17, low)
+    near = size < 1.1875
+    above, below = choose(near, size - 1.0, above), choose(near, size + 1.0, below)
+    high, low = choose(near, 7.85398163397448278999e-01, high), choose(near, 3.06161699786838301793e-17, low)
+    near = size < 0.6875
+    above, below = choose(near, 2.0 * size - 1.0, above), choose(near, 2.0 + size, below)
+    high, low = choose(near, 4.63647609000806093515e-01, high), choose(near, 2.26987774529616870924e-17, low)
+    near = size < 0.4375
+    above, below = choose(near, size, above), choose(near, 1.0, below)
+    high, low = choose(near, 0.0, high), choose(near, 0.0, low)
+    t = above / below
+    z = t * t
+    value = high - ((t * (z * _arctan_rest(z)) - low) - t)
+    return choose(as_bits(x) < 0, -value, value)
+
+
+@inline
 def hypot(a, b):
     a, b = abs(wide(a)), abs(wide(b))
     large = choose(a > b, a, b)
@@ -241,7 +270,7 @@ def in_each_lane(function):
 
 def namespace():
     """What the source of a model may name."""
-    own = (exp, exp2, log, log2, log10, power, sin, cos, tan, hypot, sign)
+    own = (exp, exp2, log, log2, log10, power, sin, cos, tan, arctan, hypot, sign)
     slow = {name: in_each_lane(getattr(np, name)) for name in SLOW}
     basic = {"choose": choose, "sqrt": sqrt, "zero": zero, "load_from": load_from, "save_to": save_to}
     return {f.__name__: f for f in own} | ROUNDED | slow | basic

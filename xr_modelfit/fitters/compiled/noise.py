@@ -4,24 +4,21 @@ Each takes datum, model value and weight, some a second weight, and returns cost
 All three are 0 where the weight is.
 """
 
-import numpy as np
-
 from xr_modelfit.fitters.compiled.faddeeva import erfcx
-from xr_modelfit.fitters.compiled.maths import exp, in_each_lane, inline, log
+from xr_modelfit.fitters.compiled.maths import arctan as _arctan
+from xr_modelfit.fitters.compiled.maths import exp, inline, log
 from xr_modelfit.fitters.compiled.vectors import anywhere, choose, sqrt
 
 __all__ = ["noises"]
 
 # As in `fitters.noise`: numbers here are written into the code.
-_LEAST = 0.1
+_LEAST, _LEAST_ROOT = 0.1, 0.31622776601683794
 _SMALL_COUNT = 1e-100
 _NEAR = 0.1
 _NONE = float("nan")
 _FAR_ABOVE = -100.0
 _ROOT_OF_HALF = 0.7071067811865476
 _DENSITY = 0.3989422804014327  # of the normal distribution at 0
-
-_arctan = in_each_lane(np.arctan)
 
 
 @inline
@@ -55,8 +52,9 @@ def huber(y, f, w):
     u = _residual(y, f, w)
     size = abs(u)
     inside = size <= 1.0
-    slope = choose(inside, 1.0, 1.0 / size)
-    return _worked(choose(inside, u * u, 2.0 * size - 1.0), u, slope, choose(inside, 1.0, 0.0), w)
+    root = sqrt(1.0 / choose(inside, 1.0, size))
+    cost = choose(inside, u * u, 2.0 * size - 1.0)
+    return cost, u * root * choose(inside, 1.0, 1.0 / _LEAST_ROOT), root * choose(inside, 1.0, _LEAST_ROOT) * w
 
 
 @inline
