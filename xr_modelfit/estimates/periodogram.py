@@ -14,7 +14,6 @@ linearly on even times, which makes the transforms fast.
 from __future__ import annotations
 
 import numpy as np
-from scipy.fft import next_fast_len, rfft
 
 from xr_modelfit.estimates.columns import inner
 from xr_modelfit.estimates.linear_part import Basis
@@ -29,6 +28,8 @@ _SIDE_BY_SIDE = 8  # series that a transform may take at once: with as many, all
 
 def even_length(n_steps: int) -> int:
     """How many even times are needed, with those that pad them, for frequencies of so many steps."""
+    from scipy.fft import next_fast_len  # with all that it brings
+
     return int(next_fast_len(_PER_PERIOD * max(n_steps, 8), real=True))
 
 
@@ -73,6 +74,8 @@ def best_frequency(
 
 def _transformed(a: np.ndarray, t: np.ndarray, cells: int, N: int, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sums over samples of ``a cos(2 pi f t)`` and ``-a sin(2 pi f t)``, (b, frequencies) or (1, frequencies)."""
+    from scipy.fft import rfft
+
     b = max(a.shape[1], t.shape[1])
     at = t * (cells - 1)
     left = np.minimum(at.astype(np.int64), cells - 2)
