@@ -192,7 +192,7 @@ def test_the_version_is_the_same_everywhere() -> None:
     top = DOCS.parent
     with open(top / "pyproject.toml", "rb") as file:
         version = tomllib.load(file)["project"]["version"]
-    assert f"\nversion: {version}\n" in (top / "CITATION.cff").read_text()
+    assert f"\nversion: {version}\n" in (top / "docs" / "CITATION.cff").read_text()
     assert f"\n## {version}" in (DOCS / "changelog.md").read_text()
     assert f"version {version}." in (DOCS / "citing.md").read_text()
 
