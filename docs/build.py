@@ -75,6 +75,7 @@ def run(block: Block, lines: list[str], page: str, namespace: dict[str, Any]) ->
     try:
         with contextlib.redirect_stdout(printed), warnings.catch_warnings(record="warns" in block.options) as caught:
             warnings.simplefilter("always" if "warns" in block.options else "error")
+            leave_out_old_matplotlib()
             exec(compile(source, page, "exec"), namespace)
     except Exception as error:
         if "raises" not in block.options:
@@ -87,6 +88,12 @@ def run(block: Block, lines: list[str], page: str, namespace: dict[str, Any]) ->
     if "warns" in block.options and not caught:
         raise PageError(f"{page}:{block.start}: the block should warn, and does not")
     return printed.getvalue() + "".join(message(one.message) for one in caught or ())
+
+
+def leave_out_old_matplotlib() -> None:
+    """Matplotlib before 3.10 calls names of pyparsing that have become old."""
+    for text in (".*deprecated - use", ".*argument is deprecated, use"):
+        warnings.filterwarnings("ignore", text, DeprecationWarning)
 
 
 def message(error: Warning | BaseException) -> str:
@@ -115,6 +122,7 @@ def close_figures(stem: str, line: int, folder: Path | None) -> list[Figure]:
         if folder is not None:
             file = f"{stem}-{line}-{count}.png"
             with warnings.catch_warnings(action="error"):
+                leave_out_old_matplotlib()
                 figure.savefig(folder / file, dpi=DPI, bbox_inches="tight")
             drawn.append(Figure(line, file, description(figure)))
         pyplot.close(figure)
