@@ -120,6 +120,17 @@ class FitArrays:
         info = {name: np.full(b, np.nan) for name in info_names}
         return cls(nothing, status, np.full(b, np.nan), fits.samples, info=info)
 
+    def with_others(self, before: FitArrays, ids: np.ndarray) -> FitArrays:
+        """Itself, of a further round of the fits ``ids``, with what became of all others in the round before."""
+        others = np.ones(len(self.status), dtype=bool)
+        others[ids] = False
+        for name in ("parameters", "status", "n_iter"):
+            getattr(self, name)[others] = getattr(before, name)[others]
+        for known, judgement in before.judged:
+            kept = others[known]
+            self.judged.append((known[kept], judgement.only(kept)))
+        return self
+
 
 @dataclass
 class Notes:

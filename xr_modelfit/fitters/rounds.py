@@ -111,13 +111,9 @@ def with_scale(samples: Samples, scale: np.ndarray) -> Samples:
 def _after(out: FitArrays, again: FitArrays, ids: np.ndarray) -> FitArrays:
     """What became of fits after a further round of those named ``ids``."""
     again.n_iter[ids] += np.nan_to_num(out.n_iter[ids])
+    again.with_others(out, ids)
     others = np.ones(len(out.status), dtype=bool)
     others[ids] = False
-    for name in ("parameters", "status", "n_iter"):
-        getattr(again, name)[others] = getattr(out, name)[others]
-    for known, judgement in out.judged:
-        kept = others[known]
-        again.judged.append((known[kept], judgement.only(kept)))
     before, now = out.samples, again.samples
     if before.scale is not None and now.scale is not None and before.scale is not now.scale:
         assert before.weights is not None

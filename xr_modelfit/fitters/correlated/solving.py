@@ -96,7 +96,7 @@ class _Rounds:
             ids = self._moved(ids)
             if not ids.size:
                 break
-            out, again = _merged(out, self._solved(ids, notes), ids), True
+            out, again = self._solved(ids, notes).with_others(out, ids), True
         known = Correlation(self.r, ar1.effective_samples(self.ordered, self.r), self.wider)
         if again:  # with the correlation of each, not that of the last round alone
             out.samples = ar1.whitened(self.ordered, self.problem, self.r).samples
@@ -151,15 +151,3 @@ class _Rounds:
         fits, ours = self.ordered.fits, self.problem.free
         P = self.P[ids]
         return np.any(((fits.low[ids] >= P) | (fits.high[ids] <= P))[:, ours], axis=1)
-
-
-def _merged(out: FitArrays, again: FitArrays, ids: np.ndarray) -> FitArrays:
-    """What became of fits after a further round of those named ``ids``."""
-    others = np.ones(len(out.status), dtype=bool)
-    others[ids] = False
-    for name in ("parameters", "status", "n_iter"):
-        getattr(again, name)[others] = getattr(out, name)[others]
-    for known, judgement in out.judged:
-        kept = others[known]
-        again.judged.append((known[kept], judgement.only(kept)))
-    return again
