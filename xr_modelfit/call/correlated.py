@@ -86,9 +86,10 @@ def _array(labels: Labels, noise: Any) -> xr.DataArray | None:
     if isinstance(noise, str) and noise == AR1:
         return None
     if isinstance(noise, str) and noise not in labels.variables:
-        known = [AR1, *map(str, labels.variables)]
+        known = list(map(str, labels.variables))
         raise ValueError(
-            f'noise is {noise!r}; it must be "ar1" or name a covariance, of {listed(known)}.{suggestion(noise, known)}'
+            f'noise is {noise!r}; it must be "ar1" or name a covariance, one of the variables {listed(known)}.'
+            f"{suggestion(noise, [AR1, *known])}"
         )
     return labels.find("noise", noise)
 
