@@ -13,6 +13,7 @@ from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block_arrays import Block
 from xr_modelfit.fitters.block_starts import Best, Tables, tables_of
 from xr_modelfit.fitters.block_task import BlockTask, Role
+from xr_modelfit.fitters.chunking import keep_freed_memory
 from xr_modelfit.fitters.contract import FitArrays, Fits, Notes
 from xr_modelfit.fitters.diagnosis import Ended
 from xr_modelfit.fitters.rows import any_in_row
@@ -35,6 +36,7 @@ def fit_block(*arrays: np.ndarray, task: BlockTask) -> np.ndarray:
 
     ``arrays``, (..., *fitted) or (...): one for each role of the task, whose leading axes broadcast.
     """
+    keep_freed_memory()
     whole = Block(arrays, task)
     width = task.layout.width
     if not whole.b:
@@ -133,9 +135,8 @@ def _fitted(
     if all_fixed.any():
         with caught_warnings():
             parameters[all_fixed] = problem.with_ties(starts[all_fixed].T).T
-    verdicts = Verdicts(packed, task, fits, status, parameters, free, np.zeros(block.b, dtype=bool))
-    verdicts.judge(solved.judged, notes)
-    retry(verdicts)
+    verdicts = Verdicts(packed, task, fits, status, parameters, free, *np.zeros((2, block.b), dtype=bool))
+    _decide(verdicts, solved, notes)
     _tell_chi2(verdicts)
     if task.layout.starts:
         packed[:, fields["start"]] = starts
@@ -161,6 +162,13 @@ def _solved(task: BlockTask, fits: Fits, attempt: np.ndarray, notes: Notes | Non
         return task.fitter.solve(fits, attempt, notes)
     assert isinstance(task.fitter, BatchLSQFitter)
     return task.correlation.solve(task.fitter, fits, attempt, notes)
+
+
+def _decide(verdicts: Verdicts, solved: FitArrays, notes: Notes | None) -> None:
+    """What is a success, after second tries."""
+    verdicts.judge(solved.judged, notes)
+    retry(verdicts)
+    verdicts.refuse_vague()
 
 
 def _tell_correlation(packed: np.ndarray, task: BlockTask, fits: Fits, told: np.ndarray) -> None:

@@ -1,12 +1,29 @@
 """Blocks in chunks that fit into the cache, and fits that raise found among others."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 
-__all__ = ["at_least_two", "chunks", "isolate_errors", "most_fits"]
+__all__ = ["at_least_two", "chunks", "isolate_errors", "keep_freed_memory", "most_fits"]
 
+_KEPT = 2**25 - 2**13  # bytes: larger arrays have no effect on glibc
 _ELEMENTS = 262144  # samples at once: enough to outweigh the interpreter, few enough for the cache
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Have the arrays of a chunk made from memory that was freed before.
+
+    glibc gives large arrays back to the system when they are freed, and gets new ones page by page, which can take as
+    long as all work on them. It stops that for arrays smaller than one that it has seen freed [1]_. One is freed here,
+    untouched. At most 64 MB more are kept by the process.
+
+    References
+    ----------
+    .. [1] https://man7.org/linux/man-pages/man3/mallopt.3.html, M_MMAP_THRESHOLD
+    """
+    np.empty(_KEPT, dtype=np.uint8)
 
 
 def most_fits(n: int) -> int:

@@ -34,7 +34,7 @@ from xr_modelfit.fitters.small_systems import inverse_of, times
 from xr_modelfit.fitters.sums import along, dot
 from xr_modelfit.models.problem import Problem
 
-__all__ = ["SQUARES", "WORST", "Design", "Solution", "design_of", "solve_normal"]
+__all__ = ["SQUARES", "WORST", "Design", "Solution", "design_of", "off_bounds", "solve_normal"]
 
 WORST = 1e5  # trace of H^-1: the covariance is good to ten digits
 _REFINED = 1e-4  # of a standard error: a refinement that small leaves nothing to a second one
@@ -119,7 +119,8 @@ def solve_normal(
         clear &= (total > _WEIGHTS[0]) & (total < _WEIGHTS[1])
     low, high = (a[problem.free] for a in bounds)
     if np.any(np.isfinite(low) | np.isfinite(high)):
-        clear &= _off_bounds(p, low, high, G, scatter, dot(y, y if m is None else y * m))
+        square = np.einsum("jjb->jb", G)
+        clear &= off_bounds(p, low, high, square, scatter, dot(y, y if m is None else y * m))
     P = np.repeat(_origin(problem), b, axis=1)
     P[problem.free] = p
     P = problem.with_ties(P)
@@ -165,13 +166,16 @@ def _residual(y: np.ndarray, C: Sequence[np.ndarray], p: np.ndarray) -> np.ndarr
     return r
 
 
-def _off_bounds(
-    p: np.ndarray, low: np.ndarray, high: np.ndarray, G: np.ndarray, scatter: np.ndarray, size: np.ndarray
+def off_bounds(
+    p: np.ndarray, low: np.ndarray, high: np.ndarray, square: np.ndarray, scatter: np.ndarray, size: np.ndarray
 ) -> np.ndarray:
-    """Which fits have all parameters well inside their bounds, shape (b,); ``size`` bounds the spread of the data."""
+    """Which fits have all parameters (k, b) well inside their bounds, shape (b,).
+
+    ``square`` (k, b) are squared lengths of the columns; ``size`` (b,) bounds the spread of the data.
+    """
     near = 10.0 * np.maximum(ON_BOUND * np.sqrt(scatter), 1e-9 * np.sqrt(size))
     off = np.ones(p.shape[1], dtype=bool)
     for j, value in enumerate(p):
         bounded = np.isfinite(low[j]) | np.isfinite(high[j])
-        off &= ~bounded | (np.minimum(value - low[j], high[j] - value) * np.sqrt(G[j, j]) > near)
+        off &= ~bounded | (np.minimum(value - low[j], high[j] - value) * np.sqrt(square[j]) > near)
     return off

@@ -33,6 +33,7 @@ class Verdicts:
     parameters: np.ndarray  # (b, K)
     free: np.ndarray  # (b, K)
     at_minimum: np.ndarray  # (b,), whether the parameters are as good as at the minimum
+    vague: np.ndarray  # (b,), whether an amplitude is undetermined; see `fitters.amplitudes`
 
     @property
     def absolute(self) -> bool:
@@ -41,12 +42,20 @@ class Verdicts:
 
     def part(self, ids: np.ndarray) -> Verdicts:
         """A copy for the fits ``ids`` alone."""
-        arrays = self.status[ids], self.parameters[ids], self.free[ids], self.at_minimum[ids]
+        arrays = self.status[ids], self.parameters[ids], self.free[ids], self.at_minimum[ids], self.vague[ids]
         return Verdicts(self.packed[ids], self.task, self.fits.part(ids), *arrays)
 
     def take(self, part: Verdicts, ids: np.ndarray) -> None:
         """Write down what is known of the fits ``ids`` now."""
         self.packed[ids], self.status[ids], self.parameters[ids] = part.packed, part.status, part.parameters
+        self.vague[ids] = part.vague
+
+    def refuse_vague(self) -> None:
+        """Take the success from fits with an undetermined amplitude; last, as a second try would cost much for few."""
+        lost = np.flatnonzero(self.vague & (self.status > 0))
+        self.status[lost] = FitStatus.DEGENERATE
+        for name in ("stderr", "covariance") if self.task.layout.covariance else ("stderr",):
+            self.packed[lost, self.task.layout.fields[name]] = np.nan
 
     def judge(self, known: Sequence[tuple[np.ndarray, Judgement]], notes: Notes | None) -> None:
         """Judge every fit that has parameters; ``known`` are judgements that need no other."""
@@ -84,8 +93,7 @@ class Verdicts:
             times = self._scatter(ids)
         wider = self._wider(at)
         self.status[at], self.at_minimum[at] = status_after(said, found), found.at_minimum
-        vague = undetermined(found.covariance, self.parameters[at].T, self.fits.problem.partly_linear, times)
-        self.status[ids[vague & (self.status[at] > 0)]] = FitStatus.DEGENERATE
+        self.vague[at] = undetermined(found.covariance, self.parameters[at].T, self.fits.problem.partly_linear, times)
         self.packed[at, fields["chi2"]] = found.chi2[:, None]
         good = (self.status[at] > 0)[:, None]
         self.packed[at, fields["stderr"]] = np.where(good, (np.sqrt(found.variance * times) * wider).T, np.nan)

@@ -27,6 +27,7 @@ import numpy as np
 
 from xr_modelfit.fitters.contract import Fits
 from xr_modelfit.fitters.correlated.ordered import Ordered
+from xr_modelfit.fitters.rows import together
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.sampling import Sampling
 
@@ -57,11 +58,30 @@ def effective_samples(ordered: Ordered, r: np.ndarray) -> np.ndarray:
     return found
 
 
-def whitened(ordered: Ordered, problem: Problem, r: np.ndarray) -> Fits:
-    """Fits of the whitened samples, by ``problem``, whose samples are made as `sampling_of` says; ``r`` (b,)."""
+def whitened(ordered: Ordered, problem: Problem, r: np.ndarray, ids: np.ndarray) -> Fits:
+    """Fits of the whitened samples, by ``problem``, whose samples are made as `sampling_of` says; ``r`` (b,).
+
+    Samples of fits that are not among ``ids`` hold nothing.
+    """
     samples = ordered.fits.samples
     b, n = samples.y.shape
-    steps = ordered.steps
+    W, y = np.zeros((b, 2, n)), np.zeros((b, n))
+    if ids.size:
+        at = together(ids)
+        W[at], y[at] = _weights_and_data(ordered, r[at], at)
+    inputs = [np.concatenate([x[:, :1], x], axis=1) for x in samples.inputs]
+    made = replace(
+        samples, y=y, inputs=[*inputs, W.reshape(b, 2 * n)], weights=None, whole=True, sampling=problem.sampling
+    )
+    return replace(ordered.fits, problem=problem, samples=made)
+
+
+def _weights_and_data(ordered: Ordered, r: np.ndarray, at: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the nodes (b, 2, n) and whitened data (b, n) of the fits ``at``."""
+    samples = ordered.fits.samples
+    data, valid = samples.y[at], samples.valid[at]
+    b, n = data.shape
+    steps = ordered.steps if ordered.steps.shape[0] == 1 else ordered.steps[at]
     if ordered.even.all():
         steps = steps[:, :1]  # all alike
     phi = correlation(r[:, None], steps)
@@ -70,15 +90,12 @@ def whitened(ordered: Ordered, problem: Problem, r: np.ndarray) -> Fits:
         own = 1.0 / np.sqrt((1.0 - phi) * (1.0 + phi))
         lagged = -phi * own
         if not samples.all_valid:
-            own, lagged = (np.where(samples.valid[:, 1:], a, 0.0) for a in (own, lagged))
+            own, lagged = (np.where(valid[:, 1:], a, 0.0) for a in (own, lagged))
         W[:, 1, 0], W[:, 1, 1:], W[:, 0, 1:] = 1.0, own, lagged
         if samples.weights is not None:
-            W[:, 1] *= samples.weights
-            W[:, 0, 1:] *= samples.weights[:, :-1]
-        y = W[:, 1] * samples.y
-        y[:, 1:] += W[:, 0, 1:] * samples.y[:, :-1]
-    inputs = [np.concatenate([x[:, :1], x], axis=1) for x in samples.inputs]
-    made = replace(
-        samples, y=y, inputs=[*inputs, W.reshape(b, 2 * n)], weights=None, whole=True, sampling=problem.sampling
-    )
-    return replace(ordered.fits, problem=problem, samples=made)
+            weights = samples.weights if samples.weights.shape[0] == 1 else samples.weights[at]
+            W[:, 1] *= weights
+            W[:, 0, 1:] *= weights[:, :-1]
+        y = W[:, 1] * data
+        y[:, 1:] += W[:, 0, 1:] * data[:, :-1]
+    return W, y

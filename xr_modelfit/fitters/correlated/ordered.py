@@ -12,6 +12,7 @@ from xr_modelfit.fitters.samples import Samples
 __all__ = ["Ordered", "in_order"]
 
 _DIGITS = 9  # of steps: what differs by less is rounding of the coordinate
+_FEW = 64  # steps of a gap, of which each number has sums of its own
 _WHOLE = 1e-3  # steps: a spacing this near to a whole number of steps is that number
 
 
@@ -23,6 +24,7 @@ class Ordered:
     steps: np.ndarray  # (1 or b, n - 1), from the sample before, in median spacings; 1 behind the last valid sample
     counted: np.ndarray  # (b,), whether all spacings are whole numbers of steps
     even: np.ndarray  # (b,), whether all are one step, and no sample is left out
+    gaps: np.ndarray  # (b,), whether all are few steps, and not all are one
     distinct: np.ndarray  # (b,), whether no two samples are at one place
 
 
@@ -45,8 +47,9 @@ def in_order(fits: Fits, along: int) -> Ordered:
     steps = np.where(near[:, None], rounded, np.round(steps, _DIGITS))
     even = np.all(steps == 1.0, axis=1) & (samples.n_points == n)
     distinct = np.all(steps > 0.0, axis=1)
-    counted, even, distinct = (np.broadcast_to(a, b) for a in (near, even, distinct))
-    return Ordered(replace(fits, samples=samples), steps, counted, even, distinct)
+    gaps = near & np.all(steps <= _FEW, axis=1) & ~even
+    counted, even, gaps, distinct = (np.broadcast_to(a, b) for a in (near, even, gaps, distinct))
+    return Ordered(replace(fits, samples=samples), steps, counted, even, gaps, distinct)
 
 
 def _median_spacing(x: np.ndarray) -> np.ndarray:
@@ -63,17 +66,17 @@ def _median_spacing(x: np.ndarray) -> np.ndarray:
 
 
 def _placed(samples: Samples, along: int) -> Samples:
-    x = samples.inputs[along]
+    """Samples in order, those that take part first."""
     b, n = samples.y.shape
-    if samples.all_valid and x.shape[0] == 1:
-        if np.all(x[0, 1:] >= x[0, :-1]):
+    shared = samples.inputs[along].shape[0] == 1
+    if shared:
+        samples = _sorted(samples, samples.inputs[along][0])
+        if samples.all_valid:
             return samples
-        at = np.argsort(x[0], kind="stable")
-        weights = None if samples.weights is None else np.ascontiguousarray(samples.weights[:, at])
-        inputs = [np.ascontiguousarray(one[:, at]) for one in samples.inputs]
-        return replace(samples, y=np.ascontiguousarray(samples.y[:, at]), inputs=inputs, weights=weights)
     valid = np.arange(n) < samples.n_points[:, None]
-    order = np.argsort(np.where(samples.valid, x, np.inf), axis=1, kind="stable")
+    # Flags are many times as quick to sort as numbers.
+    key = ~samples.valid if shared else np.where(samples.valid, samples.inputs[along], np.inf)
+    order = np.argsort(key, axis=1, kind="stable")
     order = np.where(valid, order, order[:, :1])
 
     def placed(a: np.ndarray) -> np.ndarray:
@@ -83,3 +86,14 @@ def _placed(samples: Samples, along: int) -> Samples:
     return replace(
         samples, y=placed(samples.y), inputs=[placed(one) for one in samples.inputs], weights=weights, valid=valid
     )
+
+
+def _sorted(samples: Samples, x: np.ndarray) -> Samples:
+    """The samples of all fits in the order of ``x`` (n,), which they share."""
+    if np.all(x[1:] >= x[:-1]):
+        return samples
+    at = np.argsort(x, kind="stable")
+    weights = None if samples.weights is None else np.ascontiguousarray(samples.weights[:, at])
+    inputs = [np.ascontiguousarray(one[:, at]) for one in samples.inputs]
+    y, valid = (np.ascontiguousarray(a[:, at]) for a in (samples.y, samples.valid))
+    return replace(samples, y=y, inputs=inputs, weights=weights, valid=valid)

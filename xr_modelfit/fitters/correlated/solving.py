@@ -14,7 +14,8 @@ import numpy as np
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.contract import FitArrays, Fits, Notes
 from xr_modelfit.fitters.correlated import ar1, covariances
-from xr_modelfit.fitters.correlated.estimating import Estimate, estimated
+from xr_modelfit.fitters.correlated.direct import Direct
+from xr_modelfit.fitters.correlated.estimating import estimated
 from xr_modelfit.fitters.correlated.ordered import Ordered, in_order
 from xr_modelfit.fitters.samples import Correlation
 from xr_modelfit.models.problem import Problem
@@ -86,12 +87,13 @@ class _Rounds:
         self.ids = np.flatnonzero(self.attempt & self.ordered.distinct)
         self.P = np.array(np.broadcast_to(self.ordered.fits.starts, (b, K)))
         self.n_iter = np.zeros(b)
-        self.r, self.wider = Estimate.nothing(b, K)
+        self.r, self.wider = np.zeros(b), np.ones((b, K))
 
     def fitted(self, notes: Notes | None) -> FitArrays:
         """What becomes of the fits in the end."""
-        self._begin()
-        out, ids, again = self._solved(self.ids, notes), self.ids, False
+        direct = self._begin()
+        self.ids = ids = np.setdiff1d(self.ids, [i for one in direct for i in one.which.tolist()])
+        out, again = self._solved(ids, notes), False
         for _ in range(_ROUNDS):
             ids = self._moved(ids)
             if not ids.size:
@@ -99,25 +101,27 @@ class _Rounds:
             out, again = self._solved(ids, notes).with_others(out, ids), True
         known = Correlation(self.r, ar1.effective_samples(self.ordered, self.r), self.wider)
         if again:  # with the correlation of each, not that of the last round alone
-            out.samples = ar1.whitened(self.ordered, self.problem, self.r).samples
+            out.samples = ar1.whitened(self.ordered, self.problem, self.r, self.ids).samples
+        self._take(out, direct)
         out.samples = replace(out.samples, correlation=known)
         out.problem = self.problem
         out.status[self.attempt & ~self.ordered.distinct] = FitStatus.NONFINITE_DATA
         return out
 
-    def _begin(self) -> None:
-        """The correlation after a rough fit as if samples were independent."""
+    def _begin(self) -> list[Direct]:
+        """The correlation after a rough fit as if samples were independent; fits that are done with it."""
         rough = replace(self.fitter, **{n: max(getattr(self.fitter, n), least) for n, least in _ROUGHLY.items()})
         fits, linear = self.ordered.fits, self.problem.traits.linear
         if self.problem.source is not None:  # the same functions, compiled once
-            fits = ar1.whitened(self.ordered, self.problem, self.r)
+            fits = ar1.whitened(self.ordered, self.problem, self.r, self.ids)
         self._keep(rough.solve(fits.starting_at(self.ids, self.P[self.ids]), self._only(self.ids)), self.ids)
         found = estimated(self.ordered, self.ids, self.P[self.ids], self.absolute, linear)
-        self.r[self.ids], self.wider[self.ids] = found
+        self.r[self.ids], self.wider[self.ids] = found.r, found.wider
+        return [one._replace(which=self.ids[one.which]) for one in found.direct]
 
     def _solved(self, ids: np.ndarray, notes: Notes | None) -> FitArrays:
         """The fits ``ids`` with the correlation that is known of them, from where they are."""
-        fits = ar1.whitened(self.ordered, self.problem, self.r)
+        fits = ar1.whitened(self.ordered, self.problem, self.r, ids)
         out = self.fitter.solve(fits.starting_at(ids, self.P[ids]), self._only(ids), notes)
         self._keep(out, ids)
         out.n_iter[ids] = self.n_iter[ids]
@@ -139,6 +143,12 @@ class _Rounds:
         chosen = np.zeros(len(self.attempt), dtype=bool)
         chosen[ids] = True
         return chosen
+
+    def _take(self, out: FitArrays, direct: list[Direct]) -> None:
+        """Write down the fits that are done without whitened samples."""
+        for ids, P, judgement in direct:
+            out.parameters[ids], out.status[ids], out.n_iter[ids] = P, FitStatus.CONVERGED, self.n_iter[ids] + 1
+            out.judged.append((ids, judgement))
 
     def _keep(self, out: FitArrays, ids: np.ndarray) -> None:
         """Note where the fits ``ids`` are now."""
