@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from xr_modelfit.fitters.after_second_tries import follows_residuals, until_steady
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block_arrays import Block
 from xr_modelfit.fitters.block_starts import Best, Tables, tables_of
@@ -23,6 +24,8 @@ from xr_modelfit.fitters.verdicts import Verdicts
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.quiet import caught_warnings, within
 from xr_modelfit.status import FitStatus
+
+AllSamples = tuple[Samples, np.ndarray, np.ndarray]
 
 __all__ = ["FitError", "fit_block", "start_block"]
 
@@ -75,27 +78,55 @@ def _from_starts(block: Block, task: BlockTask, problem: Problem) -> np.ndarray:
     """The packed array of a part, shape (b, width); the best of all starts where there are several."""
     samples = block.samples()
     tables = [tables_of(block, task, problem, samples[0], number) for number in range(len(task.estimators))]
+    quiet = replace(task, diagnosis=None, raising=False)
     if len(tables) == 1:
-        return _fitted(block, task, problem, samples, tables[0])
-    quiet, best = replace(task, diagnosis=None, raising=False), Best(task.layout)
+        if not follows_residuals(task):
+            return _fitted(block, task, problem, samples, tables[0])[0]
+        packed, starts = _steady(block, quiet, problem, samples, tables[0])
+        if task.diagnosis is not None or task.raising:
+            return _fitted(block, task, problem, samples, tables[0]._replace(starts=starts))[0]
+        return packed
+    best = Best(task.layout)
     for one in tables:
-        best.add(_fitted(block, quiet, problem, samples, one))
+        best.add(_steady(block, quiet, problem, samples, one)[0])
     if task.diagnosis is not None or task.raising:  # only the best is written about
-        packed = _fitted(block, task, problem, samples, best.starts(tables))
+        packed = _fitted(block, task, problem, samples, best.starts(tables))[0]
         for name in ("n_reached",) if task.layout.reached else ():
             packed[:, task.layout.fields[name]] = best.packed[:, task.layout.fields[name]]
         return packed
     return best.packed
 
 
+def _steady(
+    block: Block, task: BlockTask, problem: Problem, samples: AllSamples, tables: Tables
+) -> tuple[np.ndarray, np.ndarray]:
+    """The packed array of a part from one start of each fit, and starts from which one pass comes to it."""
+
+    def fit(only: np.ndarray, starts: np.ndarray, task: BlockTask = task) -> tuple[np.ndarray, np.ndarray]:
+        return _fitted(block, task, problem, samples, tables._replace(starts=starts), only)
+
+    def independent(only: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return fit(only, starts, replace(task, correlation=None))
+
+    packed, moved = _fitted(block, task, problem, samples, tables)
+    if not follows_residuals(task):
+        return packed, tables.starts
+    before = None if task.correlation is None else independent
+    return packed, until_steady(task, tables.starts, packed, moved, fit, before)
+
+
 def _fitted(
     block: Block,
     task: BlockTask,
     problem: Problem,
-    all_samples: tuple[Samples, np.ndarray, np.ndarray],
+    all_samples: AllSamples,
     tables: Tables,
-) -> np.ndarray:
-    """The packed array of a part from one start of each fit, shape (b, width)."""
+    only: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The packed array of a part in one pass, shape (b, width), and which fits a second try has moved, (b,).
+
+    ``only`` (b,) are the fits to do.
+    """
     packed = _fields_apart((block.b,), task.layout.width)
     packed[...] = np.nan
     given, finite, admitted = all_samples
@@ -108,7 +139,7 @@ def _fitted(
     n_known = 0 if priors is None else np.count_nonzero(priors.trust, axis=1)
     status = _before(task, Fits(problem, given, *tables), finite, admitted, n_free - n_known, wrong)
     starts, lower, upper, free = (np.broadcast_to(table, (block.b, free.shape[1])) for table in (*tables, free))
-    attempt = (status == FitStatus.CONVERGED) & (n_free > 0)
+    attempt = (status == FitStatus.CONVERGED) & (n_free > 0) & (True if only is None else only)
 
     notes = None
     if task.diagnosis is not None or task.raising:
@@ -131,10 +162,7 @@ def _fitted(
         packed[:, fields["clipped"]] = given.valid & ~fits.samples.valid
     for name, values in solved.info.items():
         packed[:, fields[f"info:{name}"]] = values[:, None]
-    all_fixed = (status == FitStatus.CONVERGED) & (n_free == 0)
-    if all_fixed.any():
-        with caught_warnings():
-            parameters[all_fixed] = problem.with_ties(starts[all_fixed].T).T
+    _fill_fixed(problem, parameters, starts, (status == FitStatus.CONVERGED) & (n_free == 0))
     verdicts = Verdicts(packed, task, fits, status, parameters, free, *np.zeros((2, block.b), dtype=bool))
     _decide(verdicts, solved, notes)
     _tell_chi2(verdicts)
@@ -154,7 +182,7 @@ def _fitted(
         packed[:, fields["unwritten"]] = task.diagnosis.write(ended)[:, None]
     if task.raising:
         _raise_first(status, block, notes)
-    return packed
+    return packed, attempt & (status > 0) & np.any(parameters != solved.parameters, axis=1)
 
 
 def _solved(task: BlockTask, fits: Fits, attempt: np.ndarray, notes: Notes | None) -> FitArrays:
@@ -162,6 +190,13 @@ def _solved(task: BlockTask, fits: Fits, attempt: np.ndarray, notes: Notes | Non
         return task.fitter.solve(fits, attempt, notes)
     assert isinstance(task.fitter, BatchLSQFitter)
     return task.correlation.solve(task.fitter, fits, attempt, notes)
+
+
+def _fill_fixed(problem: Problem, parameters: np.ndarray, starts: np.ndarray, fits: np.ndarray) -> None:
+    """Put the starts in place of the parameters of fits without any that is free, (b,)."""
+    if fits.any():
+        with caught_warnings():
+            parameters[fits] = problem.with_ties(starts[fits].T).T
 
 
 def _decide(verdicts: Verdicts, solved: FitArrays, notes: Notes | None) -> None:
