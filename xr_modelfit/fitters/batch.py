@@ -84,7 +84,7 @@ class BatchLSQFitter:
     f_scale : float or "mad"
         Of a robust loss: residuals beyond it count as outliers. In standard errors of a sample where ``sigma`` is
         given, otherwise in the unit of the data. "mad": 1.4826 times the median absolute residual of each fit,
-        iterated.
+        iterated; for fits of 40 samples or more, as errors come out too small with fewer.
     clip : (float, float), optional
         Samples whose residuals are further below or above their median than this many standard deviations of the
         residuals are left out, and the fit is done again (``inf``: not on that side). They do not count as
