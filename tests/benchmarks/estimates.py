@@ -60,7 +60,7 @@ def main() -> None:
     given = parser.parse_args()
     engines = given.engines.split(",")
     words = [word for word in given.cases.split(",") if word]
-    heads = ["model", "right from the model's start", "right from estimates", "estimate"]
+    heads = ["model", "right, start", "right, estimate", "estimate"]
     heads += [f"{what}, {e}" for what in ("fit", "saved", "ratio") for e in engines]
     lines = [f"| {' | '.join(heads)} |", "|---" + "|--:" * (len(heads) - 1) + "|"]
     print(*lines, sep="\n")
