@@ -16,6 +16,11 @@ import xr_modelfit
 from xr_modelfit.__main__ import line_starts, noise_rms
 
 PICTURE = Path(__file__).with_name("maps.png")
+LABELS = {  # title and colour bar; the file has no unit of brightness
+    "amplitude": ("brightness", "amplitude"),
+    "mean": ("velocity", "mean [km/s]"),
+    "stddev": ("width", "stddev [km/s]"),
+}
 
 
 def main(file: str) -> None:
@@ -25,6 +30,10 @@ def main(file: str) -> None:
     start, noise = line_starts(cube, "velocity"), noise_rms(cube, "velocity")
     fit = cube.modelfit(Gaussian1D(), dim="velocity", p0=start, sigma=noise, errors="ignore")
     picture = fit.modelfit.plot(["amplitude", "mean", "stddev"], status=False, snr=5, col_wrap=3, figsize=(11, 3.6))
+    for name, (title, label) in LABELS.items():
+        picture.artists[name].axes.set_title(title)
+        picture.artists[name].colorbar.set_label(label)
+    picture.fig.get_layout_engine().set(wspace=0.05)
     drawn = io.BytesIO()
     picture.fig.savefig(drawn, dpi=90)
     Image.open(drawn).convert("RGB").quantize(128).save(PICTURE, optimize=True)  # a third of the size

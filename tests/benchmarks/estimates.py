@@ -45,8 +45,8 @@ def row(name: str, fits: Fits, engines: list[str]) -> str:
     starts = found.estimates.parameters
     times = [seconds(lambda e=e: fitted(fits, starts, e)) * us for e in engines]
     saved = [seconds(lambda e=e: fitted(fits, None, e)) * us for e in engines]
-    cells = [name, f"{found.single.mean():.1%}", f"{found.estimated.mean():.1%}", f"{cost:.1f}"]
-    cells += [f"{t:.1f}" for t in (*times, *saved)] + [f"{cost / t:.2f}" for t in saved]
+    cells = [name, f"{found.single.mean():.1%}", f"{found.estimated.mean():.1%}", f"{cost:.0f}"]
+    cells += [f"{t:.0f}" for t in (*times, *saved)] + [f"{cost / t:.2f}" for t in saved]
     return f"| {' | '.join(cells)} |"
 
 
@@ -60,8 +60,8 @@ def main() -> None:
     given = parser.parse_args()
     engines = given.engines.split(",")
     words = [word for word in given.cases.split(",") if word]
-    heads = ["model", "from the model's start", "from estimates", "estimate, µs", *(f"fit, {e}, µs" for e in engines)]
-    heads += [f"from the model's start, {e}, µs" for e in engines] + [f"estimate / that, {e}" for e in engines]
+    heads = ["model", "right, start", "right, estimate", "estimate"]
+    heads += [f"{what}, {e}" for what in ("fit", "saved", "ratio") for e in engines]
     lines = [f"| {' | '.join(heads)} |", "|---" + "|--:" * (len(heads) - 1) + "|"]
     print(*lines, sep="\n")
     warnings.simplefilter("ignore")

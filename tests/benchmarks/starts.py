@@ -80,7 +80,7 @@ def main() -> None:
         goal = fitted(truth)
         bar = goal["chi2"] * (1 + SAME)  # where it failed, that of where it stopped
         plain, unit = timed(lambda: fitted(None))
-        print("| | right | converged | cost of this step | of all steps |")
+        print("| start | right | converged | cost of this step | of all steps |")
         print("|---|---|---|---|---|")
 
         def row(name: str, result: xr.Dataset, cost: float, total: float) -> None:
