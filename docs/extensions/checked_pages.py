@@ -1,4 +1,4 @@
-"""Sphinx extension: pages whose outputs are checked show the figures that their code draws, and wrap messages.
+"""Sphinx extension: pages whose outputs are checked show the figures that their code draws.
 
 A page with ```python blocks is run by `build.py` before it is read. A page that is not true is a warning, and warnings
 are errors. The figures of a page are kept in ``_build/figures`` until the page or the package changes.
@@ -14,7 +14,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
@@ -24,7 +23,6 @@ FIGURES = DOCS / "_build" / "figures"
 RESULTS_DEPEND_ON = ("numpy", "scipy", "xarray", "astropy", "dask", "numba", "matplotlib", "zarr", "netCDF4")
 
 HIDDEN = re.compile(r"^```python hidden\n.*?^```\n", flags=re.DOTALL | re.MULTILINE)
-MESSAGE = re.compile(r"\w+(Error|Warning): ")
 
 logger = logging.getLogger(__name__)
 
@@ -68,21 +66,8 @@ def show_figures(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = HIDDEN.sub("", "\n".join(lines))
 
 
-def unwrap_messages(app: Sphinx, tree: nodes.document) -> None:
-    """Join the lines of an error or a warning; the style sheet wraps them at the width of the page."""
-    for block in tree.findall(nodes.literal_block):
-        text = block.astext()
-        if block.get("language") == "text" and MESSAGE.match(text) and "\n\n" not in text:
-            joined = re.sub(r"\s*\n\s*", " ", text.strip())
-            block["classes"].append("message")
-            block.rawsource = joined
-            block.children = []
-            block += nodes.Text(joined)
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("checked_pages_digest", digest_of_package(), "env")
     app.add_config_value("checked_pages_run", True, "env", bool)
     app.connect("source-read", show_figures)
-    app.connect("doctree-read", unwrap_messages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
