@@ -1,4 +1,4 @@
-"""Sphinx extension: classes for the style sheet, by which messages are wrapped and narrow columns stay narrow."""
+"""Sphinx extension: classes for the style sheet, by which messages and long code in tables are wrapped."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 MESSAGE = re.compile(r"\w+(Error|Warning): ")
-SHORT = 12  # characters
+SHORT, LONG = 12, 40  # characters
 
 
 def unwrap_messages(app: Sphinx, tree: nodes.document) -> None:
@@ -22,14 +22,17 @@ def unwrap_messages(app: Sphinx, tree: nodes.document) -> None:
             block += nodes.Text(joined)
 
 
-def mark_short_cells(app: Sphinx, tree: nodes.document) -> None:
-    """Mark cells with a number or a word, which need no minimal width on narrow screens."""
+def mark_cells(app: Sphinx, tree: nodes.document) -> None:
+    """Mark short cells, which need no minimal width on narrow screens, and long code, which may be wrapped."""
     for cell in tree.findall(nodes.entry):
         if len(cell.astext()) <= SHORT:
             cell["classes"].append("short")
+        for code in cell.findall(nodes.literal):
+            if len(code.astext()) > LONG:
+                code["classes"].append("long")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", unwrap_messages)
-    app.connect("doctree-read", mark_short_cells)
+    app.connect("doctree-read", mark_cells)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
