@@ -27,6 +27,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "checked_pages",
+    "page_layout",
     "reference_tables",
 ]
 exclude_patterns = ["_build", "extensions"]

@@ -24,7 +24,7 @@ MAY_IMPORT_DASK = {"execution.computing", "execution.execution", "execution.halo
 
 def rooms() -> list[str]:
     """The rooms from the top, as the page has them."""
-    table = PAGE.read_text().partition("## The rooms")[2].partition("##")[0]
+    table = PAGE.read_text().partition("## The folders")[2].partition("##")[0]
     return [row.split("`")[1] for row in table.splitlines() if row.startswith("| `")]
 
 

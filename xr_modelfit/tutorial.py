@@ -1,8 +1,8 @@
 """Small simulated data sets for documentation, demo and tests.
 
-Of `line_cube`, `seasonal_series`, `star_stamps` and `decay_stack`, a twin ``<name>_truth`` returns the parameters that
-the data are made from, named as in astropy's models. The truth depends on the size only, ``seed`` changes the noise and
-the faults. The others, one for each of several fields, tell theirs in the docstring. All are made in milliseconds.
+For `line_cube`, `seasonal_series` and `star_stamps`, a function ``<name>_truth`` returns the true parameters, named as
+in astropy's models. They depend on the size only; ``seed`` changes the noise and the faults. The other data sets, one
+for each of several fields, give their parameters in the docstring. All are made in milliseconds.
 """
 
 from __future__ import annotations

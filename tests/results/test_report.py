@@ -88,6 +88,7 @@ def test_the_table_of_notebooks_holds_the_same() -> None:
     for labels, value in report.worst[""]:
         assert f"<td>{labels['q']:g}</td><td>{value:.4g}</td>" in html
     assert html.count("<table>") == html.count("</table>") == 2
+    assert "<p>Largest reduced_chi2:</p><table>" in html
     assert "On a bound: stddev" in html
 
 

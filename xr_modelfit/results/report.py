@@ -123,6 +123,7 @@ class FitReport:
                 "<tr>" + "".join(f"<td>{escape(label_text(at[d]))}</td>" for d in dims) + f"<td>{value:.4g}</td></tr>"
                 for at, value in self.worst[prefix]
             ]
+            parts.append("<p>Largest reduced_chi2:</p>")
             parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
         return "".join(parts)
 
