@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from astropy.modeling import custom_model
 from astropy.modeling.models import Const1D
+from scipy.optimize import curve_fit
 
 import xr_modelfit  # noqa: F401
 
@@ -93,3 +94,81 @@ def test_lists_and_objects_that_are_numbers_are_fitted() -> None:
     for function in (a_list, objects):
         found = IMAGES.modelfit(function, "te", p0=START, pointwise=True)
         np.testing.assert_allclose(found["tau"], expected["tau"], rtol=1e-6)
+
+
+# --- arguments that the call names as parameters
+
+
+def spot(x: Any, y: Any, A: Any, x0: Any, y0: Any, s: Any) -> Any:
+    return A * np.exp(-0.5 * ((x - x0) ** 2 + (y - y0) ** 2) / s**2)
+
+
+PLACES = np.linspace(-3.0, 3.0, 14)
+STARS = xr.DataArray(
+    spot(PLACES, PLACES[:, None], 5, 0.2, 0.3, 1.0)[None] * np.array([1.0, 2.0])[:, None, None],
+    dims=("n", "y", "x"),
+    coords={"y": PLACES, "x": PLACES},
+)
+WORDS = dict.fromkeys(START, "estimate")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"p0": WORDS},
+        {"p0": {"a": 700, "tau": "estimate", "c": "estimate"}},
+        {"p0": [START, WORDS]},
+        {"p0": {"a": "estimate"}, "bounds": {"tau": (1, 400), "c": (None, None)}},
+    ],
+)
+def test_a_word_as_start_names_a_parameter(asked: dict[str, Any]) -> None:
+    found = IMAGES.modelfit(decay, "te", **asked)
+    assert found.modelfit.params == ("a", "tau", "c")
+    for y, x in np.ndindex(2, 3):
+        expected, _ = curve_fit(decay, ECHOES, IMAGES.values[:, y, x], p0=(800, 40, 10))
+        np.testing.assert_allclose([found[n].values[y, x] for n in START], expected, rtol=1e-4)
+
+
+def test_a_word_as_start_leaves_names_of_dims_to_the_inputs() -> None:
+    found = STARS.modelfit(spot, ("y", "x"), p0=dict.fromkeys(("A", "x0", "y0", "s"), "estimate"))
+    np.testing.assert_allclose(found["A"], [5.0, 10.0], rtol=1e-6)
+    np.testing.assert_allclose(found["y0"], 0.3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("p0", [None, "estimate", "mean", lambda data, t: {"a": data[:, 0]}])
+def test_a_call_that_names_no_parameter(p0: Any) -> None:
+    with pytest.raises(ValueError, match="model decay has no parameters") as caught:
+        IMAGES.modelfit(decay, "te", p0=p0)
+    for words in (
+        "p0={'a': ..., 'tau': ..., 'c': ...} with numbers or 'estimate'",
+        "bounds={'a': (low, high)}",
+        "def decay(t, a=1.0, tau=1.0, c=1.0)",
+    ):
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "dim", "coords"),
+    [
+        (STARS, ("y", "x"), None),
+        (STARS, ("x", "y"), None),
+        (STARS.isel(n=0), ..., None),
+        (STARS.rename(x="u", y="v"), ("u", "v"), {"x": "u", "y": "v"}),
+        (STARS.rename(x="u", y="v").assign_coords(x=("u", PLACES), y=("v", PLACES)), ("u", "v"), None),
+    ],
+)
+def test_what_inputs_can_read_is_proposed_as_no_parameter(data: xr.DataArray, dim: Any, coords: Any) -> None:
+    with pytest.raises(ValueError, match="model spot has no parameters") as caught:
+        data.modelfit(spot, dim, p0="estimate", coords=coords)
+    message = str(caught.value)
+    assert "p0={'A': ..., 'x0': ..., 'y0': ..., 's': ...}" in message
+    assert "def spot(x, y, A=1.0, x0=1.0, y0=1.0, s=1.0)" in message
+
+
+def test_dims_that_are_kept_are_proposed_as_parameters() -> None:
+    def plane(te: Any, y: Any, x: Any) -> Any:
+        return y + x * te
+
+    with pytest.raises(ValueError, match="no parameters") as caught:
+        IMAGES.modelfit(plane, "te")
+    assert "p0={'y': ..., 'x': ...}" in str(caught.value)

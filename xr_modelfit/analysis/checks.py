@@ -17,6 +17,7 @@ from astropy.units import Quantity, dimensionless_unscaled
 from xr_modelfit.analysis.probing import coordinates_near
 from xr_modelfit.messages import a, listed, sentence
 from xr_modelfit.models.expression import evaluate_tree
+from xr_modelfit.models.function_models import function_of
 from xr_modelfit.models.problem import Inputs, Problem
 from xr_modelfit.models.ties import TieInUnits
 from xr_modelfit.quiet import caught_warnings
@@ -51,17 +52,18 @@ def refuse_broken(
     if error is None:
         return
     name = f"model {type(problem.model).__name__}"
+    mend = "Call it by itself, model(x), and fix its evaluate"
+    if function_of(type(problem.model)) is not None:
+        mend = "Call the function by itself, and correct it"
     if isinstance(error, _WrongReturnError):
-        raise ValueError(
-            f"{name} does not suit the data: {sentence(error)} Call it by itself, model(x), and fix its evaluate."
-        )
+        raise ValueError(f"{name} does not suit the data: {sentence(error)} {mend}.")
     one_number = isinstance(error, TypeError) and "convert" in str(error) and "scalar" in str(error)
     why = " Functions of math take one number; numpy's take arrays: np.exp for math.exp." if one_number else ""
     if isinstance(error, TypeError) and "NoneType" in str(error):
         why = " A function without return returns None: is a return missing?"
     raise ValueError(
-        f"{name} raises {type(error).__name__} at its start values: {sentence(error)}{why} Call it by itself, "
-        "model(x), and fix its evaluate; if it cannot have these values, set others by p0={...}."
+        f"{name} raises {type(error).__name__} at its start values: {sentence(error)}{why} {mend}; if it "
+        "cannot have these values, set others by p0={...}."
     ) from error
 
 

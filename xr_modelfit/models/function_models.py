@@ -15,7 +15,7 @@ import functools
 import inspect
 import numbers
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -37,11 +37,12 @@ _NO_DEFAULT = inspect.Parameter.empty
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def as_model(model: Any, starts: Mapping[str, float] | None = None) -> Model:
+def as_model(model: Any, starts: Mapping[str, float] | None = None, labels: Collection[str] = ()) -> Model:
     """An astropy model as it is, and a function as a model.
 
-    An argument of a function whose default is missing or None is a parameter if ``starts`` has a value for it. Raises
-    `TypeError` for anything else and for arguments without names, `ValueError` for a function without inputs or
+    An argument of a function whose default is missing or None is a parameter if ``starts`` has a value for it.
+    ``labels`` names what inputs may read: arguments of these names are no parameters that somebody forgot to name.
+    Raises `TypeError` for anything else and for arguments without names, `ValueError` for a function without inputs or
     parameters.
     """
     if isinstance(model, Model):
@@ -50,7 +51,7 @@ def as_model(model: Any, starts: Mapping[str, float] | None = None) -> Model:
         raise not_a_model(model)
     starts = starts or {}
     roles = _roles(model, starts)
-    _check(model, roles)
+    _check(model, roles, labels)
     return _class_of(_FunctionKey(model), roles)(**{name: starts[name] for name in roles.started})
 
 
@@ -225,7 +226,7 @@ def _name(function: Any) -> str:
     return str(_named(function).__name__)
 
 
-def _check(function: Any, roles: _Roles) -> None:
+def _check(function: Any, roles: _Roles, labels: Collection[str]) -> None:
     """Refuse a function without inputs or parameters, and names that astropy has taken."""
     name = _name(function)
     if not roles.inputs:
@@ -234,7 +235,9 @@ def _check(function: Any, roles: _Roles) -> None:
             f"without a default: {_HOW}."
         )
     if not roles.parameters:
-        raise ValueError(f"model {name} has no parameters, so there is nothing to fit: {_how_to_fit(name, roles)}")
+        raise ValueError(
+            f"model {name} has no parameters, so there is nothing to fit: {_how_to_fit(name, roles, labels)}"
+        )
     for parameter, _ in roles.parameters:
         if parameter in _taken():
             raise ValueError(
@@ -243,14 +246,16 @@ def _check(function: Any, roles: _Roles) -> None:
             )
 
 
-def _how_to_fit(name: str, roles: _Roles) -> str:
-    others = roles.inputs[1:]
+def _how_to_fit(name: str, roles: _Roles, labels: Collection[str]) -> str:
+    read = [n for n in roles.inputs if n in labels] or [roles.inputs[0]]
+    others = [n for n in roles.inputs if n not in read]
     if others:
-        starts, defaults = (", ".join(f"{n!r}: ..." for n in others), ", ".join(f"{n}=1.0" for n in others))
         called = name if name.isidentifier() else "f"
+        defaults = ", ".join([*read, *(f"{n}=1.0" for n in others)])
         return (
             f"its arguments {listed(roles.inputs)} have no default, so they are inputs. To fit one, give it a start, "
-            f"p0={{{starts}}}, or a default, def {called}({roles.inputs[0]}, {defaults}). To read one as an input, "
+            f"p0={{{', '.join(f'{n!r}: ...' for n in others)}}} with numbers or 'estimate', or bounds, "
+            f"bounds={{{others[0]!r}: (low, high)}}, or a default, def {called}({defaults}). To read one as an input, "
             f"name its coordinate: coords={{{others[0]!r}: ...}}."
         )
     few = list(roles.options.items())[:3]
