@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from xr_modelfit.foreign_options import OPTIONS
-from xr_modelfit.messages import suggestion
+from xr_modelfit.messages import starts_by_name, suggestion
 
 __all__ = ["WORDS", "refuse_foreign", "refuse_more"]
 
@@ -102,8 +102,11 @@ def refuse_foreign(given: Iterable[str], known: Iterable[str] = ()) -> None:
             )
 
 
-def refuse_more(given: Sequence[Any]) -> None:
-    """Refuse arguments by position, after ``model`` and ``dim``, and say how they are written."""
+def refuse_more(given: Sequence[Any], names: Sequence[str] = ()) -> None:
+    """Refuse arguments by position, after ``model`` and ``dim``, and say how they are written.
+
+    ``names`` are those of the parameters, where they are known.
+    """
     if not given:
         return
     meant = given[0]
@@ -111,6 +114,8 @@ def refuse_more(given: Sequence[Any]) -> None:
         how = f"Several dims are one tuple: dim=('time', {meant!r})."
     elif isinstance(meant, Mapping):
         how = "Start values are p0={...}, bounds are bounds={...}."
+    elif starts := next((found for one in given if (found := starts_by_name(one, names))), None):
+        how = f"Start values are {starts}."
     else:
         how = "For example sigma=..., p0={...}."
     raise TypeError(f"fit() takes model and dim by position, and got {len(given)} more. Name them. {how}")

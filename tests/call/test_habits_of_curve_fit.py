@@ -12,7 +12,7 @@ from astropy.modeling import custom_model
 from astropy.modeling.models import Const1D
 from scipy.optimize import curve_fit
 
-import xr_modelfit  # noqa: F401
+import xr_modelfit
 
 ECHOES = np.linspace(5.0, 120.0, 12)
 START = {"a": 800, "tau": 40, "c": 10}
@@ -172,3 +172,57 @@ def test_dims_that_are_kept_are_proposed_as_parameters() -> None:
     with pytest.raises(ValueError, match="no parameters") as caught:
         IMAGES.modelfit(plane, "te")
     assert "p0={'y': ..., 'x': ...}" in str(caught.value)
+
+
+# --- values in order, and coordinates by position
+
+IN_ORDER = "p0={'a': 800, 'tau': 40, 'c': 10}"
+
+
+@pytest.mark.parametrize("p0", [[800, 40, 10], (800.0, 40, 10), np.array([800.0, 40.0, 10.0])])
+def test_starts_in_order_are_shown_by_name(p0: Any) -> None:
+    calls = [
+        lambda: IMAGES.modelfit(decay, "te", p0=p0),
+        lambda: IMAGES.modelfit.plan(decay, "te", p0=p0),
+        lambda: IMAGES.modelfit(decay, "te", p0),
+        lambda: xr_modelfit.fit(IMAGES, decay, "te", p0),
+        lambda: IMAGES.modelfit(decay, "te", IMAGES, p0),
+        lambda: IMAGES.modelfit(custom_model(lambda t, a=1.0, tau=2.0, c=3.0: decay(t, a, tau, c))(), "te", p0=p0),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert IN_ORDER in str(caught.value)
+
+
+def test_too_few_starts_in_order() -> None:
+    with pytest.raises(TypeError, match=r"p0=\{'a': \.\.\., 'tau': \.\.\., 'c': \.\.\.\}"):
+        IMAGES.modelfit(decay, "te", p0=(800, 40))
+
+
+def test_starts_of_an_image_in_order() -> None:
+    with pytest.raises(TypeError, match=r"p0=\{'A': 5, 'x0': 0, 'y0': 0, 's': 1\}"):
+        STARS.modelfit(spot, ("y", "x"), p0=[5, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        (([0, 1, -np.inf], [900, np.inf, 50]), "bounds={'a': (0, 900), 'tau': (1, None), 'c': (None, 50)}"),
+        ((0, np.inf), "bounds={'a': (0, None), 'tau': (0, None), 'c': (0, None)}"),
+        ((0, [900, 400, 50]), "bounds={'a': (0, 900), 'tau': (0, 400), 'c': (0, 50)}"),
+        ([(0, 900)] * 3, "bounds={'a': (low, high), 'tau': (low, high), 'c': (low, high)}"),
+    ],
+)
+def test_bounds_in_order_are_shown_by_name(bounds: Any, words: str) -> None:
+    for p0 in (None, START):
+        with pytest.raises(TypeError, match="as scipy takes them") as caught:
+            IMAGES.modelfit(decay, "te", p0=p0, bounds=bounds)
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("dim", [ECHOES, IMAGES["te"], IMAGES["te"].variable, ECHOES.tolist(), (ECHOES, "y")])
+def test_values_of_the_coordinate_are_no_dim(dim: Any) -> None:
+    for p0 in (None, START):
+        with pytest.raises(TypeError, match=r"pass the name of a dim, one of \('te', 'y', 'x'\)"):
+            IMAGES.modelfit(decay, dim, p0=p0)

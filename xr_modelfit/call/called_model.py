@@ -13,11 +13,12 @@ from astropy.units import Quantity
 
 from xr_modelfit.call.earlier_results import named_starts
 from xr_modelfit.call.first_fits import asks_for_a_first_fit
+from xr_modelfit.call.in_order import no_bounds, refuse_coordinates
 from xr_modelfit.call.options import FitOptions
 from xr_modelfit.call.start_requests import StartRequest, requests_of
 from xr_modelfit.messages import a, listed
 from xr_modelfit.models.expression import held_inputs, leaves
-from xr_modelfit.models.function_models import as_model, not_a_model, require_model
+from xr_modelfit.models.function_models import as_model, likely_parameters, not_a_model, require_model
 from xr_modelfit.models.input_names import input_names, is_custom
 from xr_modelfit.units.units import plain
 
@@ -41,10 +42,15 @@ def model_to_fit(options: FitOptions, obj: xr.DataArray | xr.Dataset) -> Model:
         raise TypeError(
             f"model is {model!r}, a dim of the data. The model comes first: data.modelfit(model, {model!r})."
         )
+    refuse_coordinates(dim, dims)
     read = coords if isinstance(coords, Mapping) else {}
-    asked = [StartRequest()] if asks_for_a_first_fit(p0) else requests_of(p0, dims)
+    labels = _labels_along(obj, dim) | {str(name) for name in read}
+    names = likely_parameters(model, labels)
+    asked = [StartRequest()] if asks_for_a_first_fit(p0) else requests_of(p0, dims, names)
+    if options.bounds is not None and not isinstance(options.bounds, Mapping):
+        raise no_bounds(options.bounds, names)
     starts = {n: start for one in asked for n, start in _starts_by_name(one, options.bounds).items() if n not in read}
-    found = as_model(model, starts, _labels_along(obj, dim) | {str(name) for name in read})
+    found = as_model(model, starts, labels)
     check_model(found)
     return found
 

@@ -25,8 +25,18 @@ from astropy.units import Quantity
 
 from xr_modelfit.foreign_words import refuse_foreign
 from xr_modelfit.messages import a, listed
+from xr_modelfit.models.expression import result_names
 
-__all__ = ["ModelArg", "as_model", "function_of", "inputs_of_function", "kind_of", "not_a_model", "require_model"]
+__all__ = [
+    "ModelArg",
+    "as_model",
+    "function_of",
+    "inputs_of_function",
+    "kind_of",
+    "likely_parameters",
+    "not_a_model",
+    "require_model",
+]
 
 ModelArg: TypeAlias = "Model | Callable[..., Any]"
 
@@ -77,6 +87,23 @@ def require_model(model: Any, options: Iterable[str] = ()) -> Any:
             "astropy model, such as astropy.modeling.models.Polynomial1D(degree=1)."
         )
     return model
+
+
+def likely_parameters(model: Any, labels: Collection[str] = ()) -> tuple[str, ...]:
+    """Names of the parameters of a model, or of the arguments of a function that are, or may be meant as, parameters.
+
+    ``labels`` as in `as_model`. Nothing for what is neither.
+    """
+    if isinstance(model, Model):
+        return result_names(model)
+    if isinstance(model, type) or not callable(model):
+        return ()
+    try:
+        roles = _roles(model, {})
+    except (TypeError, ValueError):  # said when it is made a model
+        return ()
+    read = _inputs_to_read(roles, labels)
+    return tuple(name for name in roles.by_position if name is not None and name not in read)
 
 
 def function_of(cls: Any) -> Callable[..., Any] | None:
@@ -247,7 +274,7 @@ def _check(function: Any, roles: _Roles, labels: Collection[str]) -> None:
 
 
 def _how_to_fit(name: str, roles: _Roles, labels: Collection[str]) -> str:
-    read = [n for n in roles.inputs if n in labels] or [roles.inputs[0]]
+    read = _inputs_to_read(roles, labels)
     others = [n for n in roles.inputs if n not in read]
     if others:
         called = name if name.isidentifier() else "f"
@@ -261,6 +288,11 @@ def _how_to_fit(name: str, roles: _Roles, labels: Collection[str]) -> str:
     few = list(roles.options.items())[:3]
     why = "".join(f", {option!r} is an option ({reason})" for option, reason in few)
     return f"{roles.inputs[0]!r} is its input{why}. Parameters have a number as their default: {_HOW}."
+
+
+def _inputs_to_read(roles: _Roles, labels: Collection[str]) -> list[str]:
+    """Those of the inputs that are meant as such: what the data has a name for, or else the first."""
+    return [n for n in roles.inputs if n in labels] or list(roles.inputs[:1])
 
 
 @functools.cache
