@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from xr_modelfit.messages import listed, suggestion
+from xr_modelfit.foreign_options import OPTIONS
+from xr_modelfit.messages import starts_by_name, suggestion
 
-__all__ = ["WORDS", "refuse_foreign", "refuse_foreign_options", "refuse_more"]
+__all__ = ["WORDS", "refuse_foreign", "refuse_more"]
 
 _SIGMA = "'sigma'? It takes the standard errors of the data: sigma={word}"
 _WHERE = "'where'? It is True where a sample is used: where=~mask for a mask that is True at bad samples"
@@ -17,10 +18,6 @@ _FIXED = "model.amplitude.fixed = True, set on the model before the call? Equal 
 _TIED = "model.b.tied = lambda m: 2 * m.a, set on the model before the call"
 _BOUNDS = "'bounds'? It takes a pair by parameter: bounds={'amplitude': (0, None)}"
 _FITTER = "'fitter'? For example fitter=BatchLSQFitter(maxiter=500), or an astropy fitter such as fitter=TRFLSQFitter()"
-_OPTION = (
-    "an option of the fitter? fitter=BatchLSQFitter({word}=...), or fitter_kwargs={{'{word}': ...}} beside an astropy "
-    "fitter that takes it"
-)
 _ROBUST = (
     "an option of the fitter? fitter=BatchLSQFitter(loss='huber', f_scale='mad') weighs outliers down, "
     "fitter=BatchLSQFitter(clip=(3, 3)) leaves them out"
@@ -54,11 +51,7 @@ _GROUPS: dict[str, Iterable[str]] = {
     _FIXED: ["fixed", "fix", "vary", "frozen", "hold"],
     _TIED: ["tied", "expr", "constraints", "ties", "link"],
     _BOUNDS: ["min", "max", "limits", "lower", "upper", "lb", "ub", "ranges"],
-    _FITTER: ["method", "solver", "optimizer", "minimizer", "algorithm", "engine", "fit_method", "fitter_class"],
-    _OPTION: [
-        "maxiter", "max_iter", "maxfev", "max_nfev", "ftol", "xtol", "gtol", "acc", "epsilon", "tol", "diff_step",
-        "iter_cb", "x_scale", "estimate_jacobian",
-    ],
+    _FITTER: ["method", "solver", "optimizer", "minimizer", "algorithm", "fit_method", "fitter_class"],
     _ROBUST: ["loss", "f_scale", "robust", "sigma_clip", "clip", "outliers"],
     _COORDS: ["x", "xdata", "x_data", "coord", "coordinate", "coordinates", "world", "wcs", "independent_vars", "t"],
     _CORES: ["n_jobs", "njobs", "workers", "num_workers", "n_workers", "processes", "cores", "parallel", "n_cores"],
@@ -87,37 +80,7 @@ _GROUPS: dict[str, Iterable[str]] = {
     "attrs['units'] of data and coordinates? They are read from there": ["unit", "units", "data_unit"],
     "the derivatives of the model itself? They are found without an argument": ["jac", "jacobian", "dfun", "fit_deriv"],
 }  # fmt: skip
-WORDS = {word: advice for advice, words in _GROUPS.items() for word in words}
-
-
-_OF_FITTER = {
-    "maxiter": ["max_iter", "max_nfev", "maxfev", "n_iter", "iterations", "niter", "max_iterations", "itmax"],
-    "ftol": ["tol", "tolerance", "acc", "fatol", "eps", "rtol"],
-    "xtol": ["xatol", "epsilon", "step"],
-    "engine": ["backend", "numba", "jit", "parallel"],
-}
-_OTHER_WAYS = ("method", "algorithm", "solver", "optimizer")
-
-
-def refuse_foreign_options(given: Iterable[str], known: Iterable[str], of_fit: Iterable[str]) -> None:
-    """Refuse options that `BatchLSQFitter` does not have, and say what they are called here.
-
-    ``of_fit`` are the arguments of the call itself.
-    """
-    known = list(known)
-    for word in (w for w in given if w not in known):
-        meant = next((ours for ours, theirs in _OF_FITTER.items() if word.lower() in theirs), None)
-        if word in of_fit:
-            hint = f" It is an argument of the fit: data.modelfit(model, dim, {word}=...)."
-        else:
-            hint = f" Did you mean {meant!r}?" if meant else suggestion(word, known)
-        if word.lower() in _OTHER_WAYS:
-            hint = (
-                " It is least squares by Levenberg-Marquardt; for another way take an astropy fitter, TRFLSQFitter()."
-            )
-        raise TypeError(
-            f"BatchLSQFitter() got an unexpected keyword argument {word!r}.{hint} Its options are {listed(known)}."
-        )
+WORDS = OPTIONS | {word: f"Did you mean {advice}." for advice, words in _GROUPS.items() for word in words}
 
 
 def refuse_foreign(given: Iterable[str], known: Iterable[str] = ()) -> None:
@@ -130,8 +93,8 @@ def refuse_foreign(given: Iterable[str], known: Iterable[str] = ()) -> None:
         if word in known:
             continue
         if (advice := WORDS.get(word.lower())) is not None:
-            meant = advice.replace("{word}", word).replace("{{", "{").replace("}}", "}")
-            raise TypeError(f"fit() got an unexpected keyword argument {word!r}. Did you mean {meant}.")
+            meant = advice.replace("{word}", word)
+            raise TypeError(f"fit() got an unexpected keyword argument {word!r}. {meant}")
         if known:
             raise TypeError(
                 f"fit() got an unexpected keyword argument {word!r}.{suggestion(word, known)} Its arguments are in the "
@@ -139,8 +102,11 @@ def refuse_foreign(given: Iterable[str], known: Iterable[str] = ()) -> None:
             )
 
 
-def refuse_more(given: Sequence[Any]) -> None:
-    """Refuse arguments by position, after ``model`` and ``dim``, and say how they are written."""
+def refuse_more(given: Sequence[Any], names: Sequence[str] = ()) -> None:
+    """Refuse arguments by position, after ``model`` and ``dim``, and say how they are written.
+
+    ``names`` are those of the parameters, where they are known.
+    """
     if not given:
         return
     meant = given[0]
@@ -148,6 +114,8 @@ def refuse_more(given: Sequence[Any]) -> None:
         how = f"Several dims are one tuple: dim=('time', {meant!r})."
     elif isinstance(meant, Mapping):
         how = "Start values are p0={...}, bounds are bounds={...}."
+    elif starts := next((found for one in given if (found := starts_by_name(one, names))), None):
+        how = f"Start values are {starts}."
     else:
         how = "For example sigma=..., p0={...}."
     raise TypeError(f"fit() takes model and dim by position, and got {len(given)} more. Name them. {how}")

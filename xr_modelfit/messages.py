@@ -1,11 +1,13 @@
 """Wording that several error messages share, and where warnings point to."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-__all__ = ["a", "listed", "outside_level", "sentence", "suggestion"]
+import numpy as np
+
+__all__ = ["a", "listed", "numbers_in_order", "outside_level", "sentence", "starts_by_name", "suggestion"]
 
 
 def listed(names: Iterable[Any]) -> str:
@@ -32,6 +34,27 @@ def sentence(text: object) -> str:
     """A foreign message as one sentence, on one line, with a full stop."""
     line = " ".join(str(text).split())
     return line if line.endswith((".", "!", "?")) else f"{line}."
+
+
+def numbers_in_order(values: Any) -> list[str]:
+    """Numbers in one row, or one number, as they are written; nothing for all else. An infinite one is no bound."""
+    if not isinstance(values, list | tuple | np.ndarray | np.number | int | float) or hasattr(values, "unit"):
+        return []
+    try:
+        array = np.atleast_1d(np.asarray(values))
+    except (ValueError, TypeError):  # of several sizes, or with units
+        return []
+    if array.ndim != 1 or array.dtype.kind not in "iuf":
+        return []
+    return [f"{one:.6g}" if np.isfinite(one) else "None" for one in array.tolist()]
+
+
+def starts_by_name(values: Any, names: Sequence[str]) -> str | None:
+    """``p0={'a': 800, 'tau': 40}``, if ``values`` are as many numbers as there are names; else None."""
+    numbers = numbers_in_order(values)
+    if not names or len(numbers) != len(names):
+        return None
+    return f"p0={{{', '.join(f'{n!r}: {v}' for n, v in zip(names, numbers, strict=True))}}}"
 
 
 def outside_level() -> int:

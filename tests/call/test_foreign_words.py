@@ -1,6 +1,7 @@
 """Calls in the words of other fitting functions, and Datasets with variables that are about others."""
 
 import inspect
+import re
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import xarray as xr
 from astropy.modeling.fitting import FittingWithOutlierRemoval, LevMarLSQFitter, TRFLSQFitter
 from astropy.modeling.models import Const1D, Gaussian1D, Linear1D, Polynomial1D
 from astropy.stats import sigma_clip
+from scipy.optimize import least_squares, leastsq
 
 import xr_modelfit
 from xr_modelfit import BatchLSQFitter, FitWarning
+from xr_modelfit.foreign_options import OPTIONS
 from xr_modelfit.foreign_words import WORDS
 
 LINE = Gaussian1D(1, 0.1, 1.1)
@@ -30,7 +33,7 @@ MEANT = {
     "maxiter": "BatchLSQFitter(maxiter=...)", "dims": "'dim'", "axis": "'dim'", "reduce_dims": "'dim'",
     "loss": "outliers", "expr": "model.b.tied", "n_jobs": "'scheduler'", "cov": "'covariance'", "deg": "Polynomial1D",
     "full": "'covariance'", "skip_na": "'skipna'", "nan_policy": "'skipna'", "kwargs": "'fitter_kwargs'",
-    "w": "'weights'", "x0": "'p0'", "func": "'model'", "Mask": "'where'", "max_nfev": "{'max_nfev': ...}",
+    "w": "'weights'", "x0": "'p0'", "func": "'model'", "Mask": "'where'", "max_nfev": "{'maxiter': ...}",
     "wher": "'where'", "progres": "'progress'",
 }  # fmt: skip
 
@@ -58,6 +61,57 @@ def test_no_word_of_ours_is_a_foreign_one() -> None:
     assert not set(WORDS) & set(inspect.signature(xr_modelfit.fit).parameters)
     with pytest.raises(TypeError, match=r"unexpected keyword argument 'zzz'\. Its arguments are in the documentation"):
         data().modelfit(LINE, "x", zzz=1)
+
+
+# Options of scipy's, lmfit's and astropy's fitters: each answer shows a way that is there, or says that there is none.
+OPTIONS_OF_OTHERS = (
+    *inspect.signature(least_squares).parameters, *inspect.signature(leastsq).parameters, "max_nfev", "x_scale", "acc",
+    "maxfev", "epsilon", "estimate_jacobian", "maxiter", "iter_cb", "tr_solver", "diag", "factor", "epsfcn", "maxfun",
+)  # fmt: skip
+CALLED = re.compile(r"(BatchLSQFitter\(|fitter_kwargs=\{')(\w+)(?:=|': )\.\.\.")
+
+
+@pytest.mark.parametrize("word", sorted({w for w in OPTIONS_OF_OTHERS if w in OPTIONS}))
+def test_options_that_are_proposed_exist(word: str) -> None:
+    ours = inspect.signature(BatchLSQFitter).parameters
+    theirs = inspect.signature(TRFLSQFitter.__call__).parameters
+    calls = [
+        lambda: data().modelfit(LINE, "x", **{word: 1}),
+        lambda: data().modelfit(LINE, "x", fitter_kwargs={word: 1}),
+        lambda: data().modelfit(LINE, "x", fitter=TRFLSQFitter(), fitter_kwargs={word: 1}),
+    ] + [lambda: BatchLSQFitter(**{word: 1})] * (word not in ours)
+    for call in calls[: 2 if word in theirs else 4]:
+        with pytest.raises(TypeError) as caught:
+            call()
+        for fitter, option in CALLED.findall(str(caught.value)):
+            assert option in (ours if "BatchLSQFitter" in fitter else theirs)
+        for option in re.findall(r"Did you mean '(\w+)'", str(caught.value)):
+            assert option in {*ours, *theirs}
+        assert re.search(
+            r"Did you mean|No fitter has it|leave it out|itself|on the instance|it knows", str(caught.value)
+        )
+
+
+def test_options_by_another_name() -> None:
+    with pytest.raises(TypeError, match=r"option 'maxiter' of the fitter\? fitter=BatchLSQFitter\(maxiter=\.\.\.\)"):
+        data().modelfit(LINE, "x", maxfev=5000)
+    with pytest.raises(TypeError, match=r"on the instance: fitter=BatchLSQFitter\(maxiter=\.\.\.\)"):
+        data().modelfit(LINE, "x", fitter_kwargs={"maxfev": 5000})
+    with pytest.raises(TypeError, match=r"TRFLSQFitter does not know.*Did you mean 'maxiter'\?"):
+        data().modelfit(LINE, "x", fitter=TRFLSQFitter(), fitter_kwargs={"maxfev": 5000})
+    for call in (
+        lambda: data().modelfit(LINE, "x", x_scale=[1, 2, 3]),
+        lambda: data().modelfit(LINE, "x", fitter_kwargs={"x_scale": "jac"}),
+        lambda: BatchLSQFitter(x_scale="jac"),
+        lambda: BatchLSQFitter(factor=1),
+    ):
+        with pytest.raises(TypeError, match="scales the parameters itself") as caught:
+            call()
+        assert "Did you mean" not in str(caught.value)
+    with pytest.raises(TypeError, match=r"option 'engine' of the fitter\? fitter=BatchLSQFitter\(engine=\.\.\.\)\."):
+        data().modelfit(LINE, "x", engine="numba")
+    with pytest.raises(TypeError, match=r"no such option.*finds the steps"):
+        data().modelfit(LINE, "x", diff_step=1e-3)
 
 
 @pytest.mark.parametrize("value", [0.1, np.full(20, 0.1), xr.DataArray([0.1])])

@@ -160,11 +160,13 @@ TABLE = {
     "center": a(line(p0={"center": 300}), ValueError, "Did you mean 'mean'?"),
     "amp": a(line(p0={"amp": 2}), ValueError, "Did you mean 'amplitude'?"),
     "sigma of a line": a(line(bounds={"sigma": (1, 1000)}), ValueError, "Did you mean 'stddev'?"),
-    "starts in order": a(line(p0=[2, 300, 500]), TypeError, "p0={'amplitude': 2.0}"),
-    "starts as an array": a(line(p0=np.array([2, 300, 500])), TypeError, "p0={'amplitude': 2.0}"),
+    "starts in order": a(line(p0=[2, 300, 500]), TypeError, "p0={'amplitude': 2, 'mean': 300, 'stddev': 500}"),
+    "starts as an array": a(line(p0=np.array([2, 300, 500])), TypeError, "'amplitude': 2, 'mean': 300, 'stddev': 500}"),
     "starts by word": a(line(p0="auto"), ValueError, "'estimate'"),
     "a start map of numpy": a(line(p0={"mean": np.ones((2, 3))}), TypeError, "DataArray over ('y', 'x')"),
-    "bounds of scipy": a(line(bounds=([0, -np.inf, 0], np.inf)), TypeError, "'stddev': (low, high)", "scipy"),
+    "bounds of scipy": a(
+        line(bounds=([0, -np.inf, 0], np.inf)), TypeError, "{'amplitude': (0, None), 'mean':", "scipy"
+    ),
     "bounds as a list of pairs": a(line(bounds=[(0, 1)] * 3), TypeError, "'amplitude': (low, high)"),
     "one bound": a(line(bounds={"amplitude": 0}), TypeError, "(0, None)"),
     "bounds swapped": a(line(bounds={"mean": (3, 1)}), ValueError, "Swap them"),

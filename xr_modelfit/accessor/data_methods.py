@@ -10,7 +10,7 @@ import xarray as xr
 from xr_modelfit.call import fitting
 from xr_modelfit.foreign_words import refuse_more
 from xr_modelfit.labels.coords import DimArg
-from xr_modelfit.models.function_models import ModelArg, require_model
+from xr_modelfit.models.function_models import ModelArg, likely_parameters, require_model
 from xr_modelfit.planning import planning
 from xr_modelfit.planning.plan import FitPlan
 from xr_modelfit.plotting import fit_plots
@@ -44,7 +44,7 @@ class DataMethods:
 
     @_as_fit
     def __call__(self, model: ModelArg | None = None, dim: DimArg = None, *more: Any, **options: Any) -> xr.Dataset:
-        refuse_more(more)
+        refuse_more(more, likely_parameters(model) if more else ())
         return fitting.fit(self._obj, require_model(model, options), dim, **options)
 
     def __repr__(self) -> str:
@@ -100,7 +100,7 @@ class DataMethods:
         >>> "data.chunk({'velocity': -1, 'y': 6, 'x': 8})" in plan.warnings[0]
         True
         """
-        refuse_more(more)
+        refuse_more(more, likely_parameters(model) if more else ())
         return planning.plan(self._obj, require_model(model, options), dim, memory, dict(options))
 
     @_with_arguments_of_fit
@@ -136,7 +136,7 @@ class DataMethods:
         >>> list(starts.data_vars), starts["mean"].attrs["units"]
         (['amplitude', 'mean', 'stddev'], 'm s-1')
         """
-        refuse_more(more)
+        refuse_more(more, likely_parameters(model) if more else ())
         return fitting.estimate(self._obj, require_model(model, options), dim, **options)
 
     def plot_fit(

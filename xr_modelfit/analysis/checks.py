@@ -6,6 +6,7 @@ coordinates only is left to the fits that meet it.
 
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
+import numbers
 from collections.abc import Callable, Iterator
 from textwrap import shorten
 from typing import Any
@@ -16,6 +17,7 @@ from astropy.units import Quantity, dimensionless_unscaled
 from xr_modelfit.analysis.probing import coordinates_near
 from xr_modelfit.messages import a, listed, sentence
 from xr_modelfit.models.expression import evaluate_tree
+from xr_modelfit.models.function_models import function_of
 from xr_modelfit.models.problem import Inputs, Problem
 from xr_modelfit.models.ties import TieInUnits
 from xr_modelfit.quiet import caught_warnings
@@ -26,6 +28,8 @@ _PAIRS = 16  # of neighbouring samples, for models that refuse some coordinates
 # Not the fault of the code: workers may have the file, the module, the memory.
 _ENVIRONMENT_ERRORS = (RuntimeError, OSError, ImportError, MemoryError)
 _CODE_ERRORS = (NameError, AttributeError, TypeError, NotImplementedError)  # whatever the coordinates
+
+_NEEDED = "an array of numbers is needed, one for each coordinate"
 
 
 class _WrongReturnError(ValueError):
@@ -48,15 +52,18 @@ def refuse_broken(
     if error is None:
         return
     name = f"model {type(problem.model).__name__}"
+    mend = "Call it by itself, model(x), and fix its evaluate"
+    if function_of(type(problem.model)) is not None:
+        mend = "Call the function by itself, and correct it"
     if isinstance(error, _WrongReturnError):
-        raise ValueError(
-            f"{name} does not suit the data: {sentence(error)} Call it by itself, model(x), and fix its evaluate."
-        )
+        raise ValueError(f"{name} does not suit the data: {sentence(error)} {mend}.")
     one_number = isinstance(error, TypeError) and "convert" in str(error) and "scalar" in str(error)
-    numpy_s = " Functions of math take one number; numpy's take arrays: np.exp for math.exp." if one_number else ""
+    why = " Functions of math take one number; numpy's take arrays: np.exp for math.exp." if one_number else ""
+    if isinstance(error, TypeError) and "NoneType" in str(error):
+        why = " A function without return returns None: is a return missing?"
     raise ValueError(
-        f"{name} raises {type(error).__name__} at its start values: {sentence(error)}{numpy_s} Call it by itself, "
-        "model(x), and fix its evaluate; if it cannot have these values, set others by p0={...}."
+        f"{name} raises {type(error).__name__} at its start values: {sentence(error)}{why} {mend}; if it "
+        "cannot have these values, set others by p0={...}."
     ) from error
 
 
@@ -171,12 +178,18 @@ def _coordinates(problem: Problem, inputs: Inputs, whole: Callable[[], Inputs]) 
 def _evaluate(problem: Problem, at: Inputs, values: np.ndarray) -> None:
     grid = problem.traits.grid
     at = at if grid is None else [grid.shaped(x) for x in at]
-    found = np.asarray(evaluate_tree(problem.model, at, list(values), writes_inputs=True))
+    returned = evaluate_tree(problem.model, at, list(values), writes_inputs=True)
+    try:
+        found = np.asarray(returned)
+    except ValueError:  # of several sizes
+        raise _WrongReturnError(f"it returns {a(returned)} of several sizes; {_NEEDED}") from None
     if found.dtype.kind == "c":
         raise _WrongReturnError(
             "it returns complex numbers, and these are real. Let it return real ones, such as its real part or np.abs. "
             "To fit both parts, give the data a dim for them and the model an input that tells which part it returns"
         )
+    if (what := _no_numbers(found)) is not None:
+        raise _WrongReturnError(f"it returns {what}; {_NEEDED}")
     try:
         np.broadcast_to(found, at[0].shape)
     except ValueError:
@@ -185,3 +198,15 @@ def _evaluate(problem: Problem, at: Inputs, values: np.ndarray) -> None:
             f"for {shape} coordinates it returns values of shape {found.shape}; one value for each is needed, so a "
             'convolution needs mode="same"'
         ) from None
+
+
+def _no_numbers(found: np.ndarray) -> str | None:
+    """What a model returns, in words, if that is no real numbers; numpy would make NaN of None, and go on."""
+    if found.dtype.kind in "biuf":
+        return None
+    if found.dtype.kind != "O":
+        return f"values of dtype {found.dtype}"
+    wrong = next((one for one in found.reshape(-1).tolist() if not isinstance(one, numbers.Real)), 0.0)
+    if wrong is None:
+        return "None (is its return missing?)"
+    return None if isinstance(wrong, numbers.Real) else a(wrong)

@@ -3,7 +3,7 @@
 from __future__ import annotations  # astropy's Model has an | operator of its own
 
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,23 +13,25 @@ from astropy.units import Quantity
 
 from xr_modelfit.call.earlier_results import named_starts
 from xr_modelfit.call.first_fits import asks_for_a_first_fit
+from xr_modelfit.call.in_order import no_bounds, refuse_coordinates
 from xr_modelfit.call.options import FitOptions
-from xr_modelfit.call.start_requests import requests_of
+from xr_modelfit.call.start_requests import StartRequest, requests_of
 from xr_modelfit.messages import a, listed
 from xr_modelfit.models.expression import held_inputs, leaves
-from xr_modelfit.models.function_models import as_model, not_a_model, require_model
+from xr_modelfit.models.function_models import as_model, likely_parameters, not_a_model, require_model
 from xr_modelfit.models.input_names import input_names, is_custom
 from xr_modelfit.units.units import plain
 
 __all__ = ["check_model", "model_to_fit", "not_labelled"]
 
 
-def model_to_fit(options: FitOptions, dims: Iterable[Hashable] = ()) -> Model:
-    """The model of a call: as it is, or that of a function; ``dims`` are those of the data.
+def model_to_fit(options: FitOptions, obj: xr.DataArray | xr.Dataset) -> Model:
+    """The model of a call: as it is, or that of a function; ``obj`` has the dims and coordinates of the data.
 
     Raises TypeError or ValueError if it is neither, or cannot be fitted; see `check_model`.
     """
     model, dim, p0, coords = require_model(options.model), options.dim, options.p0, options.coords
+    dims = obj.dims
     if not callable(model) and callable(dim):
         given = dim.__name__ if hasattr(dim, "__name__") else type(dim).__name__
         raise TypeError(
@@ -40,10 +42,15 @@ def model_to_fit(options: FitOptions, dims: Iterable[Hashable] = ()) -> Model:
         raise TypeError(
             f"model is {model!r}, a dim of the data. The model comes first: data.modelfit(model, {model!r})."
         )
+    refuse_coordinates(dim, dims)
     read = coords if isinstance(coords, Mapping) else {}
-    given = [None] if asks_for_a_first_fit(p0) else [one.values for one in requests_of(p0, dims)]
-    starts = {n: start for p in given for n, start in _starts_by_name(p, options.bounds).items() if n not in read}
-    found = as_model(model, starts)
+    labels = _labels_along(obj, dim) | {str(name) for name in read}
+    names = likely_parameters(model, labels)
+    asked = [StartRequest()] if asks_for_a_first_fit(p0) else requests_of(p0, dims, names)
+    if options.bounds is not None and not isinstance(options.bounds, Mapping):
+        raise no_bounds(options.bounds, names)
+    starts = {n: start for one in asked for n, start in _starts_by_name(one, options.bounds).items() if n not in read}
+    found = as_model(model, starts, labels)
     check_model(found)
     return found
 
@@ -68,9 +75,18 @@ def not_labelled(obj: Any) -> TypeError:
     return TypeError(f"{text} Wrap it: xr.DataArray(values, dims={named}){what}.")
 
 
-def _starts_by_name(p0: Any, bounds: Any) -> dict[str, float]:
+def _labels_along(obj: xr.DataArray | xr.Dataset, dim: Any) -> set[str]:
+    """Names of the dims that a call fits along, and of the coordinates on them."""
+    named = [dim] if isinstance(dim, str) else dim if isinstance(dim, list | tuple) else obj.dims
+    fitted = [d for d in obj.dims if d in named]
+    return {str(n) for n in [*fitted, *(c for c, array in obj.coords.items() if set(array.dims) & set(fitted))]}
+
+
+def _starts_by_name(asked: StartRequest, bounds: Any) -> dict[str, float]:
     """One number for each name in ``p0`` and ``bounds``, with which a model can be made."""
+    p0 = asked.values
     starts = {str(key): _between(pair) for key, pair in bounds.items()} if isinstance(bounds, Mapping) else {}
+    starts = dict.fromkeys(asked.estimated or (), 1.0) | starts
     if isinstance(p0, xr.Dataset):
         return starts | {str(key): _some_number(value, 1.0) for key, value in named_starts(p0).items()}
     return starts | {str(key): _some_number(value, 1.0) for key, value in (p0 or {}).items()}

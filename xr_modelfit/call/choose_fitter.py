@@ -1,7 +1,7 @@
 """The fitter of a call: checked, and tried before any sample is read."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from astropy.modeling.fitting import Fitter, FittingWithOutlierRemoval
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block_task import Role
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter, WrongKeywordsError
+from xr_modelfit.foreign_options import option_of
 from xr_modelfit.messages import a, listed, sentence, suggestion
 from xr_modelfit.models.expression import has_fixed_inputs
 from xr_modelfit.models.problem import Problem
@@ -69,7 +70,7 @@ def choose_fitter(
     if unknown:
         raise TypeError(
             f"fitter_kwargs has {unknown[0]!r}, which {name} does not know; it knows {listed(known)}."
-            f"{suggestion(unknown[0], known)}"
+            f"{suggestion(option_of(unknown[0], known) or unknown[0], known)}"
         )
     try:
         left = found.try_out(_with_bounds_of_maps(problem, maps), probe, weighted)
@@ -88,9 +89,12 @@ def choose_fitter(
 
 def _batch(fitter: BatchLSQFitter, keywords: Mapping[str, Any] | None, info: Any) -> BatchLSQFitter:
     if keywords:
+        first, known = str(next(iter(keywords))), [one.name for one in fields(fitter)]
+        if (option := option_of(first, known)) is None:
+            BatchLSQFitter(**{first: keywords[first]})  # it says what is meant
         raise TypeError(
             f"fitter_kwargs is {dict(keywords)!r}, but BatchLSQFitter has its options on the instance: "
-            f"fitter=BatchLSQFitter({next(iter(keywords))}=...)."
+            f"fitter=BatchLSQFitter({option}=...)."
         )
     if info is not None and info is not False:
         raise ValueError(

@@ -7,12 +7,13 @@ from typing import Any
 
 import xarray as xr
 
-from xr_modelfit.messages import a, listed
+from xr_modelfit.call.in_order import no_starts
+from xr_modelfit.messages import listed
 from xr_modelfit.parameter_units.parameters import UnitSystem
 from xr_modelfit.records.record import FitRecord, RecordError, read_records
 from xr_modelfit.units.times import TimeAxis
 
-__all__ = ["named_starts", "no_starts", "require_same_time", "starts_of"]
+__all__ = ["named_starts", "require_same_time", "starts_of"]
 
 
 def named_starts(result: xr.Dataset) -> dict[Hashable, xr.DataArray]:
@@ -39,16 +40,8 @@ def starts_of(p0: Any, names: tuple[str, ...], data: Hashable | None) -> Mapping
             )
         return found
     if p0 is not None and not isinstance(p0, Mapping):
-        raise no_starts(p0)
+        raise no_starts(p0, names)
     return {str(key): value for key, value in (p0 or {}).items()}
-
-
-def no_starts(p0: Any) -> TypeError:
-    """What is said of a ``p0`` that has no names."""
-    return TypeError(
-        f"p0 is {a(p0)}; pass {{parameter: number or DataArray}}, for example p0={{'amplitude': 2.0}}, or an earlier "
-        "result. Values have names here, no order."
-    )
 
 
 def require_same_time(result: xr.Dataset, units: UnitSystem) -> None:

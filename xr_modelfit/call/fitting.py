@@ -253,7 +253,7 @@ def jobs_of_call(obj: Any, options: FitOptions) -> list[Job]:
     obj, data = plain(obj), options.data
     if not isinstance(obj, xr.DataArray | xr.Dataset):
         raise not_labelled(obj)
-    model = model_to_fit(options, obj.dims)
+    model = model_to_fit(options, obj)
     check_options(options)
     if isinstance(obj, xr.DataArray):
         if data is not None:
@@ -306,7 +306,7 @@ def job_of_labels(labels: Labels, options: FitOptions) -> Job:
         The call is wrong; nothing has been read.
     """
     check_options(options)
-    return _resolved(labels, model_to_fit(options, labels.data.dims), options, {})
+    return _resolved(labels, model_to_fit(options, labels.data), options, {})
 
 
 def first_starts(labels: Labels, options: FitOptions) -> Any:
@@ -314,7 +314,7 @@ def first_starts(labels: Labels, options: FitOptions) -> Any:
     if not asks_for_a_first_fit(options.p0):
         return options.p0
     check_options(options)
-    return _first_starts(labels, model_to_fit(options, labels.data.dims), options)
+    return _first_starts(labels, model_to_fit(options, labels.data), options)
 
 
 def _fit_of_labels(labels: Labels, model: Model, options: FitOptions) -> xr.Dataset:

@@ -18,7 +18,7 @@ from astropy.units import Quantity
 from xr_modelfit.call.diagnostics import check_diagnostics
 from xr_modelfit.foreign_words import refuse_foreign, refuse_more
 from xr_modelfit.labels.coords import CoordsArg, DimArg
-from xr_modelfit.models.function_models import ModelArg
+from xr_modelfit.models.function_models import ModelArg, likely_parameters
 
 __all__ = ["FitOptions", "as_call", "check_options"]
 
@@ -87,7 +87,7 @@ def as_call(
         @wraps(function)
         def call(obj: xr.DataArray | xr.Dataset, *args: _P.args, **kwargs: _P.kwargs) -> _R:
             refuse_foreign(kwargs, signature.parameters)
-            refuse_more(args[2:])
+            refuse_more(args[2:], likely_parameters(args[0]) if len(args) > 2 else ())
             return function(obj, options(*args, **kwargs))
 
         called: Any = call

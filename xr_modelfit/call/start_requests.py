@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.call.earlier_results import no_starts
+from xr_modelfit.call.in_order import no_starts
 from xr_modelfit.messages import listed, suggestion
 
 __all__ = ["ESTIMATE", "SEVERAL", "StartRequest", "described_starts", "requests_of"]
@@ -35,22 +35,22 @@ class StartRequest:
         return ESTIMATE if self.estimated is None else sorted(self.estimated) or None
 
 
-def requests_of(p0: Any, dims: Any = ()) -> list[StartRequest]:
+def requests_of(p0: Any, dims: Any = (), names: Sequence[str] = ()) -> list[StartRequest]:
     """The starts that ``p0`` asks for, as the user gave it: one or several.
 
     Unless one of the ``dims`` of the data is called "start", maps along a dim of this name have several starts. Raises
-    TypeError or ValueError if ``p0`` is nothing of the kind.
+    TypeError or ValueError if ``p0`` is nothing of the kind; ``names`` of parameters are for its message.
     """
     if isinstance(p0, list | tuple):
         if not p0:
             raise ValueError("p0 is empty; pass one start or more, or leave it out to start from the model's values.")
         if all(isinstance(part, int | float | np.number) for part in p0):
-            raise no_starts(p0)  # one number for each parameter, as scipy takes them
-        return [one for part in p0 for one in _single(part, dims)]
-    return _single(p0, dims)
+            raise no_starts(p0, names)  # one number for each parameter, as scipy takes them
+        return [one for part in p0 for one in _single(part, dims, names)]
+    return _single(p0, dims, names)
 
 
-def _single(p0: Any, dims: Any) -> list[StartRequest]:
+def _single(p0: Any, dims: Any, names: Sequence[str]) -> list[StartRequest]:
     if isinstance(p0, str):
         if p0 != ESTIMATE:
             within = " Pass it alone, not in a list." if p0 in _WORDS else suggestion(p0, _WORDS)
@@ -59,7 +59,7 @@ def _single(p0: Any, dims: Any) -> list[StartRequest]:
     if callable(p0) and not isinstance(p0, Mapping | xr.Dataset):
         return [StartRequest(estimated=None, function=p0)]
     if p0 is not None and not isinstance(p0, Mapping | xr.Dataset):
-        raise no_starts(p0)
+        raise no_starts(p0, names)
     words = {} if p0 is None else {str(k): v for k, v in p0.items() if isinstance(v, str)}
     for name, word in words.items():
         if word != ESTIMATE:

@@ -14,11 +14,12 @@ from astropy.modeling import Model
 from astropy.units import Quantity
 
 from xr_modelfit.call.earlier_results import require_same_time, starts_of
+from xr_modelfit.call.in_order import no_bounds
 from xr_modelfit.call.start_requests import StartRequest
 from xr_modelfit.fitters.block_task import Role
 from xr_modelfit.foreign_methods import same_parameter
 from xr_modelfit.labels.coords import Labels
-from xr_modelfit.messages import a, listed, suggestion
+from xr_modelfit.messages import listed, suggestion
 from xr_modelfit.models.expression import result_names, scalar_model
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.ties import TieInUnits
@@ -68,11 +69,7 @@ def resolve_starts(
     model = model if units.model is None else units.model
     names = result_names(model)
     if bounds is not None and not isinstance(bounds, Mapping):
-        each = ", ".join(f"{name!r}: (low, high)" for name in names)
-        raise TypeError(
-            f"bounds is {a(bounds)}; pass {{parameter: (low, high)}}, with None where there is no bound: "
-            f"bounds={{{each}}}. Lists in order, as scipy takes them, have no names."
-        )
+        raise no_bounds(bounds, names)
     reader = _Reader(labels, remaining, names, units)
     of_model = _model_starts(labels, model, remaining, units)
     each = []

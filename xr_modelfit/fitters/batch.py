@@ -24,7 +24,7 @@ from xr_modelfit.fitters.linear import solve_directly
 from xr_modelfit.fitters.noise import ROBUST
 from xr_modelfit.fitters.rounds import Solve, clip_in_rounds, scale_in_rounds, with_scale
 from xr_modelfit.fitters.sums import columns
-from xr_modelfit.foreign_words import refuse_foreign_options
+from xr_modelfit.foreign_options import refuse_foreign_options
 from xr_modelfit.messages import listed
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.status import FitStatus

@@ -236,7 +236,8 @@ def _require_coordinates(
         starts, reads = (", ".join(f"{n!r}: ..." for n in names) for names in (others, lost))
         raise ValueError(
             f"Arguments of the model without a default, and without a coordinate: {listed(others)}. To fit them, give "
-            f"them a start: p0={{{starts}}}. To read them as inputs, name their coordinates: coords={{{reads}}}."
+            f"them a start or bounds: p0={{{starts}}}. To read them as inputs, name their coordinates: "
+            f"coords={{{reads}}}."
         )
 
 

@@ -15,7 +15,7 @@ import functools
 import inspect
 import numbers
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -25,8 +25,18 @@ from astropy.units import Quantity
 
 from xr_modelfit.foreign_words import refuse_foreign
 from xr_modelfit.messages import a, listed
+from xr_modelfit.models.expression import result_names
 
-__all__ = ["ModelArg", "as_model", "function_of", "inputs_of_function", "kind_of", "not_a_model", "require_model"]
+__all__ = [
+    "ModelArg",
+    "as_model",
+    "function_of",
+    "inputs_of_function",
+    "kind_of",
+    "likely_parameters",
+    "not_a_model",
+    "require_model",
+]
 
 ModelArg: TypeAlias = "Model | Callable[..., Any]"
 
@@ -37,11 +47,12 @@ _NO_DEFAULT = inspect.Parameter.empty
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def as_model(model: Any, starts: Mapping[str, float] | None = None) -> Model:
+def as_model(model: Any, starts: Mapping[str, float] | None = None, labels: Collection[str] = ()) -> Model:
     """An astropy model as it is, and a function as a model.
 
-    An argument of a function whose default is missing or None is a parameter if ``starts`` has a value for it. Raises
-    `TypeError` for anything else and for arguments without names, `ValueError` for a function without inputs or
+    An argument of a function whose default is missing or None is a parameter if ``starts`` has a value for it.
+    ``labels`` names what inputs may read: arguments of these names are no parameters that somebody forgot to name.
+    Raises `TypeError` for anything else and for arguments without names, `ValueError` for a function without inputs or
     parameters.
     """
     if isinstance(model, Model):
@@ -50,7 +61,7 @@ def as_model(model: Any, starts: Mapping[str, float] | None = None) -> Model:
         raise not_a_model(model)
     starts = starts or {}
     roles = _roles(model, starts)
-    _check(model, roles)
+    _check(model, roles, labels)
     return _class_of(_FunctionKey(model), roles)(**{name: starts[name] for name in roles.started})
 
 
@@ -76,6 +87,23 @@ def require_model(model: Any, options: Iterable[str] = ()) -> Any:
             "astropy model, such as astropy.modeling.models.Polynomial1D(degree=1)."
         )
     return model
+
+
+def likely_parameters(model: Any, labels: Collection[str] = ()) -> tuple[str, ...]:
+    """Names of the parameters of a model, or of the arguments of a function that are, or may be meant as, parameters.
+
+    ``labels`` as in `as_model`. Nothing for what is neither.
+    """
+    if isinstance(model, Model):
+        return result_names(model)
+    if isinstance(model, type) or not callable(model):
+        return ()
+    try:
+        roles = _roles(model, {})
+    except (TypeError, ValueError):  # said when it is made a model
+        return ()
+    read = _inputs_to_read(roles, labels)
+    return tuple(name for name in roles.by_position if name is not None and name not in read)
 
 
 def function_of(cls: Any) -> Callable[..., Any] | None:
@@ -225,7 +253,7 @@ def _name(function: Any) -> str:
     return str(_named(function).__name__)
 
 
-def _check(function: Any, roles: _Roles) -> None:
+def _check(function: Any, roles: _Roles, labels: Collection[str]) -> None:
     """Refuse a function without inputs or parameters, and names that astropy has taken."""
     name = _name(function)
     if not roles.inputs:
@@ -234,7 +262,9 @@ def _check(function: Any, roles: _Roles) -> None:
             f"without a default: {_HOW}."
         )
     if not roles.parameters:
-        raise ValueError(f"model {name} has no parameters, so there is nothing to fit: {_how_to_fit(name, roles)}")
+        raise ValueError(
+            f"model {name} has no parameters, so there is nothing to fit: {_how_to_fit(name, roles, labels)}"
+        )
     for parameter, _ in roles.parameters:
         if parameter in _taken():
             raise ValueError(
@@ -243,19 +273,26 @@ def _check(function: Any, roles: _Roles) -> None:
             )
 
 
-def _how_to_fit(name: str, roles: _Roles) -> str:
-    others = roles.inputs[1:]
+def _how_to_fit(name: str, roles: _Roles, labels: Collection[str]) -> str:
+    read = _inputs_to_read(roles, labels)
+    others = [n for n in roles.inputs if n not in read]
     if others:
-        starts, defaults = (", ".join(f"{n!r}: ..." for n in others), ", ".join(f"{n}=1.0" for n in others))
         called = name if name.isidentifier() else "f"
+        defaults = ", ".join([*read, *(f"{n}=1.0" for n in others)])
         return (
             f"its arguments {listed(roles.inputs)} have no default, so they are inputs. To fit one, give it a start, "
-            f"p0={{{starts}}}, or a default, def {called}({roles.inputs[0]}, {defaults}). To read one as an input, "
+            f"p0={{{', '.join(f'{n!r}: ...' for n in others)}}} with numbers or 'estimate', or bounds, "
+            f"bounds={{{others[0]!r}: (low, high)}}, or a default, def {called}({defaults}). To read one as an input, "
             f"name its coordinate: coords={{{others[0]!r}: ...}}."
         )
     few = list(roles.options.items())[:3]
     why = "".join(f", {option!r} is an option ({reason})" for option, reason in few)
     return f"{roles.inputs[0]!r} is its input{why}. Parameters have a number as their default: {_HOW}."
+
+
+def _inputs_to_read(roles: _Roles, labels: Collection[str]) -> list[str]:
+    """Those of the inputs that are meant as such: what the data has a name for, or else the first."""
+    return [n for n in roles.inputs if n in labels] or list(roles.inputs[:1])
 
 
 @functools.cache
