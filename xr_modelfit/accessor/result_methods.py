@@ -56,7 +56,7 @@ class ResultMethods:
         --------
         >>> import numpy as np, xarray as xr, xr_modelfit
         >>> from astropy.modeling.models import Linear1D
-        >>> data = xr.DataArray([[0.0, 1.0, 4.0], [np.nan] * 3], dims=("y", "t"))
+        >>> data = xr.DataArray([[0.0, 1.0, 4.0], [np.nan] * 3], dims=("y", "t"), coords={"t": [0.0, 1.0, 2.0]})
         >>> print(data.modelfit(Linear1D(), dim="t").modelfit.report())
         2 fits, 1 successful (50.0 %)
           1  converged           The fit converged.
