@@ -9,6 +9,7 @@ import xarray as xr
 from astropy.modeling import Model
 
 from xr_modelfit.models.function_models import ModelArg
+from xr_modelfit.records.other_model import tell_other_model
 from xr_modelfit.refits import covariance
 from xr_modelfit.results import components, evaluation, fitted_model
 from xr_modelfit.results.evaluation import Evaluation
@@ -407,4 +408,6 @@ class ResultMethods:
         return fitted_model.to_model(self._obj, one_fit(self._obj, data), model)
 
     def _at(self, obj: Any, data: str | None, coords: Mapping[str, Any], *options: Any) -> Evaluation:
-        return Evaluation.resolve(self._obj, one_fit(self._obj, data), obj, coords, *options)
+        record = one_fit(self._obj, data)
+        tell_other_model(options[0], record)
+        return Evaluation.resolve(self._obj, record, obj, coords, *options)
