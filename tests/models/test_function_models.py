@@ -265,6 +265,7 @@ def test_schedulers(kind: str, scheduler: str) -> None:
     check(fit(data(), function, "t", sigma=NOISE, scheduler=scheduler, fits_per_chunk=1))
 
 
+@pytest.mark.filterwarnings("ignore:model is not what was fitted")  # other code that gives the same values
 @pytest.mark.parametrize("given", [decay, lambda t, a, tau: decay(t, a, tau), Instrument(1.0)])
 def test_questions_with_the_function_given(given: Any) -> None:
     """Every method that takes ``model=`` takes a function, where the record cannot give it."""

@@ -73,7 +73,8 @@ def test_other_content_has_another_name() -> None:
     """A class of the same name with other code, another state, other coordinates, bins, or a part of the model."""
     fits = {times: fitted(line(times)()) for times in (1.0, 2.0)}
     values = {times: fit.modelfit.evaluate(data(), model=line(times)()) for times, fit in fits.items()}
-    mixed = fits[1.0].modelfit.evaluate(data(), model=line(2.0)())
+    with pytest.warns(UserWarning, match="not what was fitted"):
+        mixed = fits[1.0].modelfit.evaluate(data(), model=line(2.0)())
     assert mixed.data.name not in [one.data.name for one in values.values()]
     one, two, other = (x.values for x in xr.broadcast(*values.values(), mixed))
     assert_allclose(one, two, rtol=1e-9)
@@ -109,7 +110,8 @@ def test_what_cannot_be_told_is_like_nothing_else() -> None:
             return a * x + b
 
     fit = fitted(MODELS["class"])
-    values = [fit.modelfit.evaluate(data(), model=Locked()) for _ in range(2)]
+    with pytest.warns(UserWarning, match="not what was fitted"):
+        values = [fit.modelfit.evaluate(data(), model=Locked()) for _ in range(2)]
     assert values[0].data.name != values[1].data.name
     assert_allclose(values[0].compute(scheduler="synchronous"), data(), rtol=1e-9)
 

@@ -109,6 +109,31 @@ def test_a_single_fit_and_a_dim_without_labels() -> None:
     assert isinstance(bare.worst[""][0][0]["q"], int)
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_an_input_that_counts_positions_is_told(lazy: bool) -> None:
+    """A dim without a coordinate: width and position are in steps of it, which a number alone does not show."""
+    array = data().drop_vars("x")
+    fit = (array.chunk() if lazy else array).modelfit(models.Linear1D(), "x", errors="ignore")
+    words = f"x counts 0 to {array.sizes['x'] - 1} along x (no coordinate)"
+    assert fit.attrs["history"].splitlines()[0].endswith(f"along x; {words}")
+    assert f"Linear1D, {words}" in repr(fit.modelfit)
+    report = fit.modelfit.report()
+    assert report.counted == {"": [words]}
+    assert f"The model's input {words}." in str(report).splitlines()
+    assert words in report._repr_html_()
+
+
+def test_each_input_tells_of_itself() -> None:
+    """Of two inputs, the one that has a coordinate is read; a coordinate given as an array is no count."""
+    plane = xr.DataArray(np.arange(12.0).reshape(3, 4), dims=("y", "x"), coords={"y": [0.0, 5.0, 7.0]})
+    fit = plane.modelfit(models.Planar2D(), ("y", "x"))
+    assert "x counts 0 to 3 along x (no coordinate), y reads y" in repr(fit.modelfit)
+    assert fit.modelfit.report().counted == {"": ["x counts 0 to 3 along x (no coordinate)"]}
+    given = plane.modelfit(models.Linear1D(), "x", coords=xr.DataArray([0.0, 1.0, 2.0, 4.0], dims="x", name="x"))
+    assert given.modelfit.report().counted == {"": []}
+    assert "counts" not in given.attrs["history"] + repr(given.modelfit)
+
+
 def test_lazy_results_are_computed_once() -> None:
     fit = fitted()
     lazy = fit.chunk(q=1)

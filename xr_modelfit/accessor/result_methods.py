@@ -9,6 +9,7 @@ import xarray as xr
 from astropy.modeling import Model
 
 from xr_modelfit.models.function_models import ModelArg
+from xr_modelfit.records.other_model import tell_other_model
 from xr_modelfit.refits import covariance
 from xr_modelfit.results import components, evaluation, fitted_model
 from xr_modelfit.results.evaluation import Evaluation
@@ -56,7 +57,7 @@ class ResultMethods:
         --------
         >>> import numpy as np, xarray as xr, xr_modelfit
         >>> from astropy.modeling.models import Linear1D
-        >>> data = xr.DataArray([[0.0, 1.0, 4.0], [np.nan] * 3], dims=("y", "t"))
+        >>> data = xr.DataArray([[0.0, 1.0, 4.0], [np.nan] * 3], dims=("y", "t"), coords={"t": [0.0, 1.0, 2.0]})
         >>> print(data.modelfit(Linear1D(), dim="t").modelfit.report())
         2 fits, 1 successful (50.0 %)
           1  converged           The fit converged.
@@ -407,4 +408,6 @@ class ResultMethods:
         return fitted_model.to_model(self._obj, one_fit(self._obj, data), model)
 
     def _at(self, obj: Any, data: str | None, coords: Mapping[str, Any], *options: Any) -> Evaluation:
-        return Evaluation.resolve(self._obj, one_fit(self._obj, data), obj, coords, *options)
+        record = one_fit(self._obj, data)
+        tell_other_model(options[0], record)
+        return Evaluation.resolve(self._obj, record, obj, coords, *options)

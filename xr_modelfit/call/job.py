@@ -31,7 +31,7 @@ from xr_modelfit.models.expression import expression_text, parameter_titles
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.sampling import Products, Spread
 from xr_modelfit.parameter_units.parameters import ParameterUnit, UnitSystem
-from xr_modelfit.records.metadata import Metadata, coordinates_of_samples, dataset_attrs, grid_mapping_of
+from xr_modelfit.records.metadata import Metadata, coordinates_of_samples, counting, dataset_attrs, grid_mapping_of
 from xr_modelfit.records.record import write_record
 from xr_modelfit.records.schema import FIELD, Fields, Maps, label, lazy_fields
 from xr_modelfit.records.units import describe_units
@@ -348,7 +348,8 @@ class Job:
         if self.layout.clipped is not None:
             result = result.assign_coords(coordinates_of_samples(self.data, self.fitted))
         kept = self.attrs if self.options.keep_attrs else {}
-        result.attrs = dataset_attrs(kept, expression_text(self.problem.model), self.data.name, self.fitted)
+        counted = {i.name: counting(i.coordinate, i.values.size) for i in self.system.inputs if i.counted}
+        result.attrs = dataset_attrs(kept, expression_text(self.problem.model), self.data.name, self.fitted, counted)
         return result
 
     def outline(self) -> xr.Dataset:

@@ -72,6 +72,7 @@ class ModelInput:
     values: xr.Variable  # numbers without labels
     measure: Measure = field(default_factory=Measure)  # their unit or time axis
     dates: bool = False  # whether they were dates
+    counted: bool = False  # whether they are positions along a dim without a coordinate
 
 
 def _is_name(value: Any) -> bool:
@@ -216,7 +217,8 @@ def _model_input(
     _require_numbers(array, fitted, name, value)
     values, measure = _measured(array, bare(data, array, title, array.dims), title, time_units)
     own = value if _is_name(value) else name if array.name is None else array.name
-    return ModelInput(name, own, values, measure, dates=array.dtype.kind != "m" and holds_times(array))
+    dates = array.dtype.kind != "m" and holds_times(array)
+    return ModelInput(name, own, values, measure, dates=dates, counted=_counts(data, value))
 
 
 def _by_name(data: xr.DataArray, fitted: tuple[Hashable, ...], name: str, inputs: tuple[str, ...]) -> Hashable | None:
@@ -265,9 +267,14 @@ def _on_fitted(data: xr.DataArray, name: Hashable, fitted: tuple[Hashable, ...])
 
 def _coordinate(labels: Labels, argument: str, value: Any) -> xr.DataArray:
     data = labels.data
-    if not isinstance(value, xr.DataArray) and _is_name(value) and value in data.dims and value not in data.coords:
+    if _counts(data, value):
         return xr.DataArray(np.arange(data.sizes[value], dtype=float), dims=[value], name=value)
     return labels.find(argument, value)
+
+
+def _counts(data: xr.DataArray, value: Any) -> bool:
+    """Whether it names a dim without a coordinate."""
+    return not isinstance(value, xr.DataArray) and _is_name(value) and value in data.dims and value not in data.coords
 
 
 def _require_numbers(array: xr.DataArray, fitted: tuple[Hashable, ...], name: str, value: Any) -> None:

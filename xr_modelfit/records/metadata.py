@@ -28,6 +28,7 @@ __all__ = [
     "STATISTICS",
     "Metadata",
     "coordinates_of_samples",
+    "counting",
     "dataset_attrs",
     "difference_attrs",
     "frame_of",
@@ -187,11 +188,22 @@ def own_version() -> str:
     return version("xr_modelfit")
 
 
-def dataset_attrs(source: Mapping[Any, Any], expression: str, data: Any, fitted: Sequence[Hashable]) -> dict[Any, Any]:
-    """Attrs of a result: those of the source that describe the whole, conventions, and a line of history."""
+def counting(dim: Hashable, n: int) -> str:
+    """What an input does where a dim of ``n`` positions has no coordinate, in words."""
+    return f"counts 0 to {n - 1} along {dim} (no coordinate)"
+
+
+def dataset_attrs(
+    source: Mapping[Any, Any], expression: str, data: Any, fitted: Sequence[Hashable], counted: Mapping[str, str]
+) -> dict[Any, Any]:
+    """Attrs of a result: those of the source that describe the whole, conventions, and a line of history.
+
+    ``counted``: for each input that counts positions, what it does in words.
+    """
     kept = {k: v for k, v in source.items() if k not in _VARIABLE_ATTRS and not str(k).startswith("_")}
     to = "" if data is None else f" to {data}"
     line = f"xr_modelfit {own_version()}: {expression} fitted{to} along {', '.join(map(str, fitted))}"
+    line += "".join(f"; {name} {words}" for name, words in counted.items())
     before = _text(source.get("history"), "\n")  # the newest line stands first, as NCO and CDO have it
     return kept | {
         "Conventions": _conventions(_text(source.get("Conventions"), ", ")),

@@ -29,7 +29,7 @@ from xr_modelfit.records.model_digests import own_state
 from xr_modelfit.records.registry import ASTROPY, find, is_astropy, key_of, path_of
 from xr_modelfit.records.validation import are_sizes_right
 
-__all__ = ["RecordError", "build_model", "describe_model", "plain_value", "recorded_values"]
+__all__ = ["RecordError", "build_model", "describe_model", "key_of_class", "plain_value", "recorded_values"]
 
 _OPERATORS = ("+", "-", "*", "/", "**", "&", "|")
 _NOT_ARGUMENTS = {"self", "name", "meta", "n_models", "model_set_axis", "fixed", "tied", "bounds", "eqcons", "ineqcons"}
@@ -59,7 +59,7 @@ def describe_model(model: Model) -> dict[str, Any]:
     tree = {"class": path_of(cls).replace(":", "."), "name": model.name}
     custom = not is_astropy(cls)
     if custom:
-        tree["custom"] = _key_of_class(cls) or path_of(cls)
+        tree["custom"] = key_of_class(cls) or path_of(cls)
         if (kind := kind_of(cls)) is not None:
             tree["kind"] = kind
     if (inner := inner_of(model)) is not None:
@@ -181,7 +181,7 @@ def _find_class(tree: Mapping[str, Any]) -> type[Model]:
     return found
 
 
-def _key_of_class(cls: type[Model]) -> str | None:
+def key_of_class(cls: type[Model]) -> str | None:
     """The key of a custom class, or of the function that it was made of."""
     function = function_of(cls)
     if function is None:

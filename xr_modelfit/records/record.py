@@ -16,7 +16,7 @@ import xarray as xr
 from astropy.modeling import Model
 
 from xr_modelfit.messages import listed, sentence
-from xr_modelfit.records.metadata import RECORD, own_version
+from xr_modelfit.records.metadata import RECORD, counting, own_version
 from xr_modelfit.records.model_record import RecordError, build_model, describe_model, plain_value
 from xr_modelfit.records.registry import path_of
 from xr_modelfit.records.validation import has_its_parts, is_within_limits
@@ -47,6 +47,21 @@ class FitRecord:
     def inputs(self) -> list[dict[str, Any]]:
         """For each model input its ``name``, its ``coordinate``, the coordinate's ``dims``, its unit or time axis."""
         return list(self.content["inputs"])
+
+    @property
+    def read(self) -> list[str]:
+        """What each input read, in words: ``t reads time``."""
+        counted = {one["name"]: words for one, words in zip(self._counting, self.counted, strict=True)}
+        return [counted.get(one["name"], f"{one['name']} reads {one['coordinate']}") for one in self.inputs]
+
+    @property
+    def counted(self) -> list[str]:
+        """The inputs that counted positions along a dim without a coordinate, in words."""
+        return [f"{one['name']} {counting(one['coordinate'], one['counted'])}" for one in self._counting]
+
+    @property
+    def _counting(self) -> list[dict[str, Any]]:
+        return [one for one in self.inputs if "counted" in one]
 
     @property
     def units(self) -> dict[str, Any] | None:

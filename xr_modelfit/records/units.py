@@ -68,6 +68,8 @@ def _described_input(one: ModelInput, system: UnitSystem) -> dict[str, Any]:
     }
     if one.dates:
         described["dates"] = True
+    if one.counted:
+        described["counted"] = one.values.size
     if one.name in system.converted:
         how, measure = system.converted[one.name]
         described |= {

@@ -36,6 +36,7 @@ _INPUT = {
     "name": str, "coordinate": str, "dims": [str], "units": (str, None, _ABSENT), "from": (str, None, _ABSENT),
     "time": ({"units": str, "calendar": _TEXT_OR_NONE}, None, _ABSENT),
     "dates": (True, _ABSENT),
+    "counted": (int, _ABSENT),
 }  # fmt: skip
 _UNITS = {
     "parameters": [_TEXT_OR_NONE], "own": [_TEXT_OR_NONE], "inward": [float], "data": _TEXT_OR_NONE, "carried": bool,

@@ -20,6 +20,7 @@ from xr_modelfit.fitters.at_start import AtStart
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.messages import outside_level, sentence
 from xr_modelfit.models.function_models import ModelArg
+from xr_modelfit.records.other_model import tell_other_model
 from xr_modelfit.records.record import FitRecord, RecordError, read_records
 from xr_modelfit.records.registry import path_of
 from xr_modelfit.records.schema import COV_DIMS, parameter_labels
@@ -46,6 +47,7 @@ def with_covariance(
     records = read_records(result) if data is None else [one_fit(result, data)]
     for record in records:
         if record.variable("covariance") not in result:
+            tell_other_model(model, record)
             result = _with_covariance(result, record, obj, model, where, given)
     return result
 
@@ -59,8 +61,11 @@ def derived(
 ) -> xr.Dataset:
     """See `accessor.result_methods.ResultMethods.derived`."""
     if data is None or isinstance(data, str):
-        return results.derived(result, one_fit(result, data), names, functions, model)
+        record = one_fit(result, data)
+        tell_other_model(model, record)
+        return results.derived(result, record, names, functions, model)
     record = _record_of(result, data)
+    tell_other_model(model, record)
     return results.derived(
         result, record, names, functions, model, completed=lambda: _completed(result, record, data, model)
     )
@@ -81,6 +86,7 @@ def predict(
         source = obj if _holds(obj, record) else None
     else:
         record, source = _record_of(result, data), data
+    tell_other_model(model, record)
     at = Evaluation.resolve(result, record, obj, coords, model, *options)
     if source is not None:
         result = _completed(result, record, source, model)

@@ -17,7 +17,7 @@ from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.records.model_record import recorded_values
 from xr_modelfit.records.record import FitRecord
 from xr_modelfit.records.registry import path_of
-from xr_modelfit.results.fitted_model import to_model
+from xr_modelfit.results.fitted_model import model_of
 from xr_modelfit.units.text import parse_unit
 
 __all__ = ["options_of", "units_of"]
@@ -79,7 +79,7 @@ def options_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None, gi
     else:
         _require(fitter["class"].rpartition(":")[2], ("fitter",), given, "was made by {}")
     return FitOptions(
-        to_model(_at_start(result, record), record, model),
+        model_of(_at_start(result, record), record, model),
         record.content["fitted_dims"],
         prefix=record.prefix,
         errors="ignore",

@@ -17,6 +17,7 @@ from xr_modelfit.labels.coords import bare
 from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.records.metadata import RECORD
+from xr_modelfit.records.other_model import tell_other_model
 from xr_modelfit.records.record import FitRecord
 from xr_modelfit.refits.again import Again
 from xr_modelfit.refits.maps import outliers, starts_of_neighbours
@@ -57,6 +58,7 @@ def refit(
     labels = known_names(obj, data_of(obj, record))
     status = status_at(result, record, labels.data)
     near = _dims(dims, status, beside or (isinstance(where, str) and where == SUSPICIOUS))
+    tell_other_model(model, record)
     options = options_of(result, record, model, given)
     options = replace(options, **arrays_of(labels, options, samples, record))
     again = Again(labels, options, held_values(result, record), units_of(result, record))

@@ -7,6 +7,7 @@ from typing import Any
 import xarray as xr
 
 from xr_modelfit.models.expression import parts_of
+from xr_modelfit.records.other_model import tell_other_model
 from xr_modelfit.records.record import FitRecord
 from xr_modelfit.records.units import in_units_of_data
 from xr_modelfit.results.evaluation import Evaluation, evaluate
@@ -37,6 +38,7 @@ def residuals(result: xr.Dataset, record: FitRecord, obj: Any, *options: Any) ->
             f"residuals takes the data that was fitted, a DataArray or a Dataset with the variable "
             f"{record.content['data']!r}, not {'a Dataset without it' if obj is not None else 'None'}."
         )
+    tell_other_model(options[0], record)
     fitted = evaluate(Evaluation.resolve(result, record, obj, {}, *options))
     left: xr.DataArray = data - in_unit_of(data, fitted)
     left = left.transpose(*data.dims, ...)

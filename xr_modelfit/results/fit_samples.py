@@ -14,6 +14,7 @@ from xr_modelfit.labels.coords import Labels, bare
 from xr_modelfit.messages import listed
 from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.parameter_units.parameters import UnitSystem
+from xr_modelfit.records.other_model import tell_other_model
 from xr_modelfit.records.record import FitRecord
 from xr_modelfit.records.units import coordinate_numbers
 from xr_modelfit.results.components import components, in_unit_of
@@ -136,6 +137,7 @@ def one_fit_of(
     response: Any = None,
 ) -> OneFit:
     """Select the fit and its samples by labels, and read them."""
+    tell_other_model(model, record)
     data = data_of(obj, record)
     labels = known_names(obj, data)
     instrument = Instrument.of(labels, record, integrate, response)

@@ -13,16 +13,23 @@ from astropy.units import Quantity
 from xr_modelfit.models.expression import with_values
 from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.parameter_units.tables import own_tables
+from xr_modelfit.records.other_model import tell_other_model
 from xr_modelfit.records.record import FitRecord, as_recorded, build_model
 from xr_modelfit.records.units import parameter_quantities
 from xr_modelfit.results.evaluation import matching
 from xr_modelfit.units.text import parse_unit
 from xr_modelfit.units.units import factor
 
-__all__ = ["to_model"]
+__all__ = ["model_of", "to_model"]
 
 
 def to_model(result: xr.Dataset, record: FitRecord, model: ModelArg | None = None) -> Model:
+    """See `accessor.result_methods.ResultMethods.to_model`."""
+    tell_other_model(model, record)
+    return model_of(result, record, model)
+
+
+def model_of(result: xr.Dataset, record: FitRecord, model: ModelArg | None = None) -> Model:
     """The astropy model of a fit; its parameters are arrays over the remaining dims, in order."""
     with as_recorded():
         values = parameter_quantities([record.parameter(result, name) for name in record.names], record.units)

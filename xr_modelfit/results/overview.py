@@ -81,9 +81,8 @@ def _records(obj: xr.DataArray | xr.Dataset) -> tuple[list[FitRecord], list[tupl
 
 def _facts(obj: xr.DataArray | xr.Dataset, record: FitRecord, several: bool) -> list[tuple[str, str]]:
     name = record.prefix.removesuffix("_") if several else ""
-    read = ", ".join(f"{one['name']} reads {one['coordinate']}" for one in record.inputs)
     title = f"{name}: " if name else ""
-    return [("model", f"{title}{_model(record)}, {read}"), ("ended", f"{title}{_ended(obj, record)}")]
+    return [("model", f"{title}{_model(record)}, {', '.join(record.read)}"), ("ended", f"{title}{_ended(obj, record)}")]
 
 
 def _model(record: FitRecord) -> str:

@@ -45,6 +45,8 @@ class FitReport:
         Number of samples that were clipped, and of fits that have such; nothing where the result does not tell.
     noise : dict of str to list of str
         Sentences on the errors of the data, where they are more than one standard error for each.
+    counted : dict of str to list of str
+        The inputs of the model that counted positions along a dim without a coordinate, in words.
     """
 
     counts: dict[str, dict[FitStatus, int]]
@@ -54,6 +56,7 @@ class FitReport:
     priors: dict[str, str] = field(default_factory=dict)
     clipped: dict[str, tuple[int, int]] = field(default_factory=dict)
     noise: dict[str, list[str]] = field(default_factory=dict)
+    counted: dict[str, list[str]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n\n".join(self._text(prefix) for prefix in self.counts)
@@ -71,7 +74,7 @@ class FitReport:
             lines.append(f"Significant: {self._significant(prefix)}.")
         if prefix in self.priors:
             lines.append(f"Priors: {self.priors[prefix]}.")
-        lines += self._about_noise(prefix)
+        lines += self._about_samples(prefix)
         if self.worst[prefix]:
             worst = ", ".join(f"{value:.3g} ({place_text(labels)})" for labels, value in self.worst[prefix])
             lines.append(f"Largest reduced_chi2: {worst}.")
@@ -85,8 +88,9 @@ class FitReport:
         n, rule = self.significant[prefix]
         return f"{n} of {_successful(self.counts[prefix])} ({rule})"
 
-    def _about_noise(self, prefix: str) -> list[str]:
-        lines = list(self.noise.get(prefix, []))
+    def _about_samples(self, prefix: str) -> list[str]:
+        lines = [f"The model's input {words}." for words in self.counted.get(prefix, [])]
+        lines += self.noise.get(prefix, [])
         if prefix in self.clipped:
             pairs = zip(self.clipped[prefix], ("sample", "fit"), strict=True)
             samples, fits = (f"{n} {what}{'s' * (n != 1)}" for n, what in pairs)
@@ -115,7 +119,7 @@ class FitReport:
             parts.append(f"<p>Significant: {escape(self._significant(prefix))}.</p>")
         if prefix in self.priors:
             parts.append(f"<p>Priors: {escape(self.priors[prefix])}.</p>")
-        parts += [f"<p>{escape(line)}</p>" for line in self._about_noise(prefix)]
+        parts += [f"<p>{escape(line)}</p>" for line in self._about_samples(prefix)]
         if self.worst[prefix]:
             dims = list(self.worst[prefix][0][0])
             head = "".join(f"<th>{escape(str(d))}</th>" for d in [*dims, "reduced_chi2"])
@@ -150,7 +154,8 @@ def report_of(result: xr.Dataset, n_worst: int) -> FitReport:
         if (words := _correlated(result, record)) is not None:
             said[record.prefix].append(f"Noise: {words}.")
     priors = {record.prefix: _priors(record) for record in records if record.priors}
-    return FitReport(counts, at_bound, worst, found, priors, clipped, said)
+    counted_positions = {record.prefix: record.counted for record in records}
+    return FitReport(counts, at_bound, worst, found, priors, clipped, said, counted_positions)
 
 
 def _numbers_clipped(result: xr.Dataset, records: Sequence[FitRecord]) -> dict[str, xr.Variable]:
