@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 from astropy import units as u
 from astropy.modeling.models import Const1D, Linear1D, Polynomial1D, Sine1D
+from astropy.units import imperial
 
 from xr_modelfit import tutorial
 from xr_modelfit.units.text import parse_unit
@@ -102,6 +103,34 @@ def test_other_forms_of_a_slope() -> None:
     bare = rising("noleap").modelfit(Linear1D(), dim="time").modelfit.derived("per decade")["slope_per_decade"]
     np.testing.assert_allclose(bare, 1.0, rtol=1e-9)
     assert "units" not in bare.attrs
+
+
+@pytest.mark.parametrize("data_unit", ["K", "degC", "degF"])
+@pytest.mark.parametrize("given", [u.K, u.deg_C, imperial.deg_F, u.mK])
+def test_a_rate_of_temperature_in_any_unit(data_unit: str, given: u.UnitBase) -> None:
+    """Per time there is no zero point: a kelvin per year is a degree Celsius per year, and 1.8 Fahrenheit."""
+    data = rising("julian", units=data_unit)
+
+    def line(t, rate=0.0, level=160.0):  # type: ignore[no-untyped-def]
+        return rate * t + level
+
+    fit = data.modelfit(line, dim="time", p0={"rate": 0 * (given / u.yr)})
+    size = {"K": 1.0, "deg_C": 1.0, "deg_F": 1.8, "mK": 1000.0}[given.name] / (1.8 if data_unit == "degF" else 1.0)
+    np.testing.assert_allclose(fit["rate"], 0.1 * size, rtol=1e-7)
+    found = fit.modelfit.derived("per decade")
+    np.testing.assert_allclose(found["rate_per_decade"], 1.0, rtol=1e-7)
+    assert found["rate_per_decade"].attrs["units"] == f"{data_unit} decade-1"
+
+
+def test_a_temperature_is_no_rate() -> None:
+    data = rising("julian", units="degC")
+
+    def line(t, rate=0.0, level=160.0):  # type: ignore[no-untyped-def]
+        return rate * t + level
+
+    fit = data.modelfit(line, dim="time")
+    with pytest.raises(ValueError, match="'level' is not known to be a change"):
+        fit.modelfit.derived("level per decade")
 
 
 def test_beside_a_season_and_of_several_variables() -> None:

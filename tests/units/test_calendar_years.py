@@ -9,6 +9,7 @@ from astropy import units as u
 from astropy.modeling import Model
 from astropy.modeling.models import Linear1D, Sine1D
 
+from xr_modelfit.units.text import parse_unit
 from xr_modelfit.units.times import CalendarError
 
 YEARS = {"360_day": 360, "noleap": 365, "all_leap": 366}
@@ -38,16 +39,66 @@ def test_a_year_of_another_calendar_is_refused_with_what_to_write(calendar: str,
         model = Linear1D(0 * per_year, 0 * K)
     with pytest.raises(CalendarError, match=f"'{calendar}' of the coordinate it is {YEARS[calendar]} days") as caught:
         data.modelfit(model, dim="time", **options)
-    written = re.search(r"Write .* in place of yr: (.*)[.]$", str(caught.value))
-    assert written is not None
-    unit = eval(written[1], {"u": u})
+    unit = promised(str(caught.value))
     result = data.modelfit(Linear1D(), dim="time", p0={"slope": 0 * unit})
-    # A Quantity of u.K / (360 * u.d) is one of K / d.
-    np.testing.assert_allclose(
-        u.Quantity(result["slope"].item(), result["slope"].attrs["units"]).to_value(K / u.d), 0.001
-    )
-    scaled = data.modelfit(Linear1D(), dim="time", p0={"slope": 0 * u.Unit(unit)})
-    np.testing.assert_allclose(scaled["slope"], 0.001 * YEARS[calendar], rtol=1e-9)
+    np.testing.assert_allclose(result["slope"], 0.001 * YEARS[calendar], rtol=1e-9)
+    text = result["slope"].attrs["units"]
+    assert text == f"K ({YEARS[calendar]} d)-1"
+    np.testing.assert_allclose((result["slope"].item() * parse_unit(text)).to_value(K / u.d), 0.001, rtol=1e-9)
+    same = result.modelfit.derived("per year")["slope_per_year"]
+    assert (same.attrs["units"], same.item()) == (text, pytest.approx(result["slope"].item(), rel=1e-9))
+
+
+def promised(message: str) -> u.UnitBase:
+    """The unit that a message says to define, and what to write with it."""
+    found = re.search(r"Define it, (\w+) = (u\.def_unit\(.*?\)), and write (.*?)\. For", message)
+    assert found is not None
+    name, definition, written = found.groups()
+    unit = eval(written, {"u": u, name: eval(definition, {"u": u})})
+    return unit if isinstance(unit, u.UnitBase) else unit.unit
+
+
+SPANS = {  # units that count years of 365.25 days, and how many
+    "yr": (u.yr, 1),
+    "year": (u.year, 1),
+    "annum": (u.a, 1),
+    "decayear": (u.dayr, 10),
+    "hectoyear": (u.hyr, 100),
+    "kiloyear": (u.kyr, 1000),
+    "ten": (u.Unit("10 yr"), 10),
+    "decade": (u.def_unit("decade", 10 * u.yr), 10),
+    "own word": (u.def_unit("tenyears", 10 * u.yr), 10),
+    "own of own": (u.def_unit("century", 10 * u.def_unit("tenyears", 10 * u.yr)), 100),
+    "month": (u.def_unit("month", u.yr / 12), 1 / 12),
+    "fortnights of years": (u.def_unit("odd", 14 * u.a), 14),
+}
+
+
+@pytest.mark.parametrize("calendar", list(YEARS))
+@pytest.mark.parametrize("name", SPANS)
+def test_a_year_under_any_name(calendar: str, name: str) -> None:
+    """What the message says to write gives the slope over so many years of the calendar."""
+    span, years = SPANS[name]
+    data = series(calendar)
+    with pytest.raises(CalendarError, match=calendar) as caught:
+        data.modelfit(Linear1D(), dim="time", p0={"slope": 0 * (K / span)})
+    factor = 0.1 if name == "ten" else 1.0  # "0.1 K / yr" is one of years
+    result = data.modelfit(Linear1D(), dim="time", p0={"slope": 0 * promised(str(caught.value))})
+    np.testing.assert_allclose(result["slope"], 0.001 * YEARS[calendar] * years * factor, rtol=1e-9)
+
+
+@pytest.mark.parametrize("calendar", list(YEARS))
+def test_a_year_inside_a_unit_of_another_kind(calendar: str) -> None:
+    warming = u.def_unit("warming", K / u.dayr)
+    with pytest.raises(CalendarError) as caught:
+        series(calendar).modelfit(Linear1D(), dim="time", p0={"slope": 0 * warming})
+    assert promised(str(caught.value)) == K / u.def_unit("own", YEARS[calendar] * 10 * u.d)
+
+
+@pytest.mark.parametrize("unit", [u.def_unit("yr365", 365 * u.d), u.wk, u.fortnight, u.def_unit("ten", 3652.5 * u.d)])
+def test_what_is_defined_in_days_is_taken(unit: u.UnitBase) -> None:
+    result = series("noleap").modelfit(Linear1D(), dim="time", p0={"slope": 0 * (K / unit)})
+    np.testing.assert_allclose(result["slope"], 0.001 * unit.to(u.d), rtol=1e-9)
 
 
 @pytest.mark.parametrize("calendar", list(YEARS))
@@ -58,8 +109,11 @@ def test_a_frequency_per_year(calendar: str) -> None:
     t = np.array([(d - data["time"].values[0]).days for d in data["time"].values], dtype=float)
     wave = data.copy(data=5 * np.sin(2 * np.pi * t / days))
     model = Sine1D(4, 1, 0.1, fixed={"frequency": True})
-    with pytest.raises(CalendarError, match=rf"1 / \({days} \* u\.d\)"):
+    with pytest.raises(CalendarError, match=rf"write 1 / yr{days}") as caught:
         wave.modelfit(model, dim="time", p0={"frequency": 1 / u.yr})
+    told = wave.modelfit(model, dim="time", p0={"frequency": 1 * promised(str(caught.value))})
+    np.testing.assert_allclose(abs(told["amplitude"]), 5, rtol=1e-6)
+    assert told["frequency"].item() == pytest.approx(1)
     result = wave.modelfit(model, dim="time", p0={"frequency": 1 / (days * u.d)})
     np.testing.assert_allclose(abs(result["amplitude"]), 5, rtol=1e-6)
 

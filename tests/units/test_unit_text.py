@@ -542,3 +542,20 @@ def test_units_are_read_on_threads() -> None:
     parse_unit.__globals__["_parsed"].cache_clear()
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(read, texts)) == alone
+
+
+@pytest.mark.parametrize(
+    ("unit", "text"),
+    [
+        (u.K / u.def_unit("yr365", 365 * u.d), "K (365 d)-1"),
+        (u.def_unit("yr365", 365 * u.d), "365 d"),
+        (u.m / u.def_unit("yr365", 365 * u.d) ** 2, "m (365 d)-2"),
+        (u.K / u.def_unit("decade", 10 * u.yr), "K decade-1"),  # known by this name
+        (u.K / u.def_unit("half", 0.5 * u.d), "2 K d-1"),
+        (u.K / u.def_unit("metre_second", u.m * u.s), "K m-1 s-1"),
+    ],
+)
+def test_units_that_only_their_author_knows(unit: u.UnitBase, text: str) -> None:
+    """A file is read by others: a word that nobody knows is replaced by what it stands for."""
+    assert write_unit(unit) == text
+    assert parse_unit(text) == unit

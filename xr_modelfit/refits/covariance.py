@@ -21,7 +21,7 @@ from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.messages import outside_level, sentence
 from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.records.other_model import tell_other_model
-from xr_modelfit.records.record import FitRecord, RecordError, read_records
+from xr_modelfit.records.record import FitRecord, RecordError
 from xr_modelfit.records.registry import path_of
 from xr_modelfit.records.schema import COV_DIMS, parameter_labels
 from xr_modelfit.refits.again import Again
@@ -30,7 +30,7 @@ from xr_modelfit.refits.options import options_of
 from xr_modelfit.results import derived as results
 from xr_modelfit.results.evaluation import Evaluation
 from xr_modelfit.results.fit_samples import data_of, known_names
-from xr_modelfit.results.selection import one_fit
+from xr_modelfit.results.selection import one_fit, whole_records
 from xr_modelfit.units.text import parse_unit
 
 __all__ = ["derived", "predict", "with_covariance"]
@@ -44,7 +44,7 @@ def with_covariance(
     result: xr.Dataset, obj: Data, data: str | None, model: ModelArg | None, where: Any, given: Mapping[str, Any]
 ) -> xr.Dataset:
     """See `accessor.covariance_methods.CovarianceMethods.with_covariance`."""
-    records = read_records(result) if data is None else [one_fit(result, data)]
+    records = whole_records(result) if data is None else [one_fit(result, data)]
     for record in records:
         if record.variable("covariance") not in result:
             tell_other_model(model, record)
@@ -100,7 +100,7 @@ def _holds(obj: Any, record: FitRecord) -> bool:
 
 def _record_of(result: xr.Dataset, data: Data) -> FitRecord:
     """The record of the fit of this data."""
-    records = read_records(result)
+    records = whole_records(result)
     if len(records) == 1:
         return records[0]
     if isinstance(data, xr.DataArray):

@@ -10,6 +10,7 @@ from xr_modelfit.execution.execution import is_lazy
 from xr_modelfit.messages import listed, sentence
 from xr_modelfit.models.expression import expression_text
 from xr_modelfit.records.record import FitRecord, RecordError, build_model, read_records
+from xr_modelfit.results.averages import refuse_averages
 from xr_modelfit.results.report import headline, status_counts
 
 __all__ = ["html", "text"]
@@ -59,7 +60,7 @@ def _called(call: str) -> str:
 def _parts(obj: xr.DataArray | xr.Dataset) -> tuple[str, list[tuple[str, str]], tuple[tuple[str, str], ...]]:
     """Title, facts by name, and calls with what they are for."""
     records, fault = _records(obj)
-    if records:
+    if records and isinstance(obj, xr.Dataset):
         facts = [fact for record in records for fact in _facts(obj, record, len(records) > 1)]
         return "modelfit of a result", facts, _OF_RESULT
     facts = [("dims", ", ".join(f"{dim}: {size}" for dim, size in obj.sizes.items()) or "none")]
@@ -79,7 +80,7 @@ def _records(obj: xr.DataArray | xr.Dataset) -> tuple[list[FitRecord], list[tupl
         return [], [("record", sentence(error))] if seems_one else []
 
 
-def _facts(obj: xr.DataArray | xr.Dataset, record: FitRecord, several: bool) -> list[tuple[str, str]]:
+def _facts(obj: xr.Dataset, record: FitRecord, several: bool) -> list[tuple[str, str]]:
     name = record.prefix.removesuffix("_") if several else ""
     title = f"{name}: " if name else ""
     return [("model", f"{title}{_model(record)}, {', '.join(record.read)}"), ("ended", f"{title}{_ended(obj, record)}")]
@@ -92,11 +93,12 @@ def _model(record: FitRecord) -> str:
         return f"a model of {listed(record.names)}"
 
 
-def _ended(obj: xr.DataArray | xr.Dataset, record: FitRecord) -> str:
+def _ended(obj: xr.Dataset, record: FitRecord) -> str:
     status = obj[record.variable("fit_status")]
     if is_lazy(status.variable):
         return f"{status.size}, not computed yet"
     try:
+        refuse_averages(obj, record)
         counts = status_counts(status.to_numpy())
     except RecordError as error:
         return sentence(error)

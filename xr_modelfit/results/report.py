@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.records.record import FitRecord, RecordError, read_records
+from xr_modelfit.records.record import FitRecord, RecordError
 from xr_modelfit.results.positions import label_text, labels_at, place_text
+from xr_modelfit.results.selection import whole_records
 from xr_modelfit.results.significance import SNR, rule_of, significant
 from xr_modelfit.status import FitStatus
 
@@ -136,7 +137,7 @@ def report_of(result: xr.Dataset, n_worst: int) -> FitReport:
     """How the fits of a result ended; computes what is lazy, once."""
     if isinstance(n_worst, bool) or not isinstance(n_worst, int) or n_worst < 0:
         raise ValueError(f"n_worst is {n_worst!r}; a whole number of 0 or more is needed.")
-    records = read_records(result)
+    records = whole_records(result)
     names = [name for r in records for name in r.present(result, "fit_status", "reduced_chi2", *_OF_NOISE)]
     result = result[names].assign(_numbers_clipped(result, records)).compute()
     counts, at_bound, worst, found, clipped = {}, {}, {}, {}, {}

@@ -4,12 +4,27 @@ import xarray as xr
 
 from xr_modelfit.messages import listed, suggestion
 from xr_modelfit.records.record import FitRecord, read_records
+from xr_modelfit.results.averages import refuse_averages
 
-__all__ = ["one_fit", "parameters_of", "succeeded"]
+__all__ = ["one_fit", "parameters_of", "succeeded", "whole_records"]
+
+
+def whole_records(result: xr.Dataset) -> list[FitRecord]:
+    """The records of all fits; a RecordError if one of them was averaged."""
+    records = read_records(result)
+    for record in records:
+        refuse_averages(result, record)
+    return records
 
 
 def one_fit(result: xr.Dataset, name: str | None) -> FitRecord:
     """The record of the fit called ``name`` (its prefix, or the variable fitted), or of the only one."""
+    record = _called(result, name)
+    refuse_averages(result, record)
+    return record
+
+
+def _called(result: xr.Dataset, name: str | None) -> FitRecord:
     records = read_records(result)
     titles = [r.prefix.removesuffix("_") or r.content["data"] or "" for r in records]
     if name is None:
@@ -29,7 +44,7 @@ def one_fit(result: xr.Dataset, name: str | None) -> FitRecord:
 def succeeded(result: xr.Dataset) -> xr.DataArray | xr.Dataset:
     """Where each fit succeeded."""
     ok = {}
-    for record in read_records(result):
+    for record in whole_records(result):
         good = result[record.variable("fit_status")] > 0
         good.attrs = {}  # xarray's drop_attrs breaks the labels of stacked dims
         ok[record.variable("ok")] = good

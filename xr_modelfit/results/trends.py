@@ -20,6 +20,7 @@ from xr_modelfit.units.calendar_years import days_in_year
 from xr_modelfit.units.text import UnknownUnitError, parse_unit
 from xr_modelfit.units.time_units import NANOSECONDS
 from xr_modelfit.units.times import TimeAxis
+from xr_modelfit.units.units import factor
 
 __all__ = ["is_trend", "trends"]
 
@@ -166,7 +167,7 @@ def _by_units(record: FitRecord, template: Model) -> Iterator[int]:
     for j, text in enumerate(_texts(record)):
         if j in own and text is not None:
             try:
-                if (parse_unit(text) * u.s).is_equivalent(data):
+                if factor(parse_unit(text), data / u.s) is not None:  # a degree per day is a kelvin per day
                     yield j
             except (UnknownUnitError, u.UnitsError, TypeError):
                 continue

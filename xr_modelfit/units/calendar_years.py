@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
 
-from astropy.units import UnitBase
+from astropy import units as u
+from astropy.units import IrreducibleUnit, UnitBase
 
 from xr_modelfit.units.text import write_unit
 from xr_modelfit.units.times import CalendarError
@@ -13,7 +15,7 @@ from xr_modelfit.units.times import CalendarError
 __all__ = ["days_in_year", "refuse_years"]
 
 _DAYS = {"360_day": 360, "noleap": 365, "all_leap": 366}  # in a year; in others 365.25, but for 2 in 10^5
-_YEARS = {"yr": Fraction(1), "kyr": Fraction(1000), "Myr": Fraction(1_000_000), "month": Fraction(1, 12)}
+_YEARS = {"yr", "a", "month"}  # of 365.25 days and a twelfth; all others are made of them
 
 
 def days_in_year(calendar: str | None) -> Fraction | None:
@@ -30,30 +32,49 @@ def refuse_years(what: str, unit: UnitBase, inner: UnitBase | None, calendar: st
     """Raise CalendarError if converting ``unit`` to ``inner`` takes a year that is not that of the calendar."""
     if calendar not in _DAYS or not isinstance(unit, UnitBase):  # but a magnitude of something
         return
-    there = {} if inner is None else _years(inner)
-    name = next((name for name, power in _years(unit).items() if power != there.get(name, 0)), None)
-    if name is None:
+    there = Fraction(0) if inner is None else _years(inner)
+    if _years(unit) == there:
         return
-    days, text = _DAYS[calendar] * _YEARS[name], write_unit(unit)
+    bases = list(_times(unit))
+    year = next(base for base, _ in bases if _years(base))
+    days = Fraction(year.to(u.d)).limit_denominator(1000)
+    own = days * _DAYS[calendar] / Fraction(1461, 4)
+    name = year.name
+    defined = f"{name}{_DAYS[calendar]}"
     raise CalendarError(
-        f"{what} is in {text!r}, where {name} is {float(_YEARS[name] * Fraction(1461, 4)):g} days; in the calendar "
-        f"{calendar!r} of the coordinate it is {float(days):g} days. Write ({days} * u.d) in place of {name}: "
-        f"{_in_days(unit, name, days)}."
+        f"{what} is in {write_unit(unit)!r}, where {name} is {float(days):g} days; in the calendar {calendar!r} of the "
+        f"coordinate it is {float(own):g} days. Define it, {defined} = u.def_unit({defined!r}, {own} * u.d), "
+        f"and write {_in_python(bases, year, defined)}. For a trend: fit without the unit, and ask the result "
+        "for derived('per decade'), which knows the calendar."
     )
 
 
-def _years(unit: UnitBase) -> dict[str, Any]:
-    """The powers of years and months in a unit, by their names here."""
-    named = ((set(base.names) & set(_YEARS), power) for base, power in zip(unit.bases, unit.powers, strict=True))
-    return {names.pop(): power for names, power in named if names}
+def _years(unit: UnitBase) -> Fraction:
+    """The power of years of 365.25 days in a unit, whatever it is called; those that are defined in days are none."""
+    found = Fraction(0)
+    for base, power in zip(unit.bases, unit.powers, strict=True):
+        if _YEARS.intersection(base.names):
+            found += Fraction(power)
+        elif not isinstance(base, IrreducibleUnit):
+            found += Fraction(power) * _years(base.represents)
+    return found
 
 
-def _in_days(unit: UnitBase, name: str, days: Fraction) -> str:
-    """A unit in Python, with a number of days in place of a year."""
+def _times(unit: UnitBase) -> Iterator[tuple[UnitBase, Any]]:
+    """Bases and powers of a unit; one with a year that is no time itself is taken apart."""
+    for base, power in zip(unit.bases, unit.powers, strict=True):
+        if _years(base) and not base.is_equivalent(u.d):
+            yield from ((one, p * power) for one, p in _times(base.represents))
+        else:
+            yield base, power
+
+
+def _in_python(bases: Iterable[tuple[UnitBase, Any]], year: UnitBase, defined: str) -> str:
+    """A unit in Python, with a unit that was defined in place of a year."""
     above: list[str] = []
     below: list[str] = []
-    for base, power in zip(unit.bases, unit.powers, strict=True):
-        text = f"({days} * u.d)" if name in base.names else f"u.{base.name}"
+    for base, power in bases:
+        text = defined if base is year else f"u.{base.name}"
         size = "" if abs(power) == 1 else f" ** {abs(power)}"
         (above if power > 0 else below).append(text + size)
     return " / ".join([" * ".join(above or ["1"]), *below])

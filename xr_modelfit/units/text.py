@@ -217,11 +217,24 @@ def write_unit(unit: UnitBase, spellings: Mapping[UnitBase, str] | None = None) 
         return spelled[unit]
     scale, parts = Fraction(unit.scale), []
     for base, power in zip(unit.bases, unit.powers, strict=True):
-        word = spelled.get(base) or word_for(base)
+        word = spelled.get(base) or _readable(base, word_for(base), power)
         if word is None:
             return write_unit(unit / base**power * base.represents**power, spelled)
         parts.append((word, Fraction(power).limit_denominator(1000)))
     return _joined(scale, sorted(parts))
+
+
+def _readable(base: u.NamedUnit, word: str | None, power: float) -> str | None:
+    """The word, if a reader finds the unit by it; that of the user's alone is ``(360 d)`` below, None if it is long."""
+    if word is None or isinstance(base, u.IrreducibleUnit):
+        return word
+    known = as_written(word, False) or by_name(word)
+    if known is base or (known is not None and known == base):
+        return word
+    inner = base.represents
+    if power > 0 or inner.scale != int(inner.scale) or list(inner.powers) != [1]:
+        return None
+    return f"({int(inner.scale)} {write_unit(inner.bases[0])})"
 
 
 def compose_text(factors: Sequence[tuple[str, Fraction | int]]) -> str:

@@ -32,7 +32,7 @@ __all__ = [
     "required_conversion",
 ]
 
-_KELVINS = {"deg_C": u.K, "deg_F": u.K * (5 / 9)}
+_KELVINS = {"deg_C": u.K, "deg_F": u.CompositeUnit(5 / 9, [u.K], [1])}
 _OTHER_QUANTITY = re.compile(r"\b(variance|standard_deviation|range|sum|sum_of_squares)\b")  # in cell_methods
 _NOT_CONVERTED = (u.UnitConversionError, TypeError)
 _TEMPERATURES = ("tas", "tasmin", "tasmax", "t2m", "sst", "tos")
