@@ -228,17 +228,67 @@ def test_given_units_stay() -> None:
     assert value == pytest.approx(np.sqrt(2 * np.pi) * 2.0 * 1.2, rel=1e-9)
 
 
-def test_a_fixed_parameter_has_no_error_and_one_on_its_bound_is_held() -> None:
+def test_a_fixed_parameter_has_no_error() -> None:
     line = models.Gaussian1D(2.0, 0.5, 1.2)
     line.stddev.fixed = True
     result = fitted(line)
     expected = np.sqrt(2 * np.pi) * 1.2 * result["amplitude_stderr"]
     np.testing.assert_allclose(result.modelfit.derived("flux")["flux_stderr"], expected, rtol=1e-9)
+    assert (result.modelfit.derived("fwhm")["fwhm_stderr"] == 0.0).all()
 
+
+ON_A_BOUND: dict[str, tuple[Any, bool]] = {  # of amplitude, mean and a stddev on its bound; whether there is an error
+    "flux": ("flux", False),
+    "fwhm": ("fwhm", False),
+    "a function of it": (lambda stddev: 2.3548 * stddev, False),
+    "a product with it": (lambda amplitude, stddev: amplitude * stddev, False),
+    "its logarithm": (lambda stddev: np.log(stddev), False),
+    "another": (lambda mean: 2.0 * mean, True),
+    "it does not count": (lambda amplitude, stddev: 3.0 * amplitude + 0.0 * stddev, True),
+}
+
+
+@pytest.mark.parametrize("name", ON_A_BOUND)
+@pytest.mark.parametrize("with_covariance", [True, False])
+def test_what_depends_on_a_parameter_on_its_bound_has_no_error(name: str, with_covariance: bool) -> None:
+    """As the parameter itself has none; an error of 0 would say that it is known exactly."""
+    quantity, known = ON_A_BOUND[name]
     result = fitted(models.Gaussian1D(2.0, 0.5, 1.2), p0={"stddev": 1.0}, bounds={"stddev": (None, 1.1)})
     assert (result["fit_status"] == 2).all()
-    found = result.modelfit.derived()
-    np.testing.assert_allclose(found["flux_stderr"], np.sqrt(2 * np.pi) * 1.1 * result["amplitude_stderr"], rtol=1e-6)
+    assert result["stddev_stderr"].isnull().all()
+    if not with_covariance:
+        if name in ("flux", "a product with it", "it does not count"):
+            return
+        result = result.drop_vars("covariance").drop_dims(("cov_i", "cov_j"))
+    if callable(quantity):
+        found = result.modelfit.derived(value=quantity)
+    else:
+        found = result.modelfit.derived(quantity).rename({quantity: "value", f"{quantity}_stderr": "value_stderr"})
+    assert np.isfinite(found["value"]).all()
+    if not known:
+        assert found["value_stderr"].isnull().all()
+    else:
+        factor, parameter = (2.0, "mean") if name == "another" else (3.0, "amplitude")
+        np.testing.assert_allclose(found["value_stderr"], factor * result[f"{parameter}_stderr"], rtol=1e-9)
+
+
+def test_what_is_tied_to_a_parameter_on_its_bound_has_no_error() -> None:
+    model = models.Gaussian1D(2.0, -3.0, 1.0) + models.Gaussian1D(1.0, 5.0, 1.0)
+    model.stddev_1.tied = lambda m: m.stddev_0
+    result = fitted(model, bounds={"stddev_0": (1.1, 2.0)}, p0={"stddev_0": 1.5})
+    found = result.modelfit.derived("fwhm_0", "fwhm_1")
+    assert found["fwhm_0_stderr"].isnull().all()
+    assert found["fwhm_1_stderr"].isnull().all()
+
+
+def test_only_fits_on_a_bound_lose_an_error() -> None:
+    limit = xr.DataArray([1.1, 5.0, 5.0], dims="position", coords={"position": [10, 20, 30]})
+    result = fitted(models.Gaussian1D(2.0, 0.5, 1.2), p0={"stddev": 1.0}, bounds={"stddev": (None, limit)})
+    assert result.modelfit.derived("fwhm")["fwhm_stderr"].isnull().values.tolist() == [True, False, False]
+
+
+def test_a_band_holds_a_parameter_on_its_bound() -> None:
+    result = fitted(models.Gaussian1D(2.0, 0.5, 1.2), p0={"stddev": 1.0}, bounds={"stddev": (None, 1.1)})
     band = result.modelfit.predict(x=[0.5])
     alone = fitted(models.Gaussian1D(2.0, 0.5, 1.1, fixed={"stddev": True})).modelfit.predict(x=[0.5])
     # held on its bound = fixed there

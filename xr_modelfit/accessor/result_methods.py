@@ -261,7 +261,8 @@ class ResultMethods:
     ) -> xr.Dataset:
         """Quantities computed from the parameters, with errors through their covariance.
 
-        Errors are propagated to first order, correlations included.
+        Errors are propagated to first order, correlations included. What depends on a parameter on its bound has no
+        error, NaN, as that parameter has none.
 
         Parameters
         ----------

@@ -7,21 +7,25 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-__all__ = ["flat_covariance", "propagated", "variance"]
+__all__ = ["flat_covariance", "propagated", "variance", "with_held"]
 
 _STEP = 1e-3  # of a standard error: curvature on that scale is beyond first order anyway
 _SMALLEST = 6e-6  # of the parameter: the cube root of the rounding error
 
 
-def flat_covariance(C: np.ndarray, at_bound: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Covariances (..., K, K) of a block of fits as (K, K, b), in which parameters on a bound are held.
+def flat_covariance(C: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Covariances (..., K, K) of a block of fits as (K, K, b)."""
+    K, b = C.shape[-1], int(np.prod(shape))
+    return np.moveaxis(np.broadcast_to(C, (*shape, K, K)).reshape(b, K, K), 0, -1)
+
+
+def with_held(C: np.ndarray, at_bound: np.ndarray) -> np.ndarray:
+    """Covariances (K, K, b) in which parameters on a bound are held; ``at_bound`` (b,) are the fits that have some.
 
     Their rows, NaN until here, become 0. Where no parameter has an error there is nothing to go by, and it stays NaN.
     """
-    K, b = C.shape[-1], int(np.prod(shape))
-    C = np.moveaxis(np.broadcast_to(C, (*shape, K, K)).reshape(b, K, K), 0, -1)
     diagonal = np.einsum("iib->ib", C)
-    held = np.isnan(diagonal) & np.broadcast_to(at_bound, shape).reshape(b) & np.any(diagonal > 0, axis=0)
+    held = np.isnan(diagonal) & at_bound & np.any(diagonal > 0, axis=0)
     return np.where(held[:, None] | held[None, :], 0.0, C)
 
 

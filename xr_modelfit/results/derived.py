@@ -49,8 +49,8 @@ def derived(
     needed = any(quantity.needs_covariance for quantity in wanted)
     C = _covariance(completed() if needed and completed else result, record, needed)
     parameters = [_in_recorded_unit(result, record, name, j).variable for j, name in enumerate(record.names)]
-    variables = [*parameters, _at_bound(result, record), C]
-    core: list[tuple[Hashable, ...]] = [()] * (len(parameters) + 1) + [COV_DIMS]
+    variables = [*parameters, C]
+    core: list[tuple[Hashable, ...]] = [()] * len(parameters) + [COV_DIMS]
     packed = map_blocks(_DerivedBlock(tuple(wanted)), variables, core, {FIELD: 2 * len(wanted)})
     first = result[record.variable(record.names[0])]
     out: dict[str, xr.Variable] = {}
@@ -65,18 +65,21 @@ def derived(
 
 @dataclass(frozen=True)
 class _DerivedBlock:
-    """Block function: parameters (...), whether a bound was met (...), covariance (..., K, K) to values and errors."""
+    """Block function: parameters (...) and covariance (..., K, K) to values and errors.
+
+    A parameter on its bound has no error, NaN, and neither has what depends on it: 0 would say that it is known.
+    """
 
     quantities: tuple[DerivedQuantity, ...]
 
     __name__ = "derived"
 
     def __call__(self, *arrays: np.ndarray) -> np.ndarray:
-        *parameters, at_bound, C = arrays
-        shape = np.broadcast_shapes(*(p.shape for p in parameters), at_bound.shape, C.shape[:-2])
+        *parameters, C = arrays
+        shape = np.broadcast_shapes(*(p.shape for p in parameters), C.shape[:-2])
         b = int(np.prod(shape))
         P = np.array([np.broadcast_to(p, shape).reshape(b) for p in parameters], dtype=float)
-        C = flat_covariance(C, at_bound, shape)
+        C = flat_covariance(C, shape)
         out = np.full((b, 2 * len(self.quantities)), np.nan)
         good = np.flatnonzero(np.all(np.isfinite(P), axis=0))
         for i, quantity in enumerate(self.quantities):

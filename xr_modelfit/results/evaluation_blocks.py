@@ -11,7 +11,7 @@ import numpy as np
 
 from xr_modelfit.analysis.derivatives import jacobian
 from xr_modelfit.fitters.chunking import most_fits
-from xr_modelfit.fitters.propagation import flat_covariance, variance
+from xr_modelfit.fitters.propagation import flat_covariance, variance, with_held
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.models.sampling import Products, Spread
 from xr_modelfit.records.model_digests import token_of
@@ -50,7 +50,10 @@ class EvaluateBlock:
     def __call__(self, *arrays: np.ndarray) -> np.ndarray:
         K, sizes = self.n_parameters, [size for _, size in self.new]
         parameters, inputs, shape = self._flattened(arrays)
-        C = flat_covariance(arrays[K + 1], arrays[K], shape) if self.errors else None
+        C = None
+        if self.errors:
+            at_bound = np.broadcast_to(arrays[K], shape).ravel()
+            C = with_held(flat_covariance(arrays[K + 1], shape), at_bound)
         own = parameters[np.array(self.which, dtype=int)]
         problem = self.problem.private()
         n, b = math.prod(sizes), parameters.shape[1]
