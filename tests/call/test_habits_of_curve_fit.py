@@ -226,3 +226,55 @@ def test_values_of_the_coordinate_are_no_dim(dim: Any) -> None:
     for p0 in (None, START):
         with pytest.raises(TypeError, match=r"pass the name of a dim, one of \('te', 'y', 'x'\)"):
             IMAGES.modelfit(decay, dim, p0=p0)
+
+
+# --- words with the names and values of the call
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "words"),
+    [
+        ("fixed", {"c": True}, "bounds={'c': (10, 10)}"),
+        ("fixed", {"c": 20}, "bounds={'c': (20, 20)}"),
+        ("fixed", ["tau"], "bounds={'tau': (40, 40)}"),
+        ("vary", {"tau": False}, "bounds={'tau': (40, 40)}"),
+        ("hold", "c", "bounds={'c': (10, 10)}"),
+        ("tied", {"c": lambda m: 0.1 * m.a}, "model.c.tied = lambda m: 2 * m.a"),
+        ("expr", {"c": "0.1 * a"}, "compute 'c' from 'a' inside it"),
+        ("guess", [800, 40, 10], "p0={'a': 2.0}"),
+        ("lower", [0, 0, 0], "bounds={'a': (0, None)}"),
+    ],
+)
+def test_words_for_parameters_are_answered_with_those_of_the_function(word: str, value: Any, words: str) -> None:
+    for call in (
+        lambda: IMAGES.modelfit(decay, "te", p0=START, **{word: value}),
+        lambda: IMAGES.modelfit.plan(decay, "te", p0=START, **{word: value}),
+        lambda: xr_modelfit.fit(IMAGES, model=decay, dim="te", p0=START, **{word: value}),
+    ):
+        with pytest.raises(TypeError) as caught:
+            call()
+        message = str(caught.value)
+        assert words in message
+        assert "amplitude" not in message
+        assert ".fixed" not in message
+        assert "{" not in message.replace("={'", "")
+
+
+def test_equal_bounds_hold_a_parameter_of_a_function() -> None:
+    found = IMAGES.modelfit(decay, "te", p0=START, bounds={"c": (10, 10)})
+    for y, x in np.ndindex(2, 3):
+        popt, _ = curve_fit(lambda t, a, tau: decay(t, a, tau, 10), ECHOES, IMAGES.values[:, y, x], p0=(800, 40))
+        np.testing.assert_allclose([found["a"].values[y, x], found["tau"].values[y, x]], popt, rtol=1e-5)
+
+
+@pytest.mark.parametrize("word", ["loss", "stat", "statistic", "likelihood", "fitter", "noise", "sigma", "weights"])
+@pytest.mark.parametrize("value", ["poisson", "cash", "Poisson"])
+def test_the_statistic_of_counts_is_an_option_of_the_fitter(word: str, value: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"fitter=BatchLSQFitter\(loss='poisson'\)"):
+        IMAGES.modelfit(decay, "te", p0=START, **{word: value})
+
+
+@pytest.mark.parametrize("word", ["loss", "fitter", "noise"])
+def test_a_robust_loss_is_an_option_of_the_fitter(word: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"fitter=BatchLSQFitter\(loss='soft_l1'\)"):
+        IMAGES.modelfit(decay, "te", p0=START, **{word: "soft_l1"})

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xr_modelfit.foreign_words import loss_of
 from xr_modelfit.labels.misread import example_dim, no_coordinate, no_numbers, refuse_counting, refuse_left_over
 from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.units.time_units import check_time_units
@@ -54,7 +55,7 @@ class Labels:
             raise TypeError(f"{argument} is {shown}; pass a DataArray or the name of one.")
         raise ValueError(
             f"{argument} names {value!r}, which is not there; known names are {listed(self.variables)}."
-            f"{suggestion(value, self.variables)}"
+            f"{loss_of(value) or suggestion(value, self.variables)}"
         )
 
     def _dims_for(self, shape: tuple[int, ...]) -> str:
