@@ -278,3 +278,40 @@ def test_the_statistic_of_counts_is_an_option_of_the_fitter(word: str, value: st
 def test_a_robust_loss_is_an_option_of_the_fitter(word: str) -> None:
     with pytest.raises((TypeError, ValueError), match=r"fitter=BatchLSQFitter\(loss='soft_l1'\)"):
         IMAGES.modelfit(decay, "te", p0=START, **{word: "soft_l1"})
+
+
+# --- two coordinates in one argument
+
+
+def packed(xy: Any, A: Any, x0: Any, y0: Any, s: Any) -> Any:
+    x, y = xy
+    return spot(x, y, A, x0, y0, s).ravel()
+
+
+@pytest.mark.parametrize("coords", [None, {"xy": ("y", "x")}, {"xy": ["y", "x"]}, ("y", "x")])
+def test_two_coordinates_are_two_arguments(coords: Any) -> None:
+    with pytest.raises(ValueError, match=r"needs an argument for each: def f\((x, y|y, x), \.\.\.\)"):
+        STARS.modelfit(packed, ("y", "x"), p0={"A": 5, "x0": 0, "y0": 0, "s": 1}, coords=coords)
+
+
+# --- names of the result, and labels in another order
+
+
+def test_a_parameter_with_the_name_of_a_statistic() -> None:
+    def f(t: Any, a: Any, chi2: Any) -> Any:
+        return a * np.exp(-t / chi2)
+
+    with pytest.raises(ValueError, match="Rename the parameter, for example chi2_0") as caught:
+        IMAGES.modelfit(f, "te", p0={"a": 800, "chi2": 40})
+    assert "fit_info" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["sigma", "weights", "where"])
+def test_labels_in_another_order(name: str) -> None:
+    given = xr.DataArray(1 + np.arange(12.0), dims="te", coords={"te": ECHOES})
+    given = given != 3 if name == "where" else given
+    turned = given[::-1]
+    with pytest.raises(ValueError, match=r"in another order.*\.reindex_like\(data\)"):
+        IMAGES.modelfit(decay, "te", p0=START, **{name: turned})
+    found = IMAGES.modelfit(decay, "te", p0=START, **{name: turned.reindex_like(IMAGES["te"])})
+    xr.testing.assert_equal(found["tau"], IMAGES.modelfit(decay, "te", p0=START, **{name: given})["tau"])
