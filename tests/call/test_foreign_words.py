@@ -31,7 +31,8 @@ def data(n: int = 3) -> xr.DataArray:
 MEANT = {
     "mask": "'where'", "guess": "'p0'", "error": "'sigma'", "fixed": "model.amplitude.fixed", "method": "'fitter'",
     "maxiter": "BatchLSQFitter(maxiter=...)", "dims": "'dim'", "axis": "'dim'", "reduce_dims": "'dim'",
-    "loss": "outliers", "expr": "model.b.tied", "n_jobs": "'scheduler'", "cov": "'covariance'", "deg": "Polynomial1D",
+    "loss": "outliers", "expr": "model.amplitude.tied", "n_jobs": "'scheduler'", "cov": "'covariance'",
+    "deg": "Polynomial1D",
     "full": "'covariance'", "skip_na": "'skipna'", "nan_policy": "'skipna'", "kwargs": "'fitter_kwargs'",
     "w": "'weights'", "x0": "'p0'", "func": "'model'", "Mask": "'where'", "max_nfev": "{'maxiter': ...}",
     "wher": "'where'", "progres": "'progress'",

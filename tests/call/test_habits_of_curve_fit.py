@@ -226,3 +226,92 @@ def test_values_of_the_coordinate_are_no_dim(dim: Any) -> None:
     for p0 in (None, START):
         with pytest.raises(TypeError, match=r"pass the name of a dim, one of \('te', 'y', 'x'\)"):
             IMAGES.modelfit(decay, dim, p0=p0)
+
+
+# --- words with the names and values of the call
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "words"),
+    [
+        ("fixed", {"c": True}, "bounds={'c': (10, 10)}"),
+        ("fixed", {"c": 20}, "bounds={'c': (20, 20)}"),
+        ("fixed", ["tau"], "bounds={'tau': (40, 40)}"),
+        ("vary", {"tau": False}, "bounds={'tau': (40, 40)}"),
+        ("hold", "c", "bounds={'c': (10, 10)}"),
+        ("tied", {"c": lambda m: 0.1 * m.a}, "model.c.tied = lambda m: 2 * m.a"),
+        ("expr", {"c": "0.1 * a"}, "compute 'c' from 'a' inside it"),
+        ("guess", [800, 40, 10], "p0={'a': 2.0}"),
+        ("lower", [0, 0, 0], "bounds={'a': (0, None)}"),
+    ],
+)
+def test_words_for_parameters_are_answered_with_those_of_the_function(word: str, value: Any, words: str) -> None:
+    for call in (
+        lambda: IMAGES.modelfit(decay, "te", p0=START, **{word: value}),
+        lambda: IMAGES.modelfit.plan(decay, "te", p0=START, **{word: value}),
+        lambda: xr_modelfit.fit(IMAGES, model=decay, dim="te", p0=START, **{word: value}),
+    ):
+        with pytest.raises(TypeError) as caught:
+            call()
+        message = str(caught.value)
+        assert words in message
+        assert "amplitude" not in message
+        assert ".fixed" not in message
+        assert "{" not in message.replace("={'", "")
+
+
+def test_equal_bounds_hold_a_parameter_of_a_function() -> None:
+    found = IMAGES.modelfit(decay, "te", p0=START, bounds={"c": (10, 10)})
+    for y, x in np.ndindex(2, 3):
+        popt, _ = curve_fit(lambda t, a, tau: decay(t, a, tau, 10), ECHOES, IMAGES.values[:, y, x], p0=(800, 40))
+        np.testing.assert_allclose([found["a"].values[y, x], found["tau"].values[y, x]], popt, rtol=1e-5)
+
+
+@pytest.mark.parametrize("word", ["loss", "stat", "statistic", "likelihood", "fitter", "noise", "sigma", "weights"])
+@pytest.mark.parametrize("value", ["poisson", "cash", "Poisson"])
+def test_the_statistic_of_counts_is_an_option_of_the_fitter(word: str, value: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"fitter=BatchLSQFitter\(loss='poisson'\)"):
+        IMAGES.modelfit(decay, "te", p0=START, **{word: value})
+
+
+@pytest.mark.parametrize("word", ["loss", "fitter", "noise"])
+def test_a_robust_loss_is_an_option_of_the_fitter(word: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"fitter=BatchLSQFitter\(loss='soft_l1'\)"):
+        IMAGES.modelfit(decay, "te", p0=START, **{word: "soft_l1"})
+
+
+# --- two coordinates in one argument
+
+
+def packed(xy: Any, A: Any, x0: Any, y0: Any, s: Any) -> Any:
+    x, y = xy
+    return spot(x, y, A, x0, y0, s).ravel()
+
+
+@pytest.mark.parametrize("coords", [None, {"xy": ("y", "x")}, {"xy": ["y", "x"]}, ("y", "x")])
+def test_two_coordinates_are_two_arguments(coords: Any) -> None:
+    with pytest.raises(ValueError, match=r"needs an argument for each: def f\((x, y|y, x), \.\.\.\)"):
+        STARS.modelfit(packed, ("y", "x"), p0={"A": 5, "x0": 0, "y0": 0, "s": 1}, coords=coords)
+
+
+# --- names of the result, and labels in another order
+
+
+def test_a_parameter_with_the_name_of_a_statistic() -> None:
+    def f(t: Any, a: Any, chi2: Any) -> Any:
+        return a * np.exp(-t / chi2)
+
+    with pytest.raises(ValueError, match="Rename the parameter, for example chi2_0") as caught:
+        IMAGES.modelfit(f, "te", p0={"a": 800, "chi2": 40})
+    assert "fit_info" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["sigma", "weights", "where"])
+def test_labels_in_another_order(name: str) -> None:
+    given = xr.DataArray(1 + np.arange(12.0), dims="te", coords={"te": ECHOES})
+    given = given != 3 if name == "where" else given
+    turned = given[::-1]
+    with pytest.raises(ValueError, match=r"in another order.*\.reindex_like\(data\)"):
+        IMAGES.modelfit(decay, "te", p0=START, **{name: turned})
+    found = IMAGES.modelfit(decay, "te", p0=START, **{name: turned.reindex_like(IMAGES["te"])})
+    xr.testing.assert_equal(found["tau"], IMAGES.modelfit(decay, "te", p0=START, **{name: given})["tau"])

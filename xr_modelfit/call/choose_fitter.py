@@ -11,6 +11,7 @@ from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block_task import Role
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter, WrongKeywordsError
 from xr_modelfit.foreign_options import option_of
+from xr_modelfit.foreign_words import loss_of
 from xr_modelfit.messages import a, listed, sentence, suggestion
 from xr_modelfit.models.expression import has_fixed_inputs
 from xr_modelfit.models.problem import Problem
@@ -54,7 +55,10 @@ def choose_fitter(
     if isinstance(fitter, type):
         raise TypeError(f"fitter is the class {fitter.__name__}; pass an instance, {fitter.__name__}().")
     if not callable(fitter) or not (isinstance(fitter, Fitter) or hasattr(fitter, "fit_info")):
-        raise TypeError(f"fitter is {a(fitter)}; pass an instance of an astropy fitter, for example TRFLSQFitter().")
+        raise TypeError(
+            f"fitter is {a(fitter)}; pass an instance of an astropy fitter, for example TRFLSQFitter()."
+            f"{loss_of(fitter) or ''}"
+        )
     name = type(fitter).__name__
     if isinstance(getattr(fitter, "fitter", None), BatchLSQFitter):
         raise TypeError(

@@ -18,6 +18,7 @@ from xr_modelfit.fitters.compiled.cache_folder import tell_unused
 from xr_modelfit.fitters.compiled.choice import compiled_source
 from xr_modelfit.fitters.correlated import ar1, covariances
 from xr_modelfit.fitters.correlated.solving import CorrelatedNoise
+from xr_modelfit.foreign_words import loss_of
 from xr_modelfit.labels.coords import Labels, ModelInput
 from xr_modelfit.labels.covariances import covariance_of
 from xr_modelfit.messages import listed, suggestion
@@ -89,7 +90,7 @@ def _array(labels: Labels, noise: Any) -> xr.DataArray | None:
         known = list(map(str, labels.variables))
         raise ValueError(
             f'noise is {noise!r}; it must be "ar1" or name a covariance, one of the variables {listed(known)}.'
-            f"{suggestion(noise, [AR1, *known])}"
+            f"{loss_of(noise) or suggestion(noise, [AR1, *known])}"
         )
     return labels.find("noise", noise)
 

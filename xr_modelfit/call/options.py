@@ -16,11 +16,11 @@ import xarray as xr
 from astropy.units import Quantity
 
 from xr_modelfit.call.diagnostics import check_diagnostics
-from xr_modelfit.foreign_words import refuse_foreign, refuse_more
+from xr_modelfit.foreign_words import Call, refuse_foreign, refuse_more
 from xr_modelfit.labels.coords import CoordsArg, DimArg
-from xr_modelfit.models.function_models import ModelArg, likely_parameters
+from xr_modelfit.models.function_models import ModelArg, likely_parameters, name_of_function
 
-__all__ = ["FitOptions", "as_call", "check_options"]
+__all__ = ["FitOptions", "as_call", "check_options", "words_of"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -86,7 +86,9 @@ def as_call(
 
         @wraps(function)
         def call(obj: xr.DataArray | xr.Dataset, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-            refuse_foreign(kwargs, signature.parameters)
+            refuse_foreign(
+                kwargs, signature.parameters, lambda: words_of(args[0] if args else kwargs.get("model"), kwargs)
+            )
             refuse_more(args[2:], likely_parameters(args[0]) if len(args) > 2 else ())
             return function(obj, options(*args, **kwargs))
 
@@ -95,6 +97,14 @@ def as_call(
         return cast("Callable[Concatenate[xr.DataArray | xr.Dataset, _P], _R]", called)
 
     return decorate
+
+
+def words_of(model: Any, options: Mapping[str, Any]) -> Call:
+    """What a call says, for messages in its own words: the parameters that it names, or else all."""
+    names = likely_parameters(model)
+    said = [p for p in (options.get("p0"), options.get("bounds")) if isinstance(p, Mapping)]
+    named = [n for n in names if any(n in p for p in said)]
+    return Call(named or names, name_of_function(model), options.get("p0"))
 
 
 def check_options(o: FitOptions) -> None:

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.labels.misread import example_dim, no_coordinate, no_numbers, refuse_counting, refuse_left_over
+from xr_modelfit.foreign_words import loss_of
+from xr_modelfit.labels.misread import (
+    example_dim,
+    no_coordinate,
+    no_numbers,
+    refuse_counting,
+    refuse_left_over,
+    refuse_several,
+)
 from xr_modelfit.messages import a, listed, suggestion
 from xr_modelfit.units.time_units import check_time_units
 from xr_modelfit.units.times import CalendarError, TimeAxis, holds_times, undecoded_axis
@@ -54,7 +62,7 @@ class Labels:
             raise TypeError(f"{argument} is {shown}; pass a DataArray or the name of one.")
         raise ValueError(
             f"{argument} names {value!r}, which is not there; known names are {listed(self.variables)}."
-            f"{suggestion(value, self.variables)}"
+            f"{loss_of(value) or suggestion(value, self.variables)}"
         )
 
     def _dims_for(self, shape: tuple[int, ...]) -> str:
@@ -150,7 +158,7 @@ def model_inputs(
     given = _given_coords(labels, coords, inputs)
     if function:
         _require_coordinates(labels.data, fitted, given, inputs)
-    found = [_model_input(labels, fitted, name, given.get(name), inputs, time_units) for name in inputs]
+    found = [_model_input(labels, fitted, name, given.get(name), inputs, time_units, function) for name in inputs]
     _check_times(found, time_units)
     read: dict[str, Hashable] = {i.name: i.coordinate for i in found}
     refuse_left_over(fitted, read, {d for i in found for d in i.values.dims}, given)
@@ -203,12 +211,19 @@ def _check_times(inputs: list[ModelInput], time_units: str | None) -> None:
 
 
 def _model_input(
-    labels: Labels, fitted: tuple[Hashable, ...], name: str, value: Any, inputs: tuple[str, ...], time_units: str | None
+    labels: Labels,
+    fitted: tuple[Hashable, ...],
+    name: str,
+    value: Any,
+    inputs: tuple[str, ...],
+    time_units: str | None,
+    function: bool,
 ) -> ModelInput:
     data = labels.data
+    refuse_several(value, labels.variables, data.dims, name)
     named = value
     if value is None and (value := _by_name(data, fitted, name, inputs)) is None:
-        raise no_coordinate(data, fitted, name, inputs)
+        raise no_coordinate(data, fitted, name, inputs, function)
     if named is None:
         refuse_counting(data, value, name)
     argument = f"The coordinate of the model's input {name!r}"
@@ -328,6 +343,11 @@ def require_same_index(theirs: Any, ours: Any, argument: str, dim: Hashable, oth
         difference = f" by up to {np.max(np.abs(np.asarray(theirs) - np.asarray(ours)))}"
     except (TypeError, ValueError):
         difference = ""
+    if theirs.is_unique and ours.is_unique and len(theirs) == len(ours) and bool(theirs.isin(ours).all()):
+        raise ValueError(
+            f"{argument} has the labels of the {other} along {dim!r} in another order. Put them in the same one: "
+            f".reindex_like({other})."
+        )
     raise ValueError(
         f"{argument} has another index along {dim!r} than the {other}: they differ{difference}. "
         f"Where they mean the same positions, use .reindex_like({other}, method='nearest', tolerance=...) first."

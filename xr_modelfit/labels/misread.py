@@ -10,7 +10,7 @@ import xarray as xr
 from xr_modelfit.messages import listed
 from xr_modelfit.units.times import as_times, holds_times
 
-__all__ = ["example_dim", "no_coordinate", "no_numbers", "refuse_counting", "refuse_left_over"]
+__all__ = ["example_dim", "no_coordinate", "no_numbers", "refuse_counting", "refuse_left_over", "refuse_several"]
 
 _PLACES = ("x", "y", "z", "lat", "lon", "latitude", "longitude", "ra", "dec", "row", "col", "station", "pixel")
 
@@ -21,18 +21,24 @@ def example_dim(data: xr.DataArray) -> Hashable:
     return next((d for d in others if d in data.coords), others[0] if others else data.dims[-1])
 
 
-def no_coordinate(data: xr.DataArray, fitted: Sequence[Hashable], name: str, inputs: Sequence[str]) -> ValueError:
-    """The error for an input of the model that is left without a coordinate."""
+def no_coordinate(
+    data: xr.DataArray, fitted: Sequence[Hashable], name: str, inputs: Sequence[str], function: bool = False
+) -> ValueError:
+    """The error for an input of the model that is left without a coordinate.
+
+    ``function``: the input is an argument of a function, which may unpack several coordinates from it.
+    """
     on_dims = [*fitted, *(c for c in data.coords if c not in fitted and set(data.coords[c].dims) & set(fitted))]
     remaining = [d for d in data.dims if d not in fitted]
     start = f"The model's input {name!r} has no coordinate: "
     says = f"coords={{{name!r}: ...}}, with one of {listed(on_dims)}."
     if len(inputs) == 1:
         kept = f" For maps over {tuple(fitted)}, pass dim={_written(remaining)}." if remaining else ""
+        packed = f" {_apart(name, fitted)}" if function else ""
         return ValueError(
-            f"{start}dim names {len(fitted)} dims, {tuple(fitted)}, and the model has one input. dim is what each fit "
-            f"consumes, not what the maps keep.{kept} To put the samples along all of them into one fit, say what the "
-            f"input reads: {says}"
+            f"{start}dim names {len(fitted)} dims, {tuple(fitted)}, and the model has one input.{packed} dim is what "
+            f"each fit consumes, not what the maps keep.{kept} To put the samples along all of them into one fit, "
+            f"say what the input reads: {says}"
         )
     if len(fitted) < len(inputs):
         wider = f" Name as many: dim={tuple(inputs)}." if set(inputs) <= set(data.dims) else ""
@@ -44,6 +50,26 @@ def no_coordinate(data: xr.DataArray, fitted: Sequence[Hashable], name: str, inp
         )
     return ValueError(
         f"{start}the fitted dims are {tuple(fitted)}, and none is taken by guess. Say what it reads: {says}"
+    )
+
+
+def refuse_several(value: Any, known: Collection[Any], dims: Collection[Any], name: str) -> None:
+    """Refuse several coordinates for one input."""
+    if not isinstance(value, list | tuple) or len(value) < 2 or not all(isinstance(one, str) for one in value):
+        return
+    if (isinstance(value, tuple) and value in known) or not all(one in known or one in dims for one in value):
+        return
+    raise ValueError(
+        f"coords[{name!r}] names {len(value)} coordinates, {listed(value)}, but an input reads one: name "
+        f"{value[0]!r}, for example. {_apart(name, value)}"
+    )
+
+
+def _apart(name: str, coordinates: Sequence[Any]) -> str:
+    """How a function reads several coordinates that are packed in one argument for curve_fit."""
+    return (
+        f"A function that unpacks several coordinates from {name!r}, as for curve_fit, needs an argument for each: "
+        f"def f({', '.join(map(str, coordinates))}, ...), without ravel()."
     )
 
 

@@ -116,6 +116,11 @@ def inputs_of_function(cls: type) -> tuple[str, ...] | None:
     return vars(cls).get(_SOURCE, (None, None))[1]
 
 
+def name_of_function(model: Any) -> str:
+    """The name of a plain function that is given as a model, or nothing."""
+    return "" if isinstance(model, (Model, type)) or not callable(model) else _name(model)
+
+
 def kind_of(cls: type) -> str | None:
     """In words, what `as_model` made a class from, unless it is a function, which can be found again by its name."""
     function = function_of(cls)

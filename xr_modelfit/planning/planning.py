@@ -13,7 +13,7 @@ import xarray as xr
 
 from xr_modelfit.call.fitting import jobs_of_call
 from xr_modelfit.call.job import Job
-from xr_modelfit.call.options import FitOptions
+from xr_modelfit.call.options import FitOptions, words_of
 from xr_modelfit.execution.computing import ExecutionDefaults, Workers, on_cluster, resolve_scheduler, workers_of
 from xr_modelfit.fitters.block_task import Role
 from xr_modelfit.fitters.pixelwise import PixelwiseFitter
@@ -44,7 +44,7 @@ _TOGETHER = 262_144
 
 def plan(obj: xr.DataArray | xr.Dataset, model: Any, dim: Any, memory: str | int, options: dict[str, Any]) -> FitPlan:
     """See `accessor.data_methods.DataMethods.plan`."""
-    refuse_foreign(options, inspect.signature(FitOptions).parameters)
+    refuse_foreign(options, inspect.signature(FitOptions).parameters, lambda: words_of(model, options))
     budget = bytes_of(memory)
     jobs = jobs_of_call(obj, FitOptions(model, dim, **options))
     found: dict[str, PlannedFit] = {}

@@ -63,9 +63,12 @@ def check_names(frame: xr.Dataset, data: xr.DataArray, names: list[str], layout:
         )
     twice = {n for n in names if names.count(n) > 1}
     if twice:
+        name = sorted(twice)[0]
+        told = {*layout.info_names} if layout.info_names else set()
+        out = ", or leave the name out of fit_info" if any(name.endswith(one) for one in told) else ""
         raise ValueError(
-            f"The result would have two variables called {sorted(twice)[0]!r}. Rename the parameter, or leave the name "
-            "out of fit_info."
+            f"The result would have two variables called {name!r}: a parameter of the model, and what the result tells "
+            f"of each fit. Rename the parameter, for example {name}_0{out}."
         )
 
 
