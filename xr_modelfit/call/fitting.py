@@ -16,7 +16,7 @@ from xr_modelfit.call.first_fits import asks_for_a_first_fit, starts_of_first_fi
 from xr_modelfit.call.job import Job
 from xr_modelfit.call.lazy_results import remember
 from xr_modelfit.call.options import FitOptions, as_call, check_options
-from xr_modelfit.call.remarks import about_start, why_no_sample
+from xr_modelfit.call.remarks import about_counts, about_start, why_no_sample
 from xr_modelfit.call.resolve import resolve
 from xr_modelfit.execution.progress import fits_bar
 from xr_modelfit.fitters.block import FitError
@@ -366,5 +366,6 @@ def fit_job(job: Job) -> xr.Dataset:
         status = result[f"{options.prefix}fit_status"]
         if job.data.size:
             tell_nothing_fitted(status, options.errors, lambda: why_no_sample(job))
-        tell_failures(status, options.errors, job.cause, lambda: about_start(job, status.values))
+        remarks = (about_start, about_counts)
+        tell_failures(status, options.errors, job.cause, lambda: "".join(f(job, status.values) for f in remarks))
     return result
