@@ -64,8 +64,8 @@ _SENTENCES = {
     ),
     FitStatus.INVALID_START: "The start is not finite or outside its bounds, or a prior's deviation is not positive.",
     FitStatus.NONFINITE_MODEL: (
-        "The model is not finite (or counts are not positive) at the start or at the samples; start elsewhere or set "
-        "bounds."
+        "The model is not finite at the start or at the samples (of counts: it is not positive, or a sample is "
+        "negative); start elsewhere or set bounds."
     ),
     FitStatus.FITTER_ERROR: "The fitter raised an error.",
     FitStatus.FITTER_WARNING: "The fitter warned that the fit may be unsuccessful.",

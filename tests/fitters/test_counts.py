@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize
 from scipy.stats import poisson
 
-from xr_modelfit import BatchLSQFitter, FitStatus
+from xr_modelfit import BatchLSQFitter, FitError, FitStatus
 
 ENGINES = ["numpy", pytest.param("numba", marks=pytest.mark.slow)]
 X = np.linspace(-10.0, 10.0, 80)
@@ -153,6 +153,62 @@ def test_models_that_predict_negative_counts_get_a_status() -> None:
     negative = counted(line(), TRUTH, 3, 6)
     negative[1, 5] = -1.0
     assert_array_equal(fitted(line(), negative)["fit_status"].values > 0, [True, False, True])
+
+
+OFFSET = "add it back, and give the model a term for it"
+
+
+def offset_subtracted(lazy: bool = False) -> tuple[xr.DataArray, int, int]:
+    """Counts of which an offset was subtracted; how many are negative, and in how many spectra."""
+    y = counted(line(), TRUTH, 6, seed=3)
+    y[1:4] -= 2.0
+    data = xr.DataArray(y, dims=("p", "x"), coords={"x": X})
+    return data.chunk(p=2) if lazy else data, int((y < 0).sum()), int((y < 0).any(axis=1).sum())
+
+
+def test_negative_counts_are_told() -> None:
+    """The fault is the data's, not the start's: how many samples, in how many fits, and what to do."""
+    data, n, fits = offset_subtracted()
+    counts = BatchLSQFitter(loss="poisson")
+    with pytest.warns(UserWarning, match=f"{n} samples are negative, in {fits} of these fits.*{OFFSET}"):
+        fit = data.modelfit(line(), "x", fitter=counts)
+    negative = (data < 0).any("x")
+    assert_array_equal(fit["fit_status"] == FitStatus.NONFINITE_MODEL, negative)
+    assert OFFSET in str(fit.modelfit.report())
+    assert OFFSET in fit.modelfit.report()._repr_html_()
+    with pytest.raises(FitError, match=f"a sample is negative.*{OFFSET}"):
+        data.modelfit(line(), "x", fitter=counts, errors="raise")
+    restored = (data + 2.0).modelfit(line(), "x", fitter=counts)  # warnings are errors
+    assert OFFSET not in str(restored.modelfit.report())
+
+
+def test_negative_samples_that_are_left_out_are_not_told() -> None:
+    data, _, _ = offset_subtracted()
+    counts = BatchLSQFitter(loss="poisson")
+    fit = data.modelfit(line(), "x", fitter=counts, where=data >= 0)
+    assert (fit["fit_status"] > 0).all()
+    exposure = xr.where(data < 0, 0.0, 1.0)
+    assert (data.modelfit(line(), "x", fitter=counts, exposure=exposure)["fit_status"] > 0).all()
+    data = data.clip(min=0)
+    data[0, 4] = -3.0
+    with pytest.warns(UserWarning, match="1 sample is negative, in 1 of these fits"):
+        data.modelfit(line(), "x", fitter=counts)
+
+
+def test_a_model_that_predicts_no_counts_is_no_fault_of_the_data() -> None:
+    """The same status for another cause: the warning does not speak of samples."""
+    model = Exponential1D(-3.0, 5.0)
+    with pytest.warns(UserWarning, match="nonfinite_model") as told:
+        xr.DataArray(counted(line(), TRUTH, 2), dims=("p", "x"), coords={"x": X}).modelfit(
+            model, "x", fitter=BatchLSQFitter(loss="poisson")
+        )
+    assert "negative" not in str(told[0].message)
+
+
+def test_lazy_counts_are_told_in_the_report() -> None:
+    data, _, _ = offset_subtracted(lazy=True)
+    fit = data.modelfit(line(), "x", fitter=BatchLSQFitter(loss="poisson"))
+    assert OFFSET in str(fit.modelfit.report())
 
 
 @pytest.mark.parametrize("engine", ENGINES)

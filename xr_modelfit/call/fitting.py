@@ -10,13 +10,14 @@ import xarray as xr
 from astropy.modeling import Model
 
 from xr_modelfit.call.called_model import model_to_fit, not_labelled
+from xr_modelfit.call.clipping import tell_idle_clip
 from xr_modelfit.call.diagnostics import folders_of_variables, make_folder
 from xr_modelfit.call.failures import FitWarning, tell_failures, tell_nothing_fitted, tell_unwritten
 from xr_modelfit.call.first_fits import asks_for_a_first_fit, starts_of_first_fit
 from xr_modelfit.call.job import Job
 from xr_modelfit.call.lazy_results import remember
 from xr_modelfit.call.options import FitOptions, as_call, check_options
-from xr_modelfit.call.remarks import about_start, why_no_sample
+from xr_modelfit.call.remarks import about_counts, about_start, why_no_sample
 from xr_modelfit.call.resolve import resolve
 from xr_modelfit.execution.progress import fits_bar
 from xr_modelfit.fitters.block import FitError
@@ -209,7 +210,8 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
     Warns
     -----
     FitWarning
-        Some fits failed, other than for want of data; or no position has a valid sample.
+        Some fits failed, other than for want of data; or no position has a valid sample; or ``clip`` of the
+        fitter is too wide for the number of samples.
 
     Examples
     --------
@@ -225,6 +227,7 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
     [2.0, 3.0]
     """
     jobs = jobs_of_call(obj, options)
+    tell_idle_clip(jobs)
     results = [fit_job(job) for job in jobs]
     if options.data is not None or not isinstance(obj, xr.Dataset):
         return remember(results[0], jobs)
@@ -366,5 +369,6 @@ def fit_job(job: Job) -> xr.Dataset:
         status = result[f"{options.prefix}fit_status"]
         if job.data.size:
             tell_nothing_fitted(status, options.errors, lambda: why_no_sample(job))
-        tell_failures(status, options.errors, job.cause, lambda: about_start(job, status.values))
+        remarks = (about_start, about_counts)
+        tell_failures(status, options.errors, job.cause, lambda: "".join(f(job, status.values) for f in remarks))
     return result

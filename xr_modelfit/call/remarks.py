@@ -1,4 +1,4 @@
-"""What is said beside the failures of a call: why nothing could be fitted, and that a start shows nothing."""
+"""What is said beside the failures of a call: why nothing could be fitted, and what the data or the start cannot be."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
+from xr_modelfit.call.exposure import is_of_counts
 from xr_modelfit.call.job import Job
 from xr_modelfit.call.trial_points import TrialPoints
 from xr_modelfit.fitters.block_task import Role
 from xr_modelfit.labels.coords import ModelInput
 from xr_modelfit.quiet import caught_warnings
+from xr_modelfit.results.report import NEGATIVE_COUNTS
 from xr_modelfit.status import FitStatus
 
-__all__ = ["about_start", "why_no_sample"]
+__all__ = ["about_counts", "about_start", "why_no_sample"]
 
 _FLAT = 1e-9  # of the largest difference
 _STARTS = (FitStatus.DEGENERATE, FitStatus.NO_PROGRESS)
@@ -41,6 +43,29 @@ def _has_none(variable: xr.Variable, usable: Callable[[np.ndarray], np.ndarray])
     if not variable._in_memory or not variable.size:
         return False
     return not np.any(usable(variable.values))
+
+
+def about_counts(job: Job, codes: np.ndarray) -> str:
+    """How many samples are negative where counts are fitted, in the fits that failed for it; nothing if none is.
+
+    ``codes`` are the statuses of the fits, in the order of the data.
+    """
+    data = job.data.variable
+    if not is_of_counts(job.fitter) or data.dtype.kind not in "if" or not data._in_memory:
+        return ""
+    negative = data < 0
+    where, weights = (job.arrays.get(Role(kind)) for kind in ("where", "weights"))
+    if where is not None and where._in_memory:
+        negative = negative & where.astype(bool)
+    if weights is not None and weights._in_memory:
+        negative = negative & np.isfinite(weights) & (weights > 0)
+    failed = xr.Variable(list(job.remaining), codes == FitStatus.NONFINITE_MODEL)
+    number = (negative & failed).sum(job.fitted)
+    n, fits = int(number.sum()), int((number > 0).sum())
+    if not n:
+        return ""
+    samples = "1 sample is" if n == 1 else f"{n} samples are"
+    return f" {samples} negative, in {fits} of these fits. {NEGATIVE_COUNTS}"
 
 
 def about_start(job: Job, codes: np.ndarray) -> str:

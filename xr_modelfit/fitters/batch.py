@@ -88,8 +88,8 @@ class BatchLSQFitter:
     clip : (float, float), optional
         Samples whose residuals are further below or above their median than this many standard deviations of the
         residuals are left out, and the fit is done again (``inf``: not on that side). They do not count as
-        ``n_points``. This is the answer of astropy's `FittingWithOutlierRemoval` with `sigma_clip` and the defaults of
-        both.
+        ``n_points``. Of n samples none is further than ``sqrt(n + 2)``, so that a wider clip leaves none out. This is
+        the answer of astropy's `FittingWithOutlierRemoval` with `sigma_clip` and the defaults of both.
 
     Raises
     ------

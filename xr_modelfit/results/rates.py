@@ -13,7 +13,7 @@ from xr_modelfit.records.record import FitRecord
 from xr_modelfit.units.text import write_unit
 from xr_modelfit.units.units import divided, measure_of
 
-__all__ = ["as_rates", "exposure_of"]
+__all__ = ["as_rates", "exposure_of", "of_counts"]
 
 
 def exposure_of(labels: Labels, record: FitRecord, exposure: Any) -> xr.DataArray | None:
@@ -26,8 +26,7 @@ def exposure_of(labels: Labels, record: FitRecord, exposure: Any) -> xr.DataArra
     """
     recorded = record.content["options"]
     kind = recorded.get("weighting")
-    counts = record.content["fitter"]["keywords"].get("loss") == "poisson"
-    had = kind == "exposure" or (counts and kind == "weights")
+    had = kind == "exposure" or (of_counts(record) and kind == "weights")
     if exposure is None:
         if had and isinstance(number := recorded.get(kind), int | float):  # one for all samples
             units = recorded.get("exposure_units")
@@ -45,6 +44,11 @@ def exposure_of(labels: Labels, record: FitRecord, exposure: Any) -> xr.DataArra
     if not isinstance(exposure, str | xr.DataArray) and np.ndim(exposure) == 0:
         return xr.DataArray(float(exposure))
     return labels.find("exposure", exposure)
+
+
+def of_counts(record: FitRecord) -> bool:
+    """Whether the fit maximised the likelihood of counts."""
+    return record.content["fitter"]["keywords"].get("loss") == "poisson"
 
 
 def as_rates(counts: xr.DataArray, exposure: xr.DataArray) -> xr.DataArray:

@@ -10,11 +10,17 @@ import xarray as xr
 
 from xr_modelfit.records.record import FitRecord, RecordError
 from xr_modelfit.results.positions import label_text, labels_at, place_text
+from xr_modelfit.results.rates import of_counts
 from xr_modelfit.results.selection import whole_records
 from xr_modelfit.results.significance import SNR, rule_of, significant
 from xr_modelfit.status import FitStatus
 
-__all__ = ["FitReport", "headline", "report_of", "status_counts", "summary"]
+__all__ = ["NEGATIVE_COUNTS", "FitReport", "headline", "report_of", "status_counts", "summary"]
+
+NEGATIVE_COUNTS = (
+    "Counts are never negative. If a background or offset was subtracted from them, add it back, and give the model a "
+    "term for it. If the data are no counts, use another loss, with sigma."
+)
 
 _NOISE = {  # options in the record of a fit
     "two_sided": "Errors of the data differ below and above: the side on which the model lies decides.",
@@ -152,6 +158,8 @@ def report_of(result: xr.Dataset, n_worst: int) -> FitReport:
             clipped[record.prefix] = int(result[name].sum()), int((result[name] > 0).sum())
     said = {r.prefix: [words for key, words in _NOISE.items() if r.content["options"].get(key)] for r in records}
     for record in records:
+        if FitStatus.NONFINITE_MODEL in counts[record.prefix] and of_counts(record):
+            said[record.prefix].append(f"Fits that are nonfinite_model may have negative samples. {NEGATIVE_COUNTS}")
         if (words := _correlated(result, record)) is not None:
             said[record.prefix].append(f"Noise: {words}.")
     priors = {record.prefix: _priors(record) for record in records if record.priors}

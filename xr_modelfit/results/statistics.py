@@ -9,6 +9,7 @@ import xarray as xr
 
 from xr_modelfit.messages import listed, suggestion
 from xr_modelfit.records.record import FitRecord, RecordError
+from xr_modelfit.results.rates import of_counts
 
 __all__ = ["p_value"]
 
@@ -26,8 +27,7 @@ def p_value(result: xr.Dataset, record: FitRecord, name: str, null: float = 0.0)
     lost = [n for n in needed if n not in result]
     if lost:
         raise RecordError(f"The result has no variable {lost[0]!r}, from which the p-value follows. Keep it.")
-    counts = record.content["fitter"]["keywords"].get("loss") == "poisson"  # their errors need no residuals
-    absolute = counts or bool(record.content["options"].get("absolute_sigma", False))
+    absolute = of_counts(record) or bool(record.content["options"].get("absolute_sigma", False))
     value, error, dof = (result[n] for n in needed)
     which = "the normal distribution, as errors are absolute" if absolute else "Student's t with dof degrees of freedom"
     if record.content["options"].get("noise") == "ar1":
