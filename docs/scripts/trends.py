@@ -7,7 +7,7 @@ from xr_modelfit import tutorial
 
 series = tutorial.seasonal_series(24, 36).assign_coords(time=xr.date_range("1980-01-01", periods=360, freq="MS"))
 season = Sine1D(5, 1 / 365.2425, name="season", fixed={"frequency": True})
-fit = series.modelfit(Linear1D(name="trend") + season, dim="time", errors="ignore")
+fit = series.modelfit(Linear1D(name="trend") + season, dim="time", noise="ar1", errors="ignore")
 found = fit.modelfit.derived("per decade", "season_wave_amplitude", "season_maximum_day")
 found["trend_slope_per_decade"] = found["trend_slope_per_decade"].where(fit.modelfit.p_value("trend_slope") < 0.05)
 picture = found.modelfit.plot(stderr=True)

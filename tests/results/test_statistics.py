@@ -81,3 +81,17 @@ def test_wrong_questions() -> None:
         fit.modelfit.p_value("slope", null=np.nan)
     with pytest.raises(RecordError, match="no variable 'dof'"):
         fit.drop_vars("dof").modelfit.p_value("slope")
+
+
+def test_a_parameter_with_the_prefix_of_its_fit() -> None:
+    line = xr.DataArray([1.0, 1.4, 2.1, 2.4, 3.2], dims="t")
+    fit = xr.Dataset({"a": line, "b": line**2}).modelfit(Linear1D(), dim="t")
+    for data in "ab":
+        xr.testing.assert_identical(fit.modelfit.p_value(f"{data}_slope"), fit.modelfit.p_value("slope", data=data))
+        xr.testing.assert_identical(
+            fit.modelfit.significant(f"{data}_slope"), fit.modelfit.significant("slope", data=data)
+        )
+    with pytest.raises(ValueError, match="Say which is meant"):
+        fit.modelfit.p_value("slope")
+    with pytest.raises(TypeError, match=r"derived\(name=function\)"):
+        fit.modelfit.derived({"twice": lambda slope: 2 * slope}, data="a")

@@ -64,4 +64,4 @@ class SignificanceMethods:
         >>> good.attrs["comment"].split("; ")[1]
         '|amplitude| >= 5 amplitude_stderr'
         """
-        return significance.significant(self._obj, one_fit(self._obj, data), params, snr)
+        return significance.significant(self._obj, one_fit(self._obj, data, params), params, snr)

@@ -25,7 +25,7 @@ class StatisticsMethods:
         Parameters
         ----------
         param : str
-            A parameter, such as ``"slope"``.
+            A parameter, such as ``"slope"``; of a result of several fits also as the result has it, ``"tas_slope"``.
         null : float
             The value that is put to the test, in the unit of the parameter.
         data : str, optional
@@ -58,4 +58,4 @@ class StatisticsMethods:
         >>> round(fit.modelfit.p_value("slope").item(), 4)
         0.001
         """
-        return statistics.p_value(self._obj, one_fit(self._obj, data), param, null)
+        return statistics.p_value(self._obj, one_fit(self._obj, data, param), param, null)

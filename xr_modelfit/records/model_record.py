@@ -34,7 +34,7 @@ __all__ = ["RecordError", "build_model", "describe_model", "key_of_class", "plai
 _OPERATORS = ("+", "-", "*", "/", "**", "&", "|")
 _NOT_ARGUMENTS = {"self", "name", "meta", "n_models", "model_set_axis", "fixed", "tied", "bounds", "eqcons", "ineqcons"}
 _ARGUMENTS: WeakKeyDictionary[type, list[str]] = WeakKeyDictionary()  # inspecting a signature takes time
-_PASS = "Pass it: model=..., an instance of the model that was fitted."
+_PASS = "Pass it: model=..., the model or the function that was fitted."
 
 
 class RecordError(ValueError):

@@ -120,6 +120,10 @@ def _known(record: FitRecord, model: Model, names: Sequence[str], only_named: bo
         if is_trend(name) and name not in found:
             wanted += trends(record, model, name)
             continue
+        if isinstance(name, Mapping):
+            raise TypeError(
+                f"derived got a {type(name).__name__}; name functions: derived(name=function), or derived(**it)."
+            )
         if not isinstance(name, str) or name not in found:
             raise ValueError(
                 f"derived got {name!r}, but the quantities known for the model are {listed([*found, 'per decade'])}."

@@ -224,12 +224,12 @@ def matching(model: ModelArg | None, record: FitRecord) -> Model:
     if names != record.names:
         raise RecordError(
             f"model has the parameters {listed(names)}, but the fit had {listed(record.names)}. "
-            "Pass an instance of the model that was fitted."
+            "Pass the model or the function that was fitted."
         )
     if found.n_inputs != len(record.inputs):
         read = [one["name"] for one in record.inputs]
         raise RecordError(
             f"model has the inputs {listed(input_names(found))}, but the fit read {listed(read)}. "
-            "Pass an instance of the model that was fitted."
+            "Pass the model or the function that was fitted."
         )
     return as_fitted(found, record.content["model"])

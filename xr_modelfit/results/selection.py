@@ -1,5 +1,7 @@
 """Which fits a result holds, and what belongs to each."""
 
+from typing import Any
+
 import xarray as xr
 
 from xr_modelfit.messages import listed, suggestion
@@ -17,11 +19,20 @@ def whole_records(result: xr.Dataset) -> list[FitRecord]:
     return records
 
 
-def one_fit(result: xr.Dataset, name: str | None) -> FitRecord:
-    """The record of the fit called ``name`` (its prefix, or the variable fitted), or of the only one."""
-    record = _called(result, name)
+def one_fit(result: xr.Dataset, name: str | None, param: Any = None) -> FitRecord:
+    """The record of the fit called ``name`` (its prefix, or the variable fitted), of ``param``, or of the only one.
+
+    ``param`` may be a parameter with the prefix of its fit.
+    """
+    record = (_of_parameter(result, param) if name is None else None) or _called(result, name)
     refuse_averages(result, record)
     return record
+
+
+def _of_parameter(result: xr.Dataset, param: Any) -> FitRecord | None:
+    """The record of the fit that has a parameter, named as in the result; None if it is none or several."""
+    found = [r for r in read_records(result) if param in map(r.variable, r.names)] if isinstance(param, str) else []
+    return found[0] if len(found) == 1 else None
 
 
 def _called(result: xr.Dataset, name: str | None) -> FitRecord:

@@ -16,6 +16,7 @@ __all__ = ["p_value"]
 
 def p_value(result: xr.Dataset, record: FitRecord, name: str, null: float = 0.0) -> xr.DataArray:
     """See `accessor.statistics_methods.StatisticsMethods.p_value`."""
+    name = name.removeprefix(record.prefix) if isinstance(name, str) and name not in record.names else name
     if not isinstance(name, str) or name not in record.names:
         raise ValueError(
             f"p_value got {name!r}, but the parameters of the fit are {listed(record.names)}."
