@@ -833,3 +833,27 @@ def test_weights_leave_what_they_are_given(model: Model, own: bool, n: int) -> N
     for found in (weighted, again):
         assert all(np.array_equal(c, wanted) for c, wanted in zip(found, plain, strict=True))
     assert all(np.array_equal(now, then) for now, then in zip((x, P, w), before, strict=True))
+
+
+@pytest.mark.parametrize("p", [0.1, 0.0, -3.7, 1e-9, 25.0])
+@pytest.mark.parametrize("b", [0.8, 40.0, 3e9])
+def test_rounding_by_a_long_step_is_no_slope(p: float, b: float) -> None:
+    """``p + (b - p)`` does not depend on ``p``, whatever a step of 1e10 makes of its last digits."""
+    infinite = np.array([np.inf])
+
+    def at(_: np.ndarray, value: np.ndarray) -> np.ndarray:
+        return np.tile(value + (b - value), (5, 1))
+
+    assert not np.any(derivative(at, np.array([p]), -infinite, infinite))
+
+
+@pytest.mark.parametrize("size", [1e4, 1e9, 1e17])
+def test_a_long_step_sees_a_true_slope(size: float) -> None:
+    """Parameters of about 1 where only changes of ``size`` show: slopes by calculus."""
+    x, infinite = np.linspace(0.1, 1.0, 7)[:, None], np.array([np.inf])
+
+    def at(_: np.ndarray, value: np.ndarray) -> np.ndarray:
+        return 1.0 + np.sin(x + 1e-6 * value / size)
+
+    found = derivative(at, np.array([1.0]), -infinite, infinite)
+    np.testing.assert_allclose(found, 1e-6 / size * np.cos(x), rtol=1e-4)

@@ -340,3 +340,24 @@ def test_a_lower_minimum_past_a_kink_is_found(engine: str) -> None:
             lowest = min(lowest, np.linalg.lstsq(columns, y[i], rcond=None)[1][0] / 0.09)
         reached += float(fit["chi2"][i]) <= lowest * (1 + 1e-6)
     assert reached >= 57  # the search goes three standard errors far
+
+
+@pytest.mark.parametrize("bounds", [{"mid": (1, 365), "wid": (1, 60)}, None])
+def test_a_start_where_the_model_is_flat_is_soon_given_up(bounds: Any) -> None:
+    """Days since 1970 for a start in days of the year: not a thousand times the calls of a good start."""
+    calls = [0]
+
+    def logistic(t, lo=0.1, hi=0.8, mid=100.0, wid=10.0):
+        calls[0] += 1
+        return lo + (hi - lo) / (1 + np.exp(-(t - mid) / wid))
+
+    day = np.arange(365.0)
+    y = logistic(day, 0.2, 0.7, 120.0, 15.0) + np.random.default_rng(4).normal(0, 0.02, (6, 365))
+    status, needed = [], []
+    for origin in (0.0, 17897.0):
+        calls[0] = 0
+        fit = fitted(logistic, origin + day, y, bounds=bounds, scheduler="synchronous")
+        status.append(set(fit["fit_status"].values.tolist()))
+        needed.append(calls[0])
+    assert status == [{FitStatus.CONVERGED}, {FitStatus.DEGENERATE}]
+    assert needed[1] <= 20 * needed[0]

@@ -24,6 +24,8 @@ _JUMP = 0.1  # a step whose effect does not shrink with it
 _GOOD = 1e-3  # an error that needs no second look
 _SEEN = 1e3  # times the noise
 _FAR = 1e2  # times the parameter
+_OTHER_STEPS = (0.7, 0.3, 0.11)  # of that step: rounding does something else there
+_ALIKE = 0.3  # of the largest slope
 _FINER = 1.0 / 16.0  # from one step to the next, where samples are told apart
 _ROUGH = 0.5  # how much of a bend is left at the finer step: 1/16 where smooth, 1 in a kink, more in a cusp
 _STEEP = 1.5  # growth of a mean slope that has no limit
@@ -48,6 +50,10 @@ class _Place(NamedTuple):
         return np.where(np.isfinite(self.high - self.low), self.high - self.low, 1.0)
 
     @property
+    def size(self) -> np.ndarray:
+        return np.maximum(np.abs(self.p), self.width)
+
+    @property
     def step(self) -> np.ndarray:
         """A step to begin with."""
         return 1e-5 * np.maximum(np.abs(self.p), 1e-3 * self.width)
@@ -70,7 +76,7 @@ def derivative(at: Values, p: np.ndarray, low: np.ndarray, high: np.ndarray) -> 
     f0 = np.array(at(np.arange(p.size), p))
     noise = np.finfo(float).eps * np.maximum(np.max(np.abs(f0), axis=0), np.finfo(float).tiny)
     place = _Place(p, low, high, f0, noise)
-    first = _search(at, place)
+    first = _unlike_rounding(at, place, _search(at, place))
     best = first.columns
     again = np.flatnonzero((first.error >= _GOOD) & np.isfinite(first.error) & ~first.lost)
     best[:, first.error > _JUMP] = 0.0
@@ -87,10 +93,12 @@ def derivative(at: Values, p: np.ndarray, low: np.ndarray, high: np.ndarray) -> 
 
 def _search(at: Values, place: _Place, regular: np.ndarray | None = None) -> _Found:
     """The best step of each fit, by its ``regular`` samples."""
-    noise, size = place.noise, np.maximum(np.abs(place.p), place.width)
+    noise, size = place.noise, place.size
     b, h = size.size, place.step
+    room = np.maximum(place.p - place.low, place.high - place.p)  # no step goes further
     best, best_error, best_step = np.zeros(place.f0.shape), np.full(b, np.inf), h.copy()
     todo, lost = np.ones(b, dtype=bool), np.ones(b, dtype=bool)  # lost: never finite beside p
+    bent = np.zeros(b, dtype=bool)  # an effect was seen, and no slope
     for _ in range(40):
         which = np.flatnonzero(todo)
         if not which.size:
@@ -108,14 +116,42 @@ def _search(at: Values, place: _Place, regular: np.ndarray | None = None) -> _Fo
         past = ~unseen & ~better & (best_error[which] < _GOOD) & np.isfinite(error)
         best_error[which[better]] = error[better]
         best_step[which[better]] = h[which[better]]
-        blind = unseen & (h[which] > 1e40 * size[which])
-        todo[which[past | blind | (best_error[which] < 1e-9)]] = False
+        blind = unseen & ((h[which] > 1e40 * size[which]) | (h[which] >= room[which]))
+        between = unseen & bent[which] & (best_error[which] > _JUMP)  # larger steps bend, and this does nothing
+        bent[which] |= np.isfinite(effect) & ~unseen & (truncation > _JUMP)
+        todo[which[past | blind | between | (best_error[which] < 1e-9)]] = False
         factor = np.where(truncation < rounding, 4.0, np.where(truncation > 1e-2, 0.05, 0.25))
         # What is unseen is below 1e-12 of the values, so that 1e8 times as much is a small step still.
         wider = np.where(h[which] > _FAR * size[which], 1e8, 100.0)
         factor = np.where(np.isfinite(effect), np.where(unseen, wider, factor), 0.05)
         h[which] *= factor
     return _Found(best, best_error, best_step, lost)
+
+
+def _unlike_rounding(at: Values, place: _Place, found: _Found) -> _Found:
+    """What was found, with an infinite error where a step far beyond the parameter shows rounding alone.
+
+    A parameter without effect may seem to have one by such steps: ``a + (b - a)`` is ``b``, and rounded where ``a``
+    is large. Other steps then say something else.
+    """
+    far = np.flatnonzero((found.step > _FAR * place.size) & np.isfinite(found.error) & ~found.lost)
+    if not far.size:
+        return found
+    there, step, kinked = place.of(far), found.step[far], found.error[far] > _JUMP
+    first, same = _slopes(at, far, there, step), np.ones(far.size, dtype=bool)
+    with np.errstate(all="ignore"):
+        for fraction in _OTHER_STEPS:
+            other = _slopes(at, far, there, fraction * step)
+            mean, below, above = (_alike(a, b) for a, b in zip(other.sides, first.sides, strict=True))
+            same &= np.where(kinked, below & above, mean)
+    error = found.error.copy()
+    error[far[~same]] = np.inf
+    return found._replace(error=error)
+
+
+def _alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Whether slopes (n, b) are about the same, (b,)."""
+    return np.asarray(np.max(np.abs(a - b), axis=0) <= _ALIKE * np.max(np.abs(b), axis=0))
 
 
 def _by_regular_samples(
@@ -181,6 +217,10 @@ class _Slopes(NamedTuple):
     mean: np.ndarray
     long: np.ndarray
     short: np.ndarray
+
+    @property
+    def sides(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.mean, self.below, self.above
 
     def seen(self, regular: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Columns, the largest effects of the steps on regular samples, and the bends there."""

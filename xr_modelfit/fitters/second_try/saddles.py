@@ -87,8 +87,21 @@ def _without_slope(fits: Fits, at: Refit) -> np.ndarray:
     flat &= ~problem.partly_linear & (fits.low[at.ids] < fits.high[at.ids])
     for j in np.flatnonzero(flat.any(axis=0)).tolist():  # a parameter without any effect is not known
         some = np.flatnonzero(flat[:, j])
-        flat[some, j] = np.isfinite(visible(fits, at.part(some), j, 1.0, 1.0))
+        flat[some, j] = _reaches(fits, at.part(some), j, visible(fits, at.part(some), j, 1.0, 1.0))
     return flat
+
+
+def _reaches(fits: Fits, at: Refit, along: int | np.ndarray, far: np.ndarray) -> np.ndarray:
+    """Whether moving parameter ``along`` by about ``far`` (b,), within its bounds, changes the model at all; (b,)."""
+    numbers, found = np.broadcast_to(along, at.ids.shape), np.zeros(at.ids.size, dtype=bool)
+    for rows, here in fits.in_chunks(at.ids, at.P):
+        own = numbers[rows], np.arange(rows.size)
+        values = here.values(here.P)
+        for by in (*_PAIRS, *_SIZES, *(-size for size in _SIZES)):
+            Q = here.P.copy()
+            Q[own] = np.clip(here.P[own] + by * far[rows], here.low[own], here.high[own])
+            found[rows] |= ~(here.change(fits.problem.with_ties(Q), values) <= 0.0)  # it may have no value there
+    return found & np.isfinite(far)
 
 
 def _lowest(fits: Fits, at: Refit) -> tuple[np.ndarray, np.ndarray]:
@@ -97,9 +110,11 @@ def _lowest(fits: Fits, at: Refit) -> tuple[np.ndarray, np.ndarray]:
     # Each fit and each of its parameters, to both sides at once.
     rows, along = np.tile(np.arange(at.ids.size), curved.size), np.repeat(curved, at.ids.size)
     far = visible(fits, at.part(rows), along, 1.0, 1.0)
-    far = np.where(np.isfinite(far), far, 0.0)
-    step = np.where(np.arange(at.P.shape[1])[:, None] == along, far, 0.0)
-    best, place = _lowest_of(fits, at, np.tile(rows, 2), np.concatenate([-step, step], axis=1), _SIZES, _STEPS)
+    seen = _reaches(fits, at.part(rows), along, far)
+    far = np.where(seen, far, 0.0)
+    step = np.where(np.arange(at.P.shape[1])[:, None] == along, far, 0.0)[:, seen]
+    which, steps = np.tile(rows[seen], 2), np.concatenate([-step, step], axis=1)
+    best, place = _lowest_of(fits, at, which, steps, _SIZES, _STEPS)
     flat = _without_slope(fits, at)
     several = np.flatnonzero(np.count_nonzero(flat, axis=1) > 1)
     if several.size:

@@ -67,10 +67,13 @@ def from_beside(fits: Fits, ids: np.ndarray, rules: Rules) -> Refit:
         for side in (-1.0, 1.0):
             P = fits.starts[ids]
             P[:, j] = np.clip(P[:, j] + side * reach, fits.low[ids, j], fits.high[ids, j])
-            new = try_again(fits.starting_at(ids, P), ids, rules)
-            better = new.good & (new.chi2 < best.chi2)
-            best.P[better], best.chi2[better], best.n_iter[better] = new.P[better], new.chi2[better], new.n_iter[better]
-            best.good[better] = True
+            moved = np.flatnonzero(P[:, j] != fits.starts[ids, j])  # the start itself was tried
+            if not moved.size:
+                continue
+            new = try_again(fits.starting_at(ids[moved], P[moved]), ids[moved], rules)
+            better = new.good & (new.chi2 < best.chi2[moved])
+            at, new = moved[better], new.part(better)
+            best.P[at], best.chi2[at], best.n_iter[at], best.good[at] = new.P, new.chi2, new.n_iter, True
     return best
 
 
