@@ -15,12 +15,14 @@ from astropy.modeling import Model
 from xr_modelfit.execution.execution import map_blocks
 from xr_modelfit.fitters.propagation import flat_covariance, propagated
 from xr_modelfit.messages import a, listed, suggestion
-from xr_modelfit.models.expression import leaves
+from xr_modelfit.models.chains import chains
+from xr_modelfit.models.expression import expression_text
 from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.models.known_quantities import formulas_of
 from xr_modelfit.records.record import FitRecord, RecordError
 from xr_modelfit.records.schema import COV_DIMS
 from xr_modelfit.records.units import in_units_of_data, parameter_numbers
+from xr_modelfit.results.along_coordinates import along_the_coordinate
 from xr_modelfit.results.evaluation import FIELD, Evaluation, matching
 from xr_modelfit.results.points import at_positions
 from xr_modelfit.results.quantities import DerivedQuantity
@@ -95,16 +97,19 @@ class _DerivedBlock:
 def _known(record: FitRecord, model: Model, names: Sequence[str], only_named: bool) -> list[DerivedQuantity]:
     """Quantities with a formula: those that are named or, without any name or function, all."""
     found: dict[str, DerivedQuantity] = {}
-    parts = list(leaves(model))
-    first = 0
-    for number, part in enumerate(parts):
-        own = {p: first + j for j, p in enumerate(part.param_names)}
-        first += len(part.param_names)
+    unknown: set[str] = set()
+    parts = chains(model)
+    for number, chain in enumerate(parts):
+        part = chain.model
+        own = {p: chain.first + j for j, p in enumerate(part.param_names)}
         for formula in formulas_of(part):
             name = _like(record.names, own, part, formula.name, number, len(parts))
-            arguments = tuple(own[p] for p in inspect.signature(formula.function).parameters)
             which = part.name or (type(part).__name__ + (f" {number}" if len(parts) > 1 else ""))
-            found[name] = DerivedQuantity(name, f"{formula.title}, {which}", formula.function, arguments)
+            one = along_the_coordinate(formula, chain, name, f"{formula.title}, {which}", model)
+            if one is None:
+                unknown.add(name)
+            else:
+                found[name] = one
         like = partial(_like, record.names, own, part, number=number, n_parts=len(parts))
         found |= {one.name: one for one in wave_of(record, model, min(own.values(), default=-1), like)}
     found |= {one.name: one for one in sum_of_waves(record, model)}
@@ -123,6 +128,12 @@ def _known(record: FitRecord, model: Model, names: Sequence[str], only_named: bo
         if isinstance(name, Mapping):
             raise TypeError(
                 f"derived got a {type(name).__name__}; name functions: derived(name=function), or derived(**it)."
+            )
+        if name in unknown:
+            raise ValueError(
+                f"derived got {name!r}, but no formula is known for it: in the model, {expression_text(model)}, the "
+                f"coordinate or the values are changed by '|', and not by Shift, Scale or the like alone. "
+                f"Give a function: derived({name}=lambda ...)."
             )
         if not isinstance(name, str) or name not in found:
             raise ValueError(
