@@ -87,7 +87,16 @@ class ParameterUnit:
                 unit = replace(measure, temperature=True).read()  # C on an array without a name
         except UnknownUnitError as error:
             raise ValueError(f"{argument}: {error}") from None
-        return _times(value, self._from(argument, unit)), self._shown_in(unit, measure.text)
+        try:
+            inward = self._from(argument, unit)
+        except ValueError as error:
+            if self.inner is None or self.text is None:
+                raise
+            raise ValueError(
+                f"{error} If the map's numbers are in another unit than its attrs say (a product or a sum keeps those "
+                f"of before), say in which, such as: .assign_attrs(units={self.text!r})."
+            ) from None
+        return _times(value, inward), self._shown_in(unit, measure.text)
 
     def _from(self, argument: str, unit: UnitBase) -> float:
         """The factor that converts numbers in a unit to inner ones."""
