@@ -320,7 +320,7 @@ def wavelengths(unit: str) -> dict[str, Any]:
 
 
 WRONG = {
-    "unlabelled coordinate": (table(), data(SAMPLED, None), r"in 'Angstrom'.*'w' has no units\. Label it.*plain"),
+    "unlabelled coordinate": (table(), data(SAMPLED, None), r"in 'Angstrom'.*'w' has no units.*the unit of its.*plain"),
     "unlabelled data": (table(), data(SAMPLED, u.AA, None), r"values in 'mJy'.*data has no units\. Label.*units='mJy'"),
     "another coordinate": (table(), data(SAMPLED).assign_coords(wavelengths("s")), r"'w' in 's', which cannot be conv"),
     "other data": (table(), data(SAMPLED, u.AA, None).assign_attrs(units="K"), r"'mJy', which cannot be con.* to 'K'"),

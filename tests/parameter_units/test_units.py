@@ -1096,11 +1096,11 @@ LINE_MODEL = Gaussian1D(1 * K, 4 * KMS, 1 * KMS)
 WRONG: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "data without units": (
         lambda: unreadable(LABELLED).drop_attrs(deep=False).modelfit(LINE_MODEL, dim="v"),
-        ["'K'", "amplitude", "no units", "data.assign_attrs(units='K')"],
+        ["'K'", "amplitude", "no units", "the unit of its numbers", "data.assign_attrs(units='K')"],
     ),
     "coordinate without units": (
         lambda: unreadable(LABELLED).assign_coords(v=VELOCITY).modelfit(LINE_MODEL, dim="v"),
-        ["'km s-1'", "mean", "'v'", "no units", "assign_attrs(units='km s-1')"],
+        ["'km s-1'", "mean", "'v'", "no units", "the unit of its numbers", "assign_attrs(units='km s-1')"],
     ),
     "coordinate in another kind of unit": (
         lambda: unreadable(LABELLED).assign_coords(v=("v", VELOCITY, {"units": "GHz"})).modelfit(LINE_MODEL, dim="v"),
@@ -1126,7 +1126,7 @@ WRONG: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "error with a unit on data without": (
         lambda: unreadable(LABELLED).drop_attrs(deep=False).modelfit(Gaussian1D(), dim="v", sigma=1 * K),
-        ["sigma", "'K'", "no units", "assign_attrs"],
+        ["sigma", "'K'", "no units", "the unit of its numbers", "assign_attrs"],
     ),
     "start outside its bounds": (
         lambda: unreadable(LABELLED).modelfit(LINE_MODEL, dim="v", bounds={"mean": (4500 * MS, None)}),
@@ -1186,7 +1186,11 @@ LABELS: dict[str, tuple[Model, xr.DataArray, list[str]]] = {  # each with what i
     "a factor over days": (Multiply(1 * K / u.yr), bare_line(x="d"), ["data.assign_attrs(units='K')"]),
     "a slope of kelvins": (TREND, bare_line(data="K"), ["'x' has", "data['x'].assign_attrs(units='yr')"]),
     "a factor of kelvins": (Multiply(1 * K / u.yr), bare_line(data="mK"), ["data['x'].assign_attrs(units='yr')"]),
-    "neither": (TREND, bare_line(), ["have no units", "units='K'", "data['x'].assign_attrs(units='yr')"]),
+    "neither": (
+        TREND,
+        bare_line(),
+        ["have no units", "the unit of their numbers", "units='K'", "data['x'].assign_attrs(units='yr')"],
+    ),
     "neither, and it cannot be told": (Multiply(1 * K / u.yr), bare_line(), ["units='...'"]),
     "a square": (
         Polynomial1D(2, c0=1 * K, c1=1 * K / KM, c2=1 * K / KM**2),

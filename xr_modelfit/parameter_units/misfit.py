@@ -63,9 +63,10 @@ def misfit(
         return head + f"it is a pure number. Give it without unit.{cycles if angle else ''}"
     bare = [one for one in factors if one.measure.text is None]
     if bare:
-        verb, them = ("has", "it") if len(bare) == 1 else ("have", "them")
+        verb, them, their = ("has", "it", "its") if len(bare) == 1 else ("have", "them", "their")
         calls = ", ".join(one.labelled(_fitting(unit, one, factors)) for one in bare)
-        return head + f"{' and '.join(one.title for one in bare)} {verb} no units. Label {them}: {calls}."
+        how = f"Label {them} with the unit of {their} numbers, such as: {calls}."
+        return head + f"{' and '.join(one.title for one in bare)} {verb} no units. {how}"
     units = [f"{one.title} is in {one.measure.text!r}" for one in factors]
     units += [f"{name!r} is in {write_unit(unit)!r}" for name, unit in others]
     return head + (

@@ -182,8 +182,8 @@ class UnitSystem:
             if (pure := factor(array.unit, u.dimensionless_unscaled)) is not None:
                 return pure * inner
             raise ValueError(
-                f"{argument} is in {measure.text!r}, but the data has no units. Label it: "
-                f"data.assign_attrs(units={measure.text!r})."
+                f"{argument} is in {measure.text!r}, but the data has no units. Label it with the unit of its "
+                f"numbers, such as: data.assign_attrs(units={measure.text!r})."
             )
         of = "the data" if power == 1 else "one over the data"
         wanted = replace(self.measure, text=compose_text([(self.measure.text, power)]))

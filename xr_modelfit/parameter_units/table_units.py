@@ -148,7 +148,7 @@ def _unlabelled(one: ModelInput, unit: UnitBase) -> str:
     if one.measure.text is not None:
         return f"the coordinate {name} has units={one.measure.text!r}, which is no unit that is known. Correct it."
     label = f"data.assign_coords({{{name}: data[{name}].assign_attrs(units={write_unit(unit)!r})}})"
-    return f"the coordinate {name} has no units. Label it: {label}, or {_PLAIN}."
+    return f"the coordinate {name} has no units. Label it with the unit of its numbers, such as: {label}, or {_PLAIN}."
 
 
 def _values(unit: UnitBase, inputs: Sequence[ModelInput], measure: Measure) -> list[tuple[UnitBase, int | None]]:
@@ -164,8 +164,8 @@ def _values(unit: UnitBase, inputs: Sequence[ModelInput], measure: Measure) -> l
     if measure.unit is None:
         why = "has no units" if measure.text is None else f"has units={measure.text!r}, which is no unit that is known"
         raise ValueError(
-            f"model has a table with values in {write_unit(unit)!r}, but the data {why}. Label it: "
-            f"data.assign_attrs(units={write_unit(unit)!r}), or {_PLAIN}."
+            f"model has a table with values in {write_unit(unit)!r}, but the data {why}. Label it with the unit of "
+            f"its numbers, such as: data.assign_attrs(units={write_unit(unit)!r}), or {_PLAIN}."
         )
     raise ValueError(
         f"model has a table with values in {write_unit(unit)!r}, which cannot be converted to {measure.text!r}, the "
