@@ -266,9 +266,20 @@ class _Reading:
         elif value != 0 and math.isfinite(value):
             turns = number in self._in_waves and _turns(value)
             (self.turns if turns else self.numbers).append(symbol)
-            if number in self._of_parameters and not turns:
+            if number in self._of_parameters and not turns and not self._scales_a_number(number, place):
                 self.pure.append((symbol, {symbol: _ONE}))
         return {symbol: _ONE}
+
+    def _scales_a_number(self, number: int, place: int) -> bool:
+        """Whether an operand of a product multiplies a sum with a number, as in ``5007 * (1 + z)``.
+
+        Either number may have the unit then: that of a wavelength, or none; that of ``z``.
+        """
+        op, *arguments = self.graph.nodes[number]
+        if op not in ("multiply", "divide"):
+            return False
+        other, *terms = self.graph.nodes[arguments[1 - place]]
+        return other in ("add", "subtract") and any(self.graph.value(term) is not None for term in terms)
 
     def _alike(self, number: int, op: str, arguments: Sequence[int]) -> Form:
         known = [self.forms[a] for a in arguments if a in self.forms]
