@@ -894,7 +894,7 @@ EVALUATIONS: dict[str, tuple[Callable[[xr.Dataset], Any], type[Exception], tuple
     "another model": (
         lambda fit: fit.modelfit.evaluate(t=[1.0], model=G),
         RecordError,
-        ("'amplitude'", "'slope', 'intercept'", "Pass an instance"),
+        ("'amplitude'", "'slope', 'intercept'", "Pass the model or the function that was fitted"),
     ),
     "another fit": (
         lambda fit: fit.modelfit.evaluate(t=[1.0], data="depth"),

@@ -700,7 +700,7 @@ def test_a_coordinate_with_another_index() -> None:
 @pytest.mark.parametrize("two", [["lat", "lon"], ("lat", "lon")])
 def test_two_coordinates_for_one_input(two: Any) -> None:
     data = unreadable(curvilinear())
-    with pytest.raises((TypeError, ValueError), match=r"coordinate.*'x'.*'lat'"):
+    with pytest.raises((TypeError, ValueError), match=r"coord.*'x'.*'lat'"):
         data.modelfit(Planar2D(), dim=("y", "x"), coords={"x": two, "y": "lat"})
     with pytest.raises((TypeError, ValueError), match=r"coord.*'lat'"):
         data.modelfit(Linear1D(), dim="x", coords=two)

@@ -21,6 +21,7 @@ from xr_modelfit.labels.coords import ModelInput
 from xr_modelfit.parameter_units.dimensions import Dimension, Units
 from xr_modelfit.units.calendar_years import refuse_years
 from xr_modelfit.units.text import UnknownUnitError, compose_text, write_unit
+from xr_modelfit.units.times import CalendarError
 from xr_modelfit.units.units import Conversion, Measure, factor, involves_temperature, measure_of, required_conversion
 
 __all__ = [
@@ -89,6 +90,8 @@ class ParameterUnit:
             raise ValueError(f"{argument}: {error}") from None
         try:
             inward = self._from(argument, unit)
+        except CalendarError:
+            raise
         except ValueError as error:
             if self.inner is None or self.text is None:
                 raise

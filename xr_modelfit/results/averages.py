@@ -10,14 +10,15 @@ from xr_modelfit.status import FitStatus
 __all__ = ["refuse_averages"]
 
 _WHOLE = ("n_points", "dof", "n_iter")  # counts
-_SINGLE = 4  # bytes of a float: xarray's masks make such ones of the status, arithmetic makes longer ones
+_SINGLE = 4  # bytes of a float: xarray's masks make such ones of the status, means make longer ones
 
 
 def refuse_averages(result: xr.Dataset, record: FitRecord) -> None:
     """Raise RecordError if a result was averaged, coarsened or interpolated; lazy variables are not computed.
 
-    The status tells: it is an integer. Where it is masked, aligned or reindexed, xarray makes it a float of 32 bits,
-    and of 64 bits in a mean. The mean of one that was masked before has 32 bits too: then counts tell that are none.
+    The status tells, which is an integer unless it was masked, aligned, or calculated with: a float that is no status is
+    that of no fit. So do counts that are not whole. Of lazy results, the type of the status tells. The mean of fits
+    whose counts are all the same is not found out.
     """
     status = record.variable("fit_status")
     advice = (
@@ -26,15 +27,15 @@ def refuse_averages(result: xr.Dataset, record: FitRecord) -> None:
         f"result[{record.variable(record.names[0])!r}].mean(...)."
     )
     kind = result[status].dtype
-    if (wrong := _no_status(result[status])) is not None:
-        raise RecordError(f"{status} holds {wrong:g}, which is no status. {advice}")
-    if kind.kind != "f":
+    if kind.kind != "f":  # as it was; that of a newer version may be unknown here
         return
-    if kind.itemsize > _SINGLE:
+    if is_lazy(result[status].variable) and kind.itemsize > _SINGLE:
         raise RecordError(
             f"{status} is {kind}, as a mean or an interpolation makes it; that of a fit is int8. {advice} If it was "
             f"only converted: result[{status!r}] = result[{status!r}].astype('float32')."
         )
+    if (wrong := _no_status(result[status])) is not None:
+        raise RecordError(f"{status} holds {wrong:g}, which is no status. {advice}")
     for name in map(record.variable, _WHOLE):
         if name in result and not _are_counts(result[name]):
             raise RecordError(f"{name} counts, but has values that are not whole. {advice}")
