@@ -16,9 +16,9 @@ _SINGLE = 4  # bytes of a float: xarray's masks make such ones of the status, me
 def refuse_averages(result: xr.Dataset, record: FitRecord) -> None:
     """Raise RecordError if a result was averaged, coarsened or interpolated; lazy variables are not computed.
 
-    The status tells, which is an integer unless it was masked, aligned, or calculated with: a float that is no status is
-    that of no fit. So do counts that are not whole. Of lazy results, the type of the status tells. The mean of fits
-    whose counts are all the same is not found out.
+    The status is an integer unless it was masked, aligned, or calculated with: a float that is no status is that of no
+    fit. Nor are counts that are not whole. Of lazy results, the type of the status tells. The mean of fits whose counts
+    are all the same is not found out.
     """
     status = record.variable("fit_status")
     advice = (
