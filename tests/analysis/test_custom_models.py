@@ -244,6 +244,7 @@ CHANGED = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:model is not what was fitted")
 @pytest.mark.slow
 @pytest.mark.parametrize("what", CHANGED)
 def test_changed_code_is_told(what: str, laboratory: types.ModuleType, tmp_path: Path) -> None:

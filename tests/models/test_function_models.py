@@ -410,7 +410,8 @@ ASKING = """
 
 
 def run(code: str, *arguments: Any) -> str:
-    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *map(str, arguments)]
+    told = "ignore:model is not what was fitted:UserWarning"
+    command = [sys.executable, "-W", "error", "-W", told, "-c", textwrap.dedent(code), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=os.environ)
     assert done.returncode == 0, done.stderr
     return done.stdout
