@@ -64,9 +64,9 @@ def retry(verdicts: Verdicts) -> None:
             pass  # a fit whose model raises stays as it was
 
     each(lambda ids: np.isin(part.status[ids], _FAILED), _SecondTry.run)
-    each(lambda ids: (part.status[ids] > 0) & ~part.at_minimum[ids], _SecondTry.go_on)
+    each(lambda ids: (part.status[ids] > 0) & ~part.at_minimum[ids] & ~part.vague[ids], _SecondTry.go_on)
     if has_kinks:
-        each(lambda ids: part.status[ids] > 0, _SecondTry.go_lower)
+        each(lambda ids: (part.status[ids] > 0) & ~part.vague[ids], _SecondTry.go_lower)
     verdicts.take(part, ids)
 
 
