@@ -39,21 +39,19 @@ def undetermined(
     with np.errstate(all="ignore"):
         variance = np.einsum("iib->ib", covariance) * times
         open_ = (variance > (_TIMES * P) ** 2) & np.isfinite(variance) & linear[:, None]
-    at = np.flatnonzero(open_.any(axis=0))
-    if at.size:
-        C = np.moveaxis(covariance[..., at] * np.broadcast_to(times, found.shape)[at], 2, 0)
-        left = _by_others(C, linear)
-        found[at] = np.any((left < P[:, at].T ** 2) & open_[:, at].T, axis=1)
+    times = np.broadcast_to(times, found.shape)
+    for i in np.flatnonzero(open_.any(axis=0)):
+        found[i] = _by_others(covariance[..., i] * times[i], P[:, i], np.flatnonzero(open_[:, i]), linear)
     return found
 
 
-def _by_others(C: np.ndarray, linear: np.ndarray) -> np.ndarray:
-    """Variances (m, K) of linear parameters if the others were known, from ``C`` (m, K, K); inf where none is free."""
-    size = np.sqrt(np.einsum("mii->mi", C))
-    others = ~linear & np.isfinite(size) & (size > 0.0)
-    inverse = 1.0 / np.where(others, size, np.inf)
-    C = np.where(np.isfinite(C), C, 0.0) * inverse[:, None, :]  # in errors of N
-    between = np.where(others[:, None, :], C, 0.0)
-    known = np.linalg.pinv(between * inverse[:, :, None], hermitian=True)
-    left = size**2 - np.einsum("maj,mjk,mak->ma", between, known, between, optimize=False)
-    return np.where(others.any(axis=1)[:, None], left, np.inf)
+def _by_others(C: np.ndarray, p: np.ndarray, chosen: np.ndarray, linear: np.ndarray) -> bool:
+    """Whether one of the ``chosen`` linear parameters of a fit would differ from 0 if the shape were known."""
+    size = np.sqrt(np.diagonal(C))
+    N = np.flatnonzero(~linear & np.isfinite(size) & (size > 0.0))
+    if not N.size:
+        return False
+    shape, between = C[np.ix_(N, N)], C[np.ix_(chosen, N)] / size[N]
+    inverse = np.linalg.pinv(shape / size[N, None] / size[N], hermitian=True)
+    left = size[chosen] ** 2 - np.einsum("aj,jk,ak->a", between, inverse, between)
+    return bool(np.any(p[chosen] ** 2 > left))
