@@ -14,11 +14,10 @@ import numpy as np
 
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.fitters.block_task import BlockTask
-from xr_modelfit.status import FitStatus
+from xr_modelfit.fitters.second_try.retries import FAILED
 
-__all__ = ["FAILED", "follows_residuals", "until_steady"]
+__all__ = ["follows_residuals", "until_steady"]
 
-FAILED = (FitStatus.NO_PROGRESS, FitStatus.DEGENERATE, FitStatus.MAX_ITERATIONS)
 _ROUNDS = 4
 
 Pass = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]

@@ -19,12 +19,12 @@ from xr_modelfit.fitters.verdicts import Verdicts, status_after
 from xr_modelfit.quiet import caught_warnings
 from xr_modelfit.status import FitStatus
 
-__all__ = ["retry"]
+__all__ = ["FAILED", "retry"]
 
 _ROUNDS = 6
 _PATIENT = 50  # iterations that are allowed
 _MARKEDLY = 0.01  # of chi-square by its degrees of freedom
-_FAILED = (FitStatus.NO_PROGRESS, FitStatus.DEGENERATE, FitStatus.MAX_ITERATIONS)
+FAILED = (FitStatus.NO_PROGRESS, FitStatus.DEGENERATE, FitStatus.MAX_ITERATIONS)
 
 
 def retry(verdicts: Verdicts) -> None:
@@ -38,7 +38,7 @@ def retry(verdicts: Verdicts) -> None:
     traits = verdicts.fits.problem.traits
     has_kinks = traits.traced is not None and not traits.smooth  # chi-square has a minimum between any two kinks
     good = verdicts.status > 0
-    which = np.isin(verdicts.status, _FAILED)
+    which = np.isin(verdicts.status, FAILED)
     if rules.xtol < AT_MINIMUM:
         which |= good & ~verdicts.at_minimum
     if has_kinks:
@@ -63,7 +63,7 @@ def retry(verdicts: Verdicts) -> None:
         for _ in isolate_errors(work, np.arange(part.status.size)):
             pass  # a fit whose model raises stays as it was
 
-    each(lambda ids: np.isin(part.status[ids], _FAILED), _SecondTry.run)
+    each(lambda ids: np.isin(part.status[ids], FAILED), _SecondTry.run)
     each(lambda ids: (part.status[ids] > 0) & ~part.at_minimum[ids] & ~part.vague[ids], _SecondTry.go_on)
     if has_kinks:
         each(lambda ids: (part.status[ids] > 0) & ~part.vague[ids], _SecondTry.go_lower)
