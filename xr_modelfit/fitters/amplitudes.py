@@ -39,19 +39,23 @@ def undetermined(
     with np.errstate(all="ignore"):
         variance = np.einsum("iib->ib", covariance) * times
         open_ = (variance > (_TIMES * P) ** 2) & np.isfinite(variance) & linear[:, None]
-    times = np.broadcast_to(times, found.shape)
-    for i in np.flatnonzero(open_.any(axis=0)):
-        found[i] = _by_others(covariance[..., i] * times[i], P[:, i], np.flatnonzero(open_[:, i]), linear)
+    at = np.flatnonzero(open_.any(axis=0))
+    if not at.size:
+        return found
+    C = np.moveaxis(covariance[..., at] * np.broadcast_to(times, found.shape)[at], 2, 0)
+    with np.errstate(all="ignore"):
+        size = np.sqrt(np.einsum("mii->mi", C))
+    others, which = np.unique(~linear & np.isfinite(size) & (size > 0.0), axis=0, return_inverse=True)
+    for number, mask in enumerate(others):  # fits with the same parameters are done together
+        rows, N = np.flatnonzero(which.ravel() == number), np.flatnonzero(mask)
+        if N.size:
+            left = _by_others(C[rows], size[rows], N)
+            found[at[rows]] = np.any((left < P[:, at[rows]].T ** 2) & open_[:, at[rows]].T, axis=1)
     return found
 
 
-def _by_others(C: np.ndarray, p: np.ndarray, chosen: np.ndarray, linear: np.ndarray) -> bool:
-    """Whether one of the ``chosen`` linear parameters of a fit would differ from 0 if the shape were known."""
-    size = np.sqrt(np.diagonal(C))
-    N = np.flatnonzero(~linear & np.isfinite(size) & (size > 0.0))
-    if not N.size:
-        return False
-    shape, between = C[np.ix_(N, N)], C[np.ix_(chosen, N)] / size[N]
-    inverse = np.linalg.pinv(shape / size[N, None] / size[N], hermitian=True)
-    left = size[chosen] ** 2 - np.einsum("aj,jk,ak->a", between, inverse, between)
-    return bool(np.any(p[chosen] ** 2 > left))
+def _by_others(C: np.ndarray, size: np.ndarray, N: np.ndarray) -> np.ndarray:
+    """Variances (m, K) if the parameters ``N`` were known, from ``C`` (m, K, K) and its standard errors (m, K)."""
+    shape, between = C[:, N[:, None], N], C[:, :, N] / size[:, None, N]
+    inverse = np.linalg.pinv(shape / size[:, N, None] / size[:, None, N], hermitian=True)
+    return np.asarray(size**2 - np.einsum("maj,mjk,mak->ma", between, inverse, between, optimize=False))
