@@ -336,13 +336,21 @@ def test_a_callable_may_fit_on_threads(outer: str, inner: str, tmp_path: Path) -
 # --- workers that die
 
 
+ENOUGH = "enough"  # a file: no further worker will be killed
+
+
 def slow_marks(folder: Path) -> Any:
-    """A fitter that takes its time, and leaves a file for each fit; it travels by value."""
+    """A fitter that leaves a file for each fit, and after 200 fits waits for the last kill; it travels by value."""
 
     class Marking(LinearLSQFitter):
         def __call__(self, *args: Any, **kwargs: Any) -> Model:
-            time.sleep(5e-3)
-            (folder / f"{os.getpid()}-{time.monotonic_ns()}").touch()
+            if not (folder / ENOUGH).exists():
+                (folder / f"{os.getpid()}-{time.monotonic_ns()}").touch()
+                time.sleep(5e-3)
+                begun = time.monotonic()
+                many = len(list(folder.glob(f"{os.getpid()}-*"))) > 200
+                while many and not (folder / ENOUGH).exists() and time.monotonic() - begun < 120.0:
+                    time.sleep(5e-3)
             return super().__call__(*args, **kwargs)
 
     return Marking()
@@ -358,11 +366,12 @@ def kill_in_the_middle(client: Any, folder: Path, work: Callable[[], Any], times
             while victim is None:  # one that has fitted something
                 assert not future.done(), "the work was over before a worker could be killed"
                 time.sleep(5e-3)
-                pids = {int(path.name.split("-")[0]) for path in folder.iterdir()} - set(killed)
+                pids = {int(path.name.split("-")[0]) for path in folder.glob("*-*")} - set(killed)
                 there = set(client.run(os.getpid, on_error="ignore").values())
                 victim = next(iter(pids & there), None)
             os.kill(victim, signal.SIGKILL)
             killed.append(victim)
+        (folder / ENOUGH).touch()
         return future.result(timeout=240)
 
 

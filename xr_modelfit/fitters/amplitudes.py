@@ -38,6 +38,8 @@ def undetermined(
         return found
     with np.errstate(all="ignore"):
         variance = np.einsum("iib->ib", covariance) * times
+        if not np.any(variance[~linear] > 0.0):  # the free ones are linear
+            return found
         open_ = (variance > (_TIMES * P) ** 2) & np.isfinite(variance) & linear[:, None]
     at = np.flatnonzero(open_.any(axis=0))
     if not at.size:
