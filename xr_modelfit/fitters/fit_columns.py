@@ -72,7 +72,7 @@ class FitColumns(NamedTuple):
         """Residuals (n + k, b) and Jacobian, k of (n + k, b), in which the priors are samples."""
         assert self.priors is not None
         ours = self.problem.free
-        return Priors(self.priors.mean[ours], self.priors.trust[ours]).with_samples(P[ours], r, J)
+        return self.priors.parameters(ours).with_samples(P[ours], r, J)
 
     @property
     def n_priors(self) -> np.ndarray:

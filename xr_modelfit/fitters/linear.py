@@ -22,8 +22,7 @@ __all__ = ["solve_directly", "solve_linear"]
 
 def solve_directly(fits: Fits, ids: np.ndarray, out: FitArrays) -> np.ndarray:
     """Solve the fits ``ids``, written to ``out``; returns those that bounds or overflow make iterate."""
-    if fits.priors is None:
-        ids = _solve_clear(fits, ids, out)
+    ids = _solve_clear(fits, ids, out)
     left = []
     for some in chunks(ids, fits.samples.n_values):
         at = fits.columns(some)
@@ -58,7 +57,8 @@ def _solve_clear(fits: Fits, ids: np.ndarray, out: FitArrays) -> np.ndarray:
         design = design_of(problem, samples.columns(ids)[0]) if shared is None else shared
         y, m = samples.squares(ids)
         low, high = (np.ascontiguousarray(a[ids].T) for a in (fits.low, fits.high))
-        found = solve_normal(problem, design, y, m, samples.n_points[ids], (low, high))
+        priors = None if fits.priors is None else fits.priors.in_columns(ids)
+        found = solve_normal(problem, design, y, m, samples.n_points[ids], (low, high), priors)
         done = found.clear & ~samples.any_valid(ids, design.unusable)
         clear[ids] = done
         _write(out, ids[done], found.parameters[:, done])

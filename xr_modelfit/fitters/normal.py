@@ -14,6 +14,8 @@ Only clear cases end here: a well-conditioned ``G``, a refinement that moved nex
 bounds. Others are left to `fitters.linear` and `fitters.covariance`. Whether a fit is a clear case, and its bits,
 depend on that fit alone: not on other fits, on shared columns, or on samples of weight zero.
 
+Priors add ``T^2`` to ``G`` and ``T^2 (mean - p)`` to ``C' m r``, with ``T`` their trusts (`fitters.priors`).
+
 Shapes: ``n`` samples, ``k`` free parameters, ``b`` fits; columns (n, 1) or (n, b).
 
 References
@@ -30,6 +32,7 @@ import numpy as np
 
 from xr_modelfit.analysis.derivatives import jacobian
 from xr_modelfit.fitters.covariance import ON_BOUND, Judgement, of_all_parameters, slopes_of_ties
+from xr_modelfit.fitters.priors import Priors
 from xr_modelfit.fitters.small_systems import inverse_of, times
 from xr_modelfit.fitters.sums import along, dot
 from xr_modelfit.models.problem import Problem
@@ -88,24 +91,30 @@ def solve_normal(
     m: np.ndarray | None,
     n_points: np.ndarray,
     bounds: tuple[np.ndarray, np.ndarray],
+    priors: Priors | None = None,
 ) -> Solution:
     """Solve and judge fits of which no free parameter is held.
 
     ``y`` (n, b) are data, ``m`` (n, b) squared weights, None for ones; both are 0 where a sample is left out.
-    ``n_points`` (b,); ``bounds`` (K, b) each.
+    ``n_points`` (b,); ``bounds`` (K, b) each; ``priors`` (K, b).
     """
     C, k, b = design.columns, len(design.columns), y.shape[1]
+    own = None if priors is None else priors.parameters(problem.free)
     G = _moments(C, m, b)
+    if own is not None:
+        G = np.repeat(G, b // G.shape[2], axis=2)
+        for j in range(k):
+            G[j, j] += own.trust[j] ** 2
     inverse, trace = inverse_of(G)
     y = y if design.offset is None else y - design.offset
     my = y if m is None else y * m
-    p = times(inverse, np.stack([along(c, my) for c in C]))
+    p = times(inverse, _downhill(C, my, own, np.zeros((k, b))))
     r = _residual(y, C, p)
     mr = r if m is None else np.multiply(r, m, out=my if my is not y else None)
-    g = np.stack([along(c, mr) for c in C])
+    g = _downhill(C, mr, own, p)
     d = times(inverse, g)
     removed = np.maximum(np.sum(g * d, axis=0), 0.0)
-    chi2 = np.maximum(dot(mr, r) - removed, 0.0)
+    chi2 = np.maximum(dot(mr, r) + (0.0 if own is None else own.chi2(p)) - removed, 0.0)
     p = p + d
 
     dof = n_points - k
@@ -130,6 +139,12 @@ def solve_normal(
     covariance = of_all_parameters(problem, inverse, T, active, ~active)
     covariance = np.broadcast_to(covariance, (*covariance.shape[:2], b))
     return Solution(P, Judgement(covariance, chi2, clear, clear, clear, clear, np.zeros(b, dtype=bool)), clear)
+
+
+def _downhill(C: Sequence[np.ndarray], mr: np.ndarray, priors: Priors | None, p: np.ndarray) -> np.ndarray:
+    """``C' m r`` with what priors add to it at ``p``, shape (k, b)."""
+    g = np.stack([along(c, mr) for c in C])
+    return g if priors is None else g + priors.trust**2 * (priors.mean - p)
 
 
 def _without(unusable: np.ndarray, a: np.ndarray) -> np.ndarray:

@@ -40,6 +40,10 @@ class Priors(NamedTuple):
         """Those of the fits ``ids``, (K, b) from (b, K)."""
         return Priors(*(np.ascontiguousarray(a[ids].T) for a in self))
 
+    def parameters(self, which: np.ndarray) -> Priors:
+        """Those of the parameters ``which``, of columns."""
+        return Priors(self.mean[which], self.trust[which])
+
     def taken(self, which: np.ndarray) -> Priors:
         """Those of the columns ``which``."""
         return Priors(columns(self.mean, which), columns(self.trust, which))
