@@ -186,6 +186,8 @@ def errors_of(residual: Any, p: np.ndarray, scale: np.ndarray, known: np.ndarray
     steps = np.diag(0.01 * np.where(known, scale, 0.0))[known]
     J = np.stack([(residual(p + s) - residual(p - s)) / (2.0 * s.max()) for s in steps], axis=1)
     R = np.linalg.qr(J * scale[known], mode="r")
+    if not np.all(np.diag(R)):  # no error can be told there
+        return np.full(len(R), np.inf)
     return scale[known] * np.sqrt(np.sum(np.linalg.inv(R) ** 2, axis=1))
 
 

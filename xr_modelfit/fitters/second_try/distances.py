@@ -8,9 +8,10 @@ from xr_modelfit.fitters.contract import Fits
 from xr_modelfit.fitters.second_try.tries import Refit
 from xr_modelfit.fitters.sums import norm2
 
-__all__ = ["effects", "run_away", "visible"]
+__all__ = ["effects", "first_seen", "run_away", "visible"]
 
 _LEFT = 1e-3  # of the effect that a parameter had at the start
+_HALVES = 10  # the next sample but one is rarely that near to the next
 _GROWN = 1e3  # times its size at the start
 
 
@@ -42,6 +43,22 @@ def visible(fits: Fits, at: Refit, which: int | np.ndarray, side: float, part: f
                 break
             distance = np.where(small, 2.0 * distance, distance)
         found[rows] = np.where(small, np.nan, distance)
+    return found
+
+
+def first_seen(fits: Fits, at: Refit, which: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """How far, (b,), parameters ``which`` (b,) move along ``step`` (b,) until the model changes at all; by bisection."""
+    found = np.abs(step)
+    for rows, here in fits.in_chunks(at.ids, at.P):
+        own, side = (which[rows], np.arange(rows.size)), np.sign(step[rows])
+        values, near, far = here.values(here.P), np.zeros(rows.size), found[rows]
+        for _ in range(_HALVES):
+            middle = 0.5 * (near + far)
+            Q = here.P.copy()
+            Q[own] = here.P[own] + side * middle
+            changed = here.change(fits.problem.with_ties(Q), values) > 0.0
+            near, far = np.where(changed, near, middle), np.where(changed, middle, far)
+        found[rows] = far
     return found
 
 

@@ -139,11 +139,13 @@ class _SecondTry:
 
     def _from_lower(self, which: np.ndarray) -> tuple[Refit, np.ndarray]:
         """From where chi-square is lower beside; also where that ends, and what has no slope there."""
-        some = self.stopped.part(which & self._bad)
+        which = which & self._bad
+        some = self.stopped.part(which)
         if not some.ids.size:
             return some, np.zeros(some.P.shape, dtype=bool)
         lower, flat = from_lower(self.fits, some, self.rules)
         self._take(lower)
+        self.stopped = _lower(self.stopped, lower, which)
         return lower, flat
 
     def _on_flat(self, which: np.ndarray) -> np.ndarray:

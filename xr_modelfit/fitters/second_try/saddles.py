@@ -23,15 +23,29 @@ from xr_modelfit.fitters.contract import Fits, Rules
 from xr_modelfit.fitters.fit_columns import FitColumns
 from xr_modelfit.fitters.gram_schmidt import factorise
 from xr_modelfit.fitters.saddle_test import FALLS
-from xr_modelfit.fitters.second_try.distances import effects, visible
+from xr_modelfit.fitters.second_try.distances import effects, first_seen, visible
 from xr_modelfit.fitters.second_try.tries import Refit, try_again
 
 __all__ = ["from_lower", "past_kinks"]
 
 _ROUNDS = 20
 _SIZES = (0.1, 0.25, 0.5, 1.0, 3.0, 10.0, 30.0, 100.0)  # of the way to where the model changes by a standard error
-_PAIRS = (-4.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 4.0)  # the same for two parameters without slope
+_PAIRS = (
+    -64.0,
+    -16.0,
+    -4.0,
+    -2.0,
+    -1.0,
+    -0.5,
+    0.5,
+    1.0,
+    2.0,
+    4.0,
+    16.0,
+    64.0,
+)  # the same for two parameters without slope
 _STEPS = 2
+_NEXT = 0.1  # of the way to the next sample but one
 _KINK_ROUNDS = 3
 _KINK_SIZES = (0.3, 1.0, 3.0)  # standard errors of a parameter alone
 
@@ -79,12 +93,17 @@ def past_kinks(fits: Fits, before: Refit, rules: Rules) -> Refit:
     return best
 
 
-def _without_slope(fits: Fits, at: Refit) -> np.ndarray:
-    """Parameters (b, K) in which the model is not linear, and has no slope at any sample."""
+def _without_slope(fits: Fits, at: Refit, seen: np.ndarray | None = None) -> np.ndarray:
+    """Parameters (b, K) in which the model is not linear, and has no slope at any sample.
+
+    ``seen`` (b, K) says which of those change the model at all, where that is known already.
+    """
     problem = fits.problem
     flat = np.zeros(at.P.shape, dtype=bool)
     flat[:, problem.free] = effects(fits, at.ids, at.P).T == 0.0
     flat &= ~problem.partly_linear & (fits.low[at.ids] < fits.high[at.ids])
+    if seen is not None:
+        return np.asarray(flat & seen)
     for j in np.flatnonzero(flat.any(axis=0)).tolist():  # a parameter without any effect is not known
         some = np.flatnonzero(flat[:, j])
         flat[some, j] = _reaches(fits, at.part(some), j, visible(fits, at.part(some), j, 1.0, 1.0))
@@ -93,15 +112,19 @@ def _without_slope(fits: Fits, at: Refit) -> np.ndarray:
 
 def _reaches(fits: Fits, at: Refit, along: int | np.ndarray, far: np.ndarray) -> np.ndarray:
     """Whether moving parameter ``along`` by about ``far`` (b,), within its bounds, changes the model at all; (b,)."""
-    numbers, found = np.broadcast_to(along, at.ids.shape), np.zeros(at.ids.size, dtype=bool)
-    for rows, here in fits.in_chunks(at.ids, at.P):
+    found, known = np.zeros(at.ids.size, dtype=bool), np.flatnonzero(np.isfinite(far))
+    numbers, far, some = np.broadcast_to(along, at.ids.shape)[known], far[known], at.part(known)
+    for rows, here in fits.in_chunks(some.ids, some.P):
         own = numbers[rows], np.arange(rows.size)
-        values = here.values(here.P)
+        values, changed = here.values(here.P), np.zeros(rows.size, dtype=bool)
         for by in (*_PAIRS, *_SIZES, *(-size for size in _SIZES)):
             Q = here.P.copy()
             Q[own] = np.clip(here.P[own] + by * far[rows], here.low[own], here.high[own])
-            found[rows] |= ~(here.change(fits.problem.with_ties(Q), values) <= 0.0)  # it may have no value there
-    return found & np.isfinite(far)
+            changed |= ~(here.change(fits.problem.with_ties(Q), values) <= 0.0)  # it may have no value there
+            if changed.all():
+                break
+        found[known[rows]] = changed
+    return found
 
 
 def _lowest(fits: Fits, at: Refit) -> tuple[np.ndarray, np.ndarray]:
@@ -109,25 +132,55 @@ def _lowest(fits: Fits, at: Refit) -> tuple[np.ndarray, np.ndarray]:
     curved = np.flatnonzero(fits.problem.free & ~fits.problem.partly_linear)
     # Each fit and each of its parameters, to both sides at once.
     rows, along = np.tile(np.arange(at.ids.size), curved.size), np.repeat(curved, at.ids.size)
-    far = visible(fits, at.part(rows), along, 1.0, 1.0)
-    seen = _reaches(fits, at.part(rows), along, far)
-    far = np.where(seen, far, 0.0)
-    step = np.where(np.arange(at.P.shape[1])[:, None] == along, far, 0.0)[:, seen]
-    which, steps = np.tile(rows[seen], 2), np.concatenate([-step, step], axis=1)
+    some, seen = at.part(rows), np.zeros(at.P.shape, dtype=bool)
+    left, right = (_far(fits, some, along, side) for side in (-1.0, 1.0))
+    seen[rows, along] = right > 0.0
+    flat = _without_slope(fits, at, seen)
+    edges = flat[rows, along]
+    left, far_left = _to_samples(fits, some, along, -1.0, left, edges)
+    right, far_right = _to_samples(fits, some, along, 1.0, right, edges)
+    far = np.maximum(far_left, far_right)
+    near = [(size > 0.0) & (size < _NEXT * far) for size in (left, right)]  # an edge is next to a sample
+    moves = [(-left, left > 0.0), (right, right > 0.0), (-far, near[0]), (far, near[1])]
+    which, one = np.concatenate([rows[some] for _, some in moves]), np.arange(at.P.shape[1])[:, None]
+    steps = np.concatenate([np.where(one == along[some], step[some], 0.0) for step, some in moves], axis=1)
     best, place = _lowest_of(fits, at, which, steps, _SIZES, _STEPS)
-    flat = _without_slope(fits, at)
     several = np.flatnonzero(np.count_nonzero(flat, axis=1) > 1)
     if several.size:
         far = far.reshape(curved.size, -1)[:, several]
-        for one, other in combinations(range(curved.size), 2):
-            both = flat[several, curved[one]] & flat[several, curved[other]]
+        for i, j in combinations(range(curved.size), 2):
+            both = flat[several, curved[i]] & flat[several, curved[j]]
             for p, q in product(_PAIRS, _PAIRS):
                 step = np.zeros((at.P.shape[1], several.size))
-                step[curved[one]], step[curved[other]] = p * far[one], q * far[other]
+                step[curved[i]], step[curved[j]] = p * far[i], q * far[j]
                 chi2, P = _lowest_of(fits, at.part(several), np.flatnonzero(both), step[:, both], (1.0,), 1)
                 lower = chi2 < best[several]
                 best[several[lower]], place[several[lower]] = chi2[lower], P[lower]
     return best, place
+
+
+def _far(fits: Fits, at: Refit, along: np.ndarray, side: float) -> np.ndarray:
+    """How far the parameters ``along`` (m,) are moved to one side until that is seen, 0 where it is not; (m,)."""
+    far = visible(fits, at, along, side, 1.0)
+    return np.where(_reaches(fits, at, along, far), far, 0.0)
+
+
+def _to_samples(
+    fits: Fits, at: Refit, along: np.ndarray, side: float, far: np.ndarray, flat: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far the parameters ``along`` (m,) are moved, which are seen ``far`` (m,) away; (m,) twice.
+
+    Those that are ``flat`` (m,), such as edges, are moved to the next sample, and to the next but one.
+    """
+    next_one, next_but_one = far.copy(), far.copy()
+    edges = np.flatnonzero(flat & (far > 0.0))
+    if edges.size:
+        some, which = at.part(edges), along[edges]
+        first = first_seen(fits, some, which, side * far[edges])
+        some.P[np.arange(edges.size), which] += side * first
+        more = np.nan_to_num(visible(fits, some, which, side, 1.0))
+        next_one[edges], next_but_one[edges] = first, first + first_seen(fits, some, which, side * more)
+    return next_one, next_but_one
 
 
 def _lowest_of(
