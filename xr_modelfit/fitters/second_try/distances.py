@@ -47,7 +47,7 @@ def visible(fits: Fits, at: Refit, which: int | np.ndarray, side: float, part: f
 
 
 def first_seen(fits: Fits, at: Refit, which: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """How far, (b,), parameters ``which`` (b,) move along ``step`` (b,) until the model changes at all; by bisection."""
+    """How far, (b,), parameters ``which`` (b,) move along ``step`` (b,) until the model changes; by bisection."""
     found = np.abs(step)
     for rows, here in fits.in_chunks(at.ids, at.P):
         own, side = (which[rows], np.arange(rows.size)), np.sign(step[rows])
