@@ -18,7 +18,7 @@ from astropy.modeling import custom_model
 from astropy.modeling.models import Chebyshev1D, Const1D, Gaussian1D, Linear1D
 from astropy.wcs import WCS
 
-from xr_modelfit import RecordError, fit, from_fits, to_hdulist
+from xr_modelfit import FitStatus, RecordError, fit, from_fits, to_hdulist
 
 LINE = Gaussian1D(2.0, 5.0, 1.5, bounds={"stddev": (0.1, None)})
 
@@ -400,3 +400,71 @@ def test_options_that_a_result_has_not() -> None:
         from_fits(hdus, ignore_bits=1)
     with pytest.raises(ValueError, match="chunks names the dim 'rows'"):
         from_fits(hdus, chunks={"rows": 2})
+
+
+# --- results that were masked
+
+
+@every_way
+def test_a_masked_result_comes_back_identical(way: str, tmp_path: Path) -> None:
+    """Masked positions have no status, before and after: none of them was a fit that was not attempted."""
+    result = line_fit(cube())
+    masked = result.where(result["mean"] > 5.0)
+    back = there_and_back(masked, tmp_path, way)
+    assert_came_back(back, masked)
+    report = back.modelfit.report()
+    assert FitStatus.NOT_ATTEMPTED not in report.counts[""]
+    assert report.masked == {"": int((~(result["mean"] > 5.0)).sum())}
+    xr.testing.assert_identical(back.modelfit.ok, masked.modelfit.ok)
+
+
+@pytest.mark.parametrize("way", ["memory", "file"])
+def test_a_masked_status_is_an_image_of_integers(way: str, tmp_path: Path) -> None:
+    """As astropy reads it: whole numbers with a BLANK, which are NaN when they are scaled."""
+    result = line_fit(cube())
+    keep = result["mean"] > 5.0
+    hdus = to_hdulist(result.where(keep))
+    assert "BLANK" not in hdus["MEAN"].header
+    hdus.writeto(tmp_path / "a.fits", output_verify="exception")
+    with fits.open(tmp_path / "a.fits", do_not_scale_image_data=True) as raw:
+        header, stored_numbers = raw["FIT_STATUS"].header, raw["FIT_STATUS"].data
+        assert (header["BITPIX"], header["BLANK"]) == (16, -32768)
+        np.testing.assert_array_equal(stored_numbers == header["BLANK"], ~keep)
+        np.testing.assert_array_equal(stored_numbers[keep], result["fit_status"].values[keep])
+    with fits.open(tmp_path / "a.fits") as scaled:
+        np.testing.assert_array_equal(scaled["FIT_STATUS"].data, result["fit_status"].where(keep))
+        assert "1: converged" in list(scaled["FIT_STATUS"].header["COMMENT"])
+    alone = from_fits(hdus if way == "memory" else tmp_path / "a.fits", hdu="FIT_STATUS")
+    np.testing.assert_array_equal(alone, result["fit_status"].where(keep))
+
+
+def test_a_mask_that_masks_nothing_needs_no_blank(tmp_path: Path) -> None:
+    result = line_fit(cube())
+    hdus = to_hdulist(result.where(result["n_points"] >= 0))
+    hdus.writeto(tmp_path / "a.fits")
+    with fits.open(tmp_path / "a.fits") as read:
+        assert "BLANK" not in read["FIT_STATUS"].header
+        assert read["FIT_STATUS"].data.dtype.kind == "i"
+        np.testing.assert_array_equal(read["FIT_STATUS"].data, result["fit_status"])
+
+
+def test_averaged_statuses_stay_as_they_are() -> None:
+    """Half a status is none: it is not rounded to one."""
+    status = line_fit(cube())["fit_status"]
+    with xr.set_options(keep_attrs=True):
+        mean = status.where(status != 0).mean("x")
+    hdus = to_hdulist(mean)
+    assert "BLANK" not in hdus[1].header
+    np.testing.assert_array_equal(hdus[1].data, mean)
+
+
+def test_masked_flags_of_data(tmp_path: Path) -> None:
+    """Large flags get a type that holds them."""
+    attrs = {"flag_masks": np.array([1, 2**20], dtype=np.int32), "flag_meanings": "warm saturated"}
+    flags = xr.DataArray(np.array([1, 2**20, 0, 2**20 + 1]), dims="x", name="dq", attrs=attrs)
+    with xr.set_options(keep_attrs=True):
+        masked = flags.where(flags != 0)
+    to_hdulist(masked).writeto(tmp_path / "a.fits")
+    with fits.open(tmp_path / "a.fits") as read:
+        assert read["DQ"].header["BITPIX"] == 32
+        np.testing.assert_array_equal(read["DQ"].data, [1, 2**20, np.nan, 2**20 + 1])

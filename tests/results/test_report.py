@@ -142,10 +142,18 @@ def test_lazy_results_are_computed_once() -> None:
 
 
 def test_parts_of_a_result() -> None:
-    """Aligned to more positions: those were never attempted. Without errors or chi-square: what is left is told."""
+    """Masked, or aligned to more positions: no status there. Without errors or chi-square: what is left is told."""
     fit = fitted()
     wider = fit.reindex(q=[1.5, 2.5, 3.5, 4.5, 5.5])
-    assert wider.modelfit.report().counts[""][FitStatus.NOT_ATTEMPTED] == 2
+    report = wider.modelfit.report()
+    assert FitStatus.NOT_ATTEMPTED not in report.counts[""]
+    assert report.masked == {"": 2}
+    assert "Not counted: 2 positions without a status, masked or added by an alignment." in str(report)
+    assert "Not counted: 2 positions without a status" in report._repr_html_()
+    assert "; 2 positions without a status" in repr(wider.modelfit)
+    masked = fit.where(fit["q"] < 2).modelfit.report()
+    assert (sum(masked.counts[""].values()), masked.masked) == (2, {"": 6})
+    assert fit.modelfit.report().masked == {}
     bare = fit[["amplitude", "mean", "stddev", "fit_status"]]
     assert bare.modelfit.report().counts == fit.modelfit.report().counts
     assert bare.modelfit.report().worst == {"": []}

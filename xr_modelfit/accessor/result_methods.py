@@ -259,44 +259,49 @@ class ResultMethods:
         model: ModelArg | None = None,
         **functions: Callable[..., Any],
     ) -> xr.Dataset:
-        """Quantities computed from the parameters, with errors through their covariance.
+        """Compute quantities from the parameters, with standard errors.
 
-        Errors are propagated to first order, correlations included. What depends on a parameter on its bound has no
-        error, NaN, as that parameter has none.
+        Errors follow from the covariance of the parameters, to first order, so correlations are included. A parameter
+        on its bound has no error. A quantity that depends on it has none either: it is NaN.
 
         Parameters
         ----------
         *names : str
-            Quantities with a known formula: ``flux`` and ``fwhm`` of lines, ``x_fwhm``, ``y_fwhm`` and ``flux`` of
-            sources, ``half_life``. Of waves ``period``, ``wave_amplitude`` (not negative), ``maximum`` (the first one
-            in the data) and, over dates, ``maximum_day``, its day of the year. Of a compound, in the pattern of its
-            parameters: ``halpha_flux``, ``flux_0``; without number or name for waves of one fixed frequency together.
-            Without names and functions: all of these.
-            ``"per decade"`` or ``"per year"``: each slope in time, as ``slope_per_decade``, in years of the
-            coordinate's own calendar.
+            Quantities with a known formula. Without names and functions: all that are known for the model.
+
+            - Lines: ``flux`` and ``fwhm``. Sources in images: ``flux``, ``x_fwhm`` and ``y_fwhm``, or ``fwhm``.
+            - Decays: ``half_life``.
+            - Waves: ``period``, ``wave_amplitude`` (not negative), ``maximum`` (the first one in the data), and over
+              dates ``maximum_day``, its day of the year.
+            - Slopes in time: ``"per decade"`` or ``"per year"`` gives ``slope_per_decade`` or ``slope_per_year``.
+              Years are those of the coordinate's own calendar.
+
+            In a sum of models, a quantity is called like the parameters of its part: ``halpha_flux`` if the part has a
+            name, else ``flux_0``. Waves of one fixed frequency are taken together, without a name or number.
         data : str, DataArray or Dataset, optional
-            Which fit of a result of several: the name of the variable that was fitted. Or the data that was fitted,
-            from which the covariance is computed if the result has none; see `with_covariance`.
+            The name of a variable, if the result holds the fits of several: the quantities are those of its fit. Or the
+            data that was fitted: if the result has no covariance, it is computed from the data; see `with_covariance`.
         model
             As in `evaluate`.
         **functions : callable
-            New quantities, each by a function whose arguments are called like parameters. It gets arrays, as Quantities
-            where units are known and the function takes them. Its unit is found by trial; there is none where a factor
-            such as 3600 or 1000 may be there to change it.
+            Functions for quantities of your own; the keyword is the name of the quantity. Arguments of a function are
+            names of parameters. It gets arrays. Where units are known and the function accepts Quantities, it gets
+            Quantities. The unit of the result is found by a trial call. There is none if the function may contain a
+            factor that changes the unit, such as 3600 or 1000.
 
         Returns
         -------
         xarray.Dataset
-            Over the remaining dims: each quantity and its ``_stderr``, with ``units`` where they follow. NaN where the
-            fit failed. Lazy where the result is.
+            Each quantity and its ``_stderr``, over the remaining dims, with ``units`` if they could be found. NaN
+            where the fit failed. Lazy if the result is lazy.
 
         Raises
         ------
         RecordError
-            The result has no covariance where a quantity takes several parameters, and no data is given from which it
-            follows; or does not say enough about its fit.
+            The result does not tell enough about its fit. Or a quantity depends on several parameters, and the result
+            has no covariance, and ``data`` is not given.
         ValueError, TypeError
-            A name is not known, the coordinate of a trend is no time, or a function takes something that is no
+            A name is not known; the coordinate of a trend is not a time; or an argument of a function is not a
             parameter.
 
         Examples

@@ -84,11 +84,13 @@ def fit(obj: xr.DataArray | xr.Dataset, options: FitOptions) -> xr.Dataset:
         False: parameter errors are rescaled by the residuals. Default: True exactly when
         ``sigma`` is given.
     noise : "ar1", DataArray or name, optional
-        Noise that is correlated along the one fitted dim. "ar1": each sample remembers the one before;
-        samples a time t apart have the correlation r^(t / step), with the median spacing as step, and r
-        from the residuals of each fit. Or a covariance, over the fitted dim and a second one of the same
-        length, in the squared unit of the data; with remaining dims where it differs from fit to fit. It
-        stands instead of ``sigma``, and is absolute as ``sigma`` is. Default: samples are independent.
+        How the noise of samples along the one fitted dim is correlated. Default: samples are independent.
+        "ar1": each sample remembers the one before. Two samples a distance t apart have the correlation
+        ``r ** (t / step)``. The step is the median spacing of the coordinate; r is found from the residuals
+        of each fit.
+        A DataArray or a name: a known covariance, over the fitted dim and a second dim of the same length.
+        It may also have remaining dims, and then differs from fit to fit. It is in the squared unit of the
+        data. It replaces ``sigma``, and as with ``sigma``, errors are absolute by default.
     exposure : DataArray, name, number or Quantity, optional
         Of counts, with ``fitter=BatchLSQFitter(loss="poisson")``: the time or the area in which each
         sample was counted. The model times the exposure predicts the data, so that the model is in

@@ -39,46 +39,56 @@ def from_fits(
     flag_names: Mapping[str, int] | None = None,
     columns: Mapping[str, Any] | None = None,
 ) -> xr.DataArray | xr.Dataset:
-    """A FITS image, a table of spectra, or a fit result that `to_hdulist` wrote, with labels.
+    """Read FITS images, a table of spectra, or a fit result that `to_hdulist` wrote.
 
     Parameters
     ----------
     source : path, HDU or HDUList
-        A path may be compressed (``.fits.gz``), an image too.
+        What to read. The file, or an image in it, may be compressed.
     hdu : int, str, (str, int), or a list of them, optional
-        Which HDUs: number, EXTNAME, or EXTNAME and EXTVER. Default: the fit result, if the file
-        holds one; all images; or, in a file without images, the table that holds spectra.
+        Which HDUs to read, by number, by EXTNAME, or by EXTNAME and EXTVER. By default, the fit
+        result if the file holds one, else all images, else the table that holds spectra.
     chunks : dict, int or "auto", optional
-        As in `xarray.open_dataset`: gives dask arrays. ``{}`` is one chunk.
+        Sizes of the chunks, as in `xarray.open_dataset`. Arrays are then dask arrays. ``{}`` makes
+        one chunk.
     wcs : WCS or False, optional
-        In place of the header's: any of astropy's shared interface, such as ``WCS(header, key="A")``.
-        False: pixel numbers only.
+        A WCS to use in place of the header's, for example ``WCS(header, key="A")``. It may be any
+        WCS of astropy's shared interface. False: no WCS, coordinates are pixel numbers.
     ignore_bits : int, str, or a list of them, optional
-        Flags that leave a sample usable: flag values (powers of two; a single number may be a sum of
-        them), or their names. By default every flag counts.
+        Flags that are harmless: samples that have only these count as good. Each is a flag value (a
+        power of two) or a name. A single number may be a sum of flag values. By default, every flag
+        makes a sample bad.
     flag_names : dict of str to int, optional
-        What flags are called, ``{"SATURATED": 256}``, beside the names that the file tells.
+        Names of flag values, such as ``{"SATURATED": 256}``. They are added to the names in the file.
     columns : dict, optional
-        What columns of a table are, where their names do not tell: ``data`` (a name or several),
-        ``coordinate`` (None: pixel numbers), ``log10_coordinate``, ``sigma``, ``variance``, ``ivar``,
-        ``flags`` (0 is good), ``good`` (0 is bad).
+        Which columns of a table to read, if their names do not tell. Keys are ``data`` (one name or
+        several), ``coordinate`` (None: pixel numbers), ``log10_coordinate``, ``sigma``,
+        ``variance``, ``ivar``, ``flags`` (0 is good) and ``good`` (0 is bad).
 
     Returns
     -------
     xarray.DataArray or xarray.Dataset
-        A DataArray of one image, else a Dataset. Nothing is read until it is used, and plain files
-        are then mapped into memory. Errors of ``data`` are ``data_sigma``, whether the file holds
-        standard deviations, variances or inverse variances. ``data_good`` is True where flags or
-        masks of the file are 0, ignored ones left aside. ``data_flags`` holds the flags themselves,
-        with ``flag_masks`` and ``flag_meanings``, where their names are known or some are ignored.
-        ``units`` are those of BUNIT or TUNIT. Coordinates are as `coords_from_wcs` makes them;
-        ``wcs`` keeps the header. The coordinate of a table is read at once, if it is an index.
+        A DataArray if there is one variable, else a Dataset. Values are read when they are first
+        used; those of an uncompressed file are mapped into memory. The coordinate of a table is
+        read at once if it is an index.
+
+        - Errors of ``data`` are in ``data_sigma``, as standard deviations. The file may hold
+          variances or inverse variances instead.
+        - ``data_good`` is True where flags or masks are 0, apart from ignored flags.
+        - ``data_flags`` holds the flags themselves, with the attrs ``flag_masks`` and
+          ``flag_meanings``. It exists if flags have names, or if ``ignore_bits`` is given.
+        - ``units`` are those of BUNIT or TUNIT.
+        - Coordinates of an image are those of `coords_from_wcs`. The scalar coordinate ``wcs`` keeps
+          the header.
+        - A fit result comes back as it was written. Where ``.where(...)`` has masked it, variables
+          are NaN, ``fit_status`` too: such a position has no status.
 
     Raises
     ------
     TypeError, ValueError
-        There is neither an image nor a spectrum, HDUs do not fit together, the WCS cannot be read,
-        columns cannot be told, or a flag is not known.
+        The source holds neither an image nor a spectrum; images differ in shape or WCS; the WCS
+        cannot be read; the meaning of columns cannot be found; an argument does not apply to the
+        source; or a flag is not known.
     KeyError
         There is no such HDU.
 

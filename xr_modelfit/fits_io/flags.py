@@ -18,7 +18,7 @@ from astropy.io import fits
 from xr_modelfit.fits_io.reading import Reading
 from xr_modelfit.messages import a, listed, suggestion
 
-__all__ = ["Flags", "bits_of", "checked_names", "flag_cards", "names_in"]
+__all__ = ["Flags", "bits_of", "checked_names", "flag_cards", "names_in", "whole_flags"]
 
 _CARD = "MP_"
 _TABLE = "DQ_DEF"
@@ -138,3 +138,27 @@ def flag_cards(attrs: Mapping[str, Any]) -> dict[str, int]:
     pairs = zip(meanings, values, strict=True)
     cards = {f"{_CARD}{name}".upper(): value.bit_length() - 1 for name, value in pairs if name.isascii()}
     return {key if len(key) <= 8 else f"HIERARCH {key}": bit for key, bit in cards.items()}
+
+
+def whole_flags(values: np.ndarray, attrs: Mapping[str, Any]) -> tuple[np.ndarray, int | None]:
+    """Flags and codes that a mask has made floats, as integers again, and the BLANK that stands for their NaN.
+
+    Other numbers stay as they are, and so do codes that are no whole numbers, as averages of them.
+
+    Examples
+    --------
+    >>> whole_flags(np.array([1.0, np.nan, -3.0]), {"flag_values": [1, -3]})
+    (array([     1, -32768,     -3], dtype=int16), -32768)
+    """
+    if values.dtype.kind != "f" or not ("flag_values" in attrs or "flag_masks" in attrs):
+        return values, None
+    blank = np.isnan(values)
+    known = values[~blank]
+    if not np.array_equal(known, np.trunc(known)):
+        return values, None
+    largest = float(np.max(np.abs(known), initial=0))
+    for kind in ("i2", "i4"):
+        if largest < 2 ** (8 * np.dtype(kind).itemsize - 1):
+            lowest = np.iinfo(kind).min
+            return np.where(blank, lowest, values).astype(kind), int(lowest) if blank.any() else None
+    return values, None

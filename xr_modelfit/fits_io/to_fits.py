@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from astropy.io import fits
 
-from xr_modelfit.fits_io.flags import flag_cards
+from xr_modelfit.fits_io.flags import flag_cards, whole_flags
 from xr_modelfit.fits_io.headers import StoredWCS, stored_wcs
 from xr_modelfit.fits_io.moved_wcs import even_track, wcs_of_maps
 from xr_modelfit.fits_io.reading import OBSERVATION
@@ -54,7 +54,8 @@ def to_hdulist(obj: xr.Dataset | xr.DataArray) -> fits.HDUList:
     Positions on the sky stay right in any selection with an even step, a reversed one and one of
     a single row too, of which an axis of length 1 remains. A dim that the WCS does not know gets a
     linear axis from its coordinate, or plain pixels without one. Booleans become 8-bit integers,
-    signed bytes 16-bit ones.
+    signed bytes 16-bit ones. Flags and statuses stay integers where ``.where(...)`` has masked them:
+    the keyword BLANK says which number stands for NaN, and readers give NaN there.
 
     Examples
     --------
@@ -86,7 +87,9 @@ def to_hdulist(obj: xr.Dataset | xr.DataArray) -> fits.HDUList:
     hdus = fits.HDUList([primary])
     places: dict[Hashable, ImagePlace] = {}
     for name, plan in plans.items():
-        values = plan.arranged(computed[name])
+        values, blank = whole_flags(plan.arranged(computed[name]), obj[name].attrs)
+        if blank is not None:
+            plan.header["BLANK"] = (blank, "no flag: masked")
         hdus.append(fits.ImageHDU(values, plan.header, name=_ascii(str(name)).upper()))
         hdus[-1].header.update(_classes(name, obj))
         places[name] = ImagePlace(len(hdus) - 1, hdus[-1].header["EXTNAME"], plan.dims, plan.factor == 1.0)

@@ -11,7 +11,7 @@ from xr_modelfit.messages import listed, sentence
 from xr_modelfit.models.expression import expression_text
 from xr_modelfit.records.record import FitRecord, RecordError, build_model, read_records
 from xr_modelfit.results.averages import refuse_averages
-from xr_modelfit.results.report import headline, status_counts
+from xr_modelfit.results.report import headline, n_without_status, status_counts, without_status
 
 __all__ = ["html", "text"]
 
@@ -103,4 +103,5 @@ def _ended(obj: xr.Dataset, record: FitRecord) -> str:
     except RecordError as error:
         return sentence(error)
     ended = ", ".join(f"{n} {status.meaning}" for status, n in counts.items())
-    return headline("", counts) + (f": {ended}" if ended else "")
+    masked = n_without_status(status.to_numpy())
+    return headline("", counts) + (f": {ended}" if ended else "") + (f"; {without_status(masked)}" if masked else "")

@@ -15,7 +15,10 @@ from xr_modelfit.results.selection import whole_records
 from xr_modelfit.results.significance import SNR, rule_of, significant
 from xr_modelfit.status import FitStatus
 
-__all__ = ["NEGATIVE_COUNTS", "FitReport", "headline", "report_of", "status_counts", "summary"]
+__all__ = [
+    "NEGATIVE_COUNTS", "FitReport", "headline", "n_without_status", "report_of", "status_counts", "summary",
+    "without_status",
+]  # fmt: skip
 
 NEGATIVE_COUNTS = (
     "Counts are never negative. If a background or offset was subtracted from them, add it back, and give the model a "
@@ -54,6 +57,8 @@ class FitReport:
         Sentences on the errors of the data, where they are more than one standard error for each.
     counted : dict of str to list of str
         The inputs of the model that counted positions along a dim without a coordinate, in words.
+    masked : dict of str to int
+        Number of positions without a status (NaN); they count as no fit. Nothing where each has one.
     """
 
     counts: dict[str, dict[FitStatus, int]]
@@ -64,6 +69,7 @@ class FitReport:
     clipped: dict[str, tuple[int, int]] = field(default_factory=dict)
     noise: dict[str, list[str]] = field(default_factory=dict)
     counted: dict[str, list[str]] = field(default_factory=dict)
+    masked: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n\n".join(self._text(prefix) for prefix in self.counts)
@@ -75,6 +81,8 @@ class FitReport:
         lines = [headline(prefix, counts)]
         width = max((len(str(n)) for n in counts.values()), default=1)
         lines += [f"  {n:>{width}}  {status.meaning:<18}  {status.sentence}" for status, n in counts.items()]
+        if prefix in self.masked:
+            lines.append(f"Not counted: {without_status(self.masked[prefix])}, masked or added by an alignment.")
         if self.at_bound[prefix]:
             lines.append(f"On a bound: {self._bounds(prefix)}.")
         if prefix in self.significant:
@@ -120,6 +128,8 @@ class FitReport:
             f"<p><b>{escape(headline(prefix, counts))}</b></p>",
             f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>",
         ]
+        if prefix in self.masked:
+            parts.append(f"<p>Not counted: {without_status(self.masked[prefix])}.</p>")
         if self.at_bound[prefix]:
             parts.append(f"<p>On a bound: {escape(self._bounds(prefix))}.</p>")
         if prefix in self.significant:
@@ -164,7 +174,8 @@ def report_of(result: xr.Dataset, n_worst: int) -> FitReport:
             said[record.prefix].append(f"Noise: {words}.")
     priors = {record.prefix: _priors(record) for record in records if record.priors}
     counted_positions = {record.prefix: record.counted for record in records}
-    return FitReport(counts, at_bound, worst, found, priors, clipped, said, counted_positions)
+    masked = {r.prefix: n for r in records if (n := n_without_status(result[r.variable("fit_status")].to_numpy()))}
+    return FitReport(counts, at_bound, worst, found, priors, clipped, said, counted_positions, masked)
 
 
 def _numbers_clipped(result: xr.Dataset, records: Sequence[FitRecord]) -> dict[str, xr.Variable]:
@@ -254,9 +265,9 @@ def summary(status: np.ndarray) -> str:
 
 
 def status_counts(status: np.ndarray) -> dict[FitStatus, int]:
-    """Positions per status; NaN, where a result was aligned to more positions, counts as never attempted."""
-    numbers = np.nan_to_num(np.asarray(status, dtype=float), nan=float(FitStatus.NOT_ATTEMPTED))
-    codes, counts = np.unique(numbers, return_counts=True)
+    """Positions per status; those without one are not counted."""
+    numbers = np.asarray(status, dtype=float)
+    codes, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
     unknown = [c for c in codes.tolist() if c not in set(FitStatus)]
     if unknown:
         raise RecordError(
@@ -264,6 +275,16 @@ def status_counts(status: np.ndarray) -> dict[FitStatus, int]:
         )
     found = {FitStatus(int(c)): int(n) for c, n in zip(codes, counts, strict=True)}
     return {s: found[s] for s in FitStatus if s in found}
+
+
+def n_without_status(status: np.ndarray) -> int:
+    """Positions whose status is NaN: the user masked them, or aligned the result to more positions."""
+    return int(np.isnan(np.asarray(status, dtype=float)).sum())
+
+
+def without_status(n: int) -> str:
+    """``4 positions without a status``."""
+    return f"{n} {'position' if n == 1 else 'positions'} without a status"
 
 
 def _successful(counts: Mapping[FitStatus, int]) -> int:
