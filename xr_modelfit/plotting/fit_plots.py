@@ -12,7 +12,10 @@ import xarray as xr
 from xr_modelfit.messages import a
 from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.plotting.axes import axis_along, plot_values, same_scale
+from xr_modelfit.plotting.fit_samples_drawn import DrawnSamples
+from xr_modelfit.plotting.fit_view import is_alone, show_between
 from xr_modelfit.plotting.fit_words import title_of
+from xr_modelfit.plotting.panels import fit_sides, fit_words
 from xr_modelfit.plotting.style import (
     BLANK,
     Picture,
@@ -22,7 +25,7 @@ from xr_modelfit.plotting.style import (
     label_of,
     pyplot,
 )
-from xr_modelfit.results.fit_samples import OneFit, one_fit_of
+from xr_modelfit.results.fit_samples import Curve, OneFit, one_fit_of
 from xr_modelfit.results.selection import one_fit
 
 if TYPE_CHECKING:
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["draw_fit", "fit_axes", "plot_fit"]
 
 _TITLE_PAD = 6.0  # points, as matplotlib has it
-_MANY = 400  # samples: from here on, small dots without bars
 
 
 def plot_fit(
@@ -97,6 +99,7 @@ def draw_fit(axs: Sequence[Axes], one: OneFit, *, components: bool = True, own_f
         axs[0].figure.suptitle(text, fontsize=size, ha="center")
     else:
         axs[0].set_title(text, fontsize=size, loc="left", pad=_legend_height(axs[0]) + _TITLE_PAD)
+    fit_sides(axs)
     return Picture(axs[0].figure, np.array(axs, dtype=object), artists)
 
 
@@ -104,43 +107,35 @@ def draw_fit(axs: Sequence[Axes], one: OneFit, *, components: bool = True, own_f
 
 
 def _draw_series(axs: Sequence[Axes], one: OneFit, components: bool) -> dict[str, Any]:
-    import matplotlib as mpl
-
     ax, coordinate = axs[0], one.coordinate()
+    free = [is_alone(place) for place in axs]
     x, label = plot_values(coordinate)
     if x is None:
         x, label = np.arange(one.data.size, dtype=float).reshape(one.data.shape), label_of(coordinate)
-    x, y, used, limits = x.ravel(), one.data.values.ravel().astype(float), one.used.ravel(), one.limits.ravel()
+    x, y = x.ravel(), one.data.values.ravel().astype(float)
     error = None if one.sigma is None else np.stack([side.values.ravel() for side in one.sigma])
-    colour = mpl.rcParams["axes.labelcolor"]  # as the text: seen on any background
-    artists: dict[str, Any] = {"data": _draw_samples(ax, x, y, error, used & ~limits, colour, "data")}
-    if limits.any():
-        artists["upper_limits"] = _draw_limits(ax, x[limits], y[limits], error, limits, "upper limit")
-    clipped = one.clipped.ravel()
-    hollow = {
-        name: (which, colour)
-        for name, which, colour in (("left_out", np.isfinite(y) & ~used & ~clipped, "0.6"), ("clipped", clipped, "C3"))
-        if which.any()
-    }
-    for name, (which, edge) in hollow.items():
-        artists[name] = _draw_hollow(ax, x[which], y[which], edge, name.replace("_", " "))
+    samples = DrawnSamples(x, error, one.used.ravel(), one.limits.ravel(), one.clipped.ravel())
+    artists = samples.draw(ax, y)
     model = one.model().transpose(*one.data.dims).values.ravel()
+    curve = one.curve() if np.isfinite(model).any() else None
     if np.isfinite(model).any():
-        artists |= _draw_model(ax, x, model, one, components)
+        artists["model"] = _draw_model(ax, x, model, one, curve)
     elif not np.isfinite(y).any():
         _tell(ax, "no samples")
     elif len(axs) > 1:
         _tell(axs[1], "no model")
+    if free[0]:
+        samples.keep_in_view(ax, y, artists["model"].get_ydata() if "model" in artists else model)
+    if curve is not None and components:
+        artists["components"] = _draw_terms(ax, _along(ax, x, curve), curve.parts)
     if len(axs) > 1:
-        residual = y - model
-        artists["residuals"] = _draw_samples(axs[1], x, residual, error, used & ~limits, colour, None)
-        if limits.any():
-            _draw_limits(axs[1], x[limits], residual[limits], error, limits, None)
-        for which, edge in hollow.values():
-            _draw_hollow(axs[1], x[which], residual[which], edge)
+        artists["residuals"] = samples.draw(axs[1], y - model, named=False)["data"]
         if "model" in artists:
             axs[1].axhline(0.0, color="C1", linewidth=1)
-        axs[1].set_ylabel(label_of(one.data, "residuals"))
+        if free[1]:
+            samples.keep_in_view(axs[1], y - model, np.zeros(1))
+        beside = label_of(one.data, "residuals")
+        axs[1].set_ylabel(beside if "\n" not in beside else "residuals")  # the panel above tells a long unit
     ax.set_ylabel(label_of(one.data))
     axs[-1].set_xlabel(label)
     if np.isfinite(y).any():
@@ -174,62 +169,48 @@ def _legend_height(ax: Axes) -> float:
     return 0.0 if legend is None else legend.get_window_extent().height / ax.figure.dpi * 72
 
 
-def _draw_samples(
-    ax: Axes, x: np.ndarray, y: np.ndarray, error: np.ndarray | None, used: np.ndarray, colour: Any, label: str | None
-) -> Any:
-    """Dots, with bars where there are errors (2, n) and they can be told apart."""
-    many = x.size > _MANY
-    shown = used & np.isfinite(y)
-    bars = None if error is None or many else error[:, shown]
-    return ax.errorbar(
-        x[shown], y[shown], bars, fmt=".", color=colour, ecolor="0.6", elinewidth=1, markersize=2 if many else 5,
-        label=label,
-    )  # fmt: skip
-
-
-def _draw_limits(
-    ax: Axes, x: np.ndarray, y: np.ndarray, error: np.ndarray | None, limits: np.ndarray, label: str | None
-) -> Any:
-    """Arrows down from the limits, as long as their errors where these are known."""
-    low, high = ax.get_ylim()
-    length = np.full(x.size, 0.1 * (high - low)) if error is None else error[0, limits]
-    return ax.errorbar(x, y, length, uplims=True, fmt="_", color="C4", elinewidth=1, label=label)
-
-
-def _draw_hollow(ax: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str | None = None) -> Any:
-    """Samples that took no part in the fit."""
-    return ax.plot(x, y, "o", markersize=4, markerfacecolor="none", markeredgecolor=colour, label=label)[0]
-
-
-def _draw_model(ax: Axes, x: np.ndarray, model: np.ndarray, one: OneFit, components: bool) -> dict[str, Any]:
-    """The model as a curve, between the samples where it is known there, and the terms of a sum."""
+def _draw_model(ax: Axes, x: np.ndarray, model: np.ndarray, one: OneFit, curve: Curve | None) -> Any:
+    """The model as a curve, between the samples where it is known there."""
     label, style = ("model", "-") if one.status > 0 else ("where the fit stopped", "--")
-    numbers = np.asarray(ax.convert_xunits(x), dtype=float)  # dates as the axis counts them
-    curve = one.curve()
     if curve is None:
+        numbers = np.asarray(ax.convert_xunits(x), dtype=float)  # dates as the axis counts them
         order = np.argsort(numbers, kind="stable")
-        return {"model": ax.plot(numbers[order], model[order], style, color="C1", label=label, zorder=3)[0]}
-    samples = curve.samples.ravel()
+        at, values = numbers[order], model[order]
+    else:
+        at, values = _along(ax, x, curve), curve.values
+    return ax.plot(at, values, style, color="C1", label=label, zorder=3)[0]
+
+
+def _along(ax: Axes, x: np.ndarray, curve: Curve) -> np.ndarray:
+    """Where the points of a curve are along the axis, dates as the axis counts them."""
+    numbers, samples = np.asarray(ax.convert_xunits(x), dtype=float), curve.samples.ravel()
     known = np.isfinite(samples) & np.isfinite(numbers)
     order = np.argsort(samples[known], kind="stable")
-    at = np.interp(curve.at, samples[known][order], numbers[known][order])
-    found: dict[str, Any] = {"model": ax.plot(at, curve.values, style, color="C1", label=label, zorder=3)[0]}
-    if components:
-        found["components"] = _draw_terms(ax, at, curve.parts)
-    return found
+    return np.interp(curve.at, samples[known][order], numbers[known][order])
 
 
 def _draw_terms(ax: Axes, at: np.ndarray, parts: Mapping[str, np.ndarray]) -> list[Any]:
     """The terms of a sum, in view unless the samples would get less than half of the height."""
     colours = [f"C{i}" for i in (0, 2, 4, 5, 6, 8, 9)]
-    low, high = ax.get_ylim()
+    low, high = sorted(ax.get_ylim())
+    free = ax.get_autoscaley_on()
     lines = [
         ax.plot(at, values, ":", color=colours[i % len(colours)], linewidth=1.5, label=name, zorder=2.5)[0]
         for i, (name, values) in enumerate(parts.items())
     ]
-    wide = ax.get_ylim()
+    wide = sorted(ax.get_ylim())
+    if not free and parts:  # the limits do not follow what is drawn
+        shown = np.concatenate([values[np.isfinite(values)] for values in parts.values()])
+        wide = [min(low, shown.min(initial=low)), max(high, shown.max(initial=high))]
+        if wide[1] - wide[0] <= 2 * (high - low):
+            margin = 0.05 * (wide[1] - wide[0])
+            show_between(
+                ax,
+                low if wide[0] >= low else wide[0] - margin,
+                high if wide[1] <= high else wide[1] + margin,
+            )
     if wide[1] - wide[0] > 2 * (high - low):
-        ax.set_ylim(low, high)
+        show_between(ax, low, high)
         for line, values in zip(lines, parts.values(), strict=True):
             if not ((values > low) & (values < high)).any():
                 line.set_label(f"{line.get_label()} (out of view)")
@@ -268,4 +249,5 @@ def _draw_image(axs: Sequence[Axes], one: OneFit) -> dict[str, Any]:
         if name != "data":  # it has the colours of the model
             label = label_of(one.data, "residuals" if name == "residuals" else None)
             ax.figure.colorbar(artists[name], cax=bar_axes(ax), label=label, extend="both")
+    fit_words(axs, [artist.colorbar for artist in artists.values()])
     return artists

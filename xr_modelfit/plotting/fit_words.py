@@ -9,6 +9,7 @@ import numpy as np
 from astropy.units import UnitBase
 
 from xr_modelfit.plotting.style import status_name, with_error
+from xr_modelfit.plotting.unit_words import shown_length, typeset
 from xr_modelfit.results.fit_samples import OneFit
 from xr_modelfit.status import FitStatus
 from xr_modelfit.units.text import UnknownUnitError, parse_unit
@@ -31,7 +32,7 @@ def title_of(one: OneFit, width: int) -> str:
         parts = [*parts[:_MOST_SHOWN], f"and {len(parts) - _MOST_SHOWN} more"]
     row = ""
     for part in parts:
-        if row and len(row) + len(part) + 3 > width:
+        if row and shown_length(row) + shown_length(part) + 3 > width:
             lines.append(row)
             row = ""
         row = f"{row}   {part}".strip()
@@ -59,7 +60,7 @@ def _parameter(one: OneFit, name: str, axes: Sequence[str | None]) -> str | None
     error = one.result.get(f"{variable}_stderr")
     known = float("nan") if error is None else float(error)
     units, factor = _unit_of_an_axis(one.result[variable].attrs.get("units"), axes)
-    words = with_error(value * factor, known * factor) + ("" if units in (None, "", "1") else f" {units}")
+    words = with_error(value * factor, known * factor) + ("" if units in (None, "", "1") else f" {typeset(units)}")
     if known == 0:
         words += " (fixed)"
     elif np.isnan(known) and one.status == FitStatus.CONVERGED_AT_BOUND:

@@ -12,11 +12,12 @@ import numpy as np
 from xr_modelfit.plotting.axes import PlotAxis, same_scale
 from xr_modelfit.plotting.sky import Sky, fit_sky_labels, hide_inner, is_sky_axes
 from xr_modelfit.plotting.style import wrapped
+from xr_modelfit.plotting.unit_words import on_lines, shown_length
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["fit_words", "make_room", "map_ratio", "panel_grid", "share_labels"]
+__all__ = ["fit_sides", "fit_words", "make_room", "map_ratio", "panel_grid", "share_labels"]
 
 _SMALLEST = 6.0  # points: what can still be read
 _LEAST_WIDTH = 0.4  # of axes that give room to a colour bar
@@ -94,7 +95,7 @@ def _narrow(bars: Sequence[Any], edges: Sequence[float]) -> None:
 
 
 def fit_words(axs: Iterable[Axes], bars: Iterable[Any]) -> None:
-    """Break, then shrink, labels of colour bars and titles that are longer than their axes."""
+    """Break, then shrink, labels of colour bars, of vertical axes and titles that are longer than their axes."""
     axs, bars = list(axs), [bar for bar in bars if bar is not None]
     for bar in filter(_is_inset, bars):  # first by the size of axes before any layout, which long labels would spoil
         _fit_bar(bar)
@@ -103,8 +104,18 @@ def fit_words(axs: Iterable[Axes], bars: Iterable[Any]) -> None:
         for ax in filter(is_sky_axes, axs):
             fit_sky_labels(ax)
         changed = [_fit_bar(bar) or _fit_ticks(bar) for bar in bars] + [_fit_title(ax) for ax in axs]
+        changed += [_fit_side(ax) for ax in axs if not is_sky_axes(ax)]
         if not any(changed):
             return
+
+
+def fit_sides(axs: Sequence[Axes]) -> None:
+    """Break, then shrink, labels beside axes that are longer than these, also after the layout."""
+    for _ in range(2):
+        changed = [_fit_side(ax) for ax in axs]  # first without a layout, which long labels would spoil
+        if not any(changed):
+            return
+        _root(axs[0]).draw_without_rendering()
 
 
 def _fit_bar(bar: Any) -> bool:
@@ -117,9 +128,28 @@ def _fit_bar(bar: Any) -> bool:
     longest = max(map(len, label.get_text().split("\n")))
     broken = wrapped(label.get_text(), max(int(longest * height / long), 8))
     if broken == label.get_text() or broken.count("\n") > 1:
-        label.set_fontsize(max(_SMALLEST, label.get_fontsize() * height / long))
+        label.set_fontsize(max(_SMALLEST, float(label.get_fontsize()) * height / long))
     else:
         label.set_text(broken)
+    return True
+
+
+def _fit_side(ax: Axes) -> bool:
+    """A label beside axes: on up to three lines, then smaller."""
+    label, height = ax.yaxis.label, 1.1 * float(ax.get_window_extent().height)
+    long = label.get_window_extent().height if label.get_text() else 0.0
+    if long <= height:
+        return False
+    text = label.get_text()
+    longest = max(map(shown_length, text.split("\n")))
+    for width in (int(longest * height / long), longest // 2):
+        broken = on_lines(text, max(width, 8))
+        if broken.count("\n") <= 2 and broken != text:
+            label.set_text(broken)
+            break
+    long = label.get_window_extent().height
+    if long > height:
+        label.set_fontsize(max(_SMALLEST, float(label.get_fontsize()) * height / long))
     return True
 
 

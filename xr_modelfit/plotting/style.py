@@ -14,6 +14,7 @@ import xarray as xr
 
 from xr_modelfit.extras import needed
 from xr_modelfit.messages import a
+from xr_modelfit.plotting.unit_words import typeset
 from xr_modelfit.status import FitStatus
 
 if TYPE_CHECKING:
@@ -113,7 +114,9 @@ def label_of(array: xr.DataArray, name: str | None = None) -> str:
     attrs = array.attrs
     words = name or attrs.get("long_name") or attrs.get("standard_name") or array.name
     units = attrs.get("units")
-    return wrapped(f"{'' if words is None else words}{'' if units in (None, '', '1') else f' [{units}]'}".strip())
+    return wrapped(
+        f"{'' if words is None else words}{'' if units in (None, '', '1') else f' [{typeset(str(units))}]'}".strip()
+    )
 
 
 def wrapped(text: str, width: int = 34) -> str:
