@@ -13,6 +13,7 @@ from xr_modelfit.messages import a
 from xr_modelfit.models.function_models import ModelArg
 from xr_modelfit.plotting.axes import axis_along, plot_values, same_scale
 from xr_modelfit.plotting.fit_samples_drawn import DrawnSamples
+from xr_modelfit.plotting.fit_units import in_unit_of_fit
 from xr_modelfit.plotting.fit_view import is_alone, show_between
 from xr_modelfit.plotting.fit_words import title_of
 from xr_modelfit.plotting.panels import fit_sides, fit_words
@@ -109,6 +110,8 @@ def draw_fit(axs: Sequence[Axes], one: OneFit, *, components: bool = True, own_f
 def _draw_series(axs: Sequence[Axes], one: OneFit, components: bool) -> dict[str, Any]:
     ax, coordinate = axs[0], one.coordinate()
     free = [is_alone(place) for place in axs]
+    if not any(place.has_data() for place in axs):  # what is there keeps its axis
+        coordinate = in_unit_of_fit(one, coordinate)
     x, label = plot_values(coordinate)
     if x is None:
         x, label = np.arange(one.data.size, dtype=float).reshape(one.data.shape), label_of(coordinate)

@@ -1,18 +1,16 @@
-"""What is written above the picture of one fit: position, status and parameters, in the units of the axes."""
+"""What is written above the picture of one fit: position, status and parameters in the units of the result."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 
 import numpy as np
-from astropy.units import UnitBase
 
+from xr_modelfit.plotting.fit_units import told_in
 from xr_modelfit.plotting.style import status_name, with_error
 from xr_modelfit.plotting.unit_words import shown_length, typeset
 from xr_modelfit.results.fit_samples import OneFit
 from xr_modelfit.status import FitStatus
-from xr_modelfit.units.text import UnknownUnitError, parse_unit
 
 __all__ = ["title_of"]
 
@@ -24,10 +22,7 @@ def title_of(one: OneFit, width: int) -> str:
     position = ", ".join(f"{dim} = {label}" for dim, label in one.labels.items())
     lines = [f"{position}: {_status(one)}" if position else _status(one)]
     lines = textwrap.wrap(lines[0], width)
-    axes = [one.data.attrs.get("units")]
-    if not one.is_image:
-        axes.insert(0, one.coordinate().attrs.get("units"))
-    parts = [text for name in one.record.names if (text := _parameter(one, name, axes))]
+    parts = [text for name in one.record.names if (text := _parameter(one, name))]
     if len(parts) > _MOST_SHOWN:
         parts = [*parts[:_MOST_SHOWN], f"and {len(parts) - _MOST_SHOWN} more"]
     row = ""
@@ -52,40 +47,17 @@ def _status(one: OneFit) -> str:
     return words
 
 
-def _parameter(one: OneFit, name: str, axes: Sequence[str | None]) -> str | None:
+def _parameter(one: OneFit, name: str) -> str | None:
     """``mean = 4844 ± 11 m s-1``; nothing where there is no value."""
     variable = one.record.variable(name)
     if variable not in one.result or not np.isfinite(value := float(one.result[variable])):
         return None
     error = one.result.get(f"{variable}_stderr")
     known = float("nan") if error is None else float(error)
-    units, factor = _unit_of_an_axis(one.result[variable].attrs.get("units"), axes)
+    units, factor = told_in(one, one.result[variable].attrs.get("units"))
     words = with_error(value * factor, known * factor) + ("" if units in (None, "", "1") else f" {typeset(units)}")
     if known == 0:
         words += " (fixed)"
     elif np.isnan(known) and one.status == FitStatus.CONVERGED_AT_BOUND:
         words += " (at its bound)"
     return f"{name} = {words}"
-
-
-def _unit_of_an_axis(units: str | None, axes: Sequence[str | None]) -> tuple[str | None, float]:
-    """The unit of the axis that a parameter is read off, and the factor to it; its own where no axis is like it."""
-    own = _parsed(units)
-    if own is None or units in axes:
-        return units, 1.0
-    for other in axes:
-        unit = _parsed(other)
-        if unit is not None and own.is_equivalent(unit):
-            return other, float(own.to(unit))
-    return units, 1.0
-
-
-def _parsed(units: str | None) -> UnitBase | None:
-    """A unit with a dimension; None of text that is none, as that of dates."""
-    if units in (None, "", "1"):
-        return None
-    try:
-        unit = parse_unit(units)
-    except (UnknownUnitError, ValueError):
-        return None
-    return unit if isinstance(unit, UnitBase) and unit.physical_type != "dimensionless" else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ class _Limited:
     function: Callable[..., Any]
     limits: Limits
     units: str | None
+    unit_in_fit: float = 1.0  # the unit in which limits are told, in numbers of the fit
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Rule:
         parts = ["the fit succeeded", *(f"|{name}| >= {snr:g} {name}_stderr" for name in self.measured)]
         for one in self.limited:
             unit = "" if one.units in (None, "", "1") else f" {one.units}"
-            parts.append(f"{one.limits.low:.6g} <= {one.name} <= {one.limits.high:.6g}{unit}")
+            low, high = sorted((one.limits.low / one.unit_in_fit, one.limits.high / one.unit_in_fit))
+            parts.append(f"{low:.6g} <= {one.name} <= {high:.6g}{unit}")
         return "; ".join(parts)
 
     def reason(self, snr: float) -> str:
@@ -152,7 +154,7 @@ def _limits(record: FitRecord, part: Part) -> list[_Limited]:
         full = part.names.get(own)
         if full is not None and full not in part.fixed and axis in extents:
             low, high, _ = extents[axis]
-            found.append(_Limited(full, (full,), lambda p: p, Limits(low, high), _units(record, axis)))
+            found.append(_Limited(full, (full,), lambda p: p, Limits(low, high), *_told_in(record, (full,), axis)))
     return found + _width_limits(record, part)
 
 
@@ -167,7 +169,7 @@ def _width_limits(record: FitRecord, part: Part) -> list[_Limited]:
     for name, function in _widths(part):
         arguments = tuple(part.names[one] for one in inspect.signature(function).parameters)
         if not set(arguments) <= part.fixed:
-            found.append(_Limited(_like(part, name), arguments, function, limits, _units(record, 0)))
+            found.append(_Limited(_like(part, name), arguments, function, limits, *_told_in(record, arguments, 0)))
     return found
 
 
@@ -187,6 +189,17 @@ def _like(part: Part, name: str) -> str:
     """The name of a quantity in the pattern of the part's parameters."""
     own, full = next(iter(part.names.items()))
     return full.replace(own, name) if full.count(own) == 1 else name
+
+
+def _told_in(record: FitRecord, names: Sequence[str], axis: int) -> tuple[str | None, float]:
+    """The unit of parameters in the result, and what it is in the fit; that of the coordinate where they differ."""
+    units = record.units
+    if units is not None:
+        found = {(units["parameters"][j], units["inward"][j]) for j in map(record.names.index, names)}
+        text, inward = next(iter(found))
+        if len(found) == 1 and text is not None and inward != 1:
+            return text, float(inward)
+    return _units(record, axis), 1.0
 
 
 def _units(record: FitRecord, axis: int) -> str | None:
