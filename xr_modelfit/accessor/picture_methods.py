@@ -61,8 +61,10 @@ class PictureMethods:
             from the least to the greatest value. Colours that diverge have zero in the middle where
             both signs occur.
         snr : float, optional
-            Leave fits grey that are not significant: see ``significant``. The foot of the figure
-            says why.
+            Leave fits grey that are not significant: see ``significant``. If ``params`` names one
+            fitted parameter, this judges the parameter: its value and the amplitude, if any, of its
+            part of the model are at least ``snr`` times their errors (of a position or an angle the
+            amplitude only). The foot of the figure says why.
         row, col : Hashable, optional
             Dims to facet one variable over, where more than two remain.
         col_wrap : int, optional

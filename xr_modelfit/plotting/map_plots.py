@@ -57,7 +57,9 @@ def plot(
         check_facets(result[status_name].dims, names, facets)
     if subplot_kws is not None and ax is not None:
         raise ValueError("ax and subplot_kws are both given; axes have their projection already. Leave one out.")
-    selected = select_variables(result, record, names, keep=facets, snr=snr, known=known)
+    asked = [params] if isinstance(params, str) else params or []
+    alone = str(asked[0]) if len(asked) == 1 else None
+    selected = select_variables(result, record, names, keep=facets, snr=snr, alone=alone, known=known)
     if facets:
         options = {"row": row, "col": col, "col_wrap": col_wrap, "figsize": figsize, "subplot_kws": subplot_kws}
         return draw_facets(selected, names[0], robust, **options, **kwargs)
@@ -169,5 +171,6 @@ def _failures_alone(
         picture = _new_figure(plt, selected, [str(selected.status.name)], 1, True, figsize, subplot_kws, own)
     succeeded = bool((selected.status > 0).any())
     picture.fig.supxlabel("")
-    picture.fig.suptitle("no fit is significant" if succeeded else "no fit succeeded", fontsize="medium")
+    nothing = f"{selected.judged} is significant in no fit" if selected.judged else "no fit is significant"
+    picture.fig.suptitle(nothing if succeeded else "no fit succeeded", fontsize="medium")
     return picture

@@ -17,7 +17,7 @@ from xr_modelfit.records.record import FitRecord, RecordError
 from xr_modelfit.records.schema import COV_DIMS
 from xr_modelfit.results.derived import derived
 from xr_modelfit.results.selection import one_fit
-from xr_modelfit.results.significance import rule_of, significant
+from xr_modelfit.results.significance import judged_for, rule_of, significant
 
 __all__ = ["Selected", "chosen_variables", "drawable", "select_variables", "with_derived"]
 
@@ -35,6 +35,7 @@ class Selected:
     record: FitRecord
     good: xr.DataArray
     grey: str  # why parameters are blank; empty where none is
+    judged: str = ""  # the one parameter whose significance was asked for; empty if that of whole fits
 
     @property
     def status(self) -> xr.DataArray:
@@ -46,7 +47,7 @@ class Selected:
 
     def isel(self, **position: int) -> Selected:
         """One position along a dim."""
-        return Selected(self.loaded.isel(position), self.record, self.good.isel(position), self.grey)
+        return Selected(self.loaded.isel(position), self.record, self.good.isel(position), self.grey, self.judged)
 
 
 def drawable(obj: xr.Dataset, data: str | None) -> tuple[xr.Dataset, FitRecord, bool]:
@@ -124,10 +125,12 @@ def select_variables(
     *,
     keep: Sequence[Hashable] = (),
     snr: float | None = None,
+    alone: str | None = None,
     known: bool = True,
 ) -> Selected:
     """The variables, all parameters with their errors, and the status; computed at once.
 
+    ``alone``: the only variable that was asked for. ``snr`` judges it, if it is a parameter that was fitted.
     Parameters are blank where the fit failed, whatever is kept there. Raises ValueError if there is no position.
     """
     status = record.variable("fit_status")
@@ -144,17 +147,18 @@ def select_variables(
     reasons = [] if bool(good.all()) else ["no fit" if known else "no value"]
     blank = {record.variable(name) for name in record.names} | set(errors)
     blank |= {name.removesuffix("_stderr") for name in errors}
+    judged = None if snr is None or alone is None else judged_for(record, alone)
     if snr is not None:
         if not known:
             raise ValueError(
                 "snr needs the status and errors of a fit, and these are variables alone. Leave out what is not "
                 "significant before: fit.where(fit.modelfit.significant(snr=5)).modelfit.derived()."
             )
-        good = good & significant(loaded, record, snr=snr)
-        rule = rule_of(record)
+        good = good & significant(loaded, record, judged, snr)
+        rule = rule_of(record, judged)
         assert rule is not None
         reasons.append(rule.reason(snr))
         blank |= set(names)
     grey = "\n".join(textwrap.wrap("grey: " + ", or ".join(reasons), _LINE)) if reasons else ""
     shown = {name: loaded[name].where(good) for name in blank - {status} if name in loaded}
-    return Selected(loaded.assign(shown), record, good, grey)
+    return Selected(loaded.assign(shown), record, good, grey, "" if judged is None else str(alone))

@@ -19,10 +19,11 @@ from xr_modelfit.records.parts import Part, parts_of
 from xr_modelfit.records.record import FitRecord, RecordError, build_model
 from xr_modelfit.records.units import parameter_numbers
 
-__all__ = ["SNR", "Rule", "checked_snr", "rule_of", "significant"]
+__all__ = ["SNR", "Rule", "checked_snr", "judged_for", "rule_of", "significant"]
 
 SNR = 3.0
 _POSITIONS = {"mean": 0, "x_0": 0, "x_mean": 0, "y_0": 1, "y_mean": 1}  # and the input along which they lie
+_ANGLES = {"phase", "theta"}
 _WIDTHS = {"stddev", "fwhm", "fwhm_L", "fwhm_G", "width", "sigma", "gamma", "x_stddev", "y_stddev", "R_0", "r_eff"}
 
 
@@ -142,6 +143,23 @@ def rule_of(record: FitRecord, params: str | Iterable[str] | None = None) -> Rul
         for one in _limits(record, part)
     ]
     return Rule(tuple(dict.fromkeys(measured)), tuple(limited))
+
+
+def judged_for(record: FitRecord, name: str) -> list[str] | None:
+    """Parameters that tell whether one of them means something: itself, and the amplitude of its part of the model.
+
+    A position or an angle may well be zero, so there the amplitude alone. None where ``name`` was not fitted.
+    """
+    name = name if name in record.names else name.removeprefix(record.prefix)
+    for part in parts_of(record):
+        if name in part.names.values() and name not in part.fixed:
+            own = next(one for one, full in part.names.items() if full == name)
+            amplitude = part.amplitude
+            if amplitude is None or amplitude in part.fixed:
+                return [name]
+            alone = own in _ANGLES or own in _POSITIONS
+            return list(dict.fromkeys([*([] if alone else [name]), amplitude]))
+    return None
 
 
 def _limits(record: FitRecord, part: Part) -> list[_Limited]:
