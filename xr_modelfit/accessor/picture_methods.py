@@ -59,7 +59,7 @@ class PictureMethods:
             Choose colours by the 2nd to 98th percentile of what is known well: values with a small
             error, of parts of the model whose amplitude is at least five times its error. False:
             from the least to the greatest value. Colours that diverge have zero in the middle where
-            both signs occur.
+            both signs occur; those of standard errors begin at zero.
         snr : float, optional
             Leave fits grey that are not significant: see ``significant``. If ``params`` names one
             fitted parameter, this judges the parameter: its value and the amplitude, if any, of its

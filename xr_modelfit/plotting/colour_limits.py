@@ -34,9 +34,12 @@ def colour_options(
     if not shown.any():
         return dict(given)
     if robust:
-        low, high = np.percentile(values[well_known(loaded, record, name)].astype(float), PERCENTILES)
+        known = well_known(loaded, record, name.removesuffix("_stderr") if _is_error(loaded, name) else name) & shown
+        low, high = np.percentile(values[known if known.any() else shown].astype(float), PERCENTILES)
     else:
         low, high = values[shown].min(), values[shown].max()
+    if _is_error(loaded, name):
+        low = 0.0  # how far errors differ is then seen from the colours
     if not low < high:
         return dict(given)
     both = low < 0 < high
@@ -44,6 +47,10 @@ def colour_options(
         high = max(-low, high)
         return {"vmin": -high, "vmax": high, "cmap": xr.get_options()["cmap_divergent"], **given}
     return {"vmin": low, "vmax": high, **given}
+
+
+def _is_error(loaded: xr.Dataset, name: str) -> bool:
+    return name.endswith("_stderr") and name.removesuffix("_stderr") in loaded
 
 
 def _diverges(cmap: Any) -> bool:
