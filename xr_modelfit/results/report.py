@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xr_modelfit.records.record import FitRecord, RecordError
+from xr_modelfit.analysis.ignored import ignored_parameters
+from xr_modelfit.messages import listed
+from xr_modelfit.records.record import FitRecord, RecordError, build_model
 from xr_modelfit.results.positions import label_text, labels_at, place_text
 from xr_modelfit.results.rates import of_counts
 from xr_modelfit.results.selection import whole_records
@@ -54,7 +56,8 @@ class FitReport:
     clipped : dict of str to (int, int)
         Number of samples that were clipped, and of fits that have such; nothing where the result does not tell.
     noise : dict of str to list of str
-        Sentences on the errors of the data, where they are more than one standard error for each.
+        Sentences on the errors of the data, where they are more than one standard error for each, and on the causes
+        of failures.
     counted : dict of str to list of str
         The inputs of the model that counted positions along a dim without a coordinate, in words.
     masked : dict of str to int
@@ -170,6 +173,8 @@ def report_of(result: xr.Dataset, n_worst: int) -> FitReport:
     for record in records:
         if FitStatus.NONFINITE_MODEL in counts[record.prefix] and of_counts(record):
             said[record.prefix].append(f"Fits that are nonfinite_model may have negative samples. {NEGATIVE_COUNTS}")
+        if FitStatus.DEGENERATE in counts[record.prefix]:
+            said[record.prefix] += _ignored(record)
         if (words := _correlated(result, record)) is not None:
             said[record.prefix].append(f"Noise: {words}.")
     priors = {record.prefix: _priors(record) for record in records if record.priors}
@@ -221,6 +226,21 @@ def _significant(result: xr.Dataset, record: FitRecord) -> tuple[int, str] | Non
     except RecordError:  # selected variables alone
         return None
     return int(good.sum()), rule.words(SNR).partition("; ")[2]
+
+
+def _ignored(record: FitRecord) -> list[str]:
+    """That the model does not use a free parameter, which no sample determines then."""
+    try:
+        names = ignored_parameters(build_model(record.content["model"]))
+    except RecordError:  # of a class or function that only the user has
+        return []
+    if not names:
+        return []
+    it = "it" if len(names) == 1 else "them"
+    return [
+        f"Fits are degenerate because the derivative of the model by {listed(names)} is zero everywhere: the model "
+        f"does not use {it}, or in steps only. Fix {it}, or let the model depend on {it}."
+    ]
 
 
 def _correlated(result: xr.Dataset, record: FitRecord) -> str | None:
