@@ -59,6 +59,18 @@ def test_limits_of_the_report_are_in_the_unit_of_the_fit(
         assert f"{step:.6g} <= fwhm <= {span:.6g} {text}" in words
 
 
+def test_limits_of_dates_keep_their_origin() -> None:
+    days = np.arange(60.0)
+    y = 3 * np.exp(-0.5 * ((days - 30) / 5) ** 2) + np.random.default_rng(0).normal(0, 0.1, 60)
+    times = np.datetime64("2000-01-01", "ns") + (days * 86400e9).astype("timedelta64[ns]")
+    data = xr.DataArray(y, dims="time", coords={"time": times})
+    first = 24 * 10957  # hours of 2000-01-01 since 1970-01-01
+    fit = data.modelfit(Gaussian1D(2, (first + 600) * u.hour, 100 * u.hour), "time")
+    words = fit.modelfit.significant().attrs["comment"]
+    assert f"{first} <= mean <= {first + 24 * 59} h since 1970-01-01" in words
+    assert bool(fit.modelfit.significant())
+
+
 def test_axes_in_use_keep_their_unit() -> None:
     import matplotlib.pyplot as plt
 

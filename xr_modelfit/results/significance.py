@@ -216,7 +216,8 @@ def _told_in(record: FitRecord, names: Sequence[str], axis: int) -> tuple[str | 
         found = {(units["parameters"][j], units["inward"][j]) for j in map(record.names.index, names)}
         text, inward = next(iter(found))
         if len(found) == 1 and text is not None and inward != 1:
-            return text, float(inward)
+            *_, since = (_units(record, axis) or "").partition(" since ")  # of dates
+            return f"{text} since {since}" if since else text, float(inward)
     return _units(record, axis), 1.0
 
 
