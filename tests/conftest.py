@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,21 @@ def pytest_collection_finish() -> None:
     """Modules and tests stay until the end of the run: leave them out of each collection of garbage."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the cases of a test with ``quick_share(n)``, the first and every n-th after it are quick, the others slow.
+
+    Of two crossed lists, each value is in a quick case if n is no larger than either, and shares no factor with them.
+    """
+    seen: Counter[str] = Counter()
+    for item in items:
+        if mark := item.get_closest_marker("quick_share"):
+            test = item.nodeid.partition("[")[0]
+            if seen[test] % mark.args[0]:
+                item.add_marker("slow")
+            seen[test] += 1
 
 
 def _load(path: Path) -> ModuleType:

@@ -466,8 +466,9 @@ def spoil(path: Path, world: Any, data: Any, weights: Any, model: Any, fitter_kw
     warnings.simplefilter("error")
 
 
+@pytest.mark.quick_share(3)
 @pytest.mark.parametrize("fitter", [None, TRFLSQFitter()], ids=["batch", "astropy"])
-@pytest.mark.parametrize("function", [None, broken, spoil, save])
+@pytest.mark.parametrize("function", [spoil, broken, None, save])
 def test_the_numbers_are_those_of_a_run_without(fitter: Any, function: Any, tmp_path: Path) -> None:
     data = peaks((3, 4))
     data[1, 1] = 0.0  # degenerate

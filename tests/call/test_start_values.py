@@ -343,6 +343,7 @@ def test_gaps_masks_and_errors(form: str) -> None:
     assert_same_bits(lazy.compute(), fit)
 
 
+@pytest.mark.quick_share(3)
 @pytest.mark.parametrize("form", WORDS)
 def test_coordinates_of_each_position(form: str) -> None:
     data, true = lines()
@@ -360,6 +361,7 @@ def test_coordinates_of_each_position(form: str) -> None:
     assert_same_bits(lazy.compute(), fit)
 
 
+@pytest.mark.quick_share(3)
 @pytest.mark.parametrize("form", WORDS)
 def test_dates_bins_and_whole_grid_models(form: str) -> None:
     data, true = lines()
@@ -398,7 +400,7 @@ def test_one_fit_and_dims_of_size_one() -> None:
 
 
 def test_datasets_and_prefixes() -> None:
-    data, _ = lines()
+    data, _ = lines(3, 5)
     both = xr.Dataset({"T": data, "U": 2 * data})
     for p0 in ("estimate", "coarse", [{"mean": 30.0}, {"mean": 50.0}, {"mean": 70.0}]):
         fit = both.modelfit(LINE, "v", p0=p0, prefix="a_", errors="ignore", fit_info=["start", "n_reached"])

@@ -105,6 +105,7 @@ WAYS: dict[str, Any] = {
 }
 
 
+@pytest.mark.quick_share(3)
 @pytest.mark.parametrize("coordinate", ["per fit", "per row"])
 @pytest.mark.parametrize("way", [pytest.param(w, marks=[pytest.mark.slow] * (w == "default")) for w in WAYS])
 def test_row_01_coordinates_of_many_dims_are_chunked_with_the_data(way: str, coordinate: str) -> None:
@@ -640,6 +641,7 @@ BAD_SAMPLES: dict[str, tuple[str, float]] = {
 }
 
 
+@pytest.mark.quick_share(5)
 @pytest.mark.parametrize("kind", list(BAD_SAMPLES))
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("fitter", [LinearLSQFitter, TRFLSQFitter], ids=["Linear", "TRF"])

@@ -101,6 +101,7 @@ def test_without_axes_nothing_is_beside() -> None:
     assert not stand_out(maps, maps, good, 1, 3.0, 0).any()
 
 
+@pytest.mark.quick_share(4)
 @pytest.mark.parametrize("chunks", [(5, 7), (1, 1), (2, 3), (5, 1), ((1, 3, 1), (6, 1))], ids=str)
 @pytest.mark.parametrize("radius", [1, 3, 8])
 @pytest.mark.parametrize("scheduler", ["synchronous", pytest.param("threads", marks=pytest.mark.slow)])

@@ -794,6 +794,7 @@ def test_units_are_said_as_fits_takes_them(text: str, kind: Any) -> None:
     assert parse_unit(again.attrs.get("units", "")) == u.Unit(hdu.header.get("BUNIT", ""), format="fits")
 
 
+@pytest.mark.quick_share(4)
 @pytest.mark.parametrize("data", [t for t in SAID if "degC" not in t])
 def test_units_of_results_are_said_as_fits_takes_them(data: str) -> None:
     """Slopes, curvatures, chi-square: whatever units the coordinate and the data have."""

@@ -50,6 +50,7 @@ def read(request: pytest.FixtureRequest, tmp_path: Path) -> Read:
     return reader
 
 
+@pytest.mark.quick_share(7)
 @pytest.mark.parametrize("dtype", [">i2", ">i4", ">i8", "u2", "u4", "u1"])
 @pytest.mark.parametrize("ignored", [0, 1, 2, 256, [1, 2], [2, 256], 258, [1, 2, 256, 2**20], [2**40], []])
 def test_ignored_bits_are_those_of_astropy(read: Read, dtype: str, ignored: Any) -> None:

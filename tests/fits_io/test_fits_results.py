@@ -293,6 +293,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.quick_share(3)
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_changed_table_is_not_believed(what: str) -> None:
     hdus, _ = stored()

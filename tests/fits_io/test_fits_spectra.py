@@ -207,6 +207,7 @@ def test_vectors_in_several_rows(read: Read) -> None:
     assert parse_unit(fit["amplitude"].attrs["units"]) == u.Unit("erg / (cm2 s Angstrom)")
 
 
+@pytest.mark.quick_share(5)
 @pytest.mark.parametrize("layout", ["sdss", "one row", "row per sample"])
 def test_a_line_in_each_layout(read: Read, layout: str) -> None:
     """Errors, flags and samples without weight are used: what they leave out is far off."""
@@ -265,6 +266,7 @@ SDSS_OLD = {"COEFF0": 3.5, "COEFF1": 1e-4}
 IRAF = {"CRVAL1": 3.5, "CDELT1": 1e-4, "CRPIX1": 1.0, "DC-FLAG": 1, "CTYPE1": "LINEAR"}
 
 
+@pytest.mark.quick_share(5)
 @pytest.mark.parametrize(
     ("cards", "unit", "title"),
     [

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,7 @@ def simulated(law: Law, n_fits: int = 4, noise: float = 0.05) -> xr.DataArray:
     return xr.DataArray(f + noise * rng.normal(size=(n_fits, x.size)), dims=("fit", "x"), coords={"x": x})
 
 
+@cache
 def fitted(law: Law, sy: float = 1.0, sx: float = 1.0, sigma: bool = False) -> xr.Dataset:
     data = simulated(law)
     data = (data * sy).assign_coords(x=data["x"] * sx)
@@ -119,6 +121,7 @@ SCALES = [(2.0**-57, 1.0), (2.0**57, 1.0), (1.0, 2.0**-57), (1.0, 2.0**57), (2.0
 TENS = [(1e-17, 1.0), (1e17, 1.0), (1.0, 1e-17), (1.0, 1e17), (1e-17, 1e-17), (1e17, 1e17)]
 
 
+@pytest.mark.quick_share(5)
 @pytest.mark.parametrize(("sy", "sx"), SCALES)
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
 def test_scaling_by_powers_of_two(law: Law, sy: float, sx: float) -> None:
@@ -138,6 +141,7 @@ def test_scaling_by_powers_of_two(law: Law, sy: float, sx: float) -> None:
     np.testing.assert_allclose(other["chi2"], reference["chi2"] * sy**2, rtol=rtol)
 
 
+@pytest.mark.quick_share(5)
 @pytest.mark.parametrize(("sy", "sx"), TENS)
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
 def test_scaling_by_powers_of_ten(law: Law, sy: float, sx: float) -> None:
@@ -293,6 +297,7 @@ def test_bits_do_not_depend_on_the_number_of_fits(kind: str, model: Callable[[],
     same_bits(lazy.compute(scheduler="threads"), reference, names)
 
 
+@pytest.mark.quick_share(2)
 @pytest.mark.parametrize(("kind", "model"), COMPANY, ids=[c[0] for c in COMPANY])
 def test_bits_do_not_depend_on_the_neighbours(kind: str, model: Callable[[], Model]) -> None:
     """Gaps, failures, weights, coordinates, starts and bounds of neighbours leave a fit alone."""
@@ -382,6 +387,7 @@ def masked(data: xr.DataArray, gaps: np.ndarray, by: str) -> tuple[xr.DataArray,
     return values, keywords
 
 
+@pytest.mark.quick_share(2)
 @pytest.mark.parametrize(("kind", "model"), COMPANY, ids=[c[0] for c in COMPANY])
 def test_masked_is_absent(kind: str, model: Callable[[], Model]) -> None:
     """Bit for bit, wherever the gaps are; they are told in two ways for each pattern."""

@@ -294,6 +294,7 @@ def design(model: Model, at: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarr
     return base, np.stack([values({name: 1.0}) - base for name in free], axis=1)
 
 
+@pytest.mark.quick_share(3)
 @pytest.mark.parametrize("way", ["plain", "gaps", "weights", "loose bounds"])
 @pytest.mark.parametrize("name", LINEAR)
 def test_trap_07_linear_models_are_solved_directly(name: str, way: str) -> None:

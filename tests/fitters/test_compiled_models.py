@@ -761,6 +761,7 @@ HIDDEN = [
 ]  # fmt: skip
 
 
+@pytest.mark.quick_share(2)
 @pytest.mark.parametrize("function", HIDDEN)
 def test_code_that_treats_symbols_in_another_way_is_found_out(function: Callable[..., Any]) -> None:
     """By type, by size, by what it returns for something that is no array: near the start, or far from it."""

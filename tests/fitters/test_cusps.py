@@ -140,6 +140,7 @@ def best_of_scipy(model: Model, inputs: tuple[np.ndarray, ...], y: np.ndarray) -
     return float(min(found))
 
 
+@pytest.mark.quick_share(3)
 @pytest.mark.parametrize("name", [*ONE, *TWO])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the models themselves, in scipy
 def test_a_start_on_a_cusp_reaches_the_minimum_that_scipy_reaches(name: str) -> None:

@@ -659,6 +659,7 @@ FITS = 300
 MEAN, WIDTH = 5 / np.sqrt(FITS), 5 / np.sqrt(2 * FITS)
 
 
+@pytest.mark.quick_share(3)
 @pytest.mark.parametrize("known", [True, False], ids=["sigma", "scatter"])
 @pytest.mark.parametrize("kind", ["line", "gaussian"])
 def test_errors_are_calibrated(kind: str, known: bool) -> None:

@@ -135,6 +135,7 @@ def assert_exact(kind: Kind, ds: xr.Dataset, got: xr.Dataset, x: np.ndarray, wei
     assert seen >= N_FITS // 2
 
 
+@pytest.mark.quick_share(3)
 @every_kind
 @every_gap
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "sigma"])
@@ -143,6 +144,7 @@ def test_fits_are_the_exact_ones(kind: Kind, gaps: str, weighted: bool) -> None:
     assert_exact(kind, ds, fitted(kind, ds, weighted=weighted), ds["x"].values, weighted, 1e-10)
 
 
+@pytest.mark.quick_share(3)
 @every_kind
 @every_gap
 def test_coordinates_of_every_fit_its_own(kind: Kind, gaps: str) -> None:
@@ -193,6 +195,7 @@ def factorised(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return lambda: monkeypatch.setattr(linear, "_solve_clear", lambda fits, ids, out: ids)
 
 
+@pytest.mark.quick_share(3)
 @every_kind
 @every_gap
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "sigma"])
@@ -283,6 +286,7 @@ def test_bounds_decide_for_each_fit(gaps: str) -> None:
 # --- the same bits
 
 
+@pytest.mark.quick_share(3)
 @every_kind
 @pytest.mark.parametrize("gaps", ["none", "mixed"])
 def test_bits_depend_on_nothing_but_the_fit(kind: Kind, gaps: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,6 +97,7 @@ def test_what_counts_cannot_be() -> None:
     assert SMALL_COUNT > 0
 
 
+@pytest.mark.quick_share(3)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(4))
 def test_both_engines_have_the_same_formulas(kind: str, seed: int) -> None:
@@ -164,6 +165,7 @@ def test_two_sides_and_limits(kind: str, seed: int) -> None:
         assert_array_equal(array[w == 0], 0.0)
 
 
+@pytest.mark.quick_share(3)
 @pytest.mark.parametrize("kind", [TWO_SIDED, LIMITS])
 @pytest.mark.parametrize("seed", range(4))
 def test_both_engines_have_the_same_two_sides(kind: str, seed: int) -> None:

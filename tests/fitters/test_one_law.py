@@ -25,7 +25,7 @@ from xr_modelfit.tracing.source import LANES, ROWS, SCALARS  # noqa: E402
 
 K, B = 3, LANES
 RULES = Rules(100.0, 1e-14, 2e-7, 1e-6)
-SEEDS = range(12)
+SEEDS = [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 12))]
 compiled = numba.njit(error_model="numpy")
 
 
@@ -295,6 +295,7 @@ def judged_by(a, last, rules):
     return lanes_to_array(status, a.N)
 
 
+@pytest.mark.quick_share(5)
 @pytest.mark.parametrize("seed", range(60))
 def test_acceptance_damping_and_status(seed: int) -> None:
     """Nielsen's rule, and what ends a fit."""

@@ -74,6 +74,7 @@ def test_the_minimum_is_that_of_scipy(loss: str, engine: str) -> None:
     agree(LINE, fitted(LINE, y, engine, loss=loss, f_scale=2.0), y, loss, 2.0)
 
 
+@pytest.mark.quick_share(3)
 @pytest.mark.parametrize("loss", ROBUST)
 @pytest.mark.parametrize("model", [Linear1D(0, 0), Exponential1D(2.0, 8.0)], ids=["linear", "exponential"])
 def test_linear_and_other_models(model: Model, loss: str) -> None:

@@ -139,6 +139,7 @@ def miscalibrated(result: xr.Dataset, truth: dict[str, float], given: bool, fact
     return found
 
 
+@pytest.mark.quick_share(3)
 @every_case
 @with_and_without_sigma
 @with_and_without_gaps
@@ -149,6 +150,7 @@ def test_pulls_have_mean_0_and_width_1(name: str, given: bool, gaps: bool) -> No
     assert miscalibrated(result, truth, given) == {}
 
 
+@pytest.mark.quick_share(3)
 @every_case
 @with_and_without_gaps
 def test_chi_square_has_its_degrees_of_freedom(name: str, gaps: bool) -> None:

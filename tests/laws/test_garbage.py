@@ -214,7 +214,7 @@ def blocks(n: int, seed: int, name: str, everything: bool, fitter: Any = None) -
 
 @every_kind
 def test_garbage(name: str, everything: bool) -> None:
-    blocks(12, 0, name, everything)
+    blocks(6, 0, name, everything)
 
 
 @pytest.mark.slow

@@ -128,7 +128,7 @@ def chunkings(dims: Sequence[str]) -> st.SearchStrategy[dict[str, tuple[int, ...
 
 
 @every_case
-@law(7)
+@law(4)
 @given(seed=SEEDS, draw=st.data())
 def test_the_order_of_dims_does_not_matter(case: Case, seed: int, draw: st.DataObject) -> None:
     """Data, companions and start maps in any order give the same maps, dims in the order of the data."""
@@ -166,7 +166,7 @@ def start_map(case: Case) -> dict[str, xr.DataArray]:
 
 
 @every_case
-@law(6)
+@law(4)
 @given(seed=SEEDS, draw=st.data())
 def test_chunks_do_not_matter(case: Case, seed: int, draw: st.DataObject) -> None:
     """Irregular chunks along remaining and fitted dims; companions are numpy, or have other chunks."""
@@ -190,7 +190,7 @@ def test_chunks_do_not_matter(case: Case, seed: int, draw: st.DataObject) -> Non
 
 
 @every_case
-@law(6)
+@law(4)
 @given(seed=SEEDS, scheduler=st.sampled_from(["synchronous", "threads"]), per_block=st.none() | st.integers(1, 7))
 def test_schedulers_and_block_sizes_do_not_matter(case: Case, seed: int, scheduler: str, per_block: int | None) -> None:
     """Computed input, in pieces of any size, on one thread or on several."""
@@ -273,7 +273,7 @@ def test_samples_without_a_positive_weight_are_left_out(case: Case, seed: int, u
 
 
 @every_case
-@law(5)
+@law(3)
 @given(seed=SEEDS)
 def test_a_sample_without_coordinate_is_left_out(case: Case, seed: int) -> None:
     """A coordinate that varies from fit to fit may have gaps."""
@@ -290,7 +290,7 @@ def test_a_sample_without_coordinate_is_left_out(case: Case, seed: int) -> None:
 
 
 @every_case
-@law(6)
+@law(4)
 @given(seed=SEEDS, at=st.lists(st.integers(0, 2), min_size=1, max_size=5))
 def test_positions_may_be_repeated_and_in_any_order(case: Case, seed: int, at: list[int]) -> None:
     """A position that occurs twice gives twice the same, and the maps follow the positions."""
@@ -299,7 +299,7 @@ def test_positions_may_be_repeated_and_in_any_order(case: Case, seed: int, at: l
 
 
 @every_case
-@law(5)
+@law(3)
 @given(seed=SEEDS, keep=st.sampled_from([("p",), ("q",), ()]))
 def test_a_fit_alone_equals_the_fit_in_company(case: Case, seed: int, keep: tuple[str, ...]) -> None:
     """A row, a column or a single position, with no remaining dim at all, has the bits that it has in the whole."""
@@ -313,7 +313,7 @@ def test_a_fit_alone_equals_the_fit_in_company(case: Case, seed: int, keep: tupl
 
 
 @every_case
-@law(5)
+@law(3)
 @given(seed=SEEDS)
 def test_bad_neighbours_do_not_matter(case: Case, seed: int) -> None:
     """Positions with huge, infinite or few samples change nothing elsewhere."""
@@ -328,7 +328,7 @@ def test_bad_neighbours_do_not_matter(case: Case, seed: int) -> None:
 
 
 @every_case
-@law(6)
+@law(4)
 @given(seed=SEEDS, draw=st.data())
 def test_the_order_of_samples_matters_to_rounding_only(case: Case, seed: int, draw: st.DataObject) -> None:
     """Sums are taken in another order; a nonlinear fitter may stop an iteration earlier or later for it.
@@ -383,7 +383,7 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @every_case
-@law(8)
+@law(5)
 @given(
     seed=SEEDS,
     dtypes=st.lists(st.sampled_from(DTYPES), min_size=3, max_size=3),
@@ -418,7 +418,7 @@ def test_type_and_layout_of_the_input_do_not_matter(
     assert_same_bits(got.compute(), expected)
 
 
-@law(8)
+@law(5)
 @given(dtype=st.sampled_from(DTYPES), layout=st.sampled_from(list(LAYOUTS)))
 def test_type_and_layout_of_start_maps_do_not_matter(dtype: str, layout: str) -> None:
     """Start and bound maps of any type give what the same numbers give as float64."""
@@ -433,7 +433,7 @@ def test_type_and_layout_of_start_maps_do_not_matter(dtype: str, layout: str) ->
 # --- sizes
 
 
-@law(30)
+@law(15)
 @given(
     sizes=st.tuples(*[st.sampled_from([0, 1, 3])] * 3),
     order=st.permutations(["p", "q", "t"]),
@@ -466,7 +466,7 @@ def test_dims_of_any_size(sizes: tuple[int, int, int], order: list[str], lazy: b
     assert model.shape == data.shape
 
 
-@law(12)
+@law(7)
 @given(sizes=st.tuples(*[st.sampled_from([0, 1, 3])] * 3), lazy=st.booleans(), companions=st.booleans())
 def test_two_fitted_dims_of_any_size(sizes: tuple[int, int, int], lazy: bool, companions: bool) -> None:
     """An empty fitted dim gives positions without data; one sample is enough for one parameter."""
@@ -561,7 +561,7 @@ def assert_unchanged(now: Any, before: Any) -> None:
 
 
 @linear_cases
-@law(10)
+@law(6)
 @given(seed=SEEDS, power=st.integers(-60, 60), absolute=st.booleans())
 def test_a_linear_fit_scales_with_its_data(case: Case, seed: int, power: int, absolute: bool) -> None:
     """Data and sigma times 2**k: parameters and errors times 2**k, and chi-square the same.
@@ -584,7 +584,7 @@ def test_a_linear_fit_scales_with_its_data(case: Case, seed: int, power: int, ab
 
 
 @linear_cases
-@law(10)
+@law(6)
 @given(seed=SEEDS, power=st.integers(-60, 60))
 def test_relative_weights_have_no_scale(case: Case, seed: int, power: int) -> None:
     """A factor on weights that are relative changes chi-square alone."""

@@ -100,6 +100,7 @@ def test_distributed_gives_the_same_bits() -> None:
 # --- company
 
 
+@pytest.mark.quick_share(2)
 @every_fit
 def test_a_fit_alone_equals_the_fit_in_company(name: str, fitter: str) -> None:
     """A single position, with and without its dims, and one that occurs twice."""
@@ -137,6 +138,7 @@ LEFT_OUT: dict[str, Callable[[xr.Dataset, xr.DataArray], xr.Dataset]] = {
 }
 
 
+@pytest.mark.quick_share(3)
 @both_fitters
 @some_cases
 def test_all_ways_to_leave_a_sample_out_are_the_same(name: str, fitter: str) -> None:
@@ -159,6 +161,7 @@ def test_all_ways_to_leave_a_sample_out_are_the_same(name: str, fitter: str) -> 
 # --- the order of dims
 
 
+@pytest.mark.quick_share(3)
 @both_fitters
 @some_cases
 def test_the_order_of_dims_does_not_matter(name: str, fitter: str) -> None:
@@ -178,6 +181,7 @@ def test_the_order_of_dims_does_not_matter(name: str, fitter: str) -> None:
     assert_same_bits(case.fit(lying, **given), expected(name, fitter))
 
 
+@pytest.mark.quick_share(3)
 @both_fitters
 @pytest.mark.parametrize("name", ["gaussian_filter", "fftconvolve", "row means", "x.ndim == 2", "uniform_filter"])
 def test_axes_are_those_of_the_data(name: str, fitter: str) -> None:
@@ -259,6 +263,7 @@ def test_other_coordinates_are_another_grid(name: str) -> None:
     assert_same(named.transpose("p", "q", *case.dims).values, right)
 
 
+@pytest.mark.quick_share(3)
 @every_case
 def test_predicted_errors_are_those_of_linear_propagation(name: str) -> None:
     """J C J' with the covariance of least squares, and derivatives by central differences of a fiftieth of an error.
@@ -376,6 +381,7 @@ def test_a_new_process_evaluates_it(tmp_path: Path) -> None:
 # --- what else a user does with a fit
 
 
+@pytest.mark.quick_share(3)
 @both_fitters
 @some_cases
 def test_an_earlier_result_is_a_start(name: str, fitter: str) -> None:
@@ -432,6 +438,7 @@ def test_diagnostics_get_the_complete_grid(name: str, fitter: str, tmp_path: Pat
         assert_same(got["values"], right[i, j])
 
 
+@pytest.mark.quick_share(2)
 @pytest.mark.filterwarnings("ignore:.*deprecated - use:DeprecationWarning:matplotlib")
 @pytest.mark.filterwarnings("ignore:.*argument is deprecated, use:DeprecationWarning:matplotlib")
 @pytest.mark.parametrize("name", [n for n, c in CASES.items() if len(c.dims) == 1 and n != "convolve_models_fft"])

@@ -30,6 +30,7 @@ every_fitter = pytest.mark.parametrize("fitter", FITTERS)
 ON_ITS_OWN_GRID = "convolve_models_fft"  # its value at a sample depends on no other sample
 
 
+@pytest.mark.quick_share(2)
 @every_fitter
 @every_case
 def test_gaps_do_not_change_the_grid(name: str, fitter: str) -> None:
@@ -42,6 +43,7 @@ def test_gaps_do_not_change_the_grid(name: str, fitter: str) -> None:
         assert_right(result.isel(p=i, q=j), case.free, right)
 
 
+@pytest.mark.quick_share(2)
 @every_case
 def test_the_record_says_how_the_model_was_evaluated(name: str) -> None:
     """No model of several samples is compiled or taken for a pointwise one; its axes are those of the data."""

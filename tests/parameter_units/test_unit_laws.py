@@ -99,6 +99,7 @@ def in_milli(model: Model) -> Model:
     return other
 
 
+@pytest.mark.quick_share(2)
 @pytest.mark.parametrize("name", sorted(set(BY_HAND) - SAME_UNIT - MAGNITUDES))
 def test_models_of_astropy(name: str) -> None:
     make, right = BY_HAND[name]
@@ -117,6 +118,7 @@ def test_models_of_astropy(name: str) -> None:
     assert_same_answer((model, in_milli(model)), grids, each)
 
 
+@pytest.mark.quick_share(2)
 @pytest.mark.parametrize("name", list(CUSTOM))
 def test_custom_expressions(name: str) -> None:
     _, units, constants = CUSTOM[name]

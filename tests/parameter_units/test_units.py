@@ -345,6 +345,7 @@ def nudged(model: Model, change: Callable[[Any], Any]) -> Model:
     return out
 
 
+@pytest.mark.quick_share(2)
 @pytest.mark.parametrize("name", list(MODELS))
 @pytest.mark.parametrize("fitter", [None, TRFLSQFitter], ids=["batch", "TRF"])
 def test_models_in_any_units(name: str, fitter: Any) -> None:
@@ -1443,6 +1444,7 @@ PLACES: dict[str, tuple[Callable[[xr.DataArray], xr.DataArray], Any]] = {  # and
 }
 
 
+@pytest.mark.quick_share(5)
 @pytest.mark.parametrize("name", list(PLACES))
 @pytest.mark.parametrize("unit", [None, MS, TENS], ids=str)
 @pytest.mark.parametrize("data", ["K", None, "dam/s", "cm/s"])

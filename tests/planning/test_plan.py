@@ -295,6 +295,7 @@ def calls() -> Iterator[tuple[str, xr.DataArray, Any, dict[str, Any]]]:
 CALLS = {name: rest for name, *rest in calls()}
 
 
+@pytest.mark.quick_share(3)
 @pytest.mark.parametrize("chunks", [None, {"x": 1}, {"x": 20, "lat": 2}, {}], ids=str)
 @pytest.mark.parametrize("name", CALLS)
 def test_any_call(name: str, chunks: dict[str, int] | None) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -545,6 +546,18 @@ def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[]
     return check
 
 
+@cache
+def fitted_line() -> xr.Dataset:
+    """A fit whose record many tests forge, each in a copy."""
+    return fit(spectra() - 2, Gaussian1D(3, 4, 1), "v")
+
+
+@cache
+def fitted_sum() -> xr.Dataset:
+    """The same of a compound."""
+    return fit(spectra(), Gaussian1D(3, 4, 1) + Const1D(2), "v")
+
+
 def forged(result: xr.Dataset, change: Callable[[dict[str, Any]], Any]) -> xr.Dataset:
     """The result with another record."""
     forgery = result.copy()
@@ -560,7 +573,7 @@ def test_a_foreign_class_in_a_record_does_nothing_but_raise(
     path: Any, where: str, nothing_runs: Callable[[], None]
 ) -> None:
     """Nothing is imported or called for it, wherever in the record it stands."""
-    result = fit(spectra(), Gaussian1D(3, 4, 1) + Const1D(2), "v")
+    result = fitted_sum()
 
     def change(record: dict[str, Any]) -> None:
         tree = record["model"]
@@ -583,7 +596,7 @@ def test_a_foreign_class_in_a_record_does_nothing_but_raise(
 @pytest.mark.parametrize("path", ["os:system", "builtins:eval", "a_module_that_tells:Model", "os:system:py3.11:0", 3])
 def test_a_foreign_tie_in_a_record_is_lost(path: str, nothing_runs: Callable[[], None]) -> None:
     """The path of a tie is for people to read."""
-    result = fit(spectra() - 2, Gaussian1D(3, 4, 1), "v")
+    result = fitted_line()
     forgery = forged(result, lambda r: r["model"].update(tied={"mean": {"path": path, "key": path}}))
     assert forgery.modelfit.to_model().tied["mean"] is False
     xr.testing.assert_equal(forgery.modelfit.evaluate(v=[1.0]), result.modelfit.evaluate(v=[1.0]))
@@ -607,7 +620,7 @@ STATES: list[Any] = [
 @pytest.mark.parametrize("state", STATES, ids=str)
 def test_a_foreign_state_in_a_record_runs_nothing(state: Any, nothing_runs: Callable[[], None]) -> None:
     """What a record says that a model holds besides its parameters: plain values, which nothing calls."""
-    result = fit(spectra() - 2, Gaussian1D(3, 4, 1), "v")
+    result = fitted_line()
     forgery = forged(result, lambda r: r["model"].update(state=state))
     for method in (lambda: forgery.modelfit.evaluate(v=[1.0]), lambda: forgery.modelfit.to_model()):
         with pytest.raises(RecordError):
@@ -627,7 +640,7 @@ def nested(tree: dict[str, Any], depth: int, side: str) -> dict[str, Any]:
 @pytest.mark.parametrize("depth", [100, 400])
 def test_a_deep_record_does_nothing_but_raise(depth: int, side: str, nothing_runs: Callable[[], None]) -> None:
     """As deep as JSON can be written."""
-    result = fit(spectra() - 2, Gaussian1D(3, 4, 1), "v")
+    result = fitted_line()
     forgery = forged(result, lambda r: r.update(model=nested(r["model"], depth, side)))
     with pytest.raises(RecordError):
         forgery.modelfit.evaluate(v=[1.0])
@@ -637,7 +650,7 @@ def test_a_deep_record_does_nothing_but_raise(depth: int, side: str, nothing_run
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"format": 1, "model": ' + '{"left":' * 50_000])
 def test_a_record_that_is_deeper_than_can_be_read(text: str) -> None:
     """Deeper than Python goes."""
-    result = fit(spectra() - 2, Gaussian1D(3, 4, 1), "v")
+    result = fitted_line().copy()
     result["fit_status"].attrs["modelfit_record"] = text
     with pytest.raises(RecordError):
         result.modelfit.evaluate(v=[1.0])
@@ -732,7 +745,7 @@ DAMAGED: dict[str, Callable[[dict[str, Any]], Any]] = {
 @pytest.mark.parametrize("fault", DAMAGED)
 def test_a_damaged_record_raises_a_record_error(fault: str) -> None:
     """Not an error of Python's from somewhere inside."""
-    forgery = forged(fit(spectra() - 2, Gaussian1D(3, 4, 1), "v"), DAMAGED[fault])
+    forgery = forged(fitted_line(), DAMAGED[fault])
     with pytest.raises(RecordError):
         forgery.modelfit.evaluate(spectra())
 
@@ -740,7 +753,7 @@ def test_a_damaged_record_raises_a_record_error(fault: str) -> None:
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", "3", '{"format": null}', 5])
 def test_a_record_that_is_none_raises_a_record_error(text: Any) -> None:
     """Text that is no record at all."""
-    result = fit(spectra() - 2, Gaussian1D(3, 4, 1), "v")
+    result = fitted_line().copy()
     result["fit_status"].attrs["modelfit_record"] = text
     for method in (lambda: result.modelfit.evaluate(v=[1.0]), lambda: result.modelfit.ok, result.modelfit.report):
         with pytest.raises(RecordError):
