@@ -30,6 +30,7 @@ SHARES = {
 SLOW = {"Voigt1D": (60, 0.95), "Trapezoid1D": (100, 0.7)}
 
 
+@pytest.mark.quick_share(2)
 @pytest.mark.parametrize("name", SHARES)
 def test_estimates_reach_what_the_truth_reaches(name: str) -> None:
     b, least = SHARES[name]

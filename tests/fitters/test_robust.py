@@ -111,6 +111,7 @@ def test_bounds_hold_and_fixed_parameters_stay() -> None:
     assert_array_equal(fit["amplitude_1_stderr"], 0.0)
 
 
+@pytest.mark.quick_share(4)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     ("loss", "f_scale", "most"),
@@ -216,6 +217,7 @@ def clipped_by_astropy(model: Model, y: np.ndarray, limits: tuple[float, float],
     return found.parameters, int(np.count_nonzero(~mask))
 
 
+@pytest.mark.quick_share(4)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("limits", [(3.0, 3.0), (4.0, 2.0), (np.inf, 2.5)], ids=str)
 def test_clipping_is_that_of_astropy(limits: tuple[float, float], engine: str) -> None:

@@ -162,6 +162,7 @@ def names_within(model: CompoundModel) -> list[str | None]:
     return [getattr(part, "name", None) for part in model.traverse_postorder()]
 
 
+@pytest.mark.quick_share(2)
 @pytest.mark.parametrize("name", CASES)
 def test_the_model_that_comes_back_is_built_alike(name: str) -> None:
     """Class by class: names, inputs, constraints, units, domain and window."""

@@ -250,6 +250,7 @@ def test_garbage_for_other_fitters_of_astropy(name: str, fitter: Any) -> None:
 # --- through the whole of a call
 
 
+@pytest.mark.quick_share(3)
 @pytest.mark.parametrize("dtype", ["f8", ">f8", "f4", ">f4", "f2", "i8", "u1", "g"])
 @pytest.mark.parametrize("fitter", [None, TRF], ids=["batch", "TRF"])
 def test_garbage_of_any_type(dtype: str, fitter: Any) -> None:
