@@ -27,11 +27,14 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of the cases of a test with ``quick_share(n)``, the first and every n-th after it are quick, the others slow.
 
+    Cases that are slow anyway are not counted.
+
     Of two crossed lists, each value is in a quick case if n is no larger than either, and shares no factor with them.
     """
     seen: Counter[str] = Counter()
     for item in items:
-        if mark := item.get_closest_marker("quick_share"):
+        mark = item.get_closest_marker("quick_share")
+        if mark and not item.get_closest_marker("slow"):
             test = item.nodeid.partition("[")[0]
             if seen[test] % mark.args[0]:
                 item.add_marker("slow")

@@ -273,6 +273,7 @@ def test_the_scripts_are_those_that_are_run() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what old versions of matplotlib import
+@pytest.mark.quick_share(3)
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_is_short_and_draws(name: str, tmp_path: Path) -> None:
     """Fifteen lines, and no warning; the pictures are large enough to print and not blank."""

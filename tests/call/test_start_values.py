@@ -22,6 +22,8 @@ from support.bits import assert_same_bits
 from xr_modelfit import CoarseStart, FitStatus, register_estimator
 from xr_modelfit.records.metadata import RECORD
 
+pytestmark = pytest.mark.quick_share(3)
+
 V = np.linspace(0.0, 100.0, 60)
 LINE = Gaussian1D(4, 10, 4)  # too far from most lines
 

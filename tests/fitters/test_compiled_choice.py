@@ -27,6 +27,8 @@ from xr_modelfit.tracing.tracing import traced
 pytest.importorskip("numba", reason="the engine that numba compiles")
 from xr_modelfit.fitters.compiled import choice, kernels
 
+pytestmark = pytest.mark.quick_share(3)
+
 BEGIN = """
 import json, sys
 import numpy as np

@@ -19,6 +19,8 @@ import xr_modelfit
 from support.bits import assert_same_bits
 from xr_modelfit import BatchLSQFitter, FitStatus
 
+pytestmark = pytest.mark.quick_share(3)
+
 pytest.importorskip("numba", reason="the engine that numba compiles")
 
 M = models

@@ -21,6 +21,8 @@ from numpy.testing import assert_allclose
 from support.instrument import answers, assert_right, between, fitters, gauss, mean_gauss, means, recorded
 from xr_modelfit import BatchLSQFitter
 
+pytestmark = pytest.mark.quick_share(2)
+
 X = np.arange(40.0)
 NOISE = 0.02
 FAINT = 3e-4  # shows how wide a line is that is narrower than a bin

@@ -17,6 +17,8 @@ from numpy.testing import assert_allclose
 from support.instrument import answers, assert_right, between, fitters, gauss, mean_gauss, recorded
 from xr_modelfit import FitStatus
 
+pytestmark = pytest.mark.quick_share(2)
+
 X = np.arange(60.0)
 NOISE = 0.02
 TRUTH = (5.0, 30.3, 1.6, 1.0)

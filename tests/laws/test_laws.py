@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from support.bits import assert_same_bits
 from xr_modelfit import FitStatus, fit
 
+pytestmark = pytest.mark.quick_share(3)
+
 SIZES = {"p": 2, "q": 3, "t": 12, "y": 4, "x": 5}
 SEEDS = st.integers(0, 2**16)
 

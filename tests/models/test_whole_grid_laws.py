@@ -23,6 +23,8 @@ from support.bits import assert_same_bits
 from support.whole_grid import CASES, Case, assert_right, recorded, right_of
 from xr_modelfit import FitStatus, fit
 
+pytestmark = pytest.mark.quick_share(3)
+
 every_case = pytest.mark.parametrize("name", CASES)
 FITTERS: dict[str, Callable[[], Any]] = {"batch": lambda: None, "TRF": TRFLSQFitter}
 both_fitters = pytest.mark.parametrize("fitter", FITTERS)

@@ -20,6 +20,8 @@ from scipy.ndimage import gaussian_filter1d
 from support.whole_grid import CASES, POSITIONS, Case, assert_right, optimum, recorded, right_of
 from xr_modelfit import BatchLSQFitter, FitStatus, fit
 
+pytestmark = pytest.mark.quick_share(3)
+
 every_case = pytest.mark.parametrize("name", CASES)
 FITTERS: dict[str, Callable[[], Any]] = {
     "numpy": lambda: BatchLSQFitter(engine="numpy"),

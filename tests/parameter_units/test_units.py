@@ -50,6 +50,8 @@ from xr_modelfit import FitStatus
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.units.text import parse_unit
 
+pytestmark = pytest.mark.quick_share(3)
+
 KMS, MS = u.km / u.s, u.m / u.s
 # TRF stops when chi-square changes by less than 1e-8 of itself: below 1e-3 standard errors with 28 degrees of freedom.
 STOPPED = 1e-3

@@ -28,6 +28,8 @@ from astropy.modeling.models import (
 
 from xr_modelfit import FitStatus
 
+pytestmark = pytest.mark.quick_share(2)
+
 LINE = f"xr_modelfit {version('xr_modelfit')}: "
 CF_SCALES = {"temperature: on_scale", "temperature: difference", "temperature: unknown"}
 

@@ -24,6 +24,8 @@ from astropy.modeling.models import BlackBody, Chebyshev1D, Const1D, Gaussian1D,
 
 from xr_modelfit import RecordError, fit
 
+pytestmark = pytest.mark.quick_share(2)
+
 every_format = pytest.mark.parametrize("engine", ["netcdf4", "h5netcdf", "zarr"])
 
 # zarr has no specification of text yet, and says so for coordinates of the user's; its versions differ in how.

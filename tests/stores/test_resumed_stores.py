@@ -23,6 +23,8 @@ from xr_modelfit.stores import stores
 from xr_modelfit.stores import writer as store_writer
 from xr_modelfit.stores.tile_digests import combined, digest
 
+pytestmark = pytest.mark.quick_share(2)
+
 pytest.importorskip("zarr", reason="the stores are zarr's")
 
 X = np.linspace(-3.0, 3.0, 16)

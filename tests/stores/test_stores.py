@@ -22,6 +22,8 @@ from xr_modelfit import FitStatus, StoreError
 from xr_modelfit.stores import log as store_log
 from xr_modelfit.stores import stores
 
+pytestmark = pytest.mark.quick_share(2)
+
 pytest.importorskip("zarr", reason="the stores are zarr's")
 
 LINE = models.Gaussian1D(2.0, 0.5, 0.8)
