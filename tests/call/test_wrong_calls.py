@@ -36,6 +36,8 @@ from support.wrong_calls import KELVINS, LABELS, SIZES, VELOCITY, G, N, SampleWa
 from xr_modelfit import FitStatus, RecordError
 from xr_modelfit.messages import suggestion
 
+pytestmark = pytest.mark.quick_share(2)
+
 
 def companion(*dims: str) -> xr.DataArray:
     """A map of ones in memory, with the labels of the data."""

@@ -35,6 +35,8 @@ from xr_modelfit.tracing.tracing import traced
 pytest.importorskip("numba", reason="models that numba compiles")
 from xr_modelfit.fitters.compiled.kernels import kernels
 
+pytestmark = pytest.mark.quick_share(2)
+
 M = models
 _POINTER = ctypes.POINTER(ctypes.c_double)
 

@@ -17,6 +17,8 @@ from scipy.optimize import least_squares
 from xr_modelfit import BatchLSQFitter
 from xr_modelfit.fitters.noise import ROBUST
 
+pytestmark = pytest.mark.quick_share(2)
+
 ENGINES = ["numpy", pytest.param("numba", marks=pytest.mark.slow)]
 X = np.linspace(-10.0, 10.0, 80)
 LINE = Gaussian1D(8, 0.3, 2.2) + Const1D(1.0)

@@ -19,6 +19,8 @@ from astropy.modeling.models import Const1D, Gaussian1D, Gaussian2D, Linear1D, M
 
 from xr_modelfit import BatchLSQFitter, fit
 
+pytestmark = pytest.mark.quick_share(2)
+
 N_FITS = 2000
 TOLERANCE = 0.04
 SIZES = {1: {"x": 60}, 2: {"y": 11, "x": 11}}

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from xr_modelfit import FitStatus
 
+pytestmark = pytest.mark.quick_share(2)
+
 Chunks = Mapping[str, Any] | None
 
 # --- data and authorities

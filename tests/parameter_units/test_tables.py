@@ -29,6 +29,8 @@ from scipy.optimize import least_squares
 
 from xr_modelfit import BatchLSQFitter, RecordError, fit
 
+pytestmark = pytest.mark.quick_share(2)
+
 W = np.arange(4000.0, 7000.0, 20.0)  # Angstrom
 F = 1 + 0.3 * np.sin(W / 90)  # mJy
 X = np.linspace(4705, 6503, 120)

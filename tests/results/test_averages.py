@@ -13,6 +13,8 @@ from astropy.modeling.models import Gaussian1D, Linear1D
 
 from xr_modelfit.records.record import RecordError
 
+pytestmark = pytest.mark.quick_share(2)
+
 Change = Callable[[xr.Dataset], xr.Dataset]
 
 

@@ -15,6 +15,8 @@ from astropy.modeling.models import Gaussian1D
 import xr_modelfit
 from xr_modelfit.call import lazy_results
 
+pytestmark = pytest.mark.quick_share(2)
+
 pytest.importorskip("zarr", reason="stores")
 
 X = np.linspace(-5, 5, 40)

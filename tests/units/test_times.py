@@ -30,6 +30,8 @@ from xr_modelfit import FitStatus
 from xr_modelfit.units.text import parse_unit
 from xr_modelfit.units.times import CalendarError, TimeAxis
 
+pytestmark = pytest.mark.quick_share(2)
+
 cftime = pytest.importorskip("cftime")
 
 NS = {"D": 86_400_000_000_000, "h": 3_600_000_000_000, "m": 60_000_000_000, "s": 1_000_000_000}
