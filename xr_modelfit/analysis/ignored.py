@@ -7,6 +7,7 @@ from astropy.modeling import Model
 
 from xr_modelfit.models.expression import result_names
 from xr_modelfit.models.problem import Problem
+from xr_modelfit.tracing.graph import CannotTrace
 from xr_modelfit.tracing.tracing import traced
 
 __all__ = ["ignored_parameters"]
@@ -26,7 +27,7 @@ def ignored_parameters(model: Model) -> list[str]:
     try:
         found = traced(Problem(model, names, start, -unbounded, unbounded, fixed, (None,) * fixed.size))
         slopes = found.slopes
-    except Exception:  # code that symbols do not suit
+    except (CannotTrace, Exception):  # code that symbols do not suit; CannotTrace is no Exception
         return []
     free = [name for name, held in zip(names, fixed, strict=True) if not held]
     return [name for name, slope in zip(free, slopes, strict=True) if found.graph.value(slope.number) == 0]
