@@ -182,8 +182,8 @@ def improved(family: Family, fits: Fits, ended: Ended) -> tuple[int, int]:
 
 
 def errors_of(residual: Any, p: np.ndarray, scale: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Standard errors at ``p``, by differences of a hundredth of about that: scipy's own steps know no scale."""
-    steps = np.diag(0.01 * np.where(known, scale, 0.0))[known]
+    """Standard errors at ``p``, by differences of a thousandth of about that: scipy's own steps know no scale."""
+    steps = np.diag(0.001 * np.where(known, scale, 0.0))[known]
     J = np.stack([(residual(p + s) - residual(p - s)) / (2.0 * s.max()) for s in steps], axis=1)
     R = np.linalg.qr(J * scale[known], mode="r")
     if not np.all(np.diag(R)):  # no error can be told there
