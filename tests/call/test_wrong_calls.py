@@ -36,7 +36,7 @@ from support.wrong_calls import KELVINS, LABELS, SIZES, VELOCITY, G, N, SampleWa
 from xr_modelfit import FitStatus, RecordError
 from xr_modelfit.messages import suggestion
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 
 def companion(*dims: str) -> xr.DataArray:

@@ -36,7 +36,7 @@ from xr_modelfit.fits_io.to_fits import to_hdulist
 from xr_modelfit.fits_io.wcs import coords_from_wcs
 from xr_modelfit.units.text import parse_unit
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 Read = Callable[..., Any]
 

@@ -20,7 +20,7 @@ from astropy.wcs import WCS
 
 from xr_modelfit import FitStatus, RecordError, fit, from_fits, to_hdulist
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 LINE = Gaussian1D(2.0, 5.0, 1.5, bounds={"stddev": (0.1, None)})
 

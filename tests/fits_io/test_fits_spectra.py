@@ -17,7 +17,7 @@ from xr_modelfit import from_fits, to_hdulist
 from xr_modelfit.fits_io.units import spelled
 from xr_modelfit.units.text import parse_unit
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 Read = Callable[..., Any]
 LINE = Gaussian1D(9.0, 4510.0, 25.0)

@@ -31,7 +31,7 @@ from xr_modelfit.fitters.block_task import BlockTask, Layout, Role
 from xr_modelfit.models.problem import Problem
 from xr_modelfit.status import FitStatus
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 
 def hat(x: Any, height: float = 1.0, centre: float = 0.0, width: float = 1.0) -> Any:

@@ -23,7 +23,7 @@ import xr_modelfit
 from xr_modelfit.fitters.batch import BatchLSQFitter
 from xr_modelfit.status import FitStatus
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 Gaussian1D, Linear1D, PowerLaw1D = models.Gaussian1D, models.Linear1D, models.PowerLaw1D
 

@@ -11,7 +11,7 @@ from xr_modelfit.fitters.compiled import maths  # noqa: E402
 from xr_modelfit.fitters.compiled.vectors import load, save  # noqa: E402
 from xr_modelfit.tracing.source import LANES  # noqa: E402
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 extended = pytest.mark.skipif(
     np.finfo(np.longdouble).nmant <= np.finfo(float).nmant, reason="long double has no more digits here"

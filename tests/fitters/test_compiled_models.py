@@ -35,7 +35,7 @@ from xr_modelfit.tracing.tracing import traced
 pytest.importorskip("numba", reason="models that numba compiles")
 from xr_modelfit.fitters.compiled.kernels import kernels
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 M = models
 _POINTER = ctypes.POINTER(ctypes.c_double)

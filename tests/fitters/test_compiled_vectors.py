@@ -13,7 +13,7 @@ from xr_modelfit.fitters.compiled import vectors  # noqa: E402
 from xr_modelfit.fitters.compiled.vectors import anywhere, as_bits, as_numbers, choose, fma, load, save, wide  # noqa: E402
 from xr_modelfit.tracing.source import LANES  # noqa: E402
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 SPECIAL = np.array([0.0, -0.0, 1.5, -2.0, np.inf, -np.inf, np.nan, 1e-310])
 assert SPECIAL.size == LANES

@@ -18,7 +18,7 @@ from xr_modelfit import FitStatus
 from xr_modelfit.fitters import block_arrays, linear
 from xr_modelfit.fitters.fit_columns import FitColumns
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 N_FITS, N = 30, 61
 HELD = {"fixed": {"frequency": True, "phase": True}}

@@ -17,7 +17,7 @@ from scipy.optimize import least_squares
 from xr_modelfit import BatchLSQFitter
 from xr_modelfit.fitters.noise import ROBUST
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 ENGINES = ["numpy", pytest.param("numba", marks=pytest.mark.slow)]
 X = np.linspace(-10.0, 10.0, 80)

@@ -30,7 +30,7 @@ from xr_modelfit.fitters.compiled.gammas import median, median_slope  # noqa: E4
 from xr_modelfit.fitters.compiled.vectors import load, save  # noqa: E402
 from xr_modelfit.tracing.source import LANES  # noqa: E402
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 EPS = float(np.finfo(float).eps)
 FUNCTIONS = faddeeva.special_functions()

@@ -21,7 +21,7 @@ from numpy.testing import assert_allclose
 from support.instrument import answers, assert_right, between, fitters, gauss, mean_gauss, means, recorded
 from xr_modelfit import BatchLSQFitter
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 X = np.arange(40.0)
 NOISE = 0.02

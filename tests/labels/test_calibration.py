@@ -19,7 +19,7 @@ from astropy.modeling.models import Const1D, Gaussian1D, Gaussian2D, Linear1D, M
 
 from xr_modelfit import BatchLSQFitter, fit
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 N_FITS = 2000
 TOLERANCE = 0.04

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from xr_modelfit import FitStatus
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 Chunks = Mapping[str, Any] | None
 

@@ -15,7 +15,7 @@ from support.instrument import between, gauss, mean_gauss, means, recorded
 from xr_modelfit import FitError, FitStatus, RecordError
 
 pytestmark = [
-    pytest.mark.quick_share(2),
+    pytest.mark.quick_share(3),
     # matplotlib 3.8 with a newer pyparsing
     pytest.mark.filterwarnings("ignore:.*deprecated - use:DeprecationWarning:matplotlib"),
     pytest.mark.filterwarnings("ignore:.*argument is deprecated, use:DeprecationWarning:matplotlib"),

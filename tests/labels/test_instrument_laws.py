@@ -16,7 +16,7 @@ from support.bits import assert_same_bits
 from support.instrument import gauss, mean_gauss, recorded
 from xr_modelfit import BatchLSQFitter
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 X = np.arange(48.0)
 NOISE = 0.02

@@ -17,7 +17,7 @@ from numpy.testing import assert_allclose
 from support.instrument import answers, assert_right, between, fitters, gauss, mean_gauss, recorded
 from xr_modelfit import FitStatus
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 X = np.arange(60.0)
 NOISE = 0.02

@@ -27,7 +27,7 @@ from support.astropy_models import CANNOT, CASES, CLASSES, TABLE, Case, called, 
 from xr_modelfit import RecordError, fit
 from xr_modelfit.models.expression import evaluate_tree, keeps_nothing, leaves, scalar_model
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 
 def test_forty_models_and_more() -> None:

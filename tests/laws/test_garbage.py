@@ -38,7 +38,7 @@ from xr_modelfit import FitStatus, fit
 from xr_modelfit.call.lazy_results import origin_of
 from xr_modelfit.fitters.block_task import Role
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 N, CLEAN = 12, 6  # samples of a fit, good fits of each kind
 X = np.linspace(0.5, 6.0, N)

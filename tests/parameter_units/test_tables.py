@@ -29,7 +29,7 @@ from scipy.optimize import least_squares
 
 from xr_modelfit import BatchLSQFitter, RecordError, fit
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 W = np.arange(4000.0, 7000.0, 20.0)  # Angstrom
 F = 1 + 0.3 * np.sin(W / 90)  # mJy

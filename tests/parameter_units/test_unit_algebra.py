@@ -22,7 +22,7 @@ from xr_modelfit import BatchLSQFitter
 from xr_modelfit.models.expression import evaluate_tree
 from xr_modelfit.parameter_units.dimensions import Dimension, Dimensions, Units, dimensions
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 F = Fraction
 KM = Units(u.K, (u.km,), (0,), (0,))

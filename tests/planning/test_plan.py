@@ -24,7 +24,7 @@ from xr_modelfit.planning.plan import bytes_text, seconds_text
 from xr_modelfit.planning.timing import Timing
 from xr_modelfit.stores import stores
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 LINE = Gaussian1D(2.0, 0.5, 0.8)
 X = np.linspace(-3.0, 3.0, 40)

@@ -16,7 +16,7 @@ matplotlib = pytest.importorskip("matplotlib")
 
 from support.drawn import OLD_WARNINGS, clashes, on_panels, words  # noqa: E402
 
-pytestmark = [*OLD_WARNINGS, pytest.mark.quick_share(2)]
+pytestmark = [*OLD_WARNINGS, pytest.mark.quick_share(3)]
 SHAPE = (12, 16)
 
 

@@ -24,7 +24,7 @@ from xr_modelfit.plotting.style import BLANK, with_error
 matplotlib = pytest.importorskip("matplotlib")
 
 pytestmark = [
-    pytest.mark.quick_share(2),
+    pytest.mark.quick_share(3),
     # matplotlib 3.8 with a newer pyparsing
     pytest.mark.filterwarnings("ignore:.*deprecated - use:DeprecationWarning:matplotlib"),
     pytest.mark.filterwarnings("ignore:.*argument is deprecated, use:DeprecationWarning:matplotlib"),

@@ -19,7 +19,7 @@ pytest.importorskip("matplotlib")
 
 from support.drawn import OLD_WARNINGS, clashes, on_panels
 
-pytestmark = [*OLD_WARNINGS, pytest.mark.quick_share(2)]
+pytestmark = [*OLD_WARNINGS, pytest.mark.quick_share(3)]
 SHAPE = (12, 16)
 
 

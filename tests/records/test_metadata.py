@@ -28,7 +28,7 @@ from astropy.modeling.models import (
 
 from xr_modelfit import FitStatus
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 LINE = f"xr_modelfit {version('xr_modelfit')}: "
 CF_SCALES = {"temperature: on_scale", "temperature: difference", "temperature: unknown"}

@@ -24,7 +24,7 @@ from astropy.modeling.models import BlackBody, Chebyshev1D, Const1D, Gaussian1D,
 
 from xr_modelfit import RecordError, fit
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 every_format = pytest.mark.parametrize("engine", ["netcdf4", "h5netcdf", "zarr"])
 

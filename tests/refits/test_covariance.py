@@ -17,7 +17,7 @@ from scipy.optimize import curve_fit
 import xr_modelfit
 from xr_modelfit import BatchLSQFitter, RecordError
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 X = np.linspace(-10.0, 10.0, 81)
 LINE = Gaussian1D(2.0, 0.5, 1.2)

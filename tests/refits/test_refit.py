@@ -22,7 +22,7 @@ from support.bits import assert_same_bits
 from xr_modelfit import CoarseStart, FitStatus
 from xr_modelfit.records.metadata import RECORD
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 V = np.linspace(0.0, 100.0, 60)
 LINE = Gaussian1D(4, 50, 4)

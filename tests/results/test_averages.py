@@ -13,7 +13,7 @@ from astropy.modeling.models import Gaussian1D, Linear1D
 
 from xr_modelfit.records.record import RecordError
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 Change = Callable[[xr.Dataset], xr.Dataset]
 

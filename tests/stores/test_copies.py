@@ -15,7 +15,7 @@ from astropy.modeling.models import Gaussian1D
 import xr_modelfit
 from xr_modelfit.call import lazy_results
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 pytest.importorskip("zarr", reason="stores")
 

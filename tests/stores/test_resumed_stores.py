@@ -23,7 +23,7 @@ from xr_modelfit.stores import stores
 from xr_modelfit.stores import writer as store_writer
 from xr_modelfit.stores.tile_digests import combined, digest
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 pytest.importorskip("zarr", reason="the stores are zarr's")
 

@@ -22,7 +22,7 @@ from xr_modelfit import FitStatus, StoreError
 from xr_modelfit.stores import log as store_log
 from xr_modelfit.stores import stores
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 pytest.importorskip("zarr", reason="the stores are zarr's")
 

@@ -30,7 +30,7 @@ from xr_modelfit import FitStatus
 from xr_modelfit.units.text import parse_unit
 from xr_modelfit.units.times import CalendarError, TimeAxis
 
-pytestmark = pytest.mark.quick_share(2)
+pytestmark = pytest.mark.quick_share(3)
 
 cftime = pytest.importorskip("cftime")
 
