@@ -47,7 +47,7 @@ _PAIRS = (
 _STEPS = 2
 _NEXT = 0.1  # of the way to the next sample but one
 _KINK_ROUNDS = 3
-_KINK_SIZES = (0.3, 1.0, 2.0, 4.0, 8.0)  # standard errors of a parameter alone
+_KINK_SIZES = (0.3, 1.0, 2.0, 3.0, 5.0, 8.0)  # standard errors of a parameter alone
 
 
 def from_lower(fits: Fits, before: Refit, rules: Rules) -> tuple[Refit, np.ndarray]:
