@@ -4,6 +4,9 @@
 cubes only have a direction without slope. Derivatives say nothing there, so chi-square itself is computed along each
 parameter in which the model is not linear, while linear steps of the others make up for it.
 
+*Edges.* The place of a step or of a box has no slope at all, and chi-square is level between samples. An edge is moved
+past the next sample, and past the next but one where a sample is next to it.
+
 *Kinks.* Where a model has kinks, chi-square may have a minimum between any two samples that a kink lies between. So
 chi-square is computed some standard errors beside a converged fit as well.
 
@@ -30,20 +33,8 @@ __all__ = ["from_lower", "past_kinks"]
 
 _ROUNDS = 20
 _SIZES = (0.1, 0.25, 0.5, 1.0, 3.0, 10.0, 30.0, 100.0)  # of the way to where the model changes by a standard error
-_PAIRS = (
-    -64.0,
-    -16.0,
-    -4.0,
-    -2.0,
-    -1.0,
-    -0.5,
-    0.5,
-    1.0,
-    2.0,
-    4.0,
-    16.0,
-    64.0,
-)  # the same for two parameters without slope
+# The same for two parameters without slope.
+_PAIRS = (-64.0, -16.0, -4.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 4.0, 16.0, 64.0)
 _STEPS = 2
 _NEXT = 0.1  # of the way to the next sample but one
 _KINK_ROUNDS = 3
@@ -142,8 +133,8 @@ def _lowest(fits: Fits, at: Refit) -> tuple[np.ndarray, np.ndarray]:
     far = np.maximum(far_left, far_right)
     near = [(size > 0.0) & (size < _NEXT * far) for size in (left, right)]  # an edge is next to a sample
     moves = [(-left, left > 0.0), (right, right > 0.0), (-far, near[0]), (far, near[1])]
-    which, one = np.concatenate([rows[some] for _, some in moves]), np.arange(at.P.shape[1])[:, None]
-    steps = np.concatenate([np.where(one == along[some], step[some], 0.0) for step, some in moves], axis=1)
+    which, one = np.concatenate([rows[moved] for _, moved in moves]), np.arange(at.P.shape[1])[:, None]
+    steps = np.concatenate([np.where(one == along[moved], step[moved], 0.0) for step, moved in moves], axis=1)
     best, place = _lowest_of(fits, at, which, steps, _SIZES, _STEPS)
     several = np.flatnonzero(np.count_nonzero(flat, axis=1) > 1)
     if several.size:
